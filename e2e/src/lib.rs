@@ -1,0 +1,1 @@
+//! A real control plane as a library, and on it the demo, the playground and the end-to-end tests.

@@ -1,1 +1,86 @@
-//! Placeholder.
+//! The API of Lapse, group `lapse.dev`, version `v1alpha1`.
+//!
+//! | Kind | Scope | Written by |
+//! |---|---|---|
+//! | [`JitPolicy`] | cluster | security owners, usually from Git |
+//! | [`AccessRequest`] | namespace | the requester |
+//! | [`AccessDecision`] | namespace | approvers, and the requester to end early |
+//! | [`Grant`] | cluster | the controller alone |
+//!
+//! The Rust types are the source: the YAML of the custom resource definitions is generated from
+//! them by the program `crdgen`, and a test fails when the two differ. What a person reads in
+//! `kubectl explain` is the documentation of these types.
+//!
+//! Two conventions hold everywhere. An absent or empty list means *nothing*, never *everything*.
+//! The signed kinds (requests and decisions) have no schema defaults, because a default changes how
+//! an object that is already stored, and signed, reads.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each type, with its visibility, into a hidden block"
+)]
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+mod conditions;
+mod decision;
+mod duration;
+mod grant;
+mod names;
+mod policy;
+mod request;
+mod schema;
+mod subject;
+mod target;
+mod timestamp;
+
+pub use conditions::{Condition, ConditionStatus, Conditions};
+pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
+pub use duration::{DurationError, GrantDuration};
+pub use grant::{
+    BindingKind, BindingRef, EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RequestRef,
+};
+pub use names::{
+    API_GROUP, API_VERSION, ATTESTATION, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL, GRANT_UID,
+    MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID,
+};
+pub use policy::{
+    Approval, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, KubernetesTargets,
+    NamespaceSet, PolicyMode, PolicyTarget, ReasonRule, Stage,
+};
+pub use request::{
+    AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,
+    CheckOutcome, CheckStatus, GrantRef, RequestPhase, StageStatus,
+};
+pub use subject::{Identity, Subject, SubjectKind};
+pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
+pub use timestamp::{Timestamp, created_at};
+
+/// All custom resource definitions, in the order in which they are installed.
+#[must_use]
+pub fn all() -> Vec<CustomResourceDefinition> {
+    let mut crds = vec![JitPolicy::crd(), AccessRequest::crd(), AccessDecision::crd(), Grant::crd()];
+    for crd in &mut crds {
+        for version in &mut crd.spec.versions {
+            let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+            if let Some(schema) = schema {
+                schema::refuse_null(schema);
+            }
+        }
+    }
+    crds
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn signed_kinds_have_no_defaults() {
+        for crd in super::all() {
+            let name = crd.spec.names.kind.clone();
+            let has_default = serde_json::to_string(&crd).unwrap().contains(r#""default":"#);
+            let signed = ["AccessRequest", "AccessDecision"].contains(&name.as_str());
+            assert!(!(signed && has_default), "{name} has a default");
+        }
+    }
+}

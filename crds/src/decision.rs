@@ -1,0 +1,97 @@
+//! `AccessDecision`: what a person says about a request.
+
+use std::fmt;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GrantDuration, Identity, PolicyRef, schema};
+
+/// What a person says about a request: approve it, deny it, or end it early. Decisions are only ever
+/// added; the list of them is the record of who said what.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lapse.dev",
+    version = "v1alpha1",
+    kind = "AccessDecision",
+    plural = "accessdecisions",
+    shortname = "adec",
+    category = "lapse",
+    namespaced,
+    derive = "PartialEq",
+    doc = "What a person says about a request: approve it, deny it, or end it early. Decisions are only ever added; the list of them is the record of who said what.",
+    annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".spec.request.name",
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".spec.verdict"),
+    printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name"),
+    printcolumn(name = "Decider", type_ = "string", json_path = ".spec.decider.username"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self == oldSelf")
+        .message("a decision cannot be changed; make another"),
+    validation = Rule::new("!has(self.duration) || self.verdict == 'Approve'")
+        .message("duration is allowed with verdict Approve alone: the approver sets it")
+)]
+pub struct AccessDecisionSpec {
+    /// The request, in the namespace of the decision.
+    pub request: RequestTarget,
+
+    /// Approve, Deny or End.
+    pub verdict: Verdict,
+
+    /// With Approve: the approver sets the duration, within the bounds of the policy. Of several, the
+    /// shortest applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<GrantDuration>,
+
+    /// Why, in words for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::prose")]
+    pub comment: Option<String>,
+
+    /// Who decides, as the API server authenticated the caller. Stamped at admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decider: Option<Identity>,
+
+    /// The policy that was decided upon. Stamped at admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
+
+    /// Hash of the rules of the requested role at that moment. Stamped at admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub rules_hash: Option<String>,
+}
+
+/// The request that a decision speaks about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestTarget {
+    /// The name of the AccessRequest.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its UID. Stamped at admission when absent; one that is wrong is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: Option<String>,
+}
+
+/// What a decision says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// By an approver of the policy: the right may be given.
+    Approve,
+    /// By an approver, or by who holds the verb `deny` on the policy: the right may not be given, and
+    /// is taken back at once if it was.
+    Deny,
+    /// By the requester: the right is not needed any more.
+    End,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

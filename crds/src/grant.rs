@@ -1,0 +1,177 @@
+//! `Grant`: a right that the controller gave, and its way back.
+
+use std::fmt;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, PolicyRef, Subject, Target, Timestamp, schema};
+
+/// A right that the controller gives for a request, written before it takes effect, so that the right
+/// can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant
+/// ends the right.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lapse.dev",
+    version = "v1alpha1",
+    kind = "Grant",
+    plural = "grants",
+    shortname = "gr",
+    category = "lapse",
+    status = "GrantStatus",
+    derive = "PartialEq",
+    doc = "A right that the controller gives for a request, written before it takes effect, so that the right can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant ends the right.",
+    annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".status.phase",
+    selectable = ".spec.subject.name",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.kubernetes.role.name"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a grant cannot be changed"))]
+pub struct GrantSpec {
+    /// The request that the right is given for.
+    pub request: RequestRef,
+    /// The policy that allowed it, as it stood then.
+    pub policy: PolicyRef,
+    /// Who holds the right.
+    pub subject: Subject,
+    /// The right, with its namespaces spelled out.
+    pub target: Target,
+    /// When it starts.
+    pub starts_at: Timestamp,
+    /// When it ends, whatever happens.
+    pub expires_at: Timestamp,
+    /// Hash of the rules of the role as it was approved.
+    #[schemars(length(min = 1, max = 128))]
+    pub rules_hash: String,
+}
+
+/// A request, by its place and its UID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestRef {
+    /// The namespace of the AccessRequest.
+    #[schemars(schema_with = "schema::namespace_name")]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its UID.
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: String,
+}
+
+/// Where a grant stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GrantPhase {
+    /// Written, not yet in effect.
+    #[default]
+    Pending,
+    /// The right is held.
+    Active,
+    /// The right is being taken back.
+    Ending,
+    /// The right is verified to be gone. This is final.
+    Ended,
+}
+
+impl fmt::Display for GrantPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a right ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EndReason {
+    /// Its time was up.
+    Expired,
+    /// The requester ended it early.
+    EndedByRequester,
+    /// An approver denied it.
+    Revoked,
+    /// The policy was switched off.
+    PolicyDisabled,
+    /// The policy was deleted.
+    PolicyDeleted,
+    /// The policy no longer allows the requester, or no longer offers the target.
+    RequesterNotAllowed,
+    /// The request was deleted.
+    RequestDeleted,
+    /// The grant was deleted.
+    GrantDeleted,
+    /// Somebody deleted the binding. It is not made again.
+    BindingDeleted,
+    /// The binding is not what the controller made.
+    BindingChanged,
+    /// A namespace or the role of the target was deleted.
+    TargetDeleted,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What the controller did for a grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantStatus {
+    /// The generation of the spec that the status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the grant stands.
+    #[serde(default)]
+    pub phase: GrantPhase,
+    /// The bindings that give the right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub bindings: Vec<BindingRef>,
+    /// When the right took effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_at: Option<Timestamp>,
+    /// When the right was verified to be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// `Active` and `Ended` (reason `Verified` or `Unverified`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+/// The kinds of binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum BindingKind {
+    /// In one namespace.
+    RoleBinding,
+    /// In the whole cluster.
+    ClusterRoleBinding,
+}
+
+/// A binding that the controller made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct BindingRef {
+    /// RoleBinding or ClusterRoleBinding.
+    pub kind: BindingKind,
+    /// The namespace of a RoleBinding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::namespace_name")]
+    pub namespace: Option<String>,
+    /// Its name.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its UID: a binding of the same name with another UID is not this one.
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: String,
+}

@@ -1,0 +1,24 @@
+//! Names that Lapse writes on the objects of a cluster.
+
+/// The API group of every kind of Lapse.
+pub const API_GROUP: &str = "lapse.dev";
+/// The version of the API.
+pub const API_VERSION: &str = "v1alpha1";
+/// Annotation with the signature of the webhook over what it stamped.
+pub const ATTESTATION: &str = "lapse.dev/attestation";
+/// Finalizer of a Grant: it goes when the right is verified to be gone.
+pub const GRANT_FINALIZER: &str = "lapse.dev/revoke";
+/// The standard label that says which tool made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`] on what Lapse made.
+pub const MANAGED_BY_LAPSE: &str = "lapse";
+/// Label with the name of the Grant that an object was made for.
+pub const GRANT_LABEL: &str = "lapse.dev/grant";
+/// Annotation with the UID of the Grant that an object was made for.
+pub const GRANT_UID: &str = "lapse.dev/grant-uid";
+/// Annotation with the UID of the request that an object was made for.
+pub const REQUEST_UID: &str = "lapse.dev/request-uid";
+/// Annotation with the time at which the right ends, for `lapse-controller sweep`.
+pub const EXPIRES_AT: &str = "lapse.dev/expires-at";
+/// The name of every object that the controller makes begins with this.
+pub const OBJECT_PREFIX: &str = "lapse:";

@@ -1,0 +1,218 @@
+//! `JitPolicy`: who may ask, for what, for how long, and who approves.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, GrantDuration, RoleRef, Subject, schema};
+
+/// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
+/// refused.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lapse.dev",
+    version = "v1alpha1",
+    kind = "JitPolicy",
+    plural = "jitpolicies",
+    shortname = "jp",
+    category = "lapse",
+    status = "JitPolicyStatus",
+    derive = "PartialEq",
+    doc = "Who may ask for which rights, for how long, and who approves. Everything that no policy allows is refused.",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeGrants", description = "Live grants by this policy"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct JitPolicySpec {
+    /// What the policy is for, in words for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::prose")]
+    pub description: Option<String>,
+
+    /// Whether the policy gives rights. A disabled policy declines every request that names it, and
+    /// switching a policy off ends the grants that it gave.
+    #[serde(default)]
+    pub mode: PolicyMode,
+
+    /// When a request names no policy, the matching policy with the lowest number decides; ties go by
+    /// name.
+    #[serde(default = "default_priority")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub priority: i32,
+
+    /// Who may ask. Empty: nobody.
+    #[schemars(length(max = 64))]
+    pub requesters: Vec<Subject>,
+
+    /// What may be asked for. A request must lie wholly within one of the entries. Empty: nothing.
+    #[schemars(length(max = 32))]
+    pub targets: Vec<PolicyTarget>,
+
+    /// How long a grant may last, within the bounds of the installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<DurationBounds>,
+
+    /// What a request must say about its reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonRule>,
+
+    /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+fn default_priority() -> i32 {
+    100
+}
+
+/// Whether a policy gives rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PolicyMode {
+    /// Requests are evaluated, and what is allowed and approved is granted.
+    #[default]
+    Enforce,
+    /// Every request that names the policy is declined; it never decides over others.
+    Disabled,
+}
+
+/// What may be asked for: exactly one kind of target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.kubernetes)")
+        .message("a target has exactly one kind; set kubernetes")
+)]
+pub struct PolicyTarget {
+    /// Existing roles of Kubernetes, in namespaces or cluster-wide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesTargets>,
+}
+
+/// Roles of Kubernetes that may be asked for, and where. A request may ask for any one of the roles
+/// in any of the namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesTargets {
+    /// The roles that may be asked for. The installation must allow the controller to bind them
+    /// (`controller.bindableRoles` of the chart). Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub roles: Vec<RoleRef>,
+    /// The namespaces in which they may be asked for. Absent: in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceSet>,
+    /// Whether a role may be asked for in the whole cluster, which gives it in every namespace, those
+    /// of the system included.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_wide: bool,
+}
+
+/// A set of namespaces. Empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("!(has(self.all) && self.all && has(self.names) && size(self.names) > 0)")
+        .message("all and names exclude one another: name namespaces, or take all of them")
+)]
+pub struct NamespaceSet {
+    /// These namespaces, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::namespace_names")]
+    pub names: Vec<String>,
+    /// Every namespace but the protected ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
+/// How long a grant may last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)")
+        .message("min must not be longer than max"),
+    validation = Rule::new("!has(self.default) || !has(self.max) || duration(self.default) <= duration(self.max)")
+        .message("default must not be longer than max"),
+    validation = Rule::new("!has(self.default) || !has(self.min) || duration(self.default) >= duration(self.min)")
+        .message("default must not be shorter than min")
+)]
+pub struct DurationBounds {
+    /// The shortest that may be asked for. Absent: the installation's minimum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<GrantDuration>,
+    /// What a request without a duration gets. Absent: a request must say how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<GrantDuration>,
+    /// The longest that may be asked for. Absent: the installation's maximum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<GrantDuration>,
+}
+
+/// What a request must say about its reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReasonRule {
+    /// Whether a request must give a reason.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// The least number of characters of a reason that is given; white space around it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4096))]
+    pub min_length: Option<u32>,
+}
+
+/// Who approves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The stages that must all be complete. They are open at the same time; a person counts once per
+    /// request, in one stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub stages: Vec<Stage>,
+    /// How long a request waits for its approval before it times out. Absent: 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<GrantDuration>,
+}
+
+/// One stage of an approval: so many of these people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Stage {
+    /// The name of the stage, such as `manager`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// How many of the approvers must approve.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 16))]
+    pub required: u32,
+    /// Who may approve in this stage. They also need the verb `approve` on the policy (the role
+    /// `lapse:approver`), and nobody approves an own request.
+    #[schemars(length(min = 1, max = 64))]
+    pub approvers: Vec<Subject>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What the controller observed of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JitPolicyStatus {
+    /// The generation of the spec that the status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How many grants by this policy are live.
+    #[serde(default)]
+    pub active_grants: i64,
+    /// `Ready`: whether requests can be granted by this policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}

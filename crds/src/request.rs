@@ -1,0 +1,240 @@
+//! `AccessRequest`: a person asks for a right, for a task and a time.
+
+use std::fmt;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Timestamp, schema,
+};
+
+/// A request for a right, for a task and a time. It never changes: to ask for something else, make
+/// another request.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lapse.dev",
+    version = "v1alpha1",
+    kind = "AccessRequest",
+    plural = "accessrequests",
+    shortname = "areq",
+    category = "lapse",
+    namespaced,
+    status = "AccessRequestStatus",
+    derive = "PartialEq",
+    doc = "A request for a right, for a task and a time. It never changes: to ask for something else, make another request.",
+    annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".spec.requester.username",
+    selectable = ".status.phase",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requester.username"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.name"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.kubernetes.role.name"),
+    printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new("self == oldSelf")
+        .message("a request cannot be changed; delete it and make another")
+)]
+pub struct AccessRequestSpec {
+    /// The policy to ask under. Absent: the matching policy with the lowest priority number decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub policy: Option<String>,
+
+    /// The right that is asked for.
+    pub target: Target,
+
+    /// For how long, such as `45m` or `1h30m`. Absent: the policy's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<GrantDuration>,
+
+    /// What it is for, in words for those who approve and for the audit. Up to 4096 bytes, without
+    /// control characters other than line feeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::prose")]
+    pub reason: Option<String>,
+
+    /// Who asks, as the API server authenticated the caller. Stamped at admission: what a client
+    /// sends is overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Identity>,
+}
+
+/// Where a request stands. `Denied`, `Withdrawn`, `TimedOut`, `Failed` and `Ended` are final.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RequestPhase {
+    /// It waits for approval, or to be given.
+    #[default]
+    Pending,
+    /// The right is held, until `expiresAt`.
+    Active,
+    /// A policy or an approver said no.
+    Denied,
+    /// The requester ended it before it was approved.
+    Withdrawn,
+    /// It waited too long for its approval.
+    TimedOut,
+    /// It was approved, and the right could not be given.
+    Failed,
+    /// The right was held, and is no more.
+    Ended,
+}
+
+impl RequestPhase {
+    /// Whether the phase is final.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Active)
+    }
+}
+
+impl fmt::Display for RequestPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What the controller observed and decided of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessRequestStatus {
+    /// The generation of the spec that the status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the request stands.
+    #[serde(default)]
+    pub phase: RequestPhase,
+    /// The policy that decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
+    /// The policies that do not decide, and why; at most 16, then a count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 17))]
+    pub candidates: Vec<Candidate>,
+    /// One entry per rule, in a fixed order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub checks: Vec<CheckStatus>,
+    /// How far the approval is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStatus>,
+    /// The grant that holds the right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantRef>,
+    /// When the right starts: the moment of the decision that completed the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// When the right ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When the right was verified to be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why the right ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// `Evaluated`, `Approved`, `Granted`, `Ended`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+/// A policy that does not decide a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Candidate {
+    /// The name of the policy; empty in the entry that counts the rest.
+    #[schemars(length(max = 253))]
+    pub policy: String,
+    /// Why it does not decide.
+    #[schemars(length(max = 4096))]
+    pub reason: String,
+}
+
+/// The names of the checks, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum CheckName {
+    /// A policy that can decide was found.
+    Policy,
+    /// The policy lets the requester ask.
+    Requester,
+    /// The policy offers the target.
+    Target,
+    /// The duration lies within the bounds.
+    Duration,
+    /// The reason is as the policy wants it.
+    Reason,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CheckOutcome {
+    /// It allows the request.
+    Pass,
+    /// It refuses the request.
+    Fail,
+    /// It cannot tell yet.
+    Pending,
+    /// The policy has no such rule, or another check already refused.
+    NotApplicable,
+}
+
+/// The outcome of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckStatus {
+    /// Which check.
+    pub name: CheckName,
+    /// How it came out.
+    pub outcome: CheckOutcome,
+    /// What was asked, what is allowed, and what to do.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+}
+
+/// How far an approval is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalStatus {
+    /// The stages of the policy, and who approved in each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub stages: Vec<StageStatus>,
+    /// Who is still to approve, in words for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub waiting_for: Option<String>,
+}
+
+/// How far one stage is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// The name of the stage.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// How many must approve.
+    pub required: u32,
+    /// Who approved.
+    #[schemars(length(max = 16))]
+    pub approved_by: Vec<String>,
+}
+
+/// The grant of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrantRef {
+    /// The name of the Grant.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its UID.
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: String,
+}

@@ -1,0 +1,73 @@
+//! Pieces of schema that several types share.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Text for people: reasons, comments, descriptions. Line feeds are the only control characters, and
+/// characters that reverse the direction of text are left out, so that what a requester writes cannot
+/// draw on an approver's terminal. The length is counted in bytes, because that is what is stored.
+pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 4096,
+        "pattern": r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$",
+        "x-kubernetes-validations": [{
+            "rule": "size(bytes(self)) <= 4096",
+            "message": "may have at most 4096 bytes",
+        }],
+    })
+}
+
+/// The name of an object of Kubernetes.
+pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253 })
+}
+
+/// The name of a namespace (RFC 1123 label).
+pub(crate) fn namespace_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 63,
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    })
+}
+
+/// A set of names of namespaces, at most 64.
+pub(crate) fn namespace_names(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": namespace_name(generator),
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// The name of a user, a group or a service account.
+pub(crate) fn subject_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 1024 })
+}
+
+/// The groups of a person, as the API server reported them.
+pub(crate) fn groups(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 2048, "items": subject_name(generator) })
+}
+
+/// The UID of an object, or of a person in the identity provider.
+pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 256 })
+}
+
+/// Takes `nullable` away, which the generator sets on every optional field: an explicit `null` would
+/// be a second way of leaving a field out, which rules in CEL and signatures would see as another.
+pub(crate) fn refuse_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for property in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
+        refuse_null(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        refuse_null(items);
+    }
+}

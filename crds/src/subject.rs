@@ -1,0 +1,75 @@
+//! Who: subjects that a policy names, and identities that the API server authenticated.
+
+use std::fmt;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// The kinds of subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum SubjectKind {
+    /// A person, by the user name that the API server authenticates.
+    User,
+    /// Everybody in a group, as the API server reports groups.
+    Group,
+    /// A service account, by its namespace and name.
+    ServiceAccount,
+}
+
+/// A user, a group or a service account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.__namespace__)")
+        .message("namespace is required for kind ServiceAccount, and not allowed for other kinds"),
+    validation = Rule::new("self.kind != 'User' || !self.name.startsWith('system:serviceaccount:')")
+        .message("name a service account with kind ServiceAccount, namespace and name, not as a User")
+)]
+pub struct Subject {
+    /// User, Group or ServiceAccount.
+    pub kind: SubjectKind,
+    /// The name, exactly as the API server authenticates it (case matters).
+    #[schemars(schema_with = "schema::subject_name")]
+    pub name: String,
+    /// The namespace of a service account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::namespace_name")]
+    pub namespace: Option<String>,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, &self.namespace) {
+            (SubjectKind::User, _) => f.write_str(&self.name),
+            (SubjectKind::Group, _) => write!(f, "group {}", self.name),
+            (SubjectKind::ServiceAccount, namespace) => {
+                write!(f, "service account {}/{}", namespace.as_deref().unwrap_or("?"), self.name)
+            }
+        }
+    }
+}
+
+/// A caller as the API server authenticated it. Stamped at admission: what a client sends is
+/// overwritten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The user name.
+    #[schemars(schema_with = "schema::subject_name")]
+    pub username: String,
+    /// The UID that the identity provider gave, if it gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: Option<String>,
+    /// The groups at that moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::groups")]
+    pub groups: Vec<String>,
+    /// The credential that was used (a certificate's fingerprint, a token's identifier), if the API
+    /// server says so. An impersonated identity has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::subject_name")]
+    pub credential_id: Option<String>,
+}

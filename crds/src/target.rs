@@ -1,0 +1,92 @@
+//! For what: the right that a request asks for and a grant gives.
+
+use std::fmt;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// The kinds of role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum RoleKind {
+    /// A role of the whole cluster, which can be bound in a namespace or cluster-wide.
+    ClusterRole,
+    /// A role of one namespace.
+    Role,
+}
+
+impl fmt::Display for RoleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClusterRole => "ClusterRole",
+            Self::Role => "Role",
+        })
+    }
+}
+
+/// An existing role of Kubernetes' RBAC.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct RoleRef {
+    /// ClusterRole or Role.
+    pub kind: RoleKind,
+    /// The name of the role.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+}
+
+impl fmt::Display for RoleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// What is asked for: exactly one kind of target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.kubernetes)")
+        .message("a target has exactly one kind; set kubernetes")
+)]
+pub struct Target {
+    /// An existing role of Kubernetes, bound in namespaces or cluster-wide for the time of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesTarget>,
+}
+
+/// A role of Kubernetes, and where it is bound.
+///
+/// For example `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` asks for what the role
+/// `edit` allows, in the namespace `shop` alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && has(self.namespaces) && size(self.namespaces) > 0)")
+        .message("clusterWide and namespaces exclude one another: ask for the whole cluster or for namespaces"),
+    validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && self.role.kind == 'Role')")
+        .message("a Role belongs to one namespace and cannot be bound cluster-wide; name a ClusterRole")
+)]
+pub struct KubernetesTarget {
+    /// The role to bind. It must exist, and a policy must offer it.
+    pub role: RoleRef,
+    /// The namespaces in which the role is bound. Absent: the namespace of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::namespace_names")]
+    pub namespaces: Vec<String>,
+    /// Bind the role in the whole cluster, with a ClusterRoleBinding.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_wide: bool,
+}
+
+/// A policy as it stood at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyRef {
+    /// The name of the JitPolicy.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its UID.
+    #[schemars(schema_with = "schema::uid")]
+    pub uid: String,
+    /// The generation of its spec.
+    pub generation: i64,
+}

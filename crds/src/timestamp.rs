@@ -1,0 +1,96 @@
+//! Times of the API. This is the one module that converts between the `jiff` of Kubernetes' types
+//! and the `chrono` of the domain.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time: RFC 3339, in UTC, with microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// The time, cut to the microseconds that the API stores, so that what is read back is equal.
+    #[must_use]
+    pub fn new(time: DateTime<Utc>) -> Self {
+        Self(time.trunc_subsecs(6))
+    }
+
+    /// The time in the type of the domain.
+    #[must_use]
+    pub fn time(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::new(time)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        DateTime::parse_from_rfc3339(&text)
+            .map(|time| Self::new(time.with_timezone(&Utc)))
+            .map_err(|error| serde::de::Error::custom(format!("{text:?} is not RFC 3339: {error}")))
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time", "maxLength": 64 })
+    }
+}
+
+/// When the API server created an object, to the second; `None` before it did.
+#[must_use]
+pub fn created_at(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    let created = metadata.creation_timestamp.as_ref()?;
+    DateTime::from_timestamp(created.0.as_second(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let time = DateTime::from_timestamp_nanos(1_764_000_000_123_456_789);
+        let written = serde_json::to_string(&Timestamp::new(time)).unwrap();
+        assert_eq!(written, r#""2025-11-24T16:00:00.123456Z""#);
+        let read: Timestamp = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, Timestamp::new(time));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_time() {
+        let error = serde_json::from_str::<Timestamp>(r#""tomorrow""#).unwrap_err().to_string();
+        assert!(error.contains(r#""tomorrow" is not RFC 3339"#), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+{{/* Labels of every object of the chart. None of them begins with lapse.dev/: those mark what the controller makes. */}}
+{{- define "lapse.labels" -}}
+app.kubernetes.io/name: lapse
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: lapse
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Labels that select the pods of one component. Call with (dict "root" $ "component" "controller"). */}}
+{{- define "lapse.selector" -}}
+app.kubernetes.io/name: lapse
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "lapse.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* A duration as people write it (1h30m) in seconds. */}}
+{{- define "lapse.seconds" -}}
+{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | default "0" | int64 -}}
+{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | default "0" | int64 -}}
+{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | default "0" | int64 -}}
+{{- add (mul $hours 3600) (mul $minutes 60) $seconds -}}
+{{- end }}
+
+{{/* Users of the components, as the API server names them. */}}
+{{- define "lapse.controllerUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:lapse-controller
+{{- end }}
+{{- define "lapse.webhookUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:lapse-webhook
+{{- end }}
+
+{{/*
+Kubernetes' own controllers that end the lives of objects, as a CEL list: the garbage collector
+removes the finalizers of foreground and orphan deletion, the namespace controller empties
+namespaces. Where the controller manager runs without a service account for each of its
+controllers, all of them are system:kube-controller-manager.
+*/}}
+{{- define "lapse.kubernetesControllers" -}}
+['system:serviceaccount:kube-system:generic-garbage-collector', 'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']
+{{- end }}
+
+{{/* ClusterRoles for people that the chart ships, as a CEL list. */}}
+{{- define "lapse.peopleRoles" -}}
+['lapse:requester', 'lapse:approver', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']
+{{- end }}
+
+{{/* The binding that puts an admission policy to work everywhere. Call with (dict "root" $ "name" "..."). */}}
+{{- define "lapse.admissionBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "lapse.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* Security context of every container: the restricted pod security standard, and a read-only root. */}}
+{{- define "lapse.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+{{- define "lapse.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Environment of every container. */}}
+{{- define "lapse.env" -}}
+- name: LAPSE_LOG
+  value: {{ .Values.log.filter | quote }}
+- name: LAPSE_LOG_FORMAT
+  value: json
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end }}
+
+{{/* Where pods run. Call with (dict "root" $ "component" "controller" "values" .Values.controller). */}}
+{{- define "lapse.placement" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "lapse.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}

@@ -1,1 +1,4 @@
 //! A real control plane as a library, and on it the demo, the playground and the end-to-end tests.
+
+pub mod plane;
+pub mod playground;

@@ -1,0 +1,279 @@
+//! A pod of the chart, run as a process: same arguments, environment, settings and service account.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec};
+use kube::Api;
+
+use super::net::{free_port, http_status, loopback};
+use super::process::{Process, Spec};
+use super::servers::ready;
+use super::{Plane, User};
+
+/// What a person may set for their own runs, and the chart does not.
+const PASSED_ON: [&str; 3] = ["LAPSE_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
+
+/// One replica of a deployment of the chart.
+#[derive(Debug)]
+pub struct Component {
+    /// Its process. Kill it, pause it, start it again.
+    pub process: Process,
+    /// Where it serves `/metrics`, `/healthz` and `/readyz`.
+    pub metrics: SocketAddr,
+    /// Where it serves admission, if it does.
+    pub admission: Option<SocketAddr>,
+}
+
+impl Component {
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) -> Result<()> {
+        let check = async || Ok(http_status(self.metrics, "/readyz").await? == 200);
+        ready(&self.process, check).await
+    }
+
+    /// The URL of its metrics.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}/metrics", self.metrics)
+    }
+}
+
+/// A deployment as the API server holds it, and what is needed to run it.
+pub(super) struct Template {
+    deployment: String,
+    namespace: String,
+    pod: PodSpec,
+    account: User,
+    configmaps: BTreeMap<String, ConfigMap>,
+}
+
+impl Template {
+    /// Reads the deployment and what it mounts. `None` if there is no such deployment.
+    pub(super) async fn read(
+        plane: &Plane,
+        namespace: &str,
+        deployment: &str,
+    ) -> Result<Option<Self>> {
+        let admin = plane.admin().await?;
+        let deployments: Api<Deployment> = Api::namespaced(admin.client.clone(), namespace);
+        let found = deployments.get_opt(deployment).await?;
+        let Some(pod) = found.and_then(|found| found.spec?.template.spec) else {
+            return Ok(None);
+        };
+        let account = pod.service_account_name.as_deref().unwrap_or("default");
+        let account = plane.service_account(namespace, account).await?;
+        let stored: Api<ConfigMap> = Api::namespaced(admin.client, namespace);
+        let mut configmaps = BTreeMap::new();
+        for source in pod
+            .volumes
+            .iter()
+            .flatten()
+            .filter_map(|volume| volume.config_map.as_ref())
+        {
+            if let Some(configmap) = stored.get_opt(&source.name).await? {
+                configmaps.insert(source.name.clone(), configmap);
+            }
+        }
+        let (deployment, namespace) = (deployment.to_owned(), namespace.to_owned());
+        Ok(Some(Self {
+            deployment,
+            namespace,
+            pod,
+            account,
+            configmaps,
+        }))
+    }
+
+    /// Starts one replica.
+    pub(super) fn start(&self, plane: &Plane, name: &str, program: &Path) -> Result<Component> {
+        let container = self.pod.containers.first();
+        let container =
+            container.with_context(|| format!("{} has no container", self.deployment))?;
+        let folder = plane.folder().join("components").join(name);
+        let mounts = self.write_mounts(&folder, container)?;
+        let env = self.environment(name, container);
+        let (metrics, admission) = (loopback(free_port()?), loopback(free_port()?));
+        let args = container
+            .args
+            .iter()
+            .flatten()
+            .map(|arg| expand(arg, &env))
+            .collect();
+        let mut args = relocate(args, &mounts);
+        let serves_admission = set_flag(&mut args, "--metrics-listen", &metrics.to_string());
+        if serves_admission {
+            set_flag(&mut args, "--listen", &admission.to_string());
+            args.extend(["--san".to_owned(), "127.0.0.1".to_owned()]);
+        } else {
+            set_flag(&mut args, "--listen", &metrics.to_string());
+        }
+        let process = Process::spawn(Spec {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            args,
+            env,
+            inherit_env: false,
+            folder: Some(folder),
+            log: plane.log_file(name),
+        })?;
+        let admission = serves_admission.then_some(admission);
+        Ok(Component {
+            process,
+            metrics,
+            admission,
+        })
+    }
+
+    /// Writes the files of mounted `ConfigMap`s; returns which path stands for which.
+    fn write_mounts(&self, folder: &Path, container: &Container) -> Result<Vec<(String, PathBuf)>> {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let mut mounts = Vec::new();
+        for mount in container.volume_mounts.iter().flatten() {
+            let mut volumes = self.pod.volumes.iter().flatten();
+            let volume = volumes.find(|volume| volume.name == mount.name);
+            let source = volume.and_then(|volume| volume.config_map.as_ref());
+            let Some(configmap) = source.and_then(|source| self.configmaps.get(&source.name))
+            else {
+                continue;
+            };
+            let place = folder.join(&mount.name);
+            fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
+            for (key, value) in configmap.data.iter().flatten() {
+                let file = place.join(key);
+                fs::write(&file, value).with_context(|| format!("writing {}", file.display()))?;
+            }
+            mounts.push((mount.mount_path.clone(), place));
+        }
+        Ok(mounts)
+    }
+
+    fn environment(&self, pod: &str, container: &Container) -> BTreeMap<String, String> {
+        let from_chart = container.env.iter().flatten();
+        let mut env: BTreeMap<_, _> = from_chart
+            .filter_map(|variable| Some((variable.name.clone(), self.value(pod, variable)?)))
+            .collect();
+        for key in PASSED_ON {
+            if let Ok(value) = std::env::var(key) {
+                env.insert(key.to_owned(), value);
+            }
+        }
+        let kubeconfig = self.account.kubeconfig.display().to_string();
+        env.insert("KUBECONFIG".to_owned(), kubeconfig);
+        env
+    }
+
+    /// The value of a variable, as the kubelet would find it.
+    fn value(&self, pod: &str, variable: &EnvVar) -> Option<String> {
+        if let Some(value) = &variable.value {
+            return Some(value.clone());
+        }
+        let field = variable
+            .value_from
+            .as_ref()?
+            .field_ref
+            .as_ref()?
+            .field_path
+            .as_str();
+        match field {
+            "metadata.name" => Some(format!("lapse-{pod}")),
+            "metadata.namespace" => Some(self.namespace.clone()),
+            "spec.serviceAccountName" => self.pod.service_account_name.clone(),
+            "spec.nodeName" => Some("localhost".to_owned()),
+            "status.podIP" | "status.hostIP" => Some("127.0.0.1".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Replaces `$(NAME)`, as the kubelet does.
+fn expand(arg: &str, env: &BTreeMap<String, String>) -> String {
+    env.iter().fold(arg.to_owned(), |arg, (key, value)| {
+        arg.replace(&format!("$({key})"), value)
+    })
+}
+
+/// Replaces the paths that a pod would have by the folders that stand for them.
+fn relocate(mut args: Vec<String>, mounts: &[(String, PathBuf)]) -> Vec<String> {
+    for (path, folder) in mounts {
+        for arg in &mut args {
+            let (flag, value) = arg.split_once('=').unwrap_or(("", arg.as_str()));
+            let Some(rest) = value.strip_prefix(path.as_str()) else {
+                continue;
+            };
+            if rest.is_empty() || rest.starts_with('/') {
+                let separator = if flag.is_empty() { "" } else { "=" };
+                *arg = format!("{flag}{separator}{}{rest}", folder.display());
+            }
+        }
+    }
+    args
+}
+
+/// Gives a flag another value, whether written `--flag=value` or `--flag value`. Returns whether it
+/// was there.
+fn set_flag(args: &mut [String], flag: &str, value: &str) -> bool {
+    let joined = format!("{flag}=");
+    for index in 0..args.len() {
+        if args[index].starts_with(&joined) {
+            args[index] = format!("{joined}{value}");
+            return true;
+        }
+        if args[index] == flag && index + 1 < args.len() {
+            value.clone_into(&mut args[index + 1]);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(args: &[&str]) -> Vec<String> {
+        args.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn flags_are_set_in_both_spellings() {
+        let mut args = strings(&["run", "--listen=0.0.0.0:9443", "--metrics-listen", ":9090"]);
+        assert!(set_flag(&mut args, "--listen", "127.0.0.1:1"));
+        assert!(set_flag(&mut args, "--metrics-listen", "127.0.0.1:2"));
+        assert!(!set_flag(&mut args, "--san", "x"));
+        assert_eq!(
+            args,
+            strings(&[
+                "run",
+                "--listen=127.0.0.1:1",
+                "--metrics-listen",
+                "127.0.0.1:2"
+            ])
+        );
+    }
+
+    #[test]
+    fn mounted_paths_are_replaced_and_similar_ones_are_not() {
+        let args = strings(&[
+            "--settings=/etc/lapse/settings.yaml",
+            "/etc/lapse",
+            "/etc/lapsed/x",
+        ]);
+        let mounts = [("/etc/lapse".to_owned(), PathBuf::from("/tmp/c"))];
+        let expected = strings(&["--settings=/tmp/c/settings.yaml", "/tmp/c", "/etc/lapsed/x"]);
+        assert_eq!(relocate(args, &mounts), expected);
+    }
+
+    #[test]
+    fn variables_are_expanded_in_arguments() {
+        let env = BTreeMap::from([("POD_NAME".to_owned(), "lapse-controller-0".to_owned())]);
+        assert_eq!(
+            expand("--identity=$(POD_NAME)", &env),
+            "--identity=lapse-controller-0"
+        );
+    }
+}

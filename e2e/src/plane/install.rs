@@ -1,0 +1,299 @@
+//! Lapse on a control plane: the chart by the real Helm, and its deployments as processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use tokio::sync::OnceCell;
+
+use super::component::{Component, Template};
+use super::net::eventually;
+use super::proxy::Proxy;
+use super::{Plane, PlaneOptions, programs, workspace};
+
+/// The namespace that Lapse is installed in.
+pub const NAMESPACE: &str = "lapse-system";
+
+const CONTROLLER: &str = "lapse-controller";
+const WEBHOOK: &str = "lapse-webhook";
+const GRACE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Wider than what an installation should allow: here people try things.
+const VALUES: &str = "\
+controller:
+  allowClusterWide: true
+  bindableRoles:
+    - {kind: ClusterRole, name: view}
+    - {kind: ClusterRole, name: edit}
+    - {kind: ClusterRole, name: admin}
+    - {kind: ClusterRole, name: cluster-admin}
+duration:
+  min: 1s
+";
+
+/// How to install Lapse.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// How many controllers to run.
+    pub controllers: usize,
+    /// How many webhooks to run.
+    pub webhooks: usize,
+    /// `KEY=VALUE` for Helm's `--set`.
+    pub set: Vec<String>,
+    /// Files for Helm's `--values`, after the playground's own values.
+    pub values: Vec<PathBuf>,
+}
+
+impl Default for InstallOptions {
+    fn default() -> Self {
+        Self {
+            controllers: 1,
+            webhooks: 1,
+            set: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+/// Lapse, installed and running. Dropping it kills its processes.
+#[derive(Debug)]
+pub struct Lapse {
+    /// The controllers, `controller-0` and on.
+    pub controllers: Vec<Component>,
+    /// The webhooks, `webhook-0` and on.
+    pub webhooks: Vec<Component>,
+    /// What stands between the API server and the webhooks.
+    pub proxy: Proxy,
+    plane: Arc<Plane>,
+    options: InstallOptions,
+}
+
+static SHARED: OnceCell<Arc<Lapse>> = OnceCell::const_new();
+
+impl Lapse {
+    /// Installs the chart, starts the components and waits until admission works.
+    pub async fn install(plane: Arc<Plane>, options: InstallOptions) -> Result<Self> {
+        let progress = plane.progress();
+        let packages: Vec<&str> = [
+            (options.controllers, CONTROLLER),
+            (options.webhooks, WEBHOOK),
+        ]
+        .into_iter()
+        .filter_map(|(count, package)| (count > 0).then_some(package))
+        .collect();
+        let chart = chart();
+        let mut lapse = Self {
+            controllers: vec![],
+            webhooks: vec![],
+            proxy: Proxy::start()?,
+            plane,
+            options,
+        };
+        if !chart.join("Chart.yaml").is_file() {
+            progress.step("there is no chart yet: nothing is installed");
+            return Ok(lapse);
+        }
+        let programs = if packages.is_empty() {
+            BTreeMap::default()
+        } else {
+            programs::build(&packages).await?
+        };
+        progress.step("installing the chart with Helm");
+        lapse.upgrade(&[]).await?;
+        lapse.wait_for_crds().await?;
+        let program = |package: &str| programs.get(package).cloned().unwrap_or_default();
+        let (webhooks, controllers) = (lapse.options.webhooks, lapse.options.controllers);
+        lapse.webhooks = lapse
+            .replicas(WEBHOOK, "webhook", webhooks, &program(WEBHOOK))
+            .await?;
+        let backends = lapse
+            .webhooks
+            .iter()
+            .filter_map(|webhook| webhook.admission)
+            .collect();
+        lapse.proxy.set_backends(backends);
+        lapse.controllers = lapse
+            .replicas(CONTROLLER, "controller", controllers, &program(CONTROLLER))
+            .await?;
+        for component in lapse.components() {
+            component.ready().await?;
+        }
+        lapse.wait_for_admission().await?;
+        Ok(lapse)
+    }
+
+    /// Lapse on the control plane that the tests of one binary share. It ends with the process.
+    pub async fn shared() -> Result<Arc<Self>> {
+        let start = async || {
+            let plane = Plane::shared().await?;
+            Self::install(plane, InstallOptions::default())
+                .await
+                .map(Arc::new)
+        };
+        SHARED.get_or_try_init(start).await.cloned()
+    }
+
+    /// Lapse on a control plane of its own.
+    pub async fn start(plane: PlaneOptions, options: InstallOptions) -> Result<Self> {
+        let plane = Arc::new(Plane::start(plane).await?);
+        Self::install(plane, options).await
+    }
+
+    /// Runs `helm upgrade --install` with the same values as before and `KEY=VALUE` in addition.
+    /// Running components keep their settings.
+    pub async fn upgrade(&self, set: &[&str]) -> Result<String> {
+        let values = self.plane.folder().join("values.yaml");
+        fs::write(&values, VALUES).with_context(|| format!("writing {}", values.display()))?;
+        let chart = chart();
+        let url = format!("webhook.url=https://127.0.0.1:{}", self.proxy.port());
+        let mut args = ["upgrade", "--install", "lapse"].map(String::from).to_vec();
+        args.push(path(&chart)?);
+        args.extend(["--namespace", NAMESPACE, "--create-namespace"].map(String::from));
+        for file in std::iter::once(&values).chain(&self.options.values) {
+            args.extend(["--values".to_owned(), path(file)?]);
+        }
+        let sets = self
+            .options
+            .set
+            .iter()
+            .map(String::as_str)
+            .chain(set.iter().copied());
+        for pair in std::iter::once(url.as_str()).chain(sets) {
+            ensure!(
+                pair.contains('='),
+                "`{pair}` is not KEY=VALUE, as Helm's --set wants it"
+            );
+            args.extend(["--set".to_owned(), pair.to_owned()]);
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.plane.helm(&args).await?.ok()
+    }
+
+    /// The control plane that it runs on.
+    #[must_use]
+    pub fn plane(&self) -> &Arc<Plane> {
+        &self.plane
+    }
+
+    /// All components, webhooks first.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        self.webhooks.iter().chain(&self.controllers)
+    }
+
+    /// Stops the components, all at the same time.
+    ///
+    /// # Errors
+    /// If one of those that still ran had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        let running = self
+            .components()
+            .filter(|component| component.process.exit().is_none());
+        let mut stopping: Vec<_> = running
+            .map(|component| Box::pin(component.process.terminate(GRACE)))
+            .collect();
+        let mut outcome = Ok(());
+        for stop in &mut stopping {
+            if let Err(error) = stop.await {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Starts the replicas of one deployment, if the chart has it.
+    async fn replicas(
+        &self,
+        deployment: &str,
+        name: &str,
+        count: usize,
+        program: &Path,
+    ) -> Result<Vec<Component>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let Some(template) = Template::read(&self.plane, NAMESPACE, deployment).await? else {
+            self.plane
+                .progress()
+                .step(&format!("the chart has no deployment {deployment} yet"));
+            return Ok(Vec::new());
+        };
+        self.plane
+            .progress()
+            .step(&format!("starting {count} × {deployment}"));
+        (0..count)
+            .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program))
+            .collect()
+    }
+
+    async fn wait_for_crds(&self) -> Result<()> {
+        let admin = self.plane.admin().await?;
+        let definitions: Api<CustomResourceDefinition> = Api::all(admin.client);
+        eventually("the CRDs to be established", DEADLINE, async || {
+            let found = definitions.list(&ListParams::default()).await?;
+            Ok(found.iter().all(is_established).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the API server gets an answer from the webhooks: it learns of their
+    /// configuration a little after it was written.
+    async fn wait_for_admission(&self) -> Result<()> {
+        if self.webhooks.is_empty() {
+            return Ok(());
+        }
+        let admin = self.plane.admin().await?;
+        let kind = ApiResource {
+            group: "lapse.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: "lapse.dev/v1alpha1".to_owned(),
+            kind: "AccessRequest".to_owned(),
+            plural: "accessrequests".to_owned(),
+        };
+        let requests: Api<DynamicObject> = Api::namespaced_with(admin.client, "default", &kind);
+        let role = serde_json::json!({"kind": "ClusterRole", "name": "view"});
+        let mut probe = DynamicObject::new("admission-probe", &kind);
+        probe.data = serde_json::json!({
+            "spec": {"target": {"kubernetes": {"role": role}}, "reason": "Does admission work?"},
+        });
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        eventually("admission to work", DEADLINE, async || {
+            match requests.create(&dry_run, &probe).await {
+                // A webhook that cannot be called is an internal error; a refusal is an answer.
+                Err(kube::Error::Api(status)) if status.code < 500 => Ok(Some(())),
+                Err(error) => Err(error.into()),
+                Ok(_) => Ok(Some(())),
+            }
+        })
+        .await
+    }
+}
+
+fn is_established(definition: &CustomResourceDefinition) -> bool {
+    let conditions = definition
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Established" && condition.status == "True")
+}
+
+fn chart() -> PathBuf {
+    workspace::root().join("charts/lapse")
+}
+
+fn path(path: &Path) -> Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,114 @@
+//! Lapse's own programs, built from this workspace.
+//!
+//! Cargo cannot yet say that a test needs another package's program, so the library asks it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::progress::line;
+use super::workspace;
+
+/// After this long without an end a person wants to know what takes so long.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Builds these packages with the profile of this library; returns each one's program.
+pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = tokio::process::Command::new(cargo);
+    command.args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    // What cargo sets for the program that it runs would make some dependencies build anew.
+    for (key, _) in std::env::vars_os() {
+        let key = key.to_string_lossy();
+        let of_this_run = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ];
+        if of_this_run.iter().any(|prefix| key.starts_with(prefix)) || key == "CARGO" {
+            command.env_remove(key.as_ref());
+        }
+    }
+    let child = command
+        .current_dir(workspace::root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("starting cargo")?;
+    let names = packages.join(" and ");
+    let mut output = std::pin::pin!(child.wait_with_output());
+    let output = if let Ok(output) = tokio::time::timeout(SLOW, &mut output).await {
+        output
+    } else {
+        line(&format!("building {names}"));
+        output.await
+    };
+    let output = output.context("running cargo")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "building {names} failed:\n{}",
+        said.trim()
+    );
+    let built = executables(&String::from_utf8_lossy(&output.stdout));
+    for package in packages {
+        ensure!(
+            built.contains_key(*package),
+            "package {package} has no program of its name"
+        );
+    }
+    Ok(built)
+}
+
+/// A line of cargo's report, as far as it matters here.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn executables(report: &str) -> BTreeMap<String, PathBuf> {
+    let messages = report
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_the_report() {
+        let report = r#"{"reason":"compiler-artifact","target":{"name":"kube"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"lapse-webhook"},"executable":"/t/lapse-webhook"}
+{"reason":"build-finished","success":true}"#;
+        let found = executables(report);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found["lapse-webhook"], PathBuf::from("/t/lapse-webhook"));
+    }
+}

@@ -1,0 +1,201 @@
+//! The three servers of a control plane and when each is ready.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::{Api, Client};
+
+use super::certs::{Authority, service_account_keys};
+use super::kubeconfig::{self, Credentials};
+use super::net::{eventually, free_port, http_status, loopback};
+use super::process::{Process, Spec};
+use super::tools::{Tool, Tools};
+use super::user::write_private;
+
+/// Generous, because the machine may be building at the same time.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+const AUDIT_POLICY: &str = include_str!("audit-policy.yaml");
+
+/// Without aggregation `view`, `edit` and `admin` are empty; without the garbage collector and the
+/// namespace controller deletions do not behave.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,\
+     serviceaccount-controller,serviceaccount-token-controller,clusterrole-aggregation-controller";
+
+/// The files that the servers share.
+pub(super) struct Files {
+    folder: PathBuf,
+}
+
+impl Files {
+    /// Writes keys, certificates and the audit policy.
+    pub(super) fn write(folder: &Path, authority: &Authority) -> Result<Self> {
+        let ca = authority.identity();
+        let server = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
+        let tokens = service_account_keys()?;
+        let files = Self {
+            folder: folder.to_owned(),
+        };
+        write_private(&files.pki("ca.crt"), &ca.certificate)?;
+        write_private(&files.pki("ca.key"), &ca.key)?;
+        write_private(&files.pki("server.crt"), &server.certificate)?;
+        write_private(&files.pki("server.key"), &server.key)?;
+        write_private(&files.pki("sa.pub"), &tokens.public)?;
+        write_private(&files.pki("sa.key"), &tokens.private)?;
+        write_private(&files.pki("audit-policy.yaml"), AUDIT_POLICY)?;
+        Ok(files)
+    }
+
+    /// Writes the kubeconfig of Kubernetes' controllers and returns its text.
+    pub(super) fn controller_manager_kubeconfig(
+        &self,
+        authority: &Authority,
+        server: &str,
+    ) -> Result<String> {
+        let name = "system:kube-controller-manager";
+        let identity = authority.client(name, &[])?;
+        let ca = authority.identity().certificate;
+        let text = kubeconfig::render(server, &ca, &[(name, Credentials::Certificate(identity))])?;
+        write_private(&self.pki("controller-manager.kubeconfig"), &text)?;
+        Ok(text)
+    }
+
+    fn pki(&self, name: &str) -> PathBuf {
+        self.folder.join("pki").join(name)
+    }
+
+    fn pki_flag(&self, flag: &str, name: &str) -> String {
+        format!("--{flag}={}", self.pki(name).display())
+    }
+
+    fn spec(&self, tools: &Tools, tool: Tool, args: Vec<String>) -> Spec {
+        Spec {
+            name: tool.name().to_owned(),
+            program: tools.path(tool).to_owned(),
+            args,
+            env: BTreeMap::new(),
+            inherit_env: false,
+            folder: Some(self.folder.clone()),
+            log: self
+                .folder
+                .join("logs")
+                .join(format!("{}.log", tool.name())),
+        }
+    }
+}
+
+/// Starts the store; returns its URL too.
+pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, String)> {
+    let port = free_port()?;
+    let (client, peer) = (
+        format!("http://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{}", free_port()?),
+    );
+    let data = files.folder.join("etcd");
+    fs::create_dir(&data).with_context(|| format!("making {}", data.display()))?;
+    let args = vec![
+        format!("--data-dir={}", data.display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        // The data does not outlive the process, so nothing is gained by waiting for the disk.
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+    ];
+    let process = Process::spawn(files.spec(tools, Tool::Etcd, args))?;
+    ready(&process, async || {
+        Ok(http_status(loopback(port), "/health").await? == 200)
+    })
+    .await?;
+    Ok((process, client))
+}
+
+/// Starts the API server; returns its address too.
+pub(super) fn apiserver(tools: &Tools, files: &Files, store: &str) -> Result<(Process, String)> {
+    let port = free_port()?;
+    let args = vec![
+        format!("--etcd-servers={store}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        files.pki_flag("tls-cert-file", "server.crt"),
+        files.pki_flag("tls-private-key-file", "server.key"),
+        files.pki_flag("client-ca-file", "ca.crt"),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        files.pki_flag("service-account-key-file", "sa.pub"),
+        files.pki_flag("service-account-signing-key-file", "sa.key"),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        files.pki_flag("audit-policy-file", "audit-policy.yaml"),
+        format!(
+            "--audit-log-path={}",
+            files.folder.join("audit.log").display()
+        ),
+    ];
+    let process = Process::spawn(files.spec(tools, Tool::KubeApiserver, args))?;
+    Ok((process, format!("https://127.0.0.1:{port}")))
+}
+
+/// Starts Kubernetes' own controllers.
+pub(super) fn controller_manager(tools: &Tools, files: &Files) -> Result<Process> {
+    let args = vec![
+        files.pki_flag("kubeconfig", "controller-manager.kubeconfig"),
+        files.pki_flag("authentication-kubeconfig", "controller-manager.kubeconfig"),
+        files.pki_flag("authorization-kubeconfig", "controller-manager.kubeconfig"),
+        files.pki_flag("service-account-private-key-file", "sa.key"),
+        files.pki_flag("root-ca-file", "ca.crt"),
+        "--use-service-account-credentials".to_owned(),
+        "--leader-elect=false".to_owned(),
+        // Nobody asks it anything, and its own port would be taken by a second control plane.
+        "--secure-port=0".to_owned(),
+        format!("--controllers={CONTROLLERS}"),
+    ];
+    Process::spawn(files.spec(tools, Tool::KubeControllerManager, args))
+}
+
+/// Waits until the API server says that it is ready, which includes its built-in roles.
+pub(super) async fn wait_for_apiserver(process: &Process, kubeconfig: &str) -> Result<()> {
+    let client = kubeconfig::client(kubeconfig).await?;
+    ready(process, async || {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        Ok(client.request_text(request).await? == "ok")
+    })
+    .await
+}
+
+/// Waits until aggregation has filled the roles that people are given.
+pub(super) async fn wait_for_roles(process: &Process, admin: &Client) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(admin.clone());
+    for name in ["view", "edit", "admin"] {
+        ready(process, async || {
+            let role = roles.get(name).await?;
+            Ok(role.rules.is_some_and(|rules| !rules.is_empty()))
+        })
+        .await
+        .with_context(|| format!("waiting for the rules of ClusterRole {name}"))?;
+    }
+    Ok(())
+}
+
+/// Waits until a process is ready, but not longer than it lives.
+pub(super) async fn ready(process: &Process, check: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let what = format!("{} to be ready", process.name());
+    let awaited = eventually(&what, DEADLINE, async || {
+        Ok(if process.exit().is_some() {
+            Some(())
+        } else {
+            check().await?.then_some(())
+        })
+    })
+    .await;
+    process.ensure_running()?;
+    awaited.map_err(|error| error.context(format!("{what}{}", process.tail())))
+}

@@ -108,7 +108,10 @@ impl Template {
         let serves_admission = set_flag(&mut args, "--metrics-listen", &metrics.to_string());
         if serves_admission {
             set_flag(&mut args, "--listen", &admission.to_string());
-            args.extend(["--san".to_owned(), "127.0.0.1".to_owned()]);
+            let named = "--san=127.0.0.1".to_owned();
+            if !args.contains(&named) {
+                args.push(named);
+            }
         } else {
             set_flag(&mut args, "--listen", &metrics.to_string());
         }

@@ -62,6 +62,15 @@ impl Default for InstallOptions {
     }
 }
 
+impl InstallOptions {
+    /// The packages whose programs will run.
+    fn packages(&self) -> Vec<&'static str> {
+        let wanted = [(self.controllers, CONTROLLER), (self.webhooks, WEBHOOK)];
+        let wanted = wanted.into_iter().filter(|(count, _)| *count > 0);
+        wanted.map(|(_, package)| package).collect()
+    }
+}
+
 /// Lapse, installed and running. Dropping it kills its processes.
 #[derive(Debug)]
 pub struct Lapse {
@@ -73,6 +82,7 @@ pub struct Lapse {
     pub proxy: Proxy,
     plane: Arc<Plane>,
     options: InstallOptions,
+    programs: BTreeMap<String, PathBuf>,
 }
 
 static SHARED: OnceCell<Arc<Lapse>> = OnceCell::const_new();
@@ -81,47 +91,32 @@ impl Lapse {
     /// Installs the chart, starts the components and waits until admission works.
     pub async fn install(plane: Arc<Plane>, options: InstallOptions) -> Result<Self> {
         let progress = plane.progress();
-        let packages: Vec<&str> = [
-            (options.controllers, CONTROLLER),
-            (options.webhooks, WEBHOOK),
-        ]
-        .into_iter()
-        .filter_map(|(count, package)| (count > 0).then_some(package))
-        .collect();
-        let chart = chart();
         let mut lapse = Self {
-            controllers: vec![],
-            webhooks: vec![],
+            controllers: Vec::new(),
+            webhooks: Vec::new(),
             proxy: Proxy::start()?,
             plane,
             options,
+            programs: BTreeMap::new(),
         };
-        if !chart.join("Chart.yaml").is_file() {
+        if !chart().join("Chart.yaml").is_file() {
             progress.step("there is no chart yet: nothing is installed");
             return Ok(lapse);
         }
-        let programs = if packages.is_empty() {
-            BTreeMap::default()
-        } else {
-            programs::build(&packages).await?
-        };
+        lapse.programs = programs::build(&lapse.options.packages()).await?;
         progress.step("installing the chart with Helm");
         lapse.upgrade(&[]).await?;
         lapse.wait_for_crds().await?;
-        let program = |package: &str| programs.get(package).cloned().unwrap_or_default();
-        let (webhooks, controllers) = (lapse.options.webhooks, lapse.options.controllers);
-        lapse.webhooks = lapse
-            .replicas(WEBHOOK, "webhook", webhooks, &program(WEBHOOK))
-            .await?;
+        let count = lapse.options.webhooks;
+        lapse.webhooks = lapse.replicas(WEBHOOK, "webhook", count).await?;
         let backends = lapse
             .webhooks
             .iter()
             .filter_map(|webhook| webhook.admission)
             .collect();
         lapse.proxy.set_backends(backends);
-        lapse.controllers = lapse
-            .replicas(CONTROLLER, "controller", controllers, &program(CONTROLLER))
-            .await?;
+        let count = lapse.options.controllers;
+        lapse.controllers = lapse.replicas(CONTROLLER, "controller", count).await?;
         for component in lapse.components() {
             component.ready().await?;
         }
@@ -207,26 +202,23 @@ impl Lapse {
         outcome
     }
 
-    /// Starts the replicas of one deployment, if the chart has it.
-    async fn replicas(
-        &self,
-        deployment: &str,
-        name: &str,
-        count: usize,
-        program: &Path,
-    ) -> Result<Vec<Component>> {
+    /// Starts the replicas of one deployment, whose name is its program's too.
+    async fn replicas(&self, deployment: &str, name: &str, count: usize) -> Result<Vec<Component>> {
         if count == 0 {
             return Ok(Vec::new());
         }
+        let progress = self.plane.progress();
         let Some(template) = Template::read(&self.plane, NAMESPACE, deployment).await? else {
-            self.plane
-                .progress()
-                .step(&format!("the chart has no deployment {deployment} yet"));
+            progress.step(&format!("the chart has no deployment {deployment} yet"));
             return Ok(Vec::new());
         };
-        self.plane
-            .progress()
-            .step(&format!("starting {count} × {deployment}"));
+        let program = self.programs.get(deployment);
+        let program = program.with_context(|| format!("{deployment} was not built"))?;
+        if programs::is_placeholder(program).await? {
+            progress.step(&format!("{deployment} is still to be written"));
+            return Ok(Vec::new());
+        }
+        progress.step(&format!("starting {deployment} ({count})"));
         (0..count)
             .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program))
             .collect()

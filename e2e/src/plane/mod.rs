@@ -89,9 +89,8 @@ impl Plane {
         progress.step("starting kube-apiserver");
         let (apiserver, server) = servers::apiserver(&tools, &files, &store)?;
         let users = AtomicUsize::new(0);
-        // So that a failure from here on stops what runs, in the right order.
         let kubeconfig = files.controller_manager_kubeconfig(&authority, &server)?;
-        servers::wait_for_apiserver(&apiserver, &kubeconfig).await?;
+        servers::wait_for_apiserver(&apiserver, &kubeconfig::client(&kubeconfig).await?).await?;
         progress.step("starting kube-controller-manager");
         let controller_manager = servers::controller_manager(&tools, &files)?;
         let plane = Self {
@@ -118,6 +117,11 @@ impl Plane {
     pub async fn shared() -> Result<Arc<Self>> {
         let start = async || Self::start(PlaneOptions::default()).await.map(Arc::new);
         SHARED.get_or_try_init(start).await.cloned()
+    }
+
+    /// Waits until the API server is ready, after it was started again.
+    pub async fn ready(&self) -> Result<()> {
+        servers::wait_for_apiserver(&self.apiserver, &self.admin().await?.client).await
     }
 
     /// A member of `system:masters`, whom RBAC does not bind.

@@ -3,7 +3,7 @@
 //! Cargo cannot yet say that a test needs another package's program, so the library asks it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Builds these packages with the profile of this library; returns each one's program.
 pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = tokio::process::Command::new(cargo);
     command.args([
@@ -75,6 +78,16 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
         );
     }
     Ok(built)
+}
+
+/// Whether a program is still to be written: it does nothing, even when asked for help.
+pub(super) async fn is_placeholder(program: &Path) -> Result<bool> {
+    let output = tokio::process::Command::new(program)
+        .arg("--help")
+        .output()
+        .await;
+    let output = output.with_context(|| format!("running {}", program.display()))?;
+    Ok(output.status.success() && output.stdout.is_empty())
 }
 
 /// A line of cargo's report, as far as it matters here.

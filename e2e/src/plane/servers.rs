@@ -162,8 +162,7 @@ pub(super) fn controller_manager(tools: &Tools, files: &Files) -> Result<Process
 }
 
 /// Waits until the API server says that it is ready, which includes its built-in roles.
-pub(super) async fn wait_for_apiserver(process: &Process, kubeconfig: &str) -> Result<()> {
-    let client = kubeconfig::client(kubeconfig).await?;
+pub(super) async fn wait_for_apiserver(process: &Process, client: &Client) -> Result<()> {
     ready(process, async || {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         Ok(client.request_text(request).await? == "ok")

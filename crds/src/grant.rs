@@ -27,7 +27,11 @@ use crate::{Condition, PolicyRef, Subject, Target, Timestamp, schema};
     selectable = ".spec.subject.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.kubernetes.role.name"),
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".spec.target.kubernetes.role.name"
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name")
 )]
@@ -151,7 +155,9 @@ pub struct GrantStatus {
 }
 
 /// The kinds of binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum BindingKind {
     /// In one namespace.
     RoleBinding,

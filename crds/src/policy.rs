@@ -21,10 +21,23 @@ use crate::{Condition, GrantDuration, RoleRef, Subject, schema};
     doc = "Who may ask for which rights, for how long, and who approves. Everything that no policy allows is refused.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
-    printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeGrants", description = "Live grants by this policy"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Active",
+        type_ = "integer",
+        json_path = ".status.activeGrants",
+        description = "Live grants by this policy"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct JitPolicySpec {
@@ -182,7 +195,10 @@ pub struct Approval {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Stage {
     /// The name of the stage, such as `manager`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// How many of the approvers must approve.
     #[serde(default = "one")]

@@ -6,9 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Timestamp, schema,
-};
+use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Timestamp, schema};
 
 /// A request for a right, for a task and a time. It never changes: to ask for something else, make
 /// another request.
@@ -28,12 +26,28 @@ use crate::{
     selectable = ".spec.requester.username",
     selectable = ".status.phase",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requester.username"),
+    printcolumn(
+        name = "Requester",
+        type_ = "string",
+        json_path = ".spec.requester.username"
+    ),
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.name"),
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.kubernetes.role.name"),
-    printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".spec.target.kubernetes.role.name"
+    ),
+    printcolumn(
+        name = "Waiting-For",
+        type_ = "string",
+        json_path = ".status.approval.waitingFor"
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
@@ -161,7 +175,9 @@ pub struct Candidate {
 }
 
 /// The names of the checks, in the order in which they are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum CheckName {
     /// A policy that can decide was found.
     Policy,

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::schema;
 
 /// The kinds of subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum SubjectKind {
     /// A person, by the user name that the API server authenticates.
     User,
@@ -45,7 +47,12 @@ impl fmt::Display for Subject {
             (SubjectKind::User, _) => f.write_str(&self.name),
             (SubjectKind::Group, _) => write!(f, "group {}", self.name),
             (SubjectKind::ServiceAccount, namespace) => {
-                write!(f, "service account {}/{}", namespace.as_deref().unwrap_or("?"), self.name)
+                write!(
+                    f,
+                    "service account {}/{}",
+                    namespace.as_deref().unwrap_or("?"),
+                    self.name
+                )
             }
         }
     }

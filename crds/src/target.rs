@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::schema;
 
 /// The kinds of role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum RoleKind {
     /// A role of the whole cluster, which can be bound in a namespace or cluster-wide.
     ClusterRole,

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Every decision of Lapse, pure.
+//!
+//! Nothing here holds a client, reads a clock, starts a task or draws a random number: what a
+//! decision needs is passed in, what is to be done is returned. Both components use it: the
+//! controller to decide what to grant and to revoke, the webhook to judge what people submit, and so
+//! the two cannot disagree.
+//!
+//! - [`policy`]: a `JitPolicy` becomes a [`policy::Policy`] that cannot be invalid.
+//! - [`checks`]: the rules that a request must pass, one file each.
+//! - [`approval`]: who may decide, who counts in which stage, when an approval is complete.
+//! - [`attest`]: the signature by which an object proves that admission stamped it.
+//! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
+
+pub mod approval;
+pub mod attest;
+pub mod checks;
+pub mod grant;
+pub mod identity;
+pub mod policy;
+mod read;
+pub mod request;
+pub mod role;
+mod settings;
+pub mod target;
+#[cfg(test)]
+mod testing;
+
+pub use read::Read;
+pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use kube::ResourceExt;
 
-const HEADER: &str = "# Generated from the types in crds/src by `cargo run -p lapse-crds --bin crdgen`.\n";
+const HEADER: &str =
+    "# Generated from the types in crds/src by `cargo run -p lapse-crds --bin crdgen`.\n";
 
 fn main() -> ExitCode {
     let check = std::env::args().any(|argument| argument == "--check");
@@ -33,7 +34,8 @@ fn run(check: bool) -> Result<(), String> {
             }
         } else {
             if let Some(folder) = file.parent() {
-                std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|e| format!("{}: {e}", folder.display()))?;
             }
             std::fs::write(&file, yaml).map_err(|e| format!("{}: {e}", file.display()))?;
         }
@@ -50,7 +52,11 @@ fn files() -> Result<Vec<(PathBuf, String)>, String> {
     for crd in lapse_crds::all() {
         let yaml = serde_saphyr::to_string(&crd).map_err(|e| format!("{}: {e}", crd.name_any()))?;
         let name = format!("{}.yaml", crd.spec.names.plural);
-        files.extend(folders.iter().map(|folder| (folder.join(&name), format!("{HEADER}{yaml}"))));
+        files.extend(
+            folders
+                .iter()
+                .map(|folder| (folder.join(&name), format!("{HEADER}{yaml}"))),
+        );
     }
     Ok(files)
 }

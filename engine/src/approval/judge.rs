@@ -1,0 +1,248 @@
+//! Whether a person may say what a decision says, judged when it is submitted.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Verdict};
+
+use super::tally::{in_bounds, may_count, progress};
+use super::{Statement, Statements};
+use crate::checks::requested_duration;
+use crate::policy::{Policy, describe};
+use crate::target::ResolvedTarget;
+
+/// What a decision is judged from: everything as it is stored, nothing from the status but phases
+/// that are final.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement<'a> {
+    /// What the decision says, with its stamps.
+    pub decision: &'a AccessDecisionSpec,
+    /// Who says it.
+    pub decider: &'a Identity,
+    /// The request, with its UID.
+    pub request: &'a AccessRequest,
+    /// Who asked, as was attested.
+    pub requester: &'a Identity,
+    /// When the request was admitted.
+    pub requested_at: DateTime<Utc>,
+    /// What was asked for.
+    pub target: &'a ResolvedTarget,
+    /// The policy that decides, or why none does.
+    pub policy: &'a Result<Policy, String>,
+    /// What people said before.
+    pub statements: &'a Statements,
+    /// The hash of the rules of the role, or why there is none.
+    pub rules_hash: &'a Result<String, String>,
+    /// Whether the decider holds the verb `approve` on the policy.
+    pub may_approve: bool,
+    /// Whether the decider holds the verb `deny` on the policy.
+    pub may_deny: bool,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// Why a decision is refused, in words for who submitted it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+fn refuse<T>(message: String) -> Result<T, Refusal> {
+    Err(Refusal(message))
+}
+
+/// Judges a decision. The text of an acceptance tells the person what was just decided.
+pub fn judge(case: &Judgement<'_>) -> Result<String, Refusal> {
+    let name = case.request.metadata.name.as_deref().unwrap_or_default();
+    still_open(case, name)?;
+    match case.decision.verdict {
+        Verdict::Approve => approve(case, name),
+        Verdict::Deny => deny(case, name),
+        Verdict::End => end(case, name),
+    }
+}
+
+/// A request that is over takes no more decisions.
+fn still_open(case: &Judgement<'_>, name: &str) -> Result<(), Refusal> {
+    let phase = case
+        .request
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default();
+    if phase.is_terminal() {
+        return refuse(format!(
+            "request {name} is already {phase}; nothing is left to decide"
+        ));
+    }
+    if let Some(denial) = case.statements.denial() {
+        let who = &denial.decider.username;
+        return refuse(format!("request {name} was already denied by {who}"));
+    }
+    if case.statements.end(case.requester).is_some() {
+        return refuse(format!("request {name} was already ended by its requester"));
+    }
+    Ok(())
+}
+
+fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
+    let who = &case.decider.username;
+    let policy = match case.policy {
+        Ok(policy) => policy,
+        Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
+    };
+    if *who == case.requester.username {
+        return refuse(format!(
+            "{who} made request {name}; nobody approves an own request"
+        ));
+    }
+    if policy.stages().is_empty() {
+        return refuse(format!(
+            "request {name} needs no approval: JitPolicy {} is self-service",
+            policy.name()
+        ));
+    }
+    if !may_count(policy, case.requester, case.decider) {
+        let approvers: Vec<String> = policy
+            .stages()
+            .iter()
+            .map(|stage| describe(&stage.approvers))
+            .collect();
+        return refuse(format!(
+            "{who} is not an approver of JitPolicy {}; its approvers are {}",
+            policy.name(),
+            approvers.join("; ")
+        ));
+    }
+    if !case.may_approve {
+        return refuse(format!(
+            "{who} is named as an approver but lacks the verb approve on jitpolicies/{}; ask an \
+             administrator to bind the role lapse:approver",
+            policy.name()
+        ));
+    }
+    if case.now >= case.requested_at + policy.timeout().delta() {
+        return refuse(format!(
+            "request {name} waited longer than {} and has timed out; it must be made again",
+            policy.timeout()
+        ));
+    }
+    let rules_hash = match case.rules_hash {
+        Ok(hash) => hash,
+        Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
+    };
+    adds_something(case, policy, rules_hash, name)?;
+    let asked = requested_duration(&case.request.spec, policy);
+    let duration = case.decision.duration.or(asked);
+    Ok(summary(case, "approved", duration))
+}
+
+/// Refuses an approval that would change nothing: a second one of the same person, or one for stages
+/// that are complete; and one whose duration the policy does not allow.
+fn adds_something(
+    case: &Judgement<'_>,
+    policy: &Policy,
+    rules_hash: &str,
+    name: &str,
+) -> Result<(), Refusal> {
+    let who = &case.decider.username;
+    let statement = Statement {
+        decider: case.decider.clone(),
+        verdict: Verdict::Approve,
+        duration: case.decision.duration,
+        comment: None,
+        policy: Some(policy.reference().clone()),
+        rules_hash: Some(rules_hash.to_owned()),
+        at: case.now,
+    };
+    if !in_bounds(policy, &statement) {
+        let bounds = policy.duration();
+        return refuse(format!(
+            "spec.duration must be within {}..{}, the bounds of JitPolicy {}",
+            bounds.min,
+            bounds.max,
+            policy.name()
+        ));
+    }
+    let before = progress(policy, case.requester, Some(rules_hash), case.statements);
+    if before.completed_at.is_some() {
+        return refuse(format!("request {name} is already approved"));
+    }
+    let counted = |progress: &super::Progress| -> usize {
+        progress
+            .stages
+            .iter()
+            .map(|stage| stage.approved_by.len())
+            .sum()
+    };
+    if before
+        .stages
+        .iter()
+        .any(|stage| stage.approved_by.contains(who))
+    {
+        return refuse(format!(
+            "{who} has already approved request {name}; it waits for {}",
+            before.waiting_for
+        ));
+    }
+    let after = progress(
+        policy,
+        case.requester,
+        Some(rules_hash),
+        &case.statements.with(statement),
+    );
+    if counted(&after) == counted(&before) {
+        return refuse(format!(
+            "an approval by {who} adds nothing to request {name}; it waits for {}",
+            before.waiting_for
+        ));
+    }
+    Ok(())
+}
+
+fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
+    let who = &case.decider.username;
+    let is_approver = case
+        .policy
+        .as_ref()
+        .is_ok_and(|policy| may_count(policy, case.requester, case.decider));
+    if is_approver || case.may_deny {
+        return Ok(summary(case, "denied", None));
+    }
+    let policy = match case.policy {
+        Ok(policy) => format!(" of JitPolicy {}", policy.name()),
+        Err(_) => String::new(),
+    };
+    let own = if *who == case.requester.username {
+        "; to take back an own request, submit a decision with verdict End"
+    } else {
+        ""
+    };
+    refuse(format!(
+        "{who} may not deny request {name}: neither an approver{policy}, nor holder of the verb deny \
+         on it{own}"
+    ))
+}
+
+fn end(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
+    let who = &case.decider.username;
+    if *who == case.requester.username {
+        return Ok(summary(case, "ended", None));
+    }
+    refuse(format!(
+        "only its requester, {}, ends request {name}; an approver revokes it with verdict Deny",
+        case.requester.username
+    ))
+}
+
+fn summary(case: &Judgement<'_>, done: &str, duration: Option<GrantDuration>) -> String {
+    let duration = duration
+        .map(|duration| format!(" for {duration}"))
+        .unwrap_or_default();
+    format!(
+        "{done}: {} asked for {}{duration} (request UID {})",
+        case.requester.username,
+        case.target,
+        case.request.metadata.uid.as_deref().unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests;

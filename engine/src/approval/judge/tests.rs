@@ -1,0 +1,184 @@
+use chrono::TimeDelta;
+use lapse_crds::{AccessRequestStatus, PolicyMode, RequestPhase, RequestTarget};
+use rstest::rstest;
+
+use super::*;
+use crate::testing::{edit_in, person, policy, request_spec, settings, stage, user};
+
+struct Case {
+    verdict: Verdict,
+    duration: Option<GrantDuration>,
+    decider: Identity,
+    request: AccessRequest,
+    policy: Result<Policy, String>,
+    statements: Vec<Statement>,
+    may_approve: bool,
+    may_deny: bool,
+    now: DateTime<Utc>,
+}
+
+fn time(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        let mut request = AccessRequest::new("fix-checkout", request_spec());
+        request.metadata.uid = Some("uid-1".into());
+        Self {
+            verdict: Verdict::Approve,
+            duration: None,
+            decider: person("bob", &["shop-managers"]),
+            request,
+            policy: Ok(Policy::compile(&policy("shop-debug"), &settings()).unwrap()),
+            statements: vec![],
+            may_approve: true,
+            may_deny: false,
+            now: time(1),
+        }
+    }
+}
+
+impl Case {
+    fn judge(&self) -> Result<String, String> {
+        let decision = AccessDecisionSpec {
+            request: RequestTarget {
+                name: "fix-checkout".into(),
+                uid: Some("uid-1".into()),
+            },
+            verdict: self.verdict,
+            duration: self.duration,
+            comment: None,
+            decider: None,
+            policy: None,
+            rules_hash: None,
+        };
+        judge(&Judgement {
+            decision: &decision,
+            decider: &self.decider,
+            request: &self.request,
+            requester: &person("alice", &["shop-developers"]),
+            requested_at: time(0),
+            target: &edit_in(&["shop"]),
+            policy: &self.policy,
+            statements: &Statements::of(&self.statements),
+            rules_hash: &Ok("sha256:role".into()),
+            may_approve: self.may_approve,
+            may_deny: self.may_deny,
+            now: self.now,
+        })
+        .map_err(|refusal| refusal.to_string())
+    }
+
+    fn said(&mut self, verdict: Verdict, who: Identity) {
+        self.statements.push(Statement {
+            decider: who,
+            verdict,
+            duration: None,
+            comment: None,
+            policy: self
+                .policy
+                .as_ref()
+                .ok()
+                .map(|policy| policy.reference().clone()),
+            rules_hash: Some("sha256:role".into()),
+            at: time(0),
+        });
+    }
+}
+
+#[test]
+fn an_acceptance_says_what_was_decided() {
+    insta::assert_snapshot!(Case::default().judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 1h (request UID uid-1)");
+    let shorter = Case {
+        duration: "30m".parse().ok(),
+        ..Case::default()
+    };
+    insta::assert_snapshot!(shorter.judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 30m (request UID uid-1)");
+}
+
+#[rstest]
+#[case::own_request(|c: &mut Case| c.decider = person("alice", &["shop-managers"]))]
+#[case::not_an_approver(|c: &mut Case| c.decider = person("mallory", &["shop-developers"]))]
+#[case::without_the_verb(|c: &mut Case| c.may_approve = false)]
+#[case::too_late(|c: &mut Case| c.now = time(0) + TimeDelta::hours(24))]
+#[case::too_long(|c: &mut Case| c.duration = "9h".parse().ok())]
+#[case::twice(|c: &mut Case| {
+    c.policy = Ok(Policy::compile(&dual(), &settings()).unwrap());
+    c.said(Verdict::Approve, person("bob", &["shop-managers"]));
+})]
+#[case::stage_is_full(|c: &mut Case| {
+    c.policy = Ok(Policy::compile(&dual(), &settings()).unwrap());
+    c.said(Verdict::Approve, person("ben", &["shop-managers"]));
+})]
+#[case::complete(|c: &mut Case| c.said(Verdict::Approve, person("ben", &["shop-managers"])))]
+#[case::denied(|c: &mut Case| c.said(Verdict::Deny, person("olga", &[])))]
+#[case::ended(|c: &mut Case| c.said(Verdict::End, person("alice", &[])))]
+#[case::over(|c: &mut Case| c.request.status = Some(AccessRequestStatus {
+    phase: RequestPhase::Ended, ..AccessRequestStatus::default()
+}))]
+#[case::self_service(|c: &mut Case| c.policy = Ok(Policy::compile(&self_service(), &settings()).unwrap()))]
+#[case::policy_is_gone(|c: &mut Case| c.policy = Err("There is no JitPolicy shop-debug.".into()))]
+fn refuses_to_approve(#[case] change: fn(&mut Case)) {
+    let mut case = Case::default();
+    change(&mut case);
+    let name = std::thread::current()
+        .name()
+        .unwrap()
+        .rsplit("::")
+        .next()
+        .unwrap()
+        .to_owned();
+    insta::assert_snapshot!(name, case.judge().unwrap_err());
+}
+
+fn dual() -> lapse_crds::JitPolicy {
+    let mut policy = policy("shop-debug");
+    let approval = policy.spec.approval.as_mut().unwrap();
+    approval.stages.push(stage("owner", 1, vec![user("olga")]));
+    policy
+}
+
+fn self_service() -> lapse_crds::JitPolicy {
+    let mut policy = policy("shop-debug");
+    policy.spec.approval = None;
+    policy.spec.mode = PolicyMode::Enforce;
+    policy
+}
+
+#[rstest]
+#[case("bob", &["shop-managers"], false, true)]
+#[case("carol", &["security"], true, true)]
+#[case("carol", &["security"], false, false)]
+#[case("alice", &["shop-managers"], false, false)]
+fn approvers_and_holders_of_the_verb_deny(
+    #[case] who: &str,
+    #[case] groups: &[&str],
+    #[case] may_deny: bool,
+    #[case] accepted: bool,
+) {
+    let decider = person(who, groups);
+    let case = Case {
+        verdict: Verdict::Deny,
+        decider,
+        may_deny,
+        ..Case::default()
+    };
+    assert_eq!(case.judge().is_ok(), accepted, "{:?}", case.judge());
+}
+
+#[test]
+fn only_the_requester_ends() {
+    let alice = person("alice", &[]);
+    let case = Case {
+        verdict: Verdict::End,
+        decider: alice,
+        ..Case::default()
+    };
+    insta::assert_snapshot!(case.judge().unwrap(), @"ended: alice asked for ClusterRole edit in shop (request UID uid-1)");
+    let case = Case {
+        verdict: Verdict::End,
+        ..Case::default()
+    };
+    insta::assert_snapshot!(case.judge().unwrap_err(), @"only its requester, alice, ends request fix-checkout; an approver revokes it with verdict Deny");
+}

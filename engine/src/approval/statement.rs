@@ -1,0 +1,97 @@
+//! What people said about one request, as far as it can be trusted.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{AccessDecision, GrantDuration, Identity, PolicyRef, Verdict};
+
+use crate::attest::Attested;
+
+/// A decision about the request, stamped at admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Who said it.
+    pub decider: Identity,
+    /// What was said.
+    pub verdict: Verdict,
+    /// The duration that an approver set.
+    pub duration: Option<GrantDuration>,
+    /// Why, in the decider's words.
+    pub comment: Option<String>,
+    /// The policy that was decided upon.
+    pub policy: Option<PolicyRef>,
+    /// The hash of the rules of the role that was decided upon.
+    pub rules_hash: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Everything that people said about one request, in the order in which they said it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statements(Vec<Statement>);
+
+impl Statements {
+    /// Takes the decisions that carry a valid attestation and name this request by its UID. A nonce
+    /// counts once, so that a copy of a decision is not another decision.
+    #[must_use]
+    pub fn about(request_uid: &str, decisions: &[Attested<AccessDecision>]) -> Self {
+        let mut nonces = BTreeSet::new();
+        let mut statements: Vec<Statement> = decisions
+            .iter()
+            .filter(|decision| decision.object.spec.request.uid.as_deref() == Some(request_uid))
+            .filter_map(|decision| {
+                let attestation = decision.attestation.as_ref().ok()?;
+                nonces.insert(&attestation.nonce).then_some(())?;
+                let spec = &decision.object.spec;
+                Some(Statement {
+                    decider: spec.decider.clone()?,
+                    verdict: spec.verdict,
+                    duration: spec.duration,
+                    comment: spec.comment.clone(),
+                    policy: spec.policy.clone(),
+                    rules_hash: spec.rules_hash.clone(),
+                    at: attestation.admitted_at.time(),
+                })
+            })
+            .collect();
+        // The name breaks ties, so that the order in which objects are listed does not matter.
+        statements.sort_by(|a, b| (a.at, &a.decider.username).cmp(&(b.at, &b.decider.username)));
+        Self(statements)
+    }
+
+    /// The same, and one statement more.
+    pub(super) fn with(&self, statement: Statement) -> Self {
+        Self(self.0.iter().cloned().chain([statement]).collect())
+    }
+
+    /// Statements as if they had been read from decisions.
+    #[cfg(test)]
+    pub(crate) fn of(statements: &[Statement]) -> Self {
+        let mut statements = statements.to_vec();
+        statements.sort_by(|a, b| (a.at, &a.decider.username).cmp(&(b.at, &b.decider.username)));
+        Self(statements)
+    }
+
+    /// The first Deny. Whether its decider may deny was judged at admission, before it was signed.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Statement> {
+        self.0
+            .iter()
+            .find(|statement| statement.verdict == Verdict::Deny)
+    }
+
+    /// The first End by the requester.
+    #[must_use]
+    pub fn end(&self, requester: &Identity) -> Option<&Statement> {
+        self.0.iter().find(|statement| {
+            statement.verdict == Verdict::End && statement.decider.username == requester.username
+        })
+    }
+
+    /// The approvals, valid or void.
+    pub fn approvals(&self) -> impl Iterator<Item = &Statement> {
+        self.0
+            .iter()
+            .filter(|statement| statement.verdict == Verdict::Approve)
+    }
+}

@@ -1,0 +1,223 @@
+//! The attestation: a signature by which a request or a decision proves that admission stamped it.
+//!
+//! The webhook signs with Ed25519 (RFC 8032) over the canonical JSON (RFC 8785) of what identifies
+//! the object and everything that decides. At that moment an object has no UID and, with
+//! `generateName`, no name, so neither can be signed; freshness against the creation time, and
+//! counting a nonce once, close the gap.
+
+mod attested;
+mod keys;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use lapse_crds::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use attested::Attested;
+pub use keys::{KeyError, KeySet, PublicKey, key_id};
+
+/// The version of the set of signed fields.
+const VERSION: u32 = 1;
+/// How far the creation of an object may lie from its admission, either way.
+const FRESHNESS: TimeDelta = TimeDelta::seconds(60);
+/// The API server appends so many characters to a `generateName`…
+const GENERATED_SUFFIX: usize = 5;
+/// …of which it keeps so many (`k8s.io/apiserver/pkg/storage/names`).
+const GENERATED_BASE: usize = 58;
+
+/// What identifies an object, and everything in it that decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The kind of the object.
+    pub kind: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name; empty at admission when it is to be generated.
+    pub name: &'a str,
+    /// Its `generateName`; empty when absent.
+    pub generate_name: &'a str,
+    /// Its spec as it is stored, not as a type of ours reads it: a field that we do not know is
+    /// signed too.
+    pub spec: &'a Value,
+}
+
+/// The content of the annotation `lapse.dev/attestation`, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attestation {
+    /// The version of the set of signed fields.
+    pub version: u32,
+    /// Which key signed.
+    pub key: String,
+    /// When admission stamped the object.
+    pub admitted_at: Timestamp,
+    /// A number used once, in hexadecimal digits.
+    pub nonce: String,
+    /// Whether the name was known and signed; otherwise `generateName` was.
+    pub named: bool,
+    /// The signature, in base64.
+    pub signature: String,
+}
+
+/// Why an object is not honoured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttestationError {
+    /// The annotation is missing.
+    #[error("it carries no attestation: it did not pass Lapse's admission webhook")]
+    Absent,
+    /// The annotation cannot be read.
+    #[error("its attestation cannot be read: {0}")]
+    Malformed(String),
+    /// It was signed with another set of fields.
+    #[error("its attestation has version {0}; this release knows version {VERSION}")]
+    Version(u32),
+    /// The key is not published. This can be a matter of time.
+    #[error("its attestation was signed by the key {0}, which is not published")]
+    UnknownKey(String),
+    /// The key was not in force when the object was admitted.
+    #[error("its attestation was signed by the key {0}, which was not in force then")]
+    KeyNotInForce(String),
+    /// The object was created at another time than it was admitted.
+    #[error("it was created at {created}, but its attestation is of {admitted}")]
+    Stale {
+        /// When it was created.
+        created: String,
+        /// When it was admitted.
+        admitted: Timestamp,
+    },
+    /// The name is not one that the API server would have generated.
+    #[error("its name was not generated from the generateName that was signed")]
+    Name,
+    /// The signature is of something else.
+    #[error("its attestation does not match its content")]
+    Mismatch,
+}
+
+impl AttestationError {
+    /// Whether waiting can help: a key is published by its webhook a moment after it was made.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::UnknownKey(_))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SignedFields<'a> {
+    version: u32,
+    kind: &'a str,
+    namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generate_name: Option<&'a str>,
+    spec: &'a Value,
+    admitted_at: Timestamp,
+    nonce: &'a str,
+}
+
+fn signed_bytes(
+    subject: &Subject<'_>,
+    named: bool,
+    admitted_at: Timestamp,
+    nonce: &str,
+) -> Result<Vec<u8>, AttestationError> {
+    let fields = SignedFields {
+        version: VERSION,
+        kind: subject.kind,
+        namespace: subject.namespace,
+        name: named.then_some(subject.name),
+        generate_name: (!named).then_some(subject.generate_name),
+        spec: subject.spec,
+        admitted_at,
+        nonce,
+    };
+    serde_json_canonicalizer::to_vec(&fields)
+        .map_err(|error| AttestationError::Malformed(error.to_string()))
+}
+
+/// Signs an object as admission sees it. The nonce must never repeat.
+pub fn sign(
+    key: &SigningKey,
+    subject: &Subject<'_>,
+    admitted_at: DateTime<Utc>,
+    nonce: [u8; 16],
+) -> Result<Attestation, AttestationError> {
+    let admitted_at = Timestamp::new(admitted_at);
+    let nonce = crate::role::hex(&nonce);
+    let named = !subject.name.is_empty();
+    let signature = key.sign(&signed_bytes(subject, named, admitted_at, &nonce)?);
+    Ok(Attestation {
+        version: VERSION,
+        key: key_id(&key.verifying_key()),
+        admitted_at,
+        nonce,
+        named,
+        signature: BASE64.encode(signature.to_bytes()),
+    })
+}
+
+/// Verifies the annotation of a stored object. `created` is its creation time, to the second.
+pub fn verify(
+    keys: &KeySet,
+    subject: &Subject<'_>,
+    annotation: Option<&str>,
+    created: DateTime<Utc>,
+) -> Result<Attestation, AttestationError> {
+    let annotation = annotation.ok_or(AttestationError::Absent)?;
+    let attestation: Attestation = serde_json::from_str(annotation)
+        .map_err(|error| AttestationError::Malformed(error.to_string()))?;
+    if attestation.version != VERSION {
+        return Err(AttestationError::Version(attestation.version));
+    }
+    let key = keys.in_force(&attestation.key, attestation.admitted_at.time())?;
+    verify_signature(key, subject, &attestation)?;
+    // The signature comes first: of what is not signed, nothing is worth reporting.
+    if !attestation.named && !is_generated(subject.name, subject.generate_name) {
+        return Err(AttestationError::Name);
+    }
+    let admitted = attestation.admitted_at;
+    if (created - admitted.time()).abs() > FRESHNESS {
+        return Err(AttestationError::Stale {
+            created: created.to_rfc3339(),
+            admitted,
+        });
+    }
+    Ok(attestation)
+}
+
+fn verify_signature(
+    key: &VerifyingKey,
+    subject: &Subject<'_>,
+    attestation: &Attestation,
+) -> Result<(), AttestationError> {
+    let bytes = signed_bytes(
+        subject,
+        attestation.named,
+        attestation.admitted_at,
+        &attestation.nonce,
+    )?;
+    let signature = BASE64
+        .decode(&attestation.signature)
+        .ok()
+        .and_then(|bytes| Signature::from_slice(&bytes).ok())
+        .ok_or_else(|| AttestationError::Malformed("the signature is not 64 bytes".into()))?;
+    key.verify_strict(&bytes, &signature)
+        .map_err(|_| AttestationError::Mismatch)
+}
+
+/// Whether the API server can have made this name from this `generateName`.
+fn is_generated(name: &str, generate_name: &str) -> bool {
+    let base = &generate_name[..generate_name.floor_char_boundary(GENERATED_BASE)];
+    !base.is_empty()
+        && name.strip_prefix(base).is_some_and(|suffix| {
+            suffix.len() == GENERATED_SUFFIX
+                && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+}
+
+#[cfg(test)]
+mod tests;

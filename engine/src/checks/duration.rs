@@ -1,0 +1,71 @@
+//! The duration lies within the policy's bounds.
+
+use super::{Context, Outcome, requested_duration};
+use crate::policy::Bounds;
+
+pub(super) fn check(context: &Context<'_>) -> Outcome {
+    let Bounds { min, max, .. } = context.policy.duration();
+    let Some(asked) = requested_duration(context.spec, context.policy) else {
+        return Outcome::Fail(format!(
+            "No duration was asked for, and JitPolicy {} has no default; set spec.duration to \
+             between {min} and {max}.",
+            context.policy.name()
+        ));
+    };
+    let origin = if context.spec.duration.is_some() {
+        ""
+    } else {
+        " (the policy's default)"
+    };
+    if asked < min {
+        Outcome::Fail(format!(
+            "{asked} was asked for, but at least {min} must be."
+        ))
+    } else if asked > max {
+        Outcome::Fail(format!(
+            "{asked} was asked for, but at most {max} is allowed; ask for less, and again when you \
+             need more."
+        ))
+    } else {
+        Outcome::Pass(format!("{asked}{origin} is within {min}..{max}."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::Fixture;
+
+    #[rstest]
+    #[case(Some("1h"), "Pass(\"1h is within 5m..8h.\")")]
+    #[case(Some("5m"), "Pass(\"5m is within 5m..8h.\")")]
+    #[case(Some("480m"), "Pass(\"8h is within 5m..8h.\")")]
+    #[case(None, "Pass(\"30m (the policy's default) is within 5m..8h.\")")]
+    #[case(
+        Some("4m59s"),
+        "Fail(\"4m59s was asked for, but at least 5m must be.\")"
+    )]
+    #[case(
+        Some("8h1s"),
+        "Fail(\"8h1s was asked for, but at most 8h is allowed; ask for less, and again when you need more.\")"
+    )]
+    fn keeps_within_bounds(#[case] asked: Option<&str>, #[case] expected: &str) {
+        let mut fixture = Fixture::default();
+        fixture.spec.duration = asked.map(|text| text.parse().unwrap());
+        assert_eq!(format!("{:?}", fixture.outcome(check)), expected);
+    }
+
+    #[test]
+    fn without_a_default_the_request_must_say() {
+        let mut fixture = Fixture::default();
+        fixture.spec.duration = None;
+        fixture.policy.spec.duration.as_mut().unwrap().default = None;
+        insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+        Fail(
+            "No duration was asked for, and JitPolicy shop-debug has no default; set spec.duration to between 5m and 8h.",
+        )
+        "#);
+    }
+}

@@ -1,0 +1,138 @@
+//! The rules that a request must pass. Each is one file: a small function from what was asked and
+//! what is allowed to an outcome in plain words.
+
+mod duration;
+mod policy;
+mod reason;
+mod requester;
+mod target;
+
+use std::collections::BTreeMap;
+
+use lapse_crds::{
+    AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
+};
+
+use crate::policy::Policy;
+use crate::role::RoleRules;
+use crate::target::ResolvedTarget;
+use crate::{Read, Settings};
+
+/// How a check came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It allows the request.
+    Pass(String),
+    /// It refuses the request.
+    Fail(String),
+    /// It cannot tell yet, because a look-up failed.
+    Pending(String),
+    /// The policy has no such rule.
+    NotApplicable(String),
+}
+
+/// What the checks look at, once a policy is found that decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What was asked.
+    pub spec: &'a AccessRequestSpec,
+    /// By whom.
+    pub requester: &'a Identity,
+    /// For what, spelled out.
+    pub target: &'a ResolvedTarget,
+    /// The policy that decides.
+    pub policy: &'a Policy,
+    /// The rules of the role.
+    pub role: &'a Read<RoleRules>,
+    /// The namespaces of the target.
+    pub namespaces: &'a BTreeMap<String, Read<()>>,
+    /// What the installation allows.
+    pub settings: &'a Settings,
+}
+
+type Check = fn(&Context<'_>) -> Outcome;
+
+/// The checks, in the order in which they are shown.
+const CHECKS: [(CheckName, Check); 5] = [
+    (CheckName::Policy, policy::check),
+    (CheckName::Requester, requester::check),
+    (CheckName::Target, target::check),
+    (CheckName::Duration, duration::check),
+    (CheckName::Reason, reason::check),
+];
+
+/// The outcomes of all checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report(Vec<CheckStatus>);
+
+impl Report {
+    /// Runs every check.
+    #[must_use]
+    pub fn run(context: &Context<'_>) -> Self {
+        Self(
+            CHECKS
+                .iter()
+                .map(|(name, check)| status(*name, check(context)))
+                .collect(),
+        )
+    }
+
+    /// The report when no policy decides: the first check failed, and the others do not apply.
+    #[must_use]
+    pub fn without_policy(why: &str) -> Self {
+        let outcome = |name| match name {
+            CheckName::Policy => Outcome::Fail(why.to_owned()),
+            _ => Outcome::NotApplicable("No policy decides.".to_owned()),
+        };
+        Self(
+            CHECKS
+                .iter()
+                .map(|(name, _)| status(*name, outcome(*name)))
+                .collect(),
+        )
+    }
+
+    /// Why the request is refused, in words, if it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.messages(CheckOutcome::Fail)
+    }
+
+    /// What could not be looked up, in words, if anything.
+    #[must_use]
+    pub fn unknown(&self) -> Option<String> {
+        self.messages(CheckOutcome::Pending)
+    }
+
+    /// The outcomes in the form of the API.
+    #[must_use]
+    pub fn into_status(self) -> Vec<CheckStatus> {
+        self.0
+    }
+
+    fn messages(&self, outcome: CheckOutcome) -> Option<String> {
+        let of_outcome = self.0.iter().filter(|check| check.outcome == outcome);
+        let messages: Vec<&str> = of_outcome.map(|check| &*check.message).collect();
+        (!messages.is_empty()).then(|| messages.join(" "))
+    }
+}
+
+fn status(name: CheckName, outcome: Outcome) -> CheckStatus {
+    let (outcome, message) = match outcome {
+        Outcome::Pass(message) => (CheckOutcome::Pass, message),
+        Outcome::Fail(message) => (CheckOutcome::Fail, message),
+        Outcome::Pending(message) => (CheckOutcome::Pending, message),
+        Outcome::NotApplicable(message) => (CheckOutcome::NotApplicable, message),
+    };
+    CheckStatus {
+        name,
+        outcome,
+        message,
+    }
+}
+
+/// How long the grant is to last: what was asked, else the policy's default.
+#[must_use]
+pub fn requested_duration(spec: &AccessRequestSpec, policy: &Policy) -> Option<GrantDuration> {
+    spec.duration.or(policy.duration().default)
+}

@@ -1,0 +1,11 @@
+//! The life of a grant: given once, taken back whatever happens, and verified to be gone.
+
+mod binding;
+mod decide;
+mod name;
+mod observed;
+
+pub use binding::{BindingSpec, LiveBinding};
+pub use decide::{Action, Plan, decide};
+pub use name::{binding_name, grant_name};
+pub use observed::{Observed, Obstacle};

@@ -1,0 +1,43 @@
+//! What a decision about a grant is made from.
+
+use std::collections::BTreeMap;
+
+use lapse_crds::{AccessDecision, AccessRequest, Grant};
+
+use super::{BindingSpec, LiveBinding};
+use crate::Read;
+use crate::attest::Attested;
+use crate::policy::PolicyState;
+use crate::role::RoleRules;
+
+/// Everything that bears on a grant. A look-up that failed revokes nothing and grants nothing; what
+/// follows from the grant alone, its end above all, needs none of them.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The grant.
+    pub grant: Grant,
+    /// Its bindings as they must be, and what stands in their place. Read from the API server, never
+    /// from a cache: the end is verified with them.
+    pub bindings: Vec<(BindingSpec, Read<LiveBinding>)>,
+    /// The request of the grant.
+    pub request: Read<AccessRequest>,
+    /// The decisions in the namespace of the request.
+    pub decisions: Read<Vec<Attested<AccessDecision>>>,
+    /// The policy of the grant.
+    pub policy: Read<PolicyState>,
+    /// The rules of the role.
+    pub role: Read<RoleRules>,
+    /// The namespaces of the target. One that is being deleted counts as missing.
+    pub namespaces: BTreeMap<String, Read<()>>,
+    /// What stopped the last try to give the right.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What stopped a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What was tried and what the API server answered.
+    pub message: String,
+    /// Whether trying again is useless.
+    pub lasting: bool,
+}

@@ -1,0 +1,103 @@
+//! Whether a person is who a policy names.
+
+use lapse_crds::{Identity, Subject, SubjectKind};
+
+/// How the API server writes the user name of a service account
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>).
+const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+
+/// Whether the identity is the subject, or in the group.
+///
+/// A `User` never matches a service account and the other way round, whatever their names look like.
+#[must_use]
+pub fn matches(identity: &Identity, subject: &Subject) -> bool {
+    match subject.kind {
+        SubjectKind::User => {
+            service_account(identity).is_none()
+                && !identity.username.starts_with(SERVICE_ACCOUNT_PREFIX)
+                && identity.username == subject.name
+        }
+        SubjectKind::Group => identity.groups.contains(&subject.name),
+        SubjectKind::ServiceAccount => {
+            let named = subject
+                .namespace
+                .as_deref()
+                .map(|namespace| (namespace, &*subject.name));
+            named.is_some() && service_account(identity) == named
+        }
+    }
+}
+
+/// Whether the identity is any of the subjects.
+#[must_use]
+pub fn matches_any(identity: &Identity, subjects: &[Subject]) -> bool {
+    subjects.iter().any(|subject| matches(identity, subject))
+}
+
+/// Namespace and name of a service account, if that is who the identity is. A certificate can carry
+/// the user name of a service account; the groups that the API server gives with a token tell the
+/// two apart.
+fn service_account(identity: &Identity) -> Option<(&str, &str)> {
+    let (namespace, name) = identity
+        .username
+        .strip_prefix(SERVICE_ACCOUNT_PREFIX)?
+        .split_once(':')?;
+    let group = format!("system:serviceaccounts:{namespace}");
+    (!name.contains(':') && identity.groups.contains(&group)).then_some((namespace, name))
+}
+
+/// The subject of a binding for this identity; `None` if the name is that of a service account and
+/// the identity is not one.
+#[must_use]
+pub fn subject_of(identity: &Identity) -> Option<Subject> {
+    if let Some((namespace, name)) = service_account(identity) {
+        return Some(Subject {
+            kind: SubjectKind::ServiceAccount,
+            name: name.to_owned(),
+            namespace: Some(namespace.to_owned()),
+        });
+    }
+    let user = Subject {
+        kind: SubjectKind::User,
+        name: identity.username.clone(),
+        namespace: None,
+    };
+    (!identity.username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::{group, person, service_account as account, user};
+
+    #[rstest]
+    #[case(person("alice", &["dev"]), user("alice"), true)]
+    #[case(person("Alice", &["dev"]), user("alice"), false)]
+    #[case(person("alice", &["dev"]), group("dev"), true)]
+    #[case(person("dev", &[]), group("dev"), false)]
+    #[case(person("alice", &["dev"]), user("dev"), false)]
+    #[case(person("system:serviceaccount:ci:bot", &["system:serviceaccounts:ci"]), account("ci", "bot"), true)]
+    #[case(person("system:serviceaccount:ci:bot", &[]), account("ci", "bot"), false)]
+    #[case(person("system:serviceaccount:ci:bot", &["system:serviceaccounts:ci"]), user("system:serviceaccount:ci:bot"), false)]
+    #[case(person("ci:bot", &[]), account("ci", "bot"), false)]
+    #[case(person("bot", &["system:serviceaccounts:ci"]), user("bot"), true)]
+    fn tells_who_is_who(#[case] who: Identity, #[case] subject: Subject, #[case] expected: bool) {
+        assert_eq!(matches(&who, &subject), expected);
+    }
+
+    #[test]
+    fn a_look_alike_of_a_service_account_is_no_subject() {
+        assert_eq!(
+            subject_of(&person("system:serviceaccount:ci:bot", &[])),
+            None
+        );
+        let bot = person(
+            "system:serviceaccount:ci:bot",
+            &["system:serviceaccounts:ci"],
+        );
+        assert_eq!(subject_of(&bot), Some(account("ci", "bot")));
+        assert_eq!(subject_of(&person("alice", &[])), Some(user("alice")));
+    }
+}

@@ -1,0 +1,331 @@
+//! From a `JitPolicy` to a [`Policy`], or to what is wrong with it.
+
+use std::fmt;
+
+use lapse_crds::{
+    Approval, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyRef,
+    PolicyTarget, RoleRef, Stage, Subject, SubjectKind,
+};
+
+use super::{Bounds, Namespaces, Offer, Policy, ReasonRule};
+use crate::Settings;
+
+const DEFAULT_TIMEOUT: GrantDuration = match GrantDuration::from_seconds(24 * 3600) {
+    Some(timeout) => timeout,
+    None => unreachable!(),
+};
+
+/// What is wrong with a policy, as one word for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyErrorReason {
+    /// The policy cannot be read at all.
+    Unreadable,
+    /// The durations contradict one another or leave the bounds of the installation.
+    DurationOutOfBounds,
+    /// The controller may not bind a role of the policy.
+    RoleNotBindable,
+    /// The policy names a namespace that can never be a target.
+    ProtectedNamespace,
+    /// A stage can never be complete.
+    Unsatisfiable,
+}
+
+impl fmt::Display for PolicyErrorReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What is wrong with a policy. No request is granted by it until that is mended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PolicyError {
+    /// One word for programs.
+    pub reason: PolicyErrorReason,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl PolicyError {
+    fn new(reason: PolicyErrorReason, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+impl Policy {
+    /// Checks a policy against the installation and compiles it.
+    pub fn compile(policy: &JitPolicy, settings: &Settings) -> Result<Self, PolicyError> {
+        // Destructured without `..`: a field that is added to the API must be compiled here.
+        let JitPolicySpec {
+            description: _,
+            mode,
+            priority,
+            requesters,
+            targets,
+            duration,
+            reason,
+            approval,
+        } = &policy.spec;
+        let Approval { stages, timeout } = approval.clone().unwrap_or_default();
+        for (index, stage) in stages.iter().enumerate() {
+            check_stage(index, stage)?;
+        }
+        Ok(Self {
+            reference: reference(policy),
+            mode: *mode,
+            priority: *priority,
+            requesters: requesters.clone(),
+            targets: targets
+                .iter()
+                .enumerate()
+                .map(|(index, target)| offer(index, target, settings))
+                .collect::<Result<_, _>>()?,
+            duration: bounds(duration.clone().unwrap_or_default(), settings)?,
+            reason: reason.as_ref().map(|rule| ReasonRule {
+                required: rule.required,
+                min_length: rule.min_length.unwrap_or(0),
+            }),
+            stages,
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+        })
+    }
+}
+
+/// The policy as it stands.
+fn reference(policy: &JitPolicy) -> PolicyRef {
+    PolicyRef {
+        name: policy.metadata.name.clone().unwrap_or_default(),
+        uid: policy.metadata.uid.clone().unwrap_or_default(),
+        generation: policy.metadata.generation.unwrap_or_default(),
+    }
+}
+
+fn bounds(asked: lapse_crds::DurationBounds, settings: &Settings) -> Result<Bounds, PolicyError> {
+    let installation = settings.duration;
+    let outside = |field: &str, value: GrantDuration| {
+        let message = format!(
+            "spec.duration.{field} is {value}, but the installation allows {}..{}; change it, or the \
+             chart's value duration",
+            installation.min, installation.max
+        );
+        PolicyError::new(PolicyErrorReason::DurationOutOfBounds, message)
+    };
+    let given = [
+        ("min", asked.min),
+        ("default", asked.default),
+        ("max", asked.max),
+    ];
+    for (field, value) in given {
+        if let Some(value) = value.filter(|v| *v < installation.min || *v > installation.max) {
+            return Err(outside(field, value));
+        }
+    }
+    let min = asked.min.unwrap_or(installation.min);
+    let max = asked.max.unwrap_or(installation.max);
+    if min > max
+        || asked
+            .default
+            .is_some_and(|default| default < min || default > max)
+    {
+        let message = "spec.duration must satisfy min ≤ default ≤ max".to_owned();
+        return Err(PolicyError::new(
+            PolicyErrorReason::DurationOutOfBounds,
+            message,
+        ));
+    }
+    Ok(Bounds {
+        min,
+        default: asked.default,
+        max,
+    })
+}
+
+fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Offer, PolicyError> {
+    let field = format!("spec.targets[{index}].kubernetes");
+    let Some(KubernetesTargets {
+        roles,
+        namespaces,
+        cluster_wide,
+    }) = &target.kubernetes
+    else {
+        let message = format!("{field} is missing: a target has exactly one kind");
+        return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
+    };
+    for role in roles {
+        check_bindable(&field, role, settings)?;
+    }
+    if *cluster_wide && !settings.allow_cluster_wide {
+        let message = format!(
+            "{field}.clusterWide is true, but the installation allows no ClusterRoleBindings; remove \
+             it, or set the chart's value controller.allowClusterWide"
+        );
+        return Err(PolicyError::new(
+            PolicyErrorReason::RoleNotBindable,
+            message,
+        ));
+    }
+    let namespaces = match namespaces {
+        Some(NamespaceSet { all: true, .. }) => Namespaces::All,
+        Some(NamespaceSet { names, .. }) => Namespaces::Named(names.clone()),
+        None => Namespaces::Named(Vec::new()),
+    };
+    if let Namespaces::Named(names) = &namespaces {
+        for name in names {
+            if let Some(why) = settings.protection_of(name) {
+                let message = format!("{field}.namespaces.names: {name} {why}");
+                return Err(PolicyError::new(
+                    PolicyErrorReason::ProtectedNamespace,
+                    message,
+                ));
+            }
+        }
+    }
+    Ok(Offer {
+        roles: roles.clone(),
+        namespaces,
+        cluster_wide: *cluster_wide,
+    })
+}
+
+fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<(), PolicyError> {
+    if settings.bindable_roles.contains(role) {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}.roles: the controller may not bind {role}; remove it, or add {{kind: {}, name: {}}} \
+         to the chart's value controller.bindableRoles",
+        role.kind, role.name
+    );
+    Err(PolicyError::new(
+        PolicyErrorReason::RoleNotBindable,
+        message,
+    ))
+}
+
+/// Refuses a quorum that is larger than its approvers. Who is in a group is not known, so a stage
+/// with a group passes.
+fn check_stage(index: usize, stage: &Stage) -> Result<(), PolicyError> {
+    let has_group = stage
+        .approvers
+        .iter()
+        .any(|approver| approver.kind == SubjectKind::Group);
+    let mut people: Vec<&Subject> = stage.approvers.iter().collect();
+    people.sort();
+    people.dedup();
+    if has_group || people.len() >= stage.required as usize {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.approval.stages[{index}] ({}) requires {} approvals but names {} approvers; lower \
+         required, or name more approvers",
+        stage.name,
+        stage.required,
+        people.len()
+    );
+    Err(PolicyError::new(PolicyErrorReason::Unsatisfiable, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::{group, policy, settings, stage, user};
+
+    fn error_of(change: impl FnOnce(&mut JitPolicySpec)) -> Option<PolicyErrorReason> {
+        let mut policy = policy("shop-debug");
+        change(&mut policy.spec);
+        Policy::compile(&policy, &settings())
+            .err()
+            .map(|error| error.reason)
+    }
+
+    #[test]
+    fn the_fixture_compiles() {
+        assert_eq!(error_of(|_| {}), None);
+    }
+
+    #[rstest]
+    #[case("1m", "30m", "8h", Some(PolicyErrorReason::DurationOutOfBounds))]
+    #[case("5m", "30m", "25h", Some(PolicyErrorReason::DurationOutOfBounds))]
+    #[case("5m", "9h", "8h", Some(PolicyErrorReason::DurationOutOfBounds))]
+    #[case("8h", "8h", "5m", Some(PolicyErrorReason::DurationOutOfBounds))]
+    #[case("5m", "5m", "24h", None)]
+    fn keeps_durations_in_bounds(
+        #[case] min: &str,
+        #[case] default: &str,
+        #[case] max: &str,
+        #[case] expected: Option<PolicyErrorReason>,
+    ) {
+        let error = error_of(|spec| {
+            spec.duration = Some(lapse_crds::DurationBounds {
+                min: min.parse().ok(),
+                default: default.parse().ok(),
+                max: max.parse().ok(),
+            });
+        });
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn absent_bounds_are_the_installations() {
+        let mut policy = policy("p");
+        policy.spec.duration = None;
+        let bounds = Policy::compile(&policy, &settings()).unwrap().duration();
+        let InstallationBounds { min, max } = settings().duration;
+        assert_eq!(
+            bounds,
+            Bounds {
+                min,
+                default: None,
+                max
+            }
+        );
+    }
+
+    #[test]
+    fn names_the_value_that_would_make_a_role_bindable() {
+        let mut policy = policy("p");
+        policy.spec.targets[0].kubernetes.as_mut().unwrap().roles[0].name = "cluster-admin".into();
+        let error = Policy::compile(&policy, &settings()).unwrap_err();
+        assert_eq!(error.reason, PolicyErrorReason::RoleNotBindable);
+        insta::assert_snapshot!(error, @"spec.targets[0].kubernetes.roles: the controller may not bind ClusterRole cluster-admin; remove it, or add {kind: ClusterRole, name: cluster-admin} to the chart's value controller.bindableRoles");
+    }
+
+    #[rstest]
+    #[case("lapse-system")]
+    #[case("kube-system")]
+    fn refuses_protected_namespaces(#[case] namespace: &str) {
+        let error = error_of(|spec| {
+            let target = spec.targets[0].kubernetes.as_mut().unwrap();
+            target
+                .namespaces
+                .as_mut()
+                .unwrap()
+                .names
+                .push(namespace.to_owned());
+        });
+        assert_eq!(error, Some(PolicyErrorReason::ProtectedNamespace));
+    }
+
+    #[rstest]
+    #[case(vec![user("bob")], 2, Some(PolicyErrorReason::Unsatisfiable))]
+    #[case(vec![user("bob"), user("bob")], 2, Some(PolicyErrorReason::Unsatisfiable))]
+    #[case(vec![user("bob"), user("olga")], 2, None)]
+    #[case(vec![group("managers")], 2, None)]
+    fn refuses_a_quorum_that_cannot_be_reached(
+        #[case] approvers: Vec<Subject>,
+        #[case] required: u32,
+        #[case] expected: Option<PolicyErrorReason>,
+    ) {
+        let error = error_of(|spec| {
+            spec.approval = Some(Approval {
+                stages: vec![stage("manager", required, approvers)],
+                timeout: None,
+            });
+        });
+        assert_eq!(error, expected);
+    }
+
+    use crate::InstallationBounds;
+}

@@ -1,0 +1,243 @@
+//! What is to be done about a request.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::api::ObjectMeta;
+use lapse_crds::{ConditionStatus, GRANT_FINALIZER, Grant, GrantSpec, RequestPhase, RequestRef};
+
+use super::evaluate::{Chosen, Evaluation, evaluate, subject};
+use super::report::Writer;
+use super::{Observed, Plan, follow};
+use crate::Read;
+use crate::grant::grant_name;
+use crate::target::ResolvedTarget;
+
+pub(super) const EVALUATED: &str = "Evaluated";
+pub(super) const APPROVED: &str = "Approved";
+pub(super) const GRANTED: &str = "Granted";
+
+/// How soon what could not be looked up is looked up again.
+const RETRY: TimeDelta = TimeDelta::seconds(5);
+
+/// Decides what is to be done about a request.
+#[must_use]
+pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
+    let request = &observed.request.object;
+    let status = request.status.as_ref();
+    if status.is_some_and(|status| status.phase.is_terminal()) {
+        return nothing(None);
+    }
+    let recorded = status.and_then(|status| status.grant.as_ref());
+    match (&observed.grant, recorded) {
+        // Whether a grant exists must be known: a request is granted once.
+        (Read::Failed(_), _) => nothing(Some(now + RETRY)),
+        (Read::Found(grant), _) => follow::found(observed, grant, now),
+        (Read::Missing, Some(recorded)) => follow::lost(request, recorded, now),
+        (Read::Missing, None) => consider(observed, now),
+    }
+}
+
+fn nothing(wake_at: Option<DateTime<Utc>>) -> Plan {
+    Plan {
+        create: None,
+        status: None,
+        notice: None,
+        wake_at,
+    }
+}
+
+/// What policies and people say of the request as it stands; `Err` is the plan if that cannot be told.
+pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Evaluation, Plan> {
+    let request = &observed.request.object;
+    let writer = || Writer::new(request, now);
+    let unattested = |message: String| {
+        writer()
+            .condition(EVALUATED, ConditionStatus::False, "NotAttested", &message)
+            .becomes(RequestPhase::Denied, "NotAttested", &message, None)
+    };
+    let attestation = match &observed.request.attestation {
+        Ok(attestation) => attestation,
+        Err(error) if error.may_pass() => {
+            let message = format!("The request cannot be verified yet: {error}.");
+            return Err(unknown(writer(), "KeyNotPublished", &message, now));
+        }
+        Err(error) => {
+            return Err(unattested(format!(
+                "The request is not honoured: {error}. Delete it and apply it again."
+            )));
+        }
+    };
+    let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
+    let target = ResolvedTarget::resolve(&request.spec.target, namespace);
+    let (Some(requester), Some(target)) = (&request.spec.requester, target) else {
+        return Err(unattested(
+            "The request names no requester or no target.".to_owned(),
+        ));
+    };
+    evaluate(observed, attestation.admitted_at.time(), requester, &target)
+        .map_err(|why| unknown(writer(), "LookupFailed", &why, now))
+}
+
+fn unknown(writer: Writer<'_>, reason: &str, message: &str, now: DateTime<Utc>) -> Plan {
+    writer
+        .condition(EVALUATED, ConditionStatus::Unknown, reason, message)
+        .stands(RequestPhase::Pending, Some(now + RETRY))
+}
+
+/// A request without a grant: is it allowed, is it approved?
+fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
+    let request = &observed.request.object;
+    if request.metadata.deletion_timestamp.is_some() {
+        return nothing(None);
+    }
+    let evaluation = match evaluation(observed, now) {
+        Ok(evaluation) => evaluation,
+        Err(plan) => return plan,
+    };
+    let writer = Writer::new(request, now).evaluation(&evaluation);
+    if let Some(plan) = said_no(request, &evaluation, now) {
+        return plan;
+    }
+    if let Some(why) = evaluation.report.refusal() {
+        return writer
+            .condition(EVALUATED, ConditionStatus::False, "ChecksFailed", &why)
+            .becomes(RequestPhase::Denied, "ChecksFailed", &why, None);
+    }
+    if let Some(why) = evaluation.report.unknown() {
+        return unknown(writer, "LookupFailed", &why, now);
+    }
+    let writer = writer.condition(
+        EVALUATED,
+        ConditionStatus::True,
+        "ChecksPassed",
+        "Every check passed.",
+    );
+    // A report without refusal names a policy.
+    match &evaluation.policy {
+        Some(chosen) => approval(observed, &evaluation, chosen, writer, now),
+        None => nothing(None),
+    }
+}
+
+/// Deny and End come before everything else.
+fn said_no(
+    request: &lapse_crds::AccessRequest,
+    evaluation: &Evaluation,
+    now: DateTime<Utc>,
+) -> Option<Plan> {
+    let writer = Writer::new(request, now).evaluation(evaluation);
+    if let Some(denial) = evaluation.statements.denial() {
+        let comment = denial
+            .comment
+            .as_deref()
+            .map(|c| format!(": {c}"))
+            .unwrap_or_default();
+        let message = format!("Denied by {}{comment}", denial.decider.username);
+        let writer = writer.condition(APPROVED, ConditionStatus::False, "Denied", &message);
+        return Some(writer.becomes(RequestPhase::Denied, "Denied", &message, None));
+    }
+    let end = evaluation.statements.end(&evaluation.requester)?;
+    let message = format!("Withdrawn by {}.", end.decider.username);
+    let writer = writer.condition(APPROVED, ConditionStatus::False, "Withdrawn", &message);
+    Some(writer.becomes(RequestPhase::Withdrawn, "Withdrawn", &message, None))
+}
+
+fn approval(
+    observed: &Observed,
+    evaluation: &Evaluation,
+    chosen: &Chosen,
+    writer: Writer<'_>,
+    now: DateTime<Utc>,
+) -> Plan {
+    let timed_out = |writer: Writer<'_>, message: &str| {
+        writer
+            .condition(APPROVED, ConditionStatus::False, "TimedOut", message)
+            .becomes(RequestPhase::TimedOut, "TimedOut", message, None)
+    };
+    let Some(approved_at) = chosen.approved_at(evaluation.requested_at) else {
+        let void = chosen
+            .progress
+            .void
+            .as_deref()
+            .map(|v| format!(" {v}"))
+            .unwrap_or_default();
+        let waiting = format!("It waits for {}.{void}", chosen.progress.waiting_for);
+        if now >= chosen.times_out_at {
+            let message =
+                format!("Nobody answered in time. {waiting} Ask again if you still need it.");
+            return timed_out(writer, &message);
+        }
+        return writer
+            .condition(APPROVED, ConditionStatus::False, "Waiting", &waiting)
+            .stands(RequestPhase::Pending, Some(chosen.times_out_at));
+    };
+    let reason = if chosen.self_service {
+        "SelfService"
+    } else {
+        "Complete"
+    };
+    let message = match chosen.self_service {
+        true => "The policy asks for no approval.".to_owned(),
+        false => "Everybody who must approve has approved.".to_owned(),
+    };
+    let Some(grant) = grant(observed, evaluation, chosen, approved_at.min(now)) else {
+        return nothing(None);
+    };
+    if now >= grant.spec.expires_at.time() {
+        let message = format!(
+            "It was approved, but its time was up at {} before the right could be given. Ask again \
+             if you still need it.",
+            grant.spec.expires_at
+        );
+        return timed_out(writer, &message);
+    }
+    let obstacle = observed
+        .obstacle
+        .as_deref()
+        .unwrap_or("The grant is being made.");
+    let plan = writer
+        .condition(APPROVED, ConditionStatus::True, reason, &message)
+        .condition(GRANTED, ConditionStatus::False, "Pending", obstacle)
+        .stands(RequestPhase::Pending, Some(grant.spec.expires_at.time()));
+    Plan {
+        create: Some(Box::new(grant)),
+        ..plan
+    }
+}
+
+/// The Grant of an approved request.
+fn grant(
+    observed: &Observed,
+    evaluation: &Evaluation,
+    chosen: &Chosen,
+    starts_at: DateTime<Utc>,
+) -> Option<Grant> {
+    let metadata = &observed.request.object.metadata;
+    let request = RequestRef {
+        namespace: metadata.namespace.clone()?,
+        name: metadata.name.clone()?,
+        uid: metadata.uid.clone()?,
+    };
+    let name = grant_name(&request.namespace, &request.name, &request.uid);
+    let spec = GrantSpec {
+        request,
+        policy: chosen.policy.clone(),
+        subject: subject(&evaluation.requester)?,
+        target: evaluation.target.to_api(),
+        starts_at: starts_at.into(),
+        expires_at: (starts_at + chosen.duration()?.delta()).into(),
+        rules_hash: evaluation.rules_hash.clone()?,
+    };
+    let metadata = ObjectMeta {
+        name: Some(name),
+        finalizers: Some(vec![GRANT_FINALIZER.to_owned()]),
+        ..ObjectMeta::default()
+    };
+    Some(Grant {
+        metadata,
+        spec,
+        status: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What policies and people say of a request, apart from what became of it.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
+
+use super::Observed;
+use crate::approval::{Progress, Statements, progress};
+use crate::checks::{Context, Report, requested_duration};
+use crate::policy::select;
+use crate::target::ResolvedTarget;
+use crate::{Read, identity};
+
+/// What policies and people say of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Who asks.
+    pub requester: Identity,
+    /// For what, spelled out.
+    pub target: ResolvedTarget,
+    /// When it was asked.
+    pub requested_at: DateTime<Utc>,
+    /// The policy that decides, if one does.
+    pub policy: Option<Chosen>,
+    /// The policies that do not decide.
+    pub candidates: Vec<Candidate>,
+    /// The outcomes of the checks.
+    pub report: Report,
+    /// What people said.
+    pub statements: Statements,
+    /// The hash of the rules of the role, if it could be read.
+    pub rules_hash: Option<String>,
+}
+
+/// What follows from the policy that decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The policy.
+    pub policy: PolicyRef,
+    /// Whether nobody needs to approve.
+    pub self_service: bool,
+    /// How far the approval is.
+    pub progress: Progress,
+    /// How long the right was asked for.
+    pub requested: Option<GrantDuration>,
+    /// When the request stops waiting for its approval.
+    pub times_out_at: DateTime<Utc>,
+}
+
+/// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
+pub fn evaluate(
+    observed: &Observed,
+    requested_at: DateTime<Utc>,
+    requester: &Identity,
+    target: &ResolvedTarget,
+) -> Result<Evaluation, String> {
+    let request = &observed.request.object;
+    let policies = match &observed.policies {
+        Read::Found(policies) => policies.as_slice(),
+        Read::Missing => &[],
+        Read::Failed(why) => return Err(format!("The policies cannot be read: {why}")),
+    };
+    let decisions = match &observed.decisions {
+        Read::Found(decisions) => decisions.as_slice(),
+        Read::Missing => &[],
+        Read::Failed(why) => return Err(format!("The decisions cannot be read: {why}")),
+    };
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let statements = Statements::about(uid, decisions);
+    let rules_hash = observed.role.found().map(crate::role::RoleRules::hash);
+    let selection = select(policies, &request.spec, requester, target);
+    let (report, policy) = match selection.policy {
+        Err(why) => (Report::without_policy(&why), None),
+        Ok(policy) => {
+            let report = Report::run(&Context {
+                spec: &request.spec,
+                requester,
+                target,
+                policy,
+                role: &observed.role,
+                namespaces: &observed.namespaces,
+                settings: &observed.settings,
+            });
+            let chosen = Chosen {
+                policy: policy.reference().clone(),
+                self_service: policy.stages().is_empty(),
+                progress: progress(policy, requester, rules_hash.as_deref(), &statements),
+                requested: requested_duration(&request.spec, policy),
+                times_out_at: requested_at + policy.timeout().delta(),
+            };
+            (report, Some(chosen))
+        }
+    };
+    Ok(Evaluation {
+        requester: requester.clone(),
+        target: target.clone(),
+        requested_at,
+        policy,
+        candidates: selection.candidates,
+        report,
+        statements,
+        rules_hash,
+    })
+}
+
+/// When the right was approved and for how long, if it was.
+impl Chosen {
+    /// The moment that completed the approval; of a self-service request, the moment it was made.
+    #[must_use]
+    pub fn approved_at(&self, requested_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.self_service {
+            Some(requested_at)
+        } else {
+            self.progress.completed_at
+        }
+    }
+
+    /// How long the right is given: the shortest that an approver set, else what was asked for.
+    #[must_use]
+    pub fn duration(&self) -> Option<GrantDuration> {
+        self.progress.duration.or(self.requested)
+    }
+}
+
+/// The subject of the right of a requester, who passed the check of the same rule.
+pub(super) fn subject(requester: &Identity) -> Option<lapse_crds::Subject> {
+    identity::subject_of(requester)
+}

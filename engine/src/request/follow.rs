@@ -1,0 +1,161 @@
+//! A request that has its grant follows it.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{
+    AccessRequest, Condition, ConditionStatus, Conditions as _, EndReason, Grant, GrantPhase,
+    GrantRef, RequestPhase,
+};
+
+use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation};
+use super::report::Writer;
+use super::{Observed, Plan};
+
+const ENDED: &str = "Ended";
+
+/// The Grant of the request's name exists.
+pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> Plan {
+    let request = &observed.request.object;
+    let writer = Writer::new(request, now);
+    if request.metadata.uid.as_ref() != Some(&grant.spec.request.uid) {
+        let name = grant.metadata.name.as_deref().unwrap_or_default();
+        let message = format!("The name is taken: Grant {name} belongs to another request.");
+        return failed(writer, &message);
+    }
+    let status = grant.status.clone().unwrap_or_default();
+    let mut writer = evaluated(observed, writer, now);
+    writer.status.grant = Some(GrantRef {
+        name: grant.metadata.name.clone().unwrap_or_default(),
+        uid: grant.metadata.uid.clone().unwrap_or_default(),
+    });
+    writer.status.starts_at = Some(grant.spec.starts_at);
+    writer.status.expires_at = Some(grant.spec.expires_at);
+    match status.phase {
+        // Its status is written once, when the right is held.
+        GrantPhase::Pending => Plan {
+            create: None,
+            status: None,
+            notice: None,
+            wake_at: None,
+        },
+        GrantPhase::Active => {
+            let message = format!("The right is held until {}.", grant.spec.expires_at);
+            granted(writer, &message).becomes(RequestPhase::Active, "Granted", &message, None)
+        }
+        GrantPhase::Ending => ending(writer, &status.conditions, request, status.end_reason),
+        GrantPhase::Ended => {
+            writer.status.ended_at = status.ended_at;
+            match status.end_reason {
+                Some(reason) => {
+                    let message = cause(&status.conditions);
+                    ended(writer, reason, &message)
+                }
+                None => failed(writer, &cause(&status.conditions)),
+            }
+        }
+    }
+}
+
+/// The right is being taken back and could not be verified to be gone: that is said at once.
+fn ending(
+    writer: Writer<'_>,
+    conditions: &[Condition],
+    request: &AccessRequest,
+    reason: Option<EndReason>,
+) -> Plan {
+    let message = format!("The right is being taken back. {}", cause(conditions));
+    let phase = request
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default();
+    let short = reason.map_or_else(|| "NotGiven".to_owned(), |reason| reason.to_string());
+    writer
+        .condition(GRANTED, ConditionStatus::False, &short, &message)
+        .condition(ENDED, ConditionStatus::False, "Unverified", &message)
+        .stands(phase, None)
+}
+
+/// The Grant that the status records is gone: the right is, too, and it is never given again.
+pub(super) fn lost(request: &AccessRequest, recorded: &GrantRef, now: DateTime<Utc>) -> Plan {
+    let mut writer = Writer::new(request, now);
+    writer.status.ended_at = writer.status.ended_at.or(Some(now.into()));
+    let message = format!("Grant {} was deleted.", recorded.name);
+    ended(writer, EndReason::GrantDeleted, &message)
+}
+
+/// Makes sure that the status shows the evaluation, also when the grant came before the first report.
+fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) -> Writer<'a> {
+    let is_shown = writer
+        .status
+        .conditions
+        .condition(APPROVED)
+        .is_some_and(|c| c.status == ConditionStatus::True);
+    if is_shown {
+        return writer;
+    }
+    let reason = match evaluation(observed, now) {
+        Ok(evaluation) => {
+            let self_service = evaluation
+                .policy
+                .as_ref()
+                .is_some_and(|chosen| chosen.self_service);
+            let writer = writer.evaluation(&evaluation);
+            return approved(
+                writer,
+                if self_service {
+                    "SelfService"
+                } else {
+                    "Complete"
+                },
+            );
+        }
+        Err(_) => "Complete",
+    };
+    approved(writer, reason)
+}
+
+fn approved<'a>(writer: Writer<'a>, reason: &str) -> Writer<'a> {
+    writer
+        .condition(
+            EVALUATED,
+            ConditionStatus::True,
+            "ChecksPassed",
+            "Every check passed.",
+        )
+        .condition(
+            APPROVED,
+            ConditionStatus::True,
+            reason,
+            "The right may be given.",
+        )
+}
+
+fn granted<'a>(writer: Writer<'a>, message: &str) -> Writer<'a> {
+    writer.condition(GRANTED, ConditionStatus::True, "Given", message)
+}
+
+fn ended(writer: Writer<'_>, reason: EndReason, message: &str) -> Plan {
+    let mut writer = writer;
+    writer.status.end_reason = Some(reason);
+    let short = reason.to_string();
+    writer
+        .condition(GRANTED, ConditionStatus::False, &short, message)
+        .condition(ENDED, ConditionStatus::True, &short, message)
+        .becomes(RequestPhase::Ended, &short, message, None)
+}
+
+fn failed(writer: Writer<'_>, message: &str) -> Plan {
+    writer
+        .condition(GRANTED, ConditionStatus::False, "NotGiven", message)
+        .becomes(RequestPhase::Failed, "NotGiven", message, None)
+}
+
+/// Why the right ended, in words, as the Grant keeps it.
+fn cause(conditions: &[Condition]) -> String {
+    let ended = conditions
+        .iter()
+        .find(|condition| condition.r#type == ENDED);
+    ended
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default()
+}

@@ -1,0 +1,39 @@
+//! The life of a request: from what was asked to a grant, and to what became of it.
+
+mod decide;
+mod evaluate;
+mod follow;
+mod observed;
+mod report;
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{AccessRequestStatus, Grant};
+
+pub use decide::decide;
+pub use evaluate::{Evaluation, evaluate};
+pub use observed::Observed;
+
+/// What is to be done about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The Grant to create, with POST. Needs the lease. When there is one, the status is reported
+    /// only if creating it fails: the Grant brings a new decision.
+    pub create: Option<Box<Grant>>,
+    /// What the status must say, if it does not yet.
+    pub status: Option<AccessRequestStatus>,
+    /// What to tell people, as an event.
+    pub notice: Option<Notice>,
+    /// When to decide again, if nothing happens before.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// Something to tell people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether it is bad news.
+    pub warning: bool,
+    /// One word for programs.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}

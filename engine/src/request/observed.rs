@@ -1,0 +1,31 @@
+//! What a decision about a request is made from.
+
+use std::collections::BTreeMap;
+
+use lapse_crds::{AccessDecision, AccessRequest, Grant};
+
+use crate::attest::Attested;
+use crate::policy::PolicyState;
+use crate::role::RoleRules;
+use crate::{Read, Settings};
+
+/// Everything that bears on a request.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The request.
+    pub request: Attested<AccessRequest>,
+    /// The policies of the cluster.
+    pub policies: Read<Vec<PolicyState>>,
+    /// The decisions in its namespace.
+    pub decisions: Read<Vec<Attested<AccessDecision>>>,
+    /// The rules of the role that it asks for.
+    pub role: Read<RoleRules>,
+    /// The namespaces of its target. One that is being deleted counts as missing.
+    pub namespaces: BTreeMap<String, Read<()>>,
+    /// The Grant of the name that follows from the request.
+    pub grant: Read<Grant>,
+    /// What the installation allows.
+    pub settings: Settings,
+    /// What stopped the last try to create the Grant.
+    pub obstacle: Option<String>,
+}

@@ -1,0 +1,128 @@
+//! What the installation allows, whatever a policy says.
+
+use lapse_crds::{GrantDuration, RoleRef};
+use serde::Deserialize;
+
+/// The settings of an installation, from the values of the chart. Both components read the same.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// The installation's own namespace, which is never a target.
+    pub namespace: String,
+    /// The roles that the controller may bind.
+    pub bindable_roles: Vec<RoleRef>,
+    /// Whether the controller may bind roles in the whole cluster.
+    pub allow_cluster_wide: bool,
+    /// Namespaces that are never a target: names, or prefixes followed by `*`.
+    pub protected_namespaces: Vec<String>,
+    /// The bounds of every duration.
+    pub duration: InstallationBounds,
+    /// Who the controller is.
+    pub controller: ControllerSettings,
+}
+
+/// The shortest and the longest duration of any grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallationBounds {
+    /// The shortest.
+    pub min: GrantDuration,
+    /// The longest.
+    pub max: GrantDuration,
+}
+
+/// Who the controller is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControllerSettings {
+    /// The name of its service account, in [`Settings::namespace`].
+    pub service_account: String,
+}
+
+/// Why settings make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The shortest duration is longer than the longest.
+    #[error("duration.min ({min}) is longer than duration.max ({max})")]
+    Bounds {
+        /// The shortest.
+        min: GrantDuration,
+        /// The longest.
+        max: GrantDuration,
+    },
+    /// A pattern has its `*` elsewhere than at its end.
+    #[error("protectedNamespaces: {0:?} is neither a name nor a prefix followed by *")]
+    Pattern(String),
+}
+
+impl Settings {
+    /// Checks what the types cannot.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let InstallationBounds { min, max } = self.duration;
+        if min > max {
+            return Err(SettingsError::Bounds { min, max });
+        }
+        let wrong = |pattern: &&String| {
+            let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
+            prefix.contains('*') || pattern.is_empty()
+        };
+        match self.protected_namespaces.iter().find(wrong) {
+            Some(pattern) => Err(SettingsError::Pattern(pattern.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Why a namespace can never be a target, if it cannot.
+    #[must_use]
+    pub fn protection_of(&self, namespace: &str) -> Option<&'static str> {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => namespace.starts_with(prefix),
+            None => namespace == pattern,
+        };
+        if namespace == self.namespace {
+            Some("is the installation's own namespace, which is never a target")
+        } else if self.protected_namespaces.iter().any(matches) {
+            Some("is protected by the installation (protectedNamespaces of the chart)")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use crate::testing::settings;
+
+    #[rstest]
+    #[case("lapse-system", true)]
+    #[case("kube-system", true)]
+    #[case("kube", false)]
+    #[case("shop", false)]
+    fn protects(#[case] namespace: &str, #[case] protected: bool) {
+        assert_eq!(settings().protection_of(namespace).is_some(), protected);
+    }
+
+    #[rstest]
+    #[case("*", true)]
+    #[case("kube-*", true)]
+    #[case("a*b", false)]
+    #[case("", false)]
+    fn checks_patterns(#[case] pattern: &str, #[case] fine: bool) {
+        let mut settings = settings();
+        settings.protected_namespaces = vec![pattern.to_owned()];
+        assert_eq!(settings.validate().is_ok(), fine);
+    }
+
+    #[test]
+    fn checks_bounds() {
+        let mut settings = settings();
+        settings.duration.min = "48h".parse().unwrap();
+        let error = settings.validate().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "duration.min (48h) is longer than duration.max (24h)"
+        );
+    }
+}

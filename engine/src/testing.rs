@@ -1,0 +1,175 @@
+//! Fixtures of the tests: the shop, its policy, and alice who wants to mend it.
+
+use std::collections::BTreeMap;
+
+use lapse_crds::{
+    AccessRequestSpec, Approval, DurationBounds, Identity, JitPolicy, JitPolicySpec,
+    KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyMode, PolicyTarget, ReasonRule,
+    RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
+};
+
+use crate::checks::{Context, Outcome};
+use crate::policy::Policy;
+use crate::role::RoleRules;
+use crate::target::ResolvedTarget;
+use crate::{ControllerSettings, InstallationBounds, Read, Settings};
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        namespace: "lapse-system".into(),
+        bindable_roles: vec![cluster_role("view"), cluster_role("edit")],
+        allow_cluster_wide: true,
+        protected_namespaces: vec!["kube-*".into()],
+        duration: InstallationBounds {
+            min: "5m".parse().unwrap(),
+            max: "24h".parse().unwrap(),
+        },
+        controller: ControllerSettings {
+            service_account: "lapse-controller".into(),
+        },
+    }
+}
+
+pub(crate) fn cluster_role(name: &str) -> RoleRef {
+    RoleRef {
+        kind: RoleKind::ClusterRole,
+        name: name.into(),
+    }
+}
+
+fn subject(kind: SubjectKind, name: &str) -> Subject {
+    Subject {
+        kind,
+        name: name.into(),
+        namespace: None,
+    }
+}
+
+pub(crate) fn user(name: &str) -> Subject {
+    subject(SubjectKind::User, name)
+}
+
+pub(crate) fn group(name: &str) -> Subject {
+    subject(SubjectKind::Group, name)
+}
+
+pub(crate) fn service_account(namespace: &str, name: &str) -> Subject {
+    Subject {
+        namespace: Some(namespace.into()),
+        ..subject(SubjectKind::ServiceAccount, name)
+    }
+}
+
+pub(crate) fn person(name: &str, groups: &[&str]) -> Identity {
+    Identity {
+        username: name.into(),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        ..Identity::default()
+    }
+}
+
+pub(crate) fn stage(name: &str, required: u32, approvers: Vec<Subject>) -> Stage {
+    Stage {
+        name: name.into(),
+        required,
+        approvers,
+    }
+}
+
+/// Developers of the shop may edit or view it for up to 8 hours when a manager approves.
+pub(crate) fn policy(name: &str) -> JitPolicy {
+    let spec = JitPolicySpec {
+        description: None,
+        mode: PolicyMode::Enforce,
+        priority: 100,
+        requesters: vec![group("shop-developers")],
+        targets: vec![PolicyTarget {
+            kubernetes: Some(KubernetesTargets {
+                roles: vec![cluster_role("edit"), cluster_role("view")],
+                namespaces: Some(NamespaceSet {
+                    names: vec!["shop".into(), "shop-staging".into()],
+                    all: false,
+                }),
+                cluster_wide: false,
+            }),
+        }],
+        duration: Some(DurationBounds {
+            min: "5m".parse().ok(),
+            default: "30m".parse().ok(),
+            max: "8h".parse().ok(),
+        }),
+        reason: Some(ReasonRule {
+            required: true,
+            min_length: Some(10),
+        }),
+        approval: Some(Approval {
+            stages: vec![stage("manager", 1, vec![group("shop-managers")])],
+            timeout: None,
+        }),
+    };
+    let mut policy = JitPolicy::new(name, spec);
+    policy.metadata.uid = Some(format!("uid-of-{name}"));
+    policy.metadata.generation = Some(1);
+    policy
+}
+
+pub(crate) fn request_spec() -> AccessRequestSpec {
+    AccessRequestSpec {
+        policy: Some("shop-debug".into()),
+        target: Target {
+            kubernetes: Some(KubernetesTarget {
+                role: cluster_role("edit"),
+                namespaces: vec![],
+                cluster_wide: false,
+            }),
+        },
+        duration: "1h".parse().ok(),
+        reason: Some("Checkout fails for EU cards".into()),
+        requester: Some(person("alice", &["shop-developers"])),
+    }
+}
+
+pub(crate) fn edit_in(namespaces: &[&str]) -> ResolvedTarget {
+    let mut target = request_spec().target;
+    target.kubernetes.as_mut().unwrap().namespaces =
+        namespaces.iter().map(ToString::to_string).collect();
+    ResolvedTarget::resolve(&target, "shop").unwrap()
+}
+
+/// What one check looks at; a test changes the part that it is about.
+pub(crate) struct Fixture {
+    pub(crate) spec: AccessRequestSpec,
+    pub(crate) requester: Identity,
+    pub(crate) target: ResolvedTarget,
+    pub(crate) policy: JitPolicy,
+    pub(crate) role: Read<RoleRules>,
+    pub(crate) namespaces: BTreeMap<String, Read<()>>,
+}
+
+impl Default for Fixture {
+    fn default() -> Self {
+        Self {
+            spec: request_spec(),
+            requester: person("alice", &["shop-developers"]),
+            target: edit_in(&["shop"]),
+            policy: policy("shop-debug"),
+            role: Read::Found(RoleRules::default()),
+            namespaces: BTreeMap::from([("shop".into(), Read::Found(()))]),
+        }
+    }
+}
+
+impl Fixture {
+    pub(crate) fn outcome(&self, check: fn(&Context<'_>) -> Outcome) -> Outcome {
+        let settings = settings();
+        check(&Context {
+            spec: &self.spec,
+            requester: &self.requester,
+            target: &self.target,
+            policy: &Policy::compile(&self.policy, &settings).unwrap(),
+            role: &self.role,
+            namespaces: &self.namespaces,
+            settings: &settings,
+        })
+    }
+}

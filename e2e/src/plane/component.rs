@@ -266,8 +266,8 @@ mod tests {
             "/etc/lapse",
             "/etc/lapsed/x",
         ]);
-        let mounts = [("/etc/lapse".to_owned(), PathBuf::from("/tmp/c"))];
-        let expected = strings(&["--settings=/tmp/c/settings.yaml", "/tmp/c", "/etc/lapsed/x"]);
+        let mounts = [("/etc/lapse".to_owned(), PathBuf::from("/run/c"))];
+        let expected = strings(&["--settings=/run/c/settings.yaml", "/run/c", "/etc/lapsed/x"]);
         assert_eq!(relocate(args, &mounts), expected);
     }
 

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What the components share to talk to a cluster. It observes; it decides nothing.
+//!
+//! - [`connect`]: a client whose every answer also tells how far our clock is from the API server's.
+//! - [`bounded`]: every call ends.
+//! - [`Stored`]: one malformed object stops nothing, and keeps the bytes that were signed.
+//! - [`Reader`]: live reads, into what the engine decides from.
+//! - [`clock`]: the one place that reads the wall clock.
+//! - [`process`]: settings, logs, signals, health and metrics of a component.
+
+mod call;
+pub mod clock;
+mod connect;
+mod keys;
+pub mod process;
+mod reader;
+mod stored;
+
+pub use call::{CALL_LIMIT, CallError, bounded};
+pub use connect::{ConnectError, connect};
+pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
+pub use reader::Reader;
+pub use stored::Stored;

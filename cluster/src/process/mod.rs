@@ -1,0 +1,11 @@
+//! What every component needs as a process.
+
+mod serve;
+mod settings;
+mod signal;
+mod telemetry;
+
+pub use serve::{Health, serve};
+pub use settings::{SettingsFileError, read_settings};
+pub use signal::stop_requested;
+pub use telemetry::{LogFormat, start_logging};

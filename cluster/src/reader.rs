@@ -1,0 +1,221 @@
+//! Live reads of everything that bears on a decision, each bounded, in parallel, and none of them
+//! able to hide that it failed.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use futures::future::join_all;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RoleKind, RoleRef};
+use lapse_engine::attest::{Attested, KeySet};
+use lapse_engine::policy::PolicyState;
+use lapse_engine::role::RoleRules;
+use lapse_engine::target::ResolvedTarget;
+use lapse_engine::{Read, Settings};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::{CallError, Stored, bounded};
+
+/// Reads from the API server, never from a cache.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    settings: Settings,
+    keys: watch::Receiver<KeySet>,
+}
+
+fn read<T>(result: Result<T, CallError>) -> Read<T> {
+    match result {
+        Ok(value) => Read::Found(value),
+        Err(error) if error.is_not_found() => Read::Missing,
+        Err(error) => Read::Failed(error.to_string()),
+    }
+}
+
+impl Reader {
+    /// A reader that verifies attestations with these keys.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
+        Self {
+            client,
+            settings,
+            keys,
+        }
+    }
+
+    /// What the installation allows.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// One object by its name.
+    pub async fn get<K>(&self, api: Api<K>, name: &str) -> Read<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        read(bounded(format!("reading {} {name}", K::kind(&())), api.get(name)).await)
+    }
+
+    /// A request, its attestation verified.
+    pub async fn request(&self, namespace: &str, name: &str) -> Read<Attested<AccessRequest>> {
+        let api = self.namespaced::<Stored<AccessRequest>>(namespace);
+        match self.get(api, name).await {
+            Read::Found(stored) => match stored.attest(&self.keys.borrow()) {
+                Ok(request) => Read::Found(request),
+                Err(why) => Read::Failed(format!("AccessRequest {name} cannot be decoded: {why}")),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
+    }
+
+    /// The decisions about a request, their attestations verified. One that cannot be decoded is left
+    /// out: it cannot have passed admission.
+    pub async fn decisions(
+        &self,
+        namespace: &str,
+        request: &str,
+    ) -> Read<Vec<Attested<AccessDecision>>> {
+        let api = self.namespaced::<Stored<AccessDecision>>(namespace);
+        let about = ListParams::default().fields(&format!("spec.request.name={request}"));
+        let what = format!("listing the decisions about AccessRequest {namespace}/{request}");
+        let keys = self.keys.clone();
+        read(bounded(what, api.list(&about)).await).map(|list| {
+            let keys = keys.borrow();
+            list.items
+                .into_iter()
+                .filter_map(|stored| attested(stored, &keys))
+                .collect()
+        })
+    }
+
+    /// A policy by its name.
+    pub async fn policy(&self, name: &str) -> Read<PolicyState> {
+        let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
+        self.get(api, name)
+            .await
+            .map(|stored| self.compile(&stored))
+    }
+
+    /// The policies that can decide a request: the one that it names, or all.
+    pub async fn policies(&self, named: Option<&str>) -> Read<Vec<PolicyState>> {
+        if let Some(name) = named {
+            return match self.policy(name).await {
+                Read::Found(policy) => Read::Found(vec![policy]),
+                Read::Missing => Read::Found(Vec::new()),
+                Read::Failed(why) => Read::Failed(why),
+            };
+        }
+        let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
+        let list = bounded("listing the JitPolicies", api.list(&ListParams::default())).await;
+        read(list).map(|list| {
+            list.items
+                .iter()
+                .map(|stored| self.compile(stored))
+                .collect()
+        })
+    }
+
+    /// A policy as it was stored, compiled.
+    #[must_use]
+    pub fn compile(&self, stored: &Stored<JitPolicy>) -> PolicyState {
+        match stored.object() {
+            Ok(policy) => PolicyState::of(policy, &self.settings),
+            Err(why) => {
+                let uid = stored.uid().unwrap_or_default();
+                PolicyState::unreadable(stored.name_any(), uid, why)
+            }
+        }
+    }
+
+    /// The Grant of this name.
+    pub async fn grant(&self, name: &str) -> Read<Grant> {
+        let api: Api<Stored<Grant>> = Api::all(self.client.clone());
+        match self.get(api, name).await {
+            Read::Found(stored) => match stored.into_object() {
+                Ok(grant) => Read::Found(grant),
+                Err(why) => Read::Failed(format!("Grant {name} cannot be decoded: {why}")),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
+    }
+
+    /// The rules of the role of a target. A `Role` must exist in each of its namespaces.
+    pub async fn role(&self, target: &ResolvedTarget) -> Read<RoleRules> {
+        let RoleRef { kind, name } = &target.role;
+        match kind {
+            RoleKind::ClusterRole => {
+                let api: Api<ClusterRole> = Api::all(self.client.clone());
+                let role = self.get(api, name).await;
+                role.map(|role| RoleRules::of_cluster_role(role.rules.unwrap_or_default()))
+            }
+            RoleKind::Role => {
+                let reads = target
+                    .namespaces()
+                    .map(|namespace| self.role_in(namespace, name));
+                let mut rules = Vec::new();
+                for read in join_all(reads).await {
+                    match read {
+                        Read::Found(found) => rules.push(found),
+                        Read::Missing => return Read::Missing,
+                        Read::Failed(why) => return Read::Failed(why),
+                    }
+                }
+                Read::Found(RoleRules::of_roles(rules))
+            }
+        }
+    }
+
+    async fn role_in(&self, namespace: &str, name: &str) -> Read<(String, Vec<PolicyRule>)> {
+        let role = self.get(self.namespaced::<Role>(namespace), name).await;
+        role.map(|role| (namespace.to_owned(), role.rules.unwrap_or_default()))
+    }
+
+    /// The namespaces of a target. One that is being deleted takes no new objects: it counts as
+    /// missing.
+    pub async fn namespaces(&self, target: &ResolvedTarget) -> BTreeMap<String, Read<()>> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let reads = target.namespaces().map(|name| {
+            let api = api.clone();
+            async move {
+                let found = match self.get(api, name).await {
+                    Read::Found(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+                        Read::Missing
+                    }
+                    other => other.map(|_| ()),
+                };
+                (name.to_owned(), found)
+            }
+        });
+        join_all(reads).await.into_iter().collect()
+    }
+}
+
+fn attested(stored: Stored<AccessDecision>, keys: &KeySet) -> Option<Attested<AccessDecision>> {
+    let name = stored.name_any();
+    stored
+        .attest(keys)
+        .inspect_err(|error| warn!(decision = %name, %error, "a decision cannot be decoded"))
+        .ok()
+}

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::{CallError, bounded};
 
-/// The ConfigMap with the public keys, which only the webhook writes.
+/// The config map with the public keys, which only the webhook writes.
 pub const ATTESTATION_KEYS: &str = "lapse-attestation-keys";
 
 fn read(map: &ConfigMap) -> KeySet {

@@ -10,6 +10,10 @@ use crate::{GrantDuration, Identity, PolicyRef, schema};
 
 /// What a person says about a request: approve it, deny it, or end it early. Decisions are only ever
 /// added; the list of them is the record of who said what.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the columns that kubectl shows have types in common"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lapse.dev",

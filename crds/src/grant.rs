@@ -11,6 +11,10 @@ use crate::{Condition, PolicyRef, Subject, Target, Timestamp, schema};
 /// A right that the controller gives for a request, written before it takes effect, so that the right
 /// can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant
 /// ends the right.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the columns that kubectl shows have types in common"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lapse.dev",

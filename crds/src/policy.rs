@@ -8,6 +8,10 @@ use crate::{Condition, GrantDuration, RoleRef, Subject, schema};
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
 /// refused.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the columns that kubectl shows have types in common"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lapse.dev",

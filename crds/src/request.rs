@@ -10,6 +10,10 @@ use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Ti
 
 /// A request for a right, for a task and a time. It never changes: to ask for something else, make
 /// another request.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the columns that kubectl shows have types in common"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lapse.dev",

@@ -46,9 +46,10 @@ pub async fn serve(
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    match health.is_ready() {
-        true => (StatusCode::OK, "ok"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    if health.is_ready() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     }
 }
 

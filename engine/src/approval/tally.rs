@@ -126,11 +126,11 @@ fn assign<'a>(stages: &[Stage], people: &BTreeMap<&'a str, &Statement>) -> Vec<V
             (*name, stages.iter().map(fits).collect())
         })
         .collect();
-    let mut sets: Vec<u32> = (0..1u32 << stages.len()).collect();
-    sets.sort_by_key(|set| (std::cmp::Reverse(set.count_ones()), *set));
+    let mut choices: Vec<u32> = (0..1u32 << stages.len()).collect();
+    choices.sort_by_key(|choice| (std::cmp::Reverse(choice.count_ones()), *choice));
     let mut seats = Seats::default();
-    for set in sets {
-        seats = Seats::new(stages, |stage| set & (1 << stage) != 0);
+    for choice in choices {
+        seats = Seats::new(stages, |stage| choice & (1 << stage) != 0);
         let placed = (0..eligible.len())
             .filter(|person| seats.place(&eligible, *person))
             .count();

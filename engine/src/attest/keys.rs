@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::AttestationError;
 use crate::role::hex;
 
-/// A public key as it is published: one entry of the ConfigMap `lapse-attestation-keys`, under the
+/// A public key as it is published: one entry of the config map `lapse-attestation-keys`, under the
 /// identifier of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

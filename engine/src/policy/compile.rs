@@ -80,7 +80,7 @@ impl Policy {
                 .enumerate()
                 .map(|(index, target)| offer(index, target, settings))
                 .collect::<Result<_, _>>()?,
-            duration: bounds(duration.clone().unwrap_or_default(), settings)?,
+            duration: bounds(&duration.clone().unwrap_or_default(), settings)?,
             reason: reason.as_ref().map(|rule| ReasonRule {
                 required: rule.required,
                 min_length: rule.min_length.unwrap_or(0),
@@ -100,7 +100,7 @@ fn reference(policy: &JitPolicy) -> PolicyRef {
     }
 }
 
-fn bounds(asked: lapse_crds::DurationBounds, settings: &Settings) -> Result<Bounds, PolicyError> {
+fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bounds, PolicyError> {
     let installation = settings.duration;
     let outside = |field: &str, value: GrantDuration| {
         let message = format!(

@@ -46,19 +46,23 @@ fn nothing(wake_at: Option<DateTime<Utc>>) -> Plan {
 }
 
 /// What policies and people say of the request as it stands; `Err` is the plan if that cannot be told.
-pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Evaluation, Plan> {
+pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Evaluation, Box<Plan>> {
     let request = &observed.request.object;
     let writer = || Writer::new(request, now);
     let unattested = |message: String| {
-        writer()
-            .condition(EVALUATED, ConditionStatus::False, "NotAttested", &message)
-            .becomes(RequestPhase::Denied, "NotAttested", &message, None)
+        let writer = writer().condition(EVALUATED, ConditionStatus::False, "NotAttested", &message);
+        Box::new(writer.becomes(RequestPhase::Denied, "NotAttested", &message, None))
     };
     let attestation = match &observed.request.attestation {
         Ok(attestation) => attestation,
         Err(error) if error.may_pass() => {
             let message = format!("The request cannot be verified yet: {error}.");
-            return Err(unknown(writer(), "KeyNotPublished", &message, now));
+            return Err(Box::new(unknown(
+                writer(),
+                "KeyNotPublished",
+                &message,
+                now,
+            )));
         }
         Err(error) => {
             return Err(unattested(format!(
@@ -74,7 +78,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
         ));
     };
     evaluate(observed, attestation.admitted_at.time(), requester, &target)
-        .map_err(|why| unknown(writer(), "LookupFailed", &why, now))
+        .map_err(|why| Box::new(unknown(writer(), "LookupFailed", &why, now)))
 }
 
 fn unknown(writer: Writer<'_>, reason: &str, message: &str, now: DateTime<Utc>) -> Plan {
@@ -91,7 +95,7 @@ fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     let evaluation = match evaluation(observed, now) {
         Ok(evaluation) => evaluation,
-        Err(plan) => return plan,
+        Err(plan) => return *plan,
     };
     let writer = Writer::new(request, now).evaluation(&evaluation);
     if let Some(plan) = said_no(request, &evaluation, now) {
@@ -170,14 +174,10 @@ fn approval(
             .condition(APPROVED, ConditionStatus::False, "Waiting", &waiting)
             .stands(RequestPhase::Pending, Some(chosen.times_out_at));
     };
-    let reason = if chosen.self_service {
-        "SelfService"
+    let (reason, message) = if chosen.self_service {
+        ("SelfService", "The policy asks for no approval.")
     } else {
-        "Complete"
-    };
-    let message = match chosen.self_service {
-        true => "The policy asks for no approval.".to_owned(),
-        false => "Everybody who must approve has approved.".to_owned(),
+        ("Complete", "Everybody who must approve has approved.")
     };
     let Some(grant) = grant(observed, evaluation, chosen, approved_at.min(now)) else {
         return nothing(None);
@@ -195,7 +195,7 @@ fn approval(
         .as_deref()
         .unwrap_or("The grant is being made.");
     let plan = writer
-        .condition(APPROVED, ConditionStatus::True, reason, &message)
+        .condition(APPROVED, ConditionStatus::True, reason, message)
         .condition(GRANTED, ConditionStatus::False, "Pending", obstacle)
         .stands(RequestPhase::Pending, Some(grant.spec.expires_at.time()));
     Plan {

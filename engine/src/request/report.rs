@@ -30,7 +30,7 @@ impl<'a> Writer<'a> {
     pub(super) fn evaluation(mut self, evaluation: &Evaluation) -> Self {
         let chosen = evaluation.policy.as_ref();
         self.status.policy = chosen.map(|chosen| chosen.policy.clone());
-        self.status.candidates = evaluation.candidates.clone();
+        self.status.candidates.clone_from(&evaluation.candidates);
         self.status.checks = evaluation.report.clone().into_status();
         self.status.approval =
             chosen

@@ -1,7 +1,13 @@
 //! Calls to the API server, each with a limit and an error that says what was tried.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
+
+use kube::api::PostParams;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// How long any call may take; kube has no limit of its own.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -95,4 +101,18 @@ pub async fn bounded<T>(
         }),
         Err(_) => Err(CallError::TimedOut { what: what.into() }),
     }
+}
+
+/// Writes the status of an object. It fails when somebody else wrote since the object was read: the
+/// object carries the version that it was read with.
+pub async fn replace_status<K>(api: &Api<K>, object: &K) -> Result<(), CallError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let name = object.meta().name.clone().unwrap_or_default();
+    let what = format!("reporting on {} {name}", K::kind(&()));
+    let post = PostParams::default();
+    bounded(what, api.replace_status(&name, &post, object))
+        .await
+        .map(|_| ())
 }

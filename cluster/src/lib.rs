@@ -15,7 +15,7 @@ pub mod process;
 mod reader;
 mod stored;
 
-pub use call::{CALL_LIMIT, CallError, bounded};
+pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
 pub use connect::{ConnectError, connect};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use reader::Reader;

@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! The controller of Lapse: observes requests and grants, asks the engine, applies what it says, and
+//! takes every right back in time.
+
+mod config;
+mod context;
+mod elevate;
+mod error;
+mod grant;
+mod lease;
+mod metrics;
+mod notify;
+mod policy;
+mod queue;
+mod request;
+mod revoke;
+mod run;
+mod watch;
+
+use clap::Parser as _;
+use config::{Arguments, Command};
+use lapse_cluster::process::start_logging;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    start_logging();
+    // Two threads do: the work is waiting for the API server.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run(options) => run::run(options).await,
+            Command::Sweep(options) => revoke::sweep_once(options).await,
+        }
+    })
+}

@@ -55,7 +55,7 @@ pub use request::{
 };
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
-pub use timestamp::{Timestamp, created_at};
+pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};
 
 /// All custom resource definitions, in the order in which they are installed.
 #[must_use]

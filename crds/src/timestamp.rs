@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -73,6 +73,19 @@ impl JsonSchema for Timestamp {
 pub fn created_at(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
     let created = metadata.creation_timestamp.as_ref()?;
     DateTime::from_timestamp(created.0.as_second(), 0)
+}
+
+/// A time in the type that Kubernetes uses where microseconds matter (leases, events).
+#[must_use]
+pub fn micro_time(time: DateTime<Utc>) -> MicroTime {
+    // Within the years that chrono writes, jiff has every microsecond.
+    MicroTime(jiff::Timestamp::from_microsecond(time.timestamp_micros()).unwrap_or_default())
+}
+
+/// The same, the other way round.
+#[must_use]
+pub fn from_micro_time(time: &MicroTime) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(time.0.as_microsecond()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
-    Condition, ConditionStatus, Conditions as _, EndReason, GRANT_FINALIZER, Grant, GrantPhase,
-    GrantStatus,
+    Condition, ConditionStatus, Conditions as _, GRANT_FINALIZER, Grant, GrantPhase, GrantStatus,
 };
 
+use super::reasons::{End, is_over, why_bindings_ended, why_ended, why_not_given};
 use super::{BindingSpec, LiveBinding, Observed};
 use crate::Read;
-use crate::approval::Statements;
 use crate::policy::PolicyState;
-use crate::target::ResolvedTarget;
 
 /// One thing to do. Creating needs the lease; the others need nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,27 +27,37 @@ pub enum Action {
 }
 
 /// What is to be done about a grant. When there are actions, the status is reported only if they
-/// fail: what they change brings a new decision.
+/// fail, or if [`Plan::report_always`] says so: what they change brings a new decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What to do, in this order.
     pub actions: Vec<Action>,
     /// What the status must say, if it does not yet.
     pub status: Option<GrantStatus>,
+    /// Whether the status is reported even when every action succeeds, because they destroy what it
+    /// was concluded from: a changed binding that is deleted looks as if somebody had deleted it.
+    pub report_always: bool,
     /// When to decide again, if nothing happens before.
     pub wake_at: Option<DateTime<Utc>>,
 }
 
-/// Why a right ends, and in words.
-type End = (Option<EndReason>, String);
+impl Plan {
+    /// Whether this is part of giving the right, which needs the lease. Taking it back does not.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        let creates = |action: &Action| matches!(action, Action::Create(_));
+        let is_given =
+            |status: &GrantStatus| matches!(status.phase, GrantPhase::Pending | GrantPhase::Active);
+        self.actions.iter().any(creates) || self.status.as_ref().is_some_and(is_given)
+    }
+}
 
 /// Decides what is to be done about a grant.
 #[must_use]
 pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
-    let grant = &observed.grant;
-    let status = grant.status.clone().unwrap_or_default();
+    let status = observed.grant.status.clone().unwrap_or_default();
     match status.phase {
-        GrantPhase::Ended => over(observed),
+        GrantPhase::Ended => over(observed, now),
         GrantPhase::Ending => {
             let why = status
                 .conditions
@@ -57,207 +65,97 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
                 .map(|ended| ended.message.clone());
             end(observed, (status.end_reason, why.unwrap_or_default()), now)
         }
-        GrantPhase::Pending => match why_ended(observed, now).or_else(|| why_not_given(observed)) {
-            Some(why) => end(observed, why, now),
-            None => activate(observed, now),
-        },
-        GrantPhase::Active => {
-            match why_ended(observed, now).or_else(|| why_bindings_ended(observed)) {
-                Some(why) => end(observed, why, now),
-                None => Plan {
-                    actions: vec![],
-                    status: None,
-                    wake_at: Some(expiry(grant)),
-                },
+        GrantPhase::Pending => {
+            if let Some(why) = why_ended(observed, now) {
+                end(observed, why, now)
+            } else if let Some(why) = why_not_given(observed) {
+                concluded(end(observed, why, now))
+            } else {
+                activate(observed, now)
             }
         }
+        GrantPhase::Active => {
+            if let Some(why) = why_ended(observed, now) {
+                end(observed, why, now)
+            } else if let Some(why) = why_bindings_ended(observed) {
+                concluded(end(observed, why, now))
+            } else {
+                holds(observed, now)
+            }
+        }
+    }
+}
+
+/// The end was concluded from what stands in the cluster, and the actions change that.
+fn concluded(plan: Plan) -> Plan {
+    Plan {
+        report_always: true,
+        ..plan
+    }
+}
+
+/// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
+/// repeated and not left to the next event.
+fn holds(observed: &Observed, now: DateTime<Utc>) -> Plan {
+    Plan {
+        actions: vec![],
+        status: None,
+        report_always: false,
+        wake_at: Some(look_again(observed, now)),
     }
 }
 
 /// How soon a right that could not be verified to be gone is looked at again.
 const RETRY: TimeDelta = TimeDelta::seconds(1);
+/// How soon what could not be looked up is looked up again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 const ACTIVE: &str = "Active";
 const ENDED: &str = "Ended";
 
-fn expiry(grant: &Grant) -> DateTime<Utc> {
+/// When to decide again about a right that is not over: at its end at the latest.
+fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
+    let expiry = expiry(&observed.grant);
+    match first_failure(observed) {
+        Some(_) => expiry.min(now + LOOK_AGAIN),
+        None => expiry,
+    }
+}
+
+/// What could not be looked up, in words, if anything.
+fn first_failure(observed: &Observed) -> Option<String> {
+    let unread = observed.bindings.iter().find_map(|(_, live)| failure(live));
+    unread
+        .or_else(|| failure(&observed.request))
+        .or_else(|| failure(&observed.decisions))
+        .or_else(|| failure(&observed.policy))
+        .or_else(|| failure(&observed.role))
+}
+
+pub(super) fn expiry(grant: &Grant) -> DateTime<Utc> {
     grant.spec.expires_at.time()
 }
 
-fn uid(grant: &Grant) -> &str {
+pub(super) fn uid(grant: &Grant) -> &str {
     grant.metadata.uid.as_deref().unwrap_or_default()
-}
-
-/// Why a right ends, apart from what happened to its bindings.
-fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
-    let grant = &observed.grant;
-    let ended = |reason, message: String| Some((Some(reason), message));
-    if grant.metadata.deletion_timestamp.is_some() {
-        return ended(EndReason::GrantDeleted, "The grant was deleted.".to_owned());
-    }
-    if now >= expiry(grant) {
-        return ended(
-            EndReason::Expired,
-            format!("Its time was up at {}.", grant.spec.expires_at),
-        );
-    }
-    why_people_ended(observed).or_else(|| why_policy_ended(observed))
-}
-
-fn why_people_ended(observed: &Observed) -> Option<End> {
-    let of_grant = &observed.grant.spec.request;
-    let request = match &observed.request {
-        Read::Found(request) => request,
-        Read::Failed(_) => return None,
-        Read::Missing => return Some(request_deleted()),
-    };
-    if request.metadata.uid.as_ref() != Some(&of_grant.uid)
-        || request.metadata.deletion_timestamp.is_some()
-    {
-        return Some(request_deleted());
-    }
-    let statements = Statements::about(&of_grant.uid, observed.decisions.found()?);
-    if let Some(denial) = statements.denial() {
-        let message = format!("Denied by {}.", denial.decider.username);
-        return Some((Some(EndReason::Revoked), message));
-    }
-    let requester = request.spec.requester.as_ref()?;
-    statements.end(requester).map(|end| {
-        let message = format!("Ended early by {}.", end.decider.username);
-        (Some(EndReason::EndedByRequester), message)
-    })
-}
-
-fn request_deleted() -> End {
-    (
-        Some(EndReason::RequestDeleted),
-        "The request was deleted.".to_owned(),
-    )
-}
-
-/// A policy that is gone, switched off or no longer allows the requester ends its grants. One that
-/// cannot be compiled ends none: that is a mistake, not a decision.
-fn why_policy_ended(observed: &Observed) -> Option<End> {
-    let of_grant = &observed.grant.spec.policy;
-    let deleted = || {
-        let message = format!("JitPolicy {} was deleted.", of_grant.name);
-        Some((Some(EndReason::PolicyDeleted), message))
-    };
-    let policy = match &observed.policy {
-        Read::Failed(_) => return None,
-        Read::Missing => return deleted(),
-        Read::Found(PolicyState { uid, .. }) if *uid != of_grant.uid => return deleted(),
-        Read::Found(state) => state.compiled.as_ref().ok()?,
-    };
-    if policy.is_disabled() {
-        let message = format!("JitPolicy {} was switched off.", of_grant.name);
-        return Some((Some(EndReason::PolicyDisabled), message));
-    }
-    let requester = observed.request.found()?.spec.requester.as_ref()?;
-    let namespace = &observed.grant.spec.request.namespace;
-    let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
-    let message = if !policy.allows_requester(requester) {
-        format!(
-            "JitPolicy {} no longer allows {}.",
-            of_grant.name, requester.username
-        )
-    } else if !policy.offers(&target) {
-        format!("JitPolicy {} no longer offers {target}.", of_grant.name)
-    } else {
-        return None;
-    };
-    Some((Some(EndReason::RequesterNotAllowed), message))
-}
-
-/// What happened to the bindings of an active grant. They are never made again: somebody removed or
-/// changed them, and that is a decision.
-fn why_bindings_ended(observed: &Observed) -> Option<End> {
-    let status = observed.grant.status.as_ref()?;
-    if observed.role.is_missing() {
-        return Some((
-            Some(EndReason::TargetDeleted),
-            "The role was deleted.".to_owned(),
-        ));
-    }
-    observed.bindings.iter().find_map(|(binding, live)| {
-        let recorded = status.bindings.iter().find(|known| {
-            known.kind == binding.place.kind() && known.namespace == binding.place.namespace
-        });
-        match live {
-            Read::Failed(_) => None,
-            Read::Missing => {
-                let namespace = binding.place.namespace.as_ref();
-                let gone = namespace.is_some_and(|name| {
-                    observed.namespaces.get(name).is_some_and(Read::is_missing)
-                });
-                Some(if gone {
-                    let message = format!("Namespace {} was deleted.", namespace?);
-                    (Some(EndReason::TargetDeleted), message)
-                } else {
-                    let message = format!("{} was deleted.", binding.describe());
-                    (Some(EndReason::BindingDeleted), message)
-                })
-            }
-            Read::Found(live) => {
-                let same = recorded.is_some_and(|known| known.uid == live.uid);
-                (!same || !binding.is_intact(live, uid(&observed.grant))).then(|| {
-                    let message = format!("{} was changed.", binding.describe());
-                    (Some(EndReason::BindingChanged), message)
-                })
-            }
-        }
-    })
-}
-
-/// Why a right cannot be given, for good.
-fn why_not_given(observed: &Observed) -> Option<End> {
-    let never = |message: String| Some((None, message));
-    if let Some(obstacle) = observed
-        .obstacle
-        .as_ref()
-        .filter(|obstacle| obstacle.lasting)
-    {
-        return never(obstacle.message.clone());
-    }
-    if let Read::Found(role) = &observed.role
-        && role.hash() != observed.grant.spec.rules_hash
-    {
-        return never("The rules of the role have changed since it was approved.".to_owned());
-    }
-    if observed.role.is_missing() {
-        return never("The role does not exist any more.".to_owned());
-    }
-    observed.bindings.iter().find_map(|(binding, live)| {
-        let live = live.found()?;
-        (!binding.is_intact(live, uid(&observed.grant))).then(|| {
-            let message = format!(
-                "The name is taken: {} exists and was not made for this grant.",
-                binding.describe()
-            );
-            (None, message)
-        })
-    })
 }
 
 /// Creates the bindings that are missing; when all stand, the grant is active.
 fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
-    let unknown = observed.bindings.iter().find_map(|(_, live)| match live {
-        Read::Failed(why) => Some(why.clone()),
-        _ => None,
-    });
-    let blind = [
-        unknown,
-        failure(&observed.request),
-        failure(&observed.decisions),
-    ];
-    let also = [failure(&observed.policy), failure(&observed.role)];
-    if let Some(why) = blind.into_iter().chain(also).flatten().next() {
-        return waiting(
-            grant,
-            format!("It waits for a look-up to succeed: {why}"),
-            now,
-        );
+    if let Some(why) = first_failure(observed) {
+        let message = format!("It waits for a look-up to succeed: {why}");
+        return waiting(observed, message, now);
+    }
+    // A policy that cannot be compiled revokes nothing, and gives nothing either.
+    if let Read::Found(PolicyState {
+        compiled: Err(error),
+        ..
+    }) = &observed.policy
+    {
+        let name = &grant.spec.policy.name;
+        let message = format!("It waits for JitPolicy {name} to be mended: {error}");
+        return waiting(observed, message, now);
     }
     let mut missing = Vec::new();
     let mut recorded = Vec::new();
@@ -275,7 +173,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         let message = obstacle.unwrap_or_else(|| "The bindings are being made.".to_owned());
         return Plan {
             actions: missing,
-            ..waiting(grant, message, now)
+            ..waiting(observed, message, now)
         };
     }
     let mut status = grant.status.clone().unwrap_or_default();
@@ -295,6 +193,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     Plan {
         actions: vec![],
         status: changed(grant, status),
+        report_always: false,
         wake_at: Some(expiry(grant)),
     }
 }
@@ -306,7 +205,8 @@ fn failure<T>(read: &Read<T>) -> Option<String> {
     }
 }
 
-fn waiting(grant: &Grant, message: String, now: DateTime<Utc>) -> Plan {
+fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
+    let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
     condition(
         &mut status,
@@ -320,7 +220,8 @@ fn waiting(grant: &Grant, message: String, now: DateTime<Utc>) -> Plan {
     Plan {
         actions: vec![],
         status: changed(grant, status),
-        wake_at: Some(expiry(grant)),
+        report_always: false,
+        wake_at: Some(look_again(observed, now)),
     }
 }
 
@@ -363,6 +264,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
         return Plan {
             actions,
             status: changed(grant, status),
+            report_always: false,
             wake_at: None,
         };
     }
@@ -380,6 +282,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     Plan {
         actions,
         status: changed(grant, status),
+        report_always: false,
         wake_at: Some(now + RETRY),
     }
 }
@@ -413,31 +316,36 @@ fn deletions(observed: &Observed) -> Vec<Action> {
 /// A grant that is over gives nothing, not even when its bindings come back (from a backup, say). It
 /// goes when it was deleted and its request knows: a request that lost its grant unseen would be
 /// granted again.
-fn over(observed: &Observed) -> Plan {
+fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let mut actions = deletions(observed);
     let metadata = &observed.grant.metadata;
     let has_finalizer = metadata
         .finalizers
         .as_ref()
         .is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
-    let known = match &observed.request {
+    let leaves = metadata.deletion_timestamp.is_some() && has_finalizer;
+    if actions.is_empty() && leaves && request_knows(observed) {
+        actions.push(Action::RemoveFinalizer);
+    }
+    // No event follows a look-up that failed, and whoever deleted the grant waits for it to go.
+    let unread = leaves && failure(&observed.request).is_some();
+    Plan {
+        actions,
+        status: None,
+        report_always: false,
+        wake_at: unread.then(|| now + LOOK_AGAIN),
+    }
+}
+
+/// Whether the request has recorded that its right is over, or is gone itself.
+fn request_knows(observed: &Observed) -> bool {
+    match &observed.request {
         Read::Missing => true,
         Read::Failed(_) => false,
         Read::Found(request) => {
             request.metadata.uid.as_ref() != Some(&observed.grant.spec.request.uid)
-                || request
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.phase.is_terminal())
+                || is_over(request)
         }
-    };
-    if actions.is_empty() && metadata.deletion_timestamp.is_some() && has_finalizer && known {
-        actions.push(Action::RemoveFinalizer);
-    }
-    Plan {
-        actions,
-        status: None,
-        wake_at: None,
     }
 }
 

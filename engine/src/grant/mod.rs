@@ -4,8 +4,11 @@ mod binding;
 mod decide;
 mod name;
 mod observed;
+mod orphan;
+mod reasons;
 
 pub use binding::{BindingSpec, LiveBinding};
 pub use decide::{Action, Plan, decide};
 pub use name::{binding_name, grant_name};
 pub use observed::{Observed, Obstacle};
+pub use orphan::{BindingMeta, Verdict, verdict};

@@ -1,11 +1,13 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
 mod compile;
+mod report;
 mod select;
 
 use lapse_crds::{GrantDuration, Identity, PolicyMode, PolicyRef, RoleRef, Stage, Subject};
 
 pub use compile::{PolicyError, PolicyErrorReason};
+pub use report::report;
 pub use select::{PolicyState, Selection, describe_candidates, select};
 
 use crate::identity;

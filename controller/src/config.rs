@@ -1,0 +1,56 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Gives the rights that policy and approvers allow, and takes every one back in time.
+///
+/// Needs access to a cluster, by a pod's service account or KUBECONFIG. LAPSE_LOG selects what is
+/// logged (default: info), LAPSE_LOG_FORMAT how (text or json).
+#[derive(Debug, Parser)]
+#[command(name = "lapse-controller", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the controller until SIGTERM or SIGINT.
+    Run(RunOptions),
+    /// Removes, once, every binding of Lapse that has expired or has no live Grant, and exits with 0
+    /// when none is left. It needs neither a running controller nor the lease.
+    Sweep(SweepOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The settings of the installation, as the chart writes them.
+    #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
+    pub(crate) settings: PathBuf,
+    /// Where to serve /healthz, /readyz and /metrics.
+    #[arg(
+        long,
+        env = "LAPSE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:9090"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// The name of this process in the lease; a random suffix makes it unique.
+    #[arg(
+        long,
+        env = "POD_NAME",
+        value_name = "NAME",
+        default_value = "lapse-controller"
+    )]
+    pub(crate) identity: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepOptions {
+    /// The settings of the installation, as the chart writes them.
+    #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
+    pub(crate) settings: PathBuf,
+}

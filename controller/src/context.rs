@@ -1,0 +1,33 @@
+//! What every reconciler works with.
+
+use std::sync::Arc;
+
+use kube::Client;
+use lapse_cluster::Reader;
+use lapse_cluster::clock::Clock;
+
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::notify::Notifier;
+use crate::watch::Caches;
+
+/// What every reconciler works with.
+pub(crate) struct Context {
+    pub(crate) reader: Reader,
+    pub(crate) clock: Clock,
+    pub(crate) leadership: Leadership,
+    pub(crate) notifier: Notifier,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) caches: Caches,
+}
+
+impl Context {
+    pub(crate) fn client(&self) -> Client {
+        self.reader.client().clone()
+    }
+
+    /// Whether this process may give rights now. Taking them back needs none of this.
+    pub(crate) fn may_give(&self) -> bool {
+        self.leadership.is_held() && self.clock.is_sane()
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a reconciliation failed, and when to try again.
+
+use std::time::Duration;
+
+use lapse_cluster::CallError;
+
+/// The first and the longest wait between two tries.
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Why a reconciliation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Something that must be known is not.
+    #[error("{0}")]
+    Unknown(String),
+    /// The engine asked for the same thing again and again.
+    #[error("no stable state after {0} rounds")]
+    Unstable(usize),
+}
+
+impl ReconcileError {
+    /// How long to wait before the next try, the `failures`-th in a row having failed. A conflict
+    /// means that somebody else wrote: what is new must be looked at, at once. Everything else backs
+    /// off exponentially; `jitter` (0 to 1) keeps many objects from trying in step.
+    pub(crate) fn retry_after(&self, failures: u32, jitter: f64) -> Duration {
+        if matches!(self, Self::Call(call) if call.is_conflict()) {
+            return Duration::from_millis(10);
+        }
+        let longest = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+        longest.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backs_off_up_to_a_limit() {
+        let error = ReconcileError::Unknown("x".into());
+        assert_eq!(error.retry_after(0, 1.0), FIRST);
+        assert_eq!(error.retry_after(1, 1.0), 2 * FIRST);
+        assert_eq!(error.retry_after(0, 0.0), FIRST / 2);
+        assert_eq!(error.retry_after(u32::MAX, 1.0), LONGEST);
+    }
+}

@@ -1,0 +1,75 @@
+//! Does what the engine says, in its order.
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use lapse_cluster::{CallError, bounded};
+use lapse_crds::{GRANT_FINALIZER, Grant};
+use lapse_engine::grant::{Action, BindingSpec};
+use serde_json::json;
+use tracing::info;
+
+use crate::context::Context;
+use crate::elevate::kubernetes::{self, BindingPlace};
+
+/// Applies the actions. The first that fails stops the rest.
+pub(super) async fn apply(
+    context: &Context,
+    grant: &Grant,
+    actions: &[Action],
+) -> Result<(), CallError> {
+    for action in actions {
+        match action {
+            Action::Create(binding) => create(context, grant, binding).await?,
+            Action::Delete { binding, uid } => {
+                let place = BindingPlace {
+                    kind: binding.place.kind(),
+                    namespace: binding.place.namespace.as_deref(),
+                    name: &binding.name,
+                };
+                kubernetes::delete(&context.client(), &place, uid).await?;
+                info!(binding = %binding.describe(), "took a right back");
+            }
+            Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn create(context: &Context, grant: &Grant, binding: &BindingSpec) -> Result<(), CallError> {
+    match kubernetes::create(&context.client(), grant, binding).await {
+        Ok(()) => {
+            info!(binding = %binding.describe(), subject = %binding.subject, "gave a right");
+            Ok(())
+        }
+        // An earlier try got through, or the name is taken: the next look tells.
+        Err(error) if error.is_already_exists() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn remove_finalizer(context: &Context, grant: &Grant) -> Result<(), CallError> {
+    let api: Api<Grant> = Api::all(context.client());
+    let metadata = &grant.metadata;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let others: Vec<&String> = metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|f| *f != GRANT_FINALIZER)
+        .collect();
+    // With its version: a finalizer that somebody added in between is not lost.
+    let patch = Patch::Merge(json!({"metadata": {
+        "finalizers": others,
+        "resourceVersion": metadata.resource_version,
+    }}));
+    let params = PatchParams::default();
+    match bounded(
+        format!("letting Grant {name} go"),
+        api.patch(name, &params, &patch),
+    )
+    .await
+    {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}

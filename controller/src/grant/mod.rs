@@ -1,0 +1,76 @@
+//! Reconciles a grant: observe, decide, apply, report.
+
+mod apply;
+mod observe;
+mod report;
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use lapse_crds::{Grant, GrantPhase};
+use lapse_engine::grant::{Obstacle, decide};
+use tracing::warn;
+
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::queue::{Outcome, Reconciliation};
+use crate::watch::Guarded;
+
+/// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
+/// to spare.
+const ROUNDS: usize = 5;
+
+pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> Reconciliation {
+    async move {
+        match &*cached {
+            DeserializeGuard(Ok(grant)) if is_over(grant) => Ok(None),
+            DeserializeGuard(Err(error)) => {
+                // Its bindings carry their own end: the sweep takes them.
+                warn!(grant = %cached.name_any(), %error, "a grant cannot be decoded");
+                Ok(None)
+            }
+            DeserializeGuard(Ok(grant)) => converge(&context, &grant.name_any()).await,
+        }
+    }
+    .boxed()
+}
+
+/// A grant that has ended and was not deleted: nothing will ever happen to it. (A binding that comes
+/// back under its name is an orphan, and removed as one.)
+fn is_over(grant: &Grant) -> bool {
+    let phase = grant.status.as_ref().map(|status| status.phase);
+    phase == Some(GrantPhase::Ended) && grant.metadata.deletion_timestamp.is_none()
+}
+
+async fn converge(context: &Context, name: &str) -> Outcome {
+    let mut obstacle: Option<Obstacle> = None;
+    for _ in 0..ROUNDS {
+        let Some(observed) = observe::observe(context, name, obstacle.take()).await? else {
+            return Ok(None);
+        };
+        let plan = decide(&observed, context.clock.now());
+        if plan.gives() && !context.may_give() {
+            // Gaining the lease queues the grant again; its end is due whoever holds it.
+            return Ok(plan.wake_at);
+        }
+        if plan.actions.is_empty() {
+            report::report(context, &observed.grant, plan.status).await?;
+            return Ok(plan.wake_at);
+        }
+        let Err(failure) = apply::apply(context, &observed.grant, &plan.actions).await else {
+            continue;
+        };
+        if failure.is_lasting() {
+            obstacle = Some(Obstacle {
+                message: failure.to_string(),
+                lasting: true,
+            });
+            continue;
+        }
+        report::report(context, &observed.grant, plan.status).await?;
+        return Err(failure.into());
+    }
+    Err(ReconcileError::Unstable(ROUNDS))
+}

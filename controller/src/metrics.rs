@@ -1,0 +1,139 @@
+//! What is counted and measured.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Kinds that are reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Kind {
+    AccessRequest,
+    Grant,
+    JitPolicy,
+}
+
+/// How a reconciliation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    Done,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reconciliation {
+    pub(crate) kind: Kind,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: String,
+}
+
+/// What the controller counts and measures. Labels are bounded: no names of objects or people.
+pub(crate) struct Metrics {
+    pub(crate) reconciliations: Family<Reconciliation, Counter>,
+    pub(crate) granted: Counter,
+    pub(crate) ended: Family<Reason, Counter>,
+    pub(crate) time_to_grant: Histogram,
+    pub(crate) lateness: Histogram,
+    pub(crate) orphans_removed: Counter,
+    pub(crate) active: Gauge,
+    pub(crate) overdue: Gauge,
+    pub(crate) leader: Gauge,
+    pub(crate) clock_skew: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("lapse");
+        // 1 ms to 32 s.
+        let latency = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let metrics = Self {
+            reconciliations: Family::default(),
+            granted: Counter::default(),
+            ended: Family::default(),
+            time_to_grant: latency(),
+            lateness: latency(),
+            orphans_removed: Counter::default(),
+            active: Gauge::default(),
+            overdue: Gauge::default(),
+            leader: Gauge::default(),
+            clock_skew: Gauge::default(),
+        };
+        let Self {
+            reconciliations,
+            granted,
+            ended,
+            time_to_grant,
+            lateness,
+            orphans_removed,
+            active,
+            overdue,
+            leader,
+            clock_skew,
+        } = &metrics;
+        registry.register(
+            "reconciliations",
+            "Reconciliations",
+            reconciliations.clone(),
+        );
+        registry.register("grants_given", "Rights given", granted.clone());
+        registry.register(
+            "grants_ended",
+            "Rights taken back, by reason",
+            ended.clone(),
+        );
+        registry.register_with_unit(
+            "time_to_grant",
+            "From the decision that completed an approval to the right in effect",
+            Unit::Seconds,
+            time_to_grant.clone(),
+        );
+        registry.register_with_unit(
+            "revocation_lateness",
+            "From the time that a grant expires to its right verified to be gone",
+            Unit::Seconds,
+            lateness.clone(),
+        );
+        registry.register(
+            "orphans_removed",
+            "Bindings of Lapse that had no live grant",
+            orphans_removed.clone(),
+        );
+        registry.register("grants_active", "Rights held now", active.clone());
+        registry.register(
+            "revocations_overdue",
+            "Rights whose time is up and that are not verified to be gone",
+            overdue.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this process holds the lease",
+            leader.clone(),
+        );
+        registry.register_with_unit(
+            "clock_skew",
+            "How far the API server's clock is ahead",
+            Unit::Seconds,
+            clock_skew.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn reconciled(&self, kind: Kind, is_ok: bool) {
+        let outcome = if is_ok {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.reconciliations
+            .get_or_create(&Reconciliation { kind, outcome })
+            .inc();
+    }
+}

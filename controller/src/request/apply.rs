@@ -1,0 +1,24 @@
+//! Writes the Grant of an approved request: the intent, before any effect.
+
+use kube::Api;
+use kube::api::PostParams;
+use lapse_cluster::{CallError, bounded};
+use lapse_crds::Grant;
+use tracing::info;
+
+use crate::context::Context;
+
+/// Creates the Grant. One that exists already is looked at next time.
+pub(super) async fn create(context: &Context, grant: &Grant) -> Result<(), CallError> {
+    let api: Api<Grant> = Api::all(context.client());
+    let name = grant.metadata.name.as_deref().unwrap_or_default();
+    let post = PostParams::default();
+    match bounded(format!("creating Grant {name}"), api.create(&post, grant)).await {
+        Ok(_) => {
+            info!(grant = %name, subject = %grant.spec.subject, "wrote a grant");
+            Ok(())
+        }
+        Err(error) if error.is_already_exists() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

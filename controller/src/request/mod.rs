@@ -1,0 +1,70 @@
+//! Reconciles a request: observe, decide, apply, report.
+
+mod apply;
+mod observe;
+mod report;
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use lapse_crds::AccessRequest;
+use lapse_engine::request::decide;
+use tracing::warn;
+
+use crate::context::Context;
+use crate::queue::{Outcome, Reconciliation};
+use crate::watch::Guarded;
+
+pub(crate) fn reconcile(
+    cached: Arc<Guarded<AccessRequest>>,
+    context: Arc<Context>,
+) -> Reconciliation {
+    async move {
+        let namespace = cached.namespace().unwrap_or_default();
+        let name = cached.name_any();
+        match &*cached {
+            DeserializeGuard(Ok(request)) if is_over(request) => Ok(None),
+            DeserializeGuard(Ok(_)) => converge(&context, &namespace, &name).await,
+            DeserializeGuard(Err(error)) => {
+                warn!(%namespace, %name, %error, "a request cannot be decoded");
+                Ok(None)
+            }
+        }
+    }
+    .boxed()
+}
+
+fn is_over(request: &AccessRequest) -> bool {
+    request
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase.is_terminal())
+}
+
+async fn converge(context: &Context, namespace: &str, name: &str) -> Outcome {
+    // What a request says and gets is written by the holder of the lease alone; gaining the lease
+    // queues every request.
+    if !context.may_give() {
+        return Ok(None);
+    }
+    let Some(mut observed) = observe::observe(context, namespace, name).await? else {
+        return Ok(None);
+    };
+    let plan = decide(&observed, context.clock.now());
+    let Some(grant) = &plan.create else {
+        report::report(context, &observed.request.object, plan.status, plan.notice).await?;
+        return Ok(plan.wake_at);
+    };
+    match apply::create(context, grant).await {
+        // The watch of Grants brings the next step.
+        Ok(()) => Ok(plan.wake_at),
+        Err(error) => {
+            observed.obstacle = Some(error.to_string());
+            let plan = decide(&observed, context.clock.now());
+            report::report(context, &observed.request.object, plan.status, plan.notice).await?;
+            Err(error.into())
+        }
+    }
+}

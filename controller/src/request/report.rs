@@ -1,0 +1,39 @@
+//! Writes the status of a request, and tells people.
+
+use kube::Api;
+use lapse_cluster::{CallError, replace_status};
+use lapse_crds::{AccessRequest, AccessRequestStatus};
+use lapse_engine::request::Notice;
+use tracing::info;
+
+use crate::context::Context;
+
+/// Writes the status, if there is anything new, then the event: an event tells only what is so.
+pub(super) async fn report(
+    context: &Context,
+    request: &AccessRequest,
+    status: Option<AccessRequestStatus>,
+    notice: Option<Notice>,
+) -> Result<(), CallError> {
+    let Some(status) = status else { return Ok(()) };
+    let metadata = &request.metadata;
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let name = metadata.name.clone().unwrap_or_default();
+    let phase = status.phase;
+    let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
+    let updated = AccessRequest {
+        status: Some(status),
+        ..request.clone()
+    };
+    match replace_status(&api, &updated).await {
+        Ok(()) => {}
+        // Deleted in between: there is nothing to report on.
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    if let Some(notice) = notice {
+        info!(%namespace, %name, %phase, reason = %notice.reason, "request");
+        context.notifier.tell(request, &notice).await;
+    }
+    Ok(())
+}

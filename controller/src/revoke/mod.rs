@@ -1,0 +1,15 @@
+//! Takes rights back on time, whatever else fails. Nothing here needs the lease.
+//!
+//! Three things lead to the same end. A timer for each grant queues it the moment it expires. A sweep
+//! looks at everything every few seconds, for what a timer or an event missed. And a binding that
+//! shows up without a live grant goes at once.
+
+mod deadlines;
+mod orphans;
+mod sweep;
+
+pub(crate) use deadlines::Deadlines;
+pub(crate) use orphans::Orphans;
+pub(crate) use sweep::{sweep_once, sweeping};
+
+pub(crate) use lapse_engine::grant::BindingMeta;

@@ -1,0 +1,149 @@
+//! The backstop: looks at every binding of Lapse and every grant, and takes what has no right to be.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_cluster::clock::Clock;
+use lapse_cluster::process::read_settings;
+use lapse_cluster::{CallError, Stored, bounded, connect};
+use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE};
+use lapse_engine::Read;
+use lapse_engine::grant::{BindingMeta, Verdict, verdict};
+use serde::de::DeserializeOwned;
+use tracing::{info, warn};
+
+use super::orphans::remove;
+use crate::config::SweepOptions;
+use crate::metrics::Metrics;
+use crate::watch::Queues;
+
+/// How long the sweep rests between two rounds.
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// Sweeps again and again, until it is dropped.
+pub(crate) async fn sweeping(client: Client, clock: Clock, queues: Queues, metrics: Arc<Metrics>) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        match sweep(&client, &clock).await {
+            Ok(report) => {
+                metrics.orphans_removed.inc_by(report.removed);
+                metrics.active.set(report.active);
+                metrics
+                    .overdue
+                    .set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                report.overdue.iter().for_each(|name| queues.grant(name));
+            }
+            Err(error) => warn!(%error, "the sweep will try again"),
+        }
+        metrics.clock_skew.set(clock.skew().as_seconds_f64());
+    }
+}
+
+/// What a sweep found.
+#[derive(Debug, Default)]
+struct Report {
+    /// Bindings that were removed.
+    removed: u64,
+    /// Bindings that could not be removed.
+    failed: u64,
+    /// Grants in effect.
+    active: i64,
+    /// Grants whose time is up, or that were deleted, and that have not ended.
+    overdue: Vec<String>,
+}
+
+async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
+    // Bindings first: a grant is written before its binding, so each binding that is listed has its
+    // grant in a list that is made later.
+    let mut bindings = list_bindings::<RoleBinding>(client).await?;
+    bindings.extend(list_bindings::<ClusterRoleBinding>(client).await?);
+    let grants = list_grants(client).await;
+    let now = clock.now();
+    let mut report = Report::default();
+    if let Ok(grants) = &grants {
+        for stored in grants.values() {
+            let Ok(grant) = stored.object() else { continue };
+            let phase = grant
+                .status
+                .as_ref()
+                .map(|status| status.phase)
+                .unwrap_or_default();
+            report.active += i64::from(phase == GrantPhase::Active);
+            let due = grant.metadata.deletion_timestamp.is_some()
+                || (now >= grant.spec.expires_at.time() && phase != GrantPhase::Ended);
+            if due {
+                report.overdue.push(grant.name_any());
+            }
+        }
+    }
+    for binding in bindings {
+        let grant = match (&grants, &binding.grant) {
+            (Ok(grants), Some(name)) => match grants.get(name).map(Stored::object) {
+                Some(Ok(grant)) => Read::Found(grant.clone()),
+                Some(Err(why)) => Read::Failed(why.to_owned()),
+                None => Read::Missing,
+            },
+            (Ok(_), None) => Read::Missing,
+            (Err(error), _) => Read::Failed(error.to_string()),
+        };
+        if let Verdict::Remove(why) = verdict(&binding, &grant, now) {
+            match remove(client, &binding, &why).await {
+                Ok(()) => report.removed += 1,
+                Err(error) => {
+                    report.failed += 1;
+                    warn!(%error, "a binding could not be removed");
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+async fn list_bindings<K>(client: &Client) -> Result<Vec<BindingMeta>, CallError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
+    let kind = K::kind(&());
+    let list = bounded(format!("listing {kind}s"), api.list_metadata(&ours)).await?;
+    Ok(list
+        .items
+        .iter()
+        .map(|item| BindingMeta::of(&kind, &item.metadata))
+        .collect())
+}
+
+async fn list_grants(client: &Client) -> Result<HashMap<String, Stored<Grant>>, CallError> {
+    let api: Api<Stored<Grant>> = Api::all(client.clone());
+    let list = bounded("listing Grants", api.list(&ListParams::default())).await?;
+    Ok(list
+        .items
+        .into_iter()
+        .map(|grant| (grant.name_any(), grant))
+        .collect())
+}
+
+/// The command `sweep`.
+pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
+    read_settings(&options.settings)?;
+    let clock = Clock::default();
+    let client = connect(&clock).await?;
+    let report = sweep(&client, &clock)
+        .await
+        .context("the sweep could not look at everything")?;
+    info!(removed = report.removed, failed = report.failed, "swept");
+    if report.failed > 0 {
+        bail!(
+            "{} bindings could not be removed; see the messages above",
+            report.failed
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Puts the parts together, and stops them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::channel::mpsc;
+use lapse_cluster::clock::Clock;
+use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::{Reader, connect, follow_keys};
+use lapse_engine::attest::KeySet;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::RunOptions;
+use crate::context::Context;
+use crate::lease::{Candidate, Leadership};
+use crate::metrics::{Kind, Metrics};
+use crate::notify::Notifier;
+use crate::queue::{self, Worker};
+use crate::revoke::{Deadlines, Orphans, sweeping};
+use crate::watch::{Caches, Queues, Watches, caches};
+use crate::{grant, policy, request};
+
+/// How long work in flight may take to finish at the end.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Runs the controller until it is asked to stop.
+pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
+    let settings = read_settings(&options.settings)?;
+    let clock = Clock::default();
+    let client = connect(&clock).await?;
+    let identity = format!("{}-{:08x}", options.identity, getrandom::u32()?);
+    info!(%identity, namespace = %settings.namespace, "starting");
+
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    let health = Health::default();
+    let serving = tokio::spawn(serve(options.listen, health.clone(), Arc::new(registry)));
+
+    let (keys_sender, keys) = watch::channel(KeySet::default());
+    let following = tokio::spawn(follow_keys(
+        client.clone(),
+        settings.namespace.clone(),
+        keys_sender,
+    ));
+    let (candidate, leadership) = Candidate::new(
+        client.clone(),
+        &settings.namespace,
+        identity.clone(),
+        metrics.clone(),
+    );
+
+    let (requests, request_queue) = mpsc::unbounded();
+    let (grants, grant_queue) = mpsc::unbounded();
+    let (policies, policy_queue) = mpsc::unbounded();
+    let queues = Queues {
+        requests,
+        grants,
+        policies,
+    };
+    let (caches, writers) = caches();
+    let deadlines = Deadlines::default();
+    let (orphans, suspects) = Orphans::new();
+    let reader = Reader::new(client.clone(), settings, keys.clone());
+    let context = Arc::new(Context {
+        reader: reader.clone(),
+        clock: clock.clone(),
+        leadership: leadership.clone(),
+        notifier: Notifier::new(client.clone(), &identity),
+        metrics: metrics.clone(),
+        caches: caches.clone(),
+    });
+
+    let watches = Watches {
+        client: client.clone(),
+        caches: caches.clone(),
+        queues: queues.clone(),
+        deadlines: deadlines.clone(),
+        orphans,
+    };
+    let observing = tokio::spawn(watches.run(writers));
+    let timing = tokio::spawn({
+        let queues = queues.clone();
+        deadlines.run(clock.clone(), move |name| queues.grant(name))
+    });
+    let orphaned = tokio::spawn({
+        let metrics = metrics.clone();
+        let removed = move || {
+            metrics.orphans_removed.inc();
+        };
+        Orphans::run(reader, clock.clone(), suspects, removed)
+    });
+    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics));
+    let waking = tokio::spawn(wake(queues, caches.clone(), leadership, keys));
+
+    let stop = CancellationToken::new();
+    let (resign, working) = (CancellationToken::new(), stop.clone());
+    let leading = tokio::spawn(candidate.run(resign.clone()));
+    let workers = [
+        tokio::spawn(queue::run(
+            worker(Kind::AccessRequest, request::reconcile, Duration::ZERO),
+            request_queue,
+            caches.requests.clone(),
+            context.clone(),
+            working.clone(),
+        )),
+        tokio::spawn(queue::run(
+            worker(Kind::Grant, grant::reconcile, Duration::ZERO),
+            grant_queue,
+            caches.grants.clone(),
+            context.clone(),
+            working.clone(),
+        )),
+        tokio::spawn(queue::run(
+            // Counts may lag: many grants at once make one report.
+            worker(
+                Kind::JitPolicy,
+                policy::reconcile,
+                Duration::from_millis(500),
+            ),
+            policy_queue,
+            caches.policies.clone(),
+            context,
+            working,
+        )),
+    ];
+
+    let ready = tokio::spawn(report_ready(caches, health.clone()));
+    tokio::select! {
+        stopped = stop_requested() => stopped.context("waiting for a signal")?,
+        served = serving => served?.context("serving health and metrics")?,
+        _ = observing => anyhow::bail!("the watches have ended"),
+        _ = timing => anyhow::bail!("the timers have ended"),
+        _ = sweeping => anyhow::bail!("the sweep has ended"),
+        _ = orphaned => anyhow::bail!("the look-out for orphans has ended"),
+        _ = following => anyhow::bail!("the attestation keys are no longer followed"),
+        _ = waking => anyhow::bail!("nobody queues what the lease brings"),
+    }
+
+    // First no new work, then what is in flight, then the lease: nothing is left half done, and the
+    // next holder starts at once.
+    health.set_ready(false);
+    ready.abort();
+    stop.cancel();
+    let finished = tokio::time::timeout(GRACE, futures::future::join_all(workers)).await;
+    if finished.is_err() {
+        warn!(
+            grace_s = GRACE.as_secs(),
+            "work in flight did not finish in time"
+        );
+    }
+    resign.cancel();
+    let _ = tokio::time::timeout(GRACE, leading).await;
+    info!("stopped");
+    Ok(())
+}
+
+fn worker<K>(
+    kind: Kind,
+    reconcile: fn(Arc<K>, Arc<Context>) -> queue::Reconciliation,
+    debounce: Duration,
+) -> Worker<K> {
+    Worker {
+        kind,
+        reconcile,
+        concurrency: 16,
+        debounce,
+    }
+}
+
+/// Ready means: it is known which grants there are, so that they will end in time.
+async fn report_ready(caches: Caches, health: Health) {
+    let all = tokio::join!(
+        caches.grants.wait_until_ready(),
+        caches.requests.wait_until_ready(),
+        caches.policies.wait_until_ready()
+    );
+    if matches!(all, (Ok(()), Ok(()), Ok(()))) {
+        info!("ready");
+        health.set_ready(true);
+    }
+}
+
+/// Queues everything when the lease is gained or the keys change.
+async fn wake(
+    queues: Queues,
+    caches: Caches,
+    mut leadership: Leadership,
+    mut keys: watch::Receiver<KeySet>,
+) {
+    let on_lease = async {
+        loop {
+            leadership.gained().await;
+            queues.everything(&caches);
+        }
+    };
+    let on_keys = async {
+        while keys.changed().await.is_ok() {
+            queues.everything(&caches);
+        }
+    };
+    tokio::select! {
+        () = on_lease => {}
+        () = on_keys => {}
+    }
+}

@@ -1,0 +1,326 @@
+//! Watches what bears on requests, grants and policies, and queues whatever an event touches.
+//!
+//! What to do is decided from live reads; the caches here only say which objects there are. A watch
+//! that starts anew queues everything that it bears on, because it cannot tell what it missed.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, pin_mut};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::PartialObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_crds::{
+    AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, JitPolicy,
+    MANAGED_BY, MANAGED_BY_LAPSE,
+};
+use lapse_engine::grant::grant_name;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use crate::queue::{Sender, reference};
+use crate::revoke::{BindingMeta, Deadlines, Orphans};
+
+/// An object, or what is wrong with it: one that cannot be decoded stops no watch.
+pub(crate) type Guarded<K> = DeserializeGuard<K>;
+
+/// Which objects there are.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    pub(crate) requests: Store<Guarded<AccessRequest>>,
+    pub(crate) grants: Store<Guarded<Grant>>,
+    pub(crate) policies: Store<Guarded<JitPolicy>>,
+}
+
+/// Where to queue what an event touches.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    pub(crate) requests: Sender<Guarded<AccessRequest>>,
+    pub(crate) grants: Sender<Guarded<Grant>>,
+    pub(crate) policies: Sender<Guarded<JitPolicy>>,
+}
+
+/// The ends of the reflectors that the watches write to.
+pub(crate) struct Writers {
+    requests: reflector::store::Writer<Guarded<AccessRequest>>,
+    grants: reflector::store::Writer<Guarded<Grant>>,
+    policies: reflector::store::Writer<Guarded<JitPolicy>>,
+}
+
+pub(crate) fn caches() -> (Caches, Writers) {
+    let (requests, requests_writer) = reflector::store();
+    let (grants, grants_writer) = reflector::store();
+    let (policies, policies_writer) = reflector::store();
+    let writers = Writers {
+        requests: requests_writer,
+        grants: grants_writer,
+        policies: policies_writer,
+    };
+    (
+        Caches {
+            requests,
+            grants,
+            policies,
+        },
+        writers,
+    )
+}
+
+impl Queues {
+    fn send<K: Resource<DynamicType = ()>>(sender: &Sender<K>, object: ObjectRef<K>) {
+        // A closed queue means that the process is stopping.
+        let _ = sender.unbounded_send(object);
+    }
+
+    pub(crate) fn grant(&self, name: &str) {
+        Self::send(&self.grants, ObjectRef::new(name));
+    }
+
+    fn request(&self, namespace: &str, name: &str) {
+        Self::send(&self.requests, ObjectRef::new(name).within(namespace));
+    }
+
+    fn policy(&self, name: &str) {
+        Self::send(&self.policies, ObjectRef::new(name));
+    }
+
+    /// Everything that is not over.
+    pub(crate) fn everything(&self, caches: &Caches) {
+        for request in caches.requests.state() {
+            Self::send(&self.requests, reference(&*request));
+        }
+        for grant in caches.grants.state() {
+            Self::send(&self.grants, reference(&*grant));
+        }
+        for policy in caches.policies.state() {
+            Self::send(&self.policies, reference(&*policy));
+        }
+    }
+}
+
+/// Watches everything until it is dropped.
+pub(crate) struct Watches {
+    pub(crate) client: Client,
+    pub(crate) caches: Caches,
+    pub(crate) queues: Queues,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) orphans: Orphans,
+}
+
+/// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(50)
+}
+
+fn guarded<K>(
+    client: &Client,
+) -> impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let api: Api<Guarded<K>> = Api::all(client.clone());
+    kube::runtime::watcher(api, config())
+        // Who manages which field is of no use here and takes most of the memory.
+        .modify(|object| object.managed_fields_mut().clear())
+        .default_backoff()
+}
+
+/// Calls `on_event` for each event; a watch that fails is logged and starts again by itself.
+async fn follow<K>(
+    what: &'static str,
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    mut on_event: impl FnMut(Event<K>),
+) {
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => on_event(event),
+            Err(error) => warn!(what, %error, "a watch starts again"),
+        }
+    }
+}
+
+/// The object of an event that is about one.
+fn object<K>(event: Event<K>) -> Option<K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
+impl Watches {
+    pub(crate) async fn run(self, writers: Writers) {
+        let watches = Arc::new(self);
+        tokio::join!(
+            watches.requests(writers.requests),
+            watches.grants(writers.grants),
+            watches.policies(writers.policies),
+            watches.decisions(),
+            watches.role_bindings(),
+            watches.cluster_role_bindings(),
+        );
+    }
+
+    async fn requests(&self, writer: reflector::store::Writer<Guarded<AccessRequest>>) {
+        let events = guarded::<AccessRequest>(&self.client).reflect(writer);
+        follow("AccessRequests", events, |event| {
+            let is_restart = matches!(event, Event::InitDone);
+            if let Some(request) = object(event) {
+                let namespace = request.namespace().unwrap_or_default();
+                let uid = request.uid().unwrap_or_default();
+                self.queues
+                    .grant(&grant_name(&namespace, &request.name_any(), &uid));
+                Queues::send(&self.queues.requests, reference(&request));
+            } else if is_restart {
+                self.queues.everything(&self.caches);
+            }
+        })
+        .await;
+    }
+
+    async fn grants(&self, writer: reflector::store::Writer<Guarded<Grant>>) {
+        let events = guarded::<Grant>(&self.client).reflect(writer);
+        follow("Grants", events, |event| match event {
+            Event::InitDone => self.queues.everything(&self.caches),
+            Event::Init => {}
+            Event::Delete(grant) => {
+                self.deadlines.forget(&grant.name_any());
+                self.grant_touches(&grant);
+            }
+            Event::Apply(grant) | Event::InitApply(grant) => {
+                if let DeserializeGuard(Ok(grant)) = &grant {
+                    self.set_deadline(grant);
+                }
+                Queues::send(&self.queues.grants, reference(&grant));
+                self.grant_touches(&grant);
+            }
+        })
+        .await;
+    }
+
+    fn set_deadline(&self, grant: &Grant) {
+        let phase = grant
+            .status
+            .as_ref()
+            .map(|status| status.phase)
+            .unwrap_or_default();
+        if phase == GrantPhase::Ended {
+            self.deadlines.forget(&grant.name_any());
+        } else {
+            self.deadlines
+                .set(&grant.name_any(), grant.spec.expires_at.time());
+        }
+    }
+
+    fn grant_touches(&self, grant: &Guarded<Grant>) {
+        if let DeserializeGuard(Ok(grant)) = grant {
+            self.queues
+                .request(&grant.spec.request.namespace, &grant.spec.request.name);
+            self.queues.policy(&grant.spec.policy.name);
+        }
+    }
+
+    async fn policies(&self, writer: reflector::store::Writer<Guarded<JitPolicy>>) {
+        let events = guarded::<JitPolicy>(&self.client).reflect(writer);
+        follow("JitPolicies", events, |event| match event {
+            Event::Init => {}
+            Event::InitApply(policy) => Queues::send(&self.queues.policies, reference(&policy)),
+            // A policy that appears, changes or goes can bear on every request and grant. Its own
+            // status changes too, which bears on none.
+            Event::Apply(policy) if !self.spec_changed(&policy) => {
+                Queues::send(&self.queues.policies, reference(&policy));
+            }
+            Event::Apply(_) | Event::Delete(_) | Event::InitDone => {
+                self.queues.everything(&self.caches);
+            }
+        })
+        .await;
+    }
+
+    /// Whether the controller has yet to report on this generation of the policy.
+    fn spec_changed(&self, policy: &Guarded<JitPolicy>) -> bool {
+        match policy {
+            DeserializeGuard(Ok(policy)) => {
+                let observed = policy
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.observed_generation);
+                policy.metadata.deletion_timestamp.is_some()
+                    || observed != policy.metadata.generation
+            }
+            DeserializeGuard(Err(_)) => true,
+        }
+    }
+
+    async fn decisions(&self) {
+        let events = guarded::<AccessDecision>(&self.client);
+        follow("AccessDecisions", events, |event| {
+            let is_restart = matches!(event, Event::InitDone);
+            if let Some(DeserializeGuard(Ok(decision))) = object(event) {
+                let namespace = decision.namespace().unwrap_or_default();
+                let about = &decision.spec.request;
+                self.queues.request(&namespace, &about.name);
+                if let Some(uid) = &about.uid {
+                    self.queues.grant(&grant_name(&namespace, &about.name, uid));
+                }
+            } else if is_restart {
+                self.queues.everything(&self.caches);
+            }
+        })
+        .await;
+    }
+
+    async fn role_bindings(&self) {
+        self.bindings::<RoleBinding>("RoleBindings").await;
+    }
+
+    async fn cluster_role_bindings(&self) {
+        self.bindings::<ClusterRoleBinding>("ClusterRoleBindings")
+            .await;
+    }
+
+    async fn bindings<K>(&self, what: &'static str)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
+        let config = config().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
+        let events = kube::runtime::watcher(api, config).default_backoff();
+        follow(what, events, |event| match event {
+            Event::Init => {}
+            Event::InitDone => self.queues.everything(&self.caches),
+            Event::Delete(binding) => {
+                if let Some(grant) = grant_of(&binding) {
+                    self.queues.grant(grant);
+                }
+            }
+            Event::Apply(binding) | Event::InitApply(binding) => self.binding_stands(&binding),
+        })
+        .await;
+    }
+
+    /// A binding with a grant is the grant's affair; one without has none to live for.
+    fn binding_stands<K: Resource<DynamicType = ()>>(&self, binding: &PartialObjectMeta<K>) {
+        let known = grant_of(binding).filter(|name| {
+            let grant = self.caches.grants.get(&ObjectRef::new(name));
+            let uid = binding.annotations().get(GRANT_UID);
+            grant.is_some_and(|grant| uid.is_some() && grant.uid().as_ref() == uid)
+        });
+        match known {
+            Some(name) => self.queues.grant(name),
+            None => self
+                .orphans
+                .suspect(BindingMeta::of(&K::kind(&()), &binding.metadata)),
+        }
+    }
+}
+
+fn grant_of<K: Resource>(binding: &PartialObjectMeta<K>) -> Option<&str> {
+    let labels: Option<&BTreeMap<String, String>> = binding.metadata.labels.as_ref();
+    labels?.get(GRANT_LABEL).map(String::as_str)
+}

@@ -1,0 +1,100 @@
+//! Bindings of Lapse that have no live grant.
+
+use chrono::{DateTime, Utc};
+use kube::api::ObjectMeta;
+use lapse_crds::{
+    BindingKind, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, MANAGED_BY,
+    MANAGED_BY_LAPSE, OBJECT_PREFIX,
+};
+
+use crate::Read;
+
+/// What a binding says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingMeta {
+    /// Its kind.
+    pub kind: BindingKind,
+    /// The namespace of a RoleBinding.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The name of its grant.
+    pub grant: Option<String>,
+    /// The UID of its grant.
+    pub grant_uid: Option<String>,
+    /// When it ends, whatever became of its grant.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether name and label are both Lapse's. Nothing else is ever touched.
+    pub is_ours: bool,
+}
+
+impl BindingMeta {
+    /// Reads the metadata of a binding of this kind.
+    #[must_use]
+    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
+        let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key));
+        let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
+        let name = metadata.name.clone().unwrap_or_default();
+        let expires_at = annotation(EXPIRES_AT)
+            .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+            .map(|time| time.with_timezone(&Utc));
+        Self {
+            kind: match kind {
+                "RoleBinding" => BindingKind::RoleBinding,
+                _ => BindingKind::ClusterRoleBinding,
+            },
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            grant: label(GRANT_LABEL).cloned(),
+            grant_uid: annotation(GRANT_UID).cloned(),
+            expires_at,
+            is_ours: name.starts_with(OBJECT_PREFIX)
+                && label(MANAGED_BY).is_some_and(|value| value == MANAGED_BY_LAPSE),
+            name,
+        }
+    }
+}
+
+/// What is to become of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes, and why.
+    Remove(String),
+}
+
+/// Judges a binding by its grant. When the grant cannot be read, its own end still counts.
+#[must_use]
+pub fn verdict(binding: &BindingMeta, grant: &Read<Grant>, now: DateTime<Utc>) -> Verdict {
+    let remove = |why: &str| Verdict::Remove(why.to_owned());
+    if !binding.is_ours {
+        return Verdict::Keep;
+    }
+    if binding.expires_at.is_some_and(|at| now >= at) {
+        return remove("its time is up");
+    }
+    let grant = match grant {
+        Read::Failed(_) => return Verdict::Keep,
+        Read::Missing => return remove("it has no Grant"),
+        Read::Found(grant) => grant,
+    };
+    let phase = grant
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default();
+    if binding.grant_uid.is_none() || grant.metadata.uid != binding.grant_uid {
+        remove("its Grant is another one")
+    } else if phase == GrantPhase::Ended {
+        remove("its Grant has ended")
+    } else if grant.metadata.deletion_timestamp.is_some() {
+        remove("its Grant was deleted")
+    } else if now >= grant.spec.expires_at.time() {
+        remove("its Grant has expired")
+    } else {
+        Verdict::Keep
+    }
+}

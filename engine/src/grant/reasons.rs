@@ -1,0 +1,193 @@
+//! Why a right ends, or cannot be given at all.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{AccessRequest, EndReason};
+
+use super::Observed;
+use super::decide::{expiry, uid};
+use crate::Read;
+use crate::approval::Statements;
+use crate::policy::PolicyState;
+use crate::target::ResolvedTarget;
+
+/// Why a right ends, and in words.
+pub(super) type End = (Option<EndReason>, String);
+
+/// Why a right ends, apart from what happened to its bindings.
+pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
+    let grant = &observed.grant;
+    let ended = |reason, message: String| Some((Some(reason), message));
+    if grant.metadata.deletion_timestamp.is_some() {
+        return ended(EndReason::GrantDeleted, "The grant was deleted.".to_owned());
+    }
+    if now >= expiry(grant) {
+        return ended(
+            EndReason::Expired,
+            format!("Its time was up at {}.", grant.spec.expires_at),
+        );
+    }
+    why_people_ended(observed)
+        .or_else(|| why_request_ended(observed))
+        .or_else(|| why_policy_ended(observed))
+}
+
+fn why_people_ended(observed: &Observed) -> Option<End> {
+    let of_grant = &observed.grant.spec.request;
+    let request = match &observed.request {
+        Read::Found(request) => request,
+        Read::Failed(_) => return None,
+        Read::Missing => return Some(request_deleted()),
+    };
+    if request.metadata.uid.as_ref() != Some(&of_grant.uid)
+        || request.metadata.deletion_timestamp.is_some()
+    {
+        return Some(request_deleted());
+    }
+    let statements = Statements::about(&of_grant.uid, observed.decisions.found()?);
+    if let Some(denial) = statements.denial() {
+        let message = format!("Denied by {}.", denial.decider.username);
+        return Some((Some(EndReason::Revoked), message));
+    }
+    let requester = request.spec.requester.as_ref()?;
+    statements.end(requester).map(|end| {
+        let message = format!("Ended early by {}.", end.decider.username);
+        (Some(EndReason::EndedByRequester), message)
+    })
+}
+
+/// What the request itself has recorded. A request is granted once and its end is final, so a Grant
+/// that stands beside that was made by a process that had not seen it: one that was suspended for a
+/// while, say, and created the Grant anew after another had deleted it.
+fn why_request_ended(observed: &Observed) -> Option<End> {
+    let request = observed.request.found()?;
+    let status = request.status.as_ref()?;
+    if is_over(request) {
+        let reason = status.end_reason.unwrap_or(EndReason::Revoked);
+        let message = format!("The request is over: it is {}.", status.phase);
+        return Some((Some(reason), message));
+    }
+    let recorded = status.grant.as_ref()?;
+    (recorded.uid != uid(&observed.grant)).then(|| {
+        let message = "The request had its right by another Grant, which is gone.".to_owned();
+        (Some(EndReason::GrantDeleted), message)
+    })
+}
+
+/// Whether the request has reached a phase that is final.
+pub(super) fn is_over(request: &AccessRequest) -> bool {
+    request
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase.is_terminal())
+}
+
+fn request_deleted() -> End {
+    (
+        Some(EndReason::RequestDeleted),
+        "The request was deleted.".to_owned(),
+    )
+}
+
+/// A policy that is gone, switched off or no longer allows the requester ends its grants. One that
+/// cannot be compiled ends none: that is a mistake, not a decision.
+fn why_policy_ended(observed: &Observed) -> Option<End> {
+    let of_grant = &observed.grant.spec.policy;
+    let deleted = || {
+        let message = format!("JitPolicy {} was deleted.", of_grant.name);
+        Some((Some(EndReason::PolicyDeleted), message))
+    };
+    let policy = match &observed.policy {
+        Read::Failed(_) => return None,
+        Read::Missing => return deleted(),
+        Read::Found(PolicyState { uid, .. }) if *uid != of_grant.uid => return deleted(),
+        Read::Found(state) => state.compiled.as_ref().ok()?,
+    };
+    if policy.is_disabled() {
+        let message = format!("JitPolicy {} was switched off.", of_grant.name);
+        return Some((Some(EndReason::PolicyDisabled), message));
+    }
+    let requester = observed.request.found()?.spec.requester.as_ref()?;
+    let namespace = &observed.grant.spec.request.namespace;
+    let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
+    let message = if !policy.allows_requester(requester) {
+        format!(
+            "JitPolicy {} no longer allows {}.",
+            of_grant.name, requester.username
+        )
+    } else if !policy.offers(&target) {
+        format!("JitPolicy {} no longer offers {target}.", of_grant.name)
+    } else {
+        return None;
+    };
+    Some((Some(EndReason::RequesterNotAllowed), message))
+}
+
+/// What happened to the bindings of an active grant. They are never made again: somebody removed or
+/// changed them, and that is a decision.
+pub(super) fn why_bindings_ended(observed: &Observed) -> Option<End> {
+    let status = observed.grant.status.as_ref()?;
+    if observed.role.is_missing() {
+        return Some((
+            Some(EndReason::TargetDeleted),
+            "The role was deleted.".to_owned(),
+        ));
+    }
+    observed.bindings.iter().find_map(|(binding, live)| {
+        let recorded = status.bindings.iter().find(|known| {
+            known.kind == binding.place.kind() && known.namespace == binding.place.namespace
+        });
+        match live {
+            Read::Failed(_) => None,
+            Read::Missing => {
+                let namespace = binding.place.namespace.as_ref();
+                let gone = namespace.is_some_and(|name| {
+                    observed.namespaces.get(name).is_some_and(Read::is_missing)
+                });
+                Some(if gone {
+                    let message = format!("Namespace {} was deleted.", namespace?);
+                    (Some(EndReason::TargetDeleted), message)
+                } else {
+                    let message = format!("{} was deleted.", binding.describe());
+                    (Some(EndReason::BindingDeleted), message)
+                })
+            }
+            Read::Found(live) => {
+                let same = recorded.is_some_and(|known| known.uid == live.uid);
+                (!same || !binding.is_intact(live, uid(&observed.grant))).then(|| {
+                    let message = format!("{} was changed.", binding.describe());
+                    (Some(EndReason::BindingChanged), message)
+                })
+            }
+        }
+    })
+}
+
+/// Why a right cannot be given, for good.
+pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
+    let never = |message: String| Some((None, message));
+    if let Some(obstacle) = observed
+        .obstacle
+        .as_ref()
+        .filter(|obstacle| obstacle.lasting)
+    {
+        return never(obstacle.message.clone());
+    }
+    if let Read::Found(role) = &observed.role
+        && role.hash() != observed.grant.spec.rules_hash
+    {
+        return never("The rules of the role have changed since it was approved.".to_owned());
+    }
+    if observed.role.is_missing() {
+        return never("The role does not exist any more.".to_owned());
+    }
+    observed.bindings.iter().find_map(|(binding, live)| {
+        let live = live.found()?;
+        (!binding.is_intact(live, uid(&observed.grant))).then(|| {
+            let message = format!(
+                "The name is taken: {} exists and was not made for this grant.",
+                binding.describe()
+            );
+            (None, message)
+        })
+    })
+}

@@ -1,4 +1,5 @@
 //! A real control plane as a library, and on it the demo, the playground and the end-to-end tests.
 
+pub mod demo;
 pub mod plane;
 pub mod playground;

@@ -11,21 +11,16 @@ use crate::plane::{Plane, workspace};
 const NAMESPACE: &str = "shop";
 
 /// Applies the examples in the order of their names.
-pub(super) async fn apply(plane: &Plane) -> Result<()> {
+pub(crate) async fn apply(plane: &Plane) -> Result<()> {
     let admin = plane.admin().await?;
     let files = manifests(&workspace::root().join("examples/playground"))?;
     if files.is_empty() {
-        plane
-            .kubectl(&admin, &["create", "namespace", NAMESPACE])
-            .await?
-            .ok()?;
+        plane.kubectl(&admin, &["create", "namespace", NAMESPACE]).await?.ok()?;
         return Ok(());
     }
     plane.progress().step("applying the examples");
     for file in files {
-        let name = file
-            .to_str()
-            .with_context(|| format!("{} is not UTF-8", file.display()))?;
+        let name = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
         plane.kubectl(&admin, &["apply", "-f", name]).await?.ok()?;
     }
     Ok(())
@@ -41,10 +36,7 @@ fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = paths
         .collect::<Result<Vec<_>>>()
         .with_context(|| format!("reading {}", folder.display()))?;
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yaml")
-    });
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
     Ok(paths)
 }

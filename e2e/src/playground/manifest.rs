@@ -41,11 +41,7 @@ pub(super) fn write(lapse: &Lapse) -> Result<()> {
     let plane = lapse.plane();
     let folder = plane.folder();
     let servers = [plane.apiserver(), plane.etcd(), plane.controller_manager()];
-    let components = lapse
-        .controllers
-        .iter()
-        .chain(&lapse.webhooks)
-        .map(component);
+    let components = lapse.controllers.iter().chain(&lapse.webhooks).map(component);
     let manifest = Manifest {
         server: plane.server().to_owned(),
         ca: plane.ca_file(),
@@ -54,15 +50,10 @@ pub(super) fn write(lapse: &Lapse) -> Result<()> {
         audit_log: plane.audit_log(),
         bin: plane.bin(),
         namespace: NAMESPACE,
-        processes: components
-            .chain(servers.map(|process| entry(process, None)))
-            .collect(),
+        processes: components.chain(servers.map(|process| entry(process, None))).collect(),
     };
     let text = serde_json::to_string_pretty(&manifest).context("writing playground.json")?;
-    let (partial, path) = (
-        folder.join(".playground.json"),
-        folder.join("playground.json"),
-    );
+    let (partial, path) = (folder.join(".playground.json"), folder.join("playground.json"));
     fs::write(&partial, text + "\n").with_context(|| format!("writing {}", partial.display()))?;
     fs::rename(&partial, &path).with_context(|| format!("writing {}", path.display()))
 }
@@ -79,9 +70,7 @@ fn entry(process: &Process, metrics: Option<String>) -> Entry {
         pid: process.pid(),
         log: spec.log.clone(),
         metrics,
-        args: std::iter::once(program)
-            .chain(spec.args.iter().cloned())
-            .collect(),
+        args: std::iter::once(program).chain(spec.args.iter().cloned()).collect(),
         env: spec.env.clone(),
     }
 }

@@ -1,6 +1,6 @@
 //! A control plane with Lapse on it, kept up for trying things with kubectl.
 
-mod examples;
+pub(crate) mod examples;
 mod manifest;
 
 use std::path::PathBuf;
@@ -77,11 +77,7 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn start(options: &Options) -> Result<Lapse> {
     let folder = options.dir.clone();
-    let plane = Plane::start(PlaneOptions {
-        folder,
-        progress: Progress::Steps,
-    })
-    .await?;
+    let plane = Plane::start(PlaneOptions { folder, progress: Progress::Steps }).await?;
     let plane = Arc::new(plane);
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     let install = InstallOptions {
@@ -110,19 +106,12 @@ fn welcome(lapse: &Lapse, options: &Options) -> String {
     let plane = lapse.plane();
     let folder = plane.folder().display();
     let people = PEOPLE.iter().map(|(name, groups)| {
-        let groups = if groups.is_empty() {
-            "no group".to_owned()
-        } else {
-            groups.join(", ")
-        };
+        let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
         format!("{name} ({groups})")
     });
     let mut lines = vec![
         String::new(),
-        format!(
-            "The playground is up at {}. In another terminal:",
-            plane.server()
-        ),
+        format!("The playground is up at {}. In another terminal:", plane.server()),
         String::new(),
         format!("  export KUBECONFIG={folder}/kubeconfig"),
         format!("  export PATH={}:$PATH", plane.bin().display()),
@@ -135,19 +124,9 @@ fn welcome(lapse: &Lapse, options: &Options) -> String {
         lines.push("  kubectl explain accessrequest.spec".to_owned());
     }
     lines.push(String::new());
-    lines.push(format!(
-        "Contexts: {}.",
-        people.collect::<Vec<_>>().join(", ")
-    ));
-    lines.push(format!(
-        "Logs: {folder}/logs; audit log: {}.",
-        plane.audit_log().display()
-    ));
-    let removed = if options.dir.is_none() {
-        ", which removes all of it"
-    } else {
-        ""
-    };
+    lines.push(format!("Contexts: {}.", people.collect::<Vec<_>>().join(", ")));
+    lines.push(format!("Logs: {folder}/logs; audit log: {}.", plane.audit_log().display()));
+    let removed = if options.dir.is_none() { ", which removes all of it" } else { "" };
     lines.push(format!("Stop with Ctrl-C{removed}."));
     lines.join("\n")
 }

@@ -1,0 +1,40 @@
+//! The whole story on a real control plane, told on the terminal.
+//!
+//! Every line that says what happened comes from the answer of the API server, and the demo fails
+//! when an answer is not the one that the story tells.
+
+mod story;
+mod teller;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::plane::{InstallOptions, Lapse, Plane, PlaneOptions, Progress};
+use crate::playground::examples;
+
+/// Starts a control plane with Lapse on it, tells the story, and leaves nothing behind.
+///
+/// # Errors
+/// If anything could not be started, or did not happen as told.
+pub async fn run() -> Result<()> {
+    let started = Instant::now();
+    let plane = PlaneOptions { folder: None, progress: Progress::Steps };
+    let lapse = Lapse::start(plane, InstallOptions::default()).await?;
+    examples::apply(lapse.plane()).await?;
+    let told = story::tell(lapse.plane()).await;
+    let stopped = stop(lapse).await;
+    told?;
+    stopped?;
+    println!("\nTold in {} s, with nothing left behind.", started.elapsed().as_secs());
+    Ok(())
+}
+
+async fn stop(lapse: Lapse) -> Result<()> {
+    let components = lapse.stop().await;
+    let plane: Arc<Plane> = Arc::clone(lapse.plane());
+    drop(lapse);
+    let plane = Arc::into_inner(plane).context("the control plane is in use")?;
+    components.and(plane.stop().await)
+}

@@ -81,10 +81,7 @@ impl CallError {
     /// lack of rights or by admission counts, being over or unable to answer does not.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(400 | 403 | 404 | 405 | 406 | 409 | 410 | 413 | 415 | 422)
-        )
+        matches!(self.code(), Some(400 | 403 | 404 | 405 | 406 | 409 | 410 | 413 | 415 | 422))
     }
 }
 
@@ -95,10 +92,7 @@ pub async fn bounded<T>(
 ) -> Result<T, CallError> {
     match tokio::time::timeout(CALL_LIMIT, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(CallError::Api {
-            what: what.into(),
-            source: Box::new(source),
-        }),
+        Ok(Err(source)) => Err(CallError::Api { what: what.into(), source: Box::new(source) }),
         Err(_) => Err(CallError::TimedOut { what: what.into() }),
     }
 }
@@ -112,7 +106,5 @@ where
     let name = object.meta().name.clone().unwrap_or_default();
     let what = format!("reporting on {} {name}", K::kind(&()));
     let post = PostParams::default();
-    bounded(what, api.replace_status(&name, &post, object))
-        .await
-        .map(|_| ())
+    bounded(what, api.replace_status(&name, &post, object)).await.map(|_| ())
 }

@@ -33,8 +33,7 @@ impl Clock {
         if let Ok(server) = DateTime::parse_from_rfc2822(date) {
             // Half of the second that was cut off is the best guess.
             let server = server.with_timezone(&Utc) + TimeDelta::milliseconds(500);
-            self.ahead_ms
-                .store((server - now()).num_milliseconds(), Ordering::Relaxed);
+            self.ahead_ms.store((server - now()).num_milliseconds(), Ordering::Relaxed);
         }
     }
 
@@ -54,11 +53,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         let skew = self.skew();
-        if skew > TOLERANCE {
-            now() + skew
-        } else {
-            now()
-        }
+        if skew > TOLERANCE { now() + skew } else { now() }
     }
 }
 
@@ -67,9 +62,7 @@ mod tests {
     use super::*;
 
     fn date(offset: TimeDelta) -> String {
-        (now() + offset)
-            .format("%a, %d %b %Y %H:%M:%S GMT")
-            .to_string()
+        (now() + offset).format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     #[test]

@@ -32,7 +32,5 @@ pub async fn connect(clock: &Clock) -> Result<Client, ConnectError> {
         }
         response
     });
-    Ok(ClientBuilder::try_from(config)?
-        .with_layer(&observe_date)
-        .build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(&observe_date).build())
 }

@@ -31,9 +31,8 @@ pub async fn read_keys(client: &Client, namespace: &str) -> Result<KeySet, CallE
 /// Follows the published keys until the receiver is dropped.
 pub async fn follow_keys(client: Client, namespace: String, keys: watch::Sender<KeySet>) {
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let config = watcher::Config::default()
-        .fields(&format!("metadata.name={ATTESTATION_KEYS}"))
-        .timeout(50);
+    let config =
+        watcher::Config::default().fields(&format!("metadata.name={ATTESTATION_KEYS}")).timeout(50);
     let events = watcher(maps, config).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {

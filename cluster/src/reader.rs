@@ -42,11 +42,7 @@ impl Reader {
     /// A reader that verifies attestations with these keys.
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
-        Self {
-            client,
-            settings,
-            keys,
-        }
+        Self { client, settings, keys }
     }
 
     /// What the installation allows.
@@ -102,19 +98,14 @@ impl Reader {
         let keys = self.keys.clone();
         read(bounded(what, api.list(&about)).await).map(|list| {
             let keys = keys.borrow();
-            list.items
-                .into_iter()
-                .filter_map(|stored| attested(stored, &keys))
-                .collect()
+            list.items.into_iter().filter_map(|stored| attested(stored, &keys)).collect()
         })
     }
 
     /// A policy by its name.
     pub async fn policy(&self, name: &str) -> Read<PolicyState> {
         let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
-        self.get(api, name)
-            .await
-            .map(|stored| self.compile(&stored))
+        self.get(api, name).await.map(|stored| self.compile(&stored))
     }
 
     /// The policies that can decide a request: the one that it names, or all.
@@ -128,12 +119,7 @@ impl Reader {
         }
         let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
         let list = bounded("listing the JitPolicies", api.list(&ListParams::default())).await;
-        read(list).map(|list| {
-            list.items
-                .iter()
-                .map(|stored| self.compile(stored))
-                .collect()
-        })
+        read(list).map(|list| list.items.iter().map(|stored| self.compile(stored)).collect())
     }
 
     /// A policy as it was stored, compiled.
@@ -171,9 +157,7 @@ impl Reader {
                 role.map(|role| RoleRules::of_cluster_role(role.rules.unwrap_or_default()))
             }
             RoleKind::Role => {
-                let reads = target
-                    .namespaces()
-                    .map(|namespace| self.role_in(namespace, name));
+                let reads = target.namespaces().map(|namespace| self.role_in(namespace, name));
                 let mut rules = Vec::new();
                 for read in join_all(reads).await {
                     match read {

@@ -35,11 +35,7 @@ impl<K> Stored<K> {
 impl<K: Resource<DynamicType = ()>> Stored<K> {
     /// Verifies the attestation over the spec as it is stored.
     pub fn attest(self, keys: &KeySet) -> Result<Attested<K>, String> {
-        let Self {
-            metadata,
-            spec,
-            object,
-        } = self;
+        let Self { metadata, spec, object } = self;
         let kind = K::kind(&());
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (namespace, name) = (text(&metadata.namespace), text(&metadata.name));
@@ -51,18 +47,12 @@ impl<K: Resource<DynamicType = ()>> Stored<K> {
             generate_name: &generate_name,
             spec: &spec,
         };
-        let annotation = metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(ATTESTATION));
+        let annotation = metadata.annotations.as_ref().and_then(|all| all.get(ATTESTATION));
         let attestation = match created_at(&metadata) {
             Some(created) => verify(keys, &subject, annotation.map(String::as_str), created),
             None => Err(AttestationError::Absent),
         };
-        Ok(Attested {
-            object: object?,
-            attestation,
-        })
+        Ok(Attested { object: object?, attestation })
     }
 }
 
@@ -80,11 +70,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
         let Envelope { metadata, spec } =
             Envelope::deserialize(&value).map_err(serde::de::Error::custom)?;
         let object = serde_json::from_value(value).map_err(|error| error.to_string());
-        Ok(Self {
-            metadata,
-            spec,
-            object,
-        })
+        Ok(Self { metadata, spec, object })
     }
 }
 
@@ -133,9 +119,6 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(stored.meta().name.as_deref(), Some("broken"));
-        assert!(
-            stored.object().unwrap_err().contains("invalid type"),
-            "{stored:?}"
-        );
+        assert!(stored.object().unwrap_err().contains("invalid type"), "{stored:?}");
     }
 }

@@ -31,20 +31,10 @@ pub(crate) struct RunOptions {
     #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
     pub(crate) settings: PathBuf,
     /// Where to serve /healthz, /readyz and /metrics.
-    #[arg(
-        long,
-        env = "LAPSE_LISTEN",
-        value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:9090"
-    )]
+    #[arg(long, env = "LAPSE_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen: SocketAddr,
     /// The name of this process in the lease; a random suffix makes it unique.
-    #[arg(
-        long,
-        env = "POD_NAME",
-        value_name = "NAME",
-        default_value = "lapse-controller"
-    )]
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "lapse-controller")]
     pub(crate) identity: String,
 }
 

@@ -93,16 +93,7 @@ impl Candidate {
     ) -> (Self, Leadership) {
         let (until, leadership) = watch::channel(None);
         let api = Api::namespaced(client, namespace);
-        (
-            Self {
-                api,
-                me,
-                until,
-                seen: None,
-                metrics,
-            },
-            Leadership(leadership),
-        )
+        (Self { api, me, until, seen: None, metrics }, Leadership(leadership))
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -166,28 +157,19 @@ impl Candidate {
         let spec = LeaseSpec {
             holder_identity: Some(self.me.clone()),
             lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: if acquiring {
-                Some(now.clone())
-            } else {
-                spec.acquire_time.clone()
-            },
+            acquire_time: if acquiring { Some(now.clone()) } else { spec.acquire_time.clone() },
             renew_time: Some(now),
             lease_transitions: Some(transitions),
             ..spec.clone()
         };
         // The resource version that was read makes this fail if anybody wrote in between.
-        let lease = Lease {
-            spec: Some(spec),
-            ..lease
-        };
+        let lease = Lease { spec: Some(spec), ..lease };
         self.replace(&lease).await
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), CallError> {
         let post = PostParams::default();
-        bounded("writing the lease", self.api.replace(NAME, &post, lease))
-            .await
-            .map(|_| ())
+        bounded("writing the lease", self.api.replace(NAME, &post, lease)).await.map(|_| ())
     }
 
     /// Gives the lease back, so that another process need not wait for it to lapse.
@@ -223,25 +205,13 @@ mod tests {
         #[case] expected: Move,
     ) {
         let at = Instant::now();
-        let seen = Seen {
-            record: (holder.map(ToOwned::to_owned), None),
-            at,
-        };
-        assert_eq!(
-            next_move(&seen, "me", at + Duration::from_secs(seconds)),
-            expected
-        );
+        let seen = Seen { record: (holder.map(ToOwned::to_owned), None), at };
+        assert_eq!(next_move(&seen, "me", at + Duration::from_secs(seconds)), expected);
     }
 
     #[test]
     fn a_holder_stops_before_others_may_start() {
-        assert!(
-            DURATION - MARGIN > 2 * PERIOD,
-            "one lost renewal must not lose the lease"
-        );
-        assert!(
-            DURATION + PERIOD < Duration::from_secs(10),
-            "a new holder within 10 s"
-        );
+        assert!(DURATION - MARGIN > 2 * PERIOD, "one lost renewal must not lose the lease");
+        assert!(DURATION + PERIOD < Duration::from_secs(10), "a new holder within 10 s");
     }
 }

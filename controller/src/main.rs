@@ -24,10 +24,8 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     start_logging();
     // Two threads do: the work is waiting for the API server.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match arguments.command {
             Command::Run(options) => run::run(options).await,

@@ -78,17 +78,9 @@ impl Metrics {
             leader,
             clock_skew,
         } = &metrics;
-        registry.register(
-            "reconciliations",
-            "Reconciliations",
-            reconciliations.clone(),
-        );
+        registry.register("reconciliations", "Reconciliations", reconciliations.clone());
         registry.register("grants_given", "Rights given", granted.clone());
-        registry.register(
-            "grants_ended",
-            "Rights taken back, by reason",
-            ended.clone(),
-        );
+        registry.register("grants_ended", "Rights taken back, by reason", ended.clone());
         registry.register_with_unit(
             "time_to_grant",
             "From the decision that completed an approval to the right in effect",
@@ -112,11 +104,7 @@ impl Metrics {
             "Rights whose time is up and that are not verified to be gone",
             overdue.clone(),
         );
-        registry.register(
-            "leader",
-            "Whether this process holds the lease",
-            leader.clone(),
-        );
+        registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(
             "clock_skew",
             "How far the API server's clock is ahead",
@@ -127,13 +115,7 @@ impl Metrics {
     }
 
     pub(crate) fn reconciled(&self, kind: Kind, is_ok: bool) {
-        let outcome = if is_ok {
-            Outcome::Done
-        } else {
-            Outcome::Failed
-        };
-        self.reconciliations
-            .get_or_create(&Reconciliation { kind, outcome })
-            .inc();
+        let outcome = if is_ok { Outcome::Done } else { Outcome::Failed };
+        self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
     }
 }

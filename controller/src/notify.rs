@@ -25,11 +25,7 @@ impl Notifier {
         let mut note = notice.message.clone();
         note.truncate(note.floor_char_boundary(NOTE_LIMIT));
         let event = Event {
-            type_: if notice.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
+            type_: if notice.warning { EventType::Warning } else { EventType::Normal },
             reason: notice.reason.clone(),
             note: Some(note),
             action: notice.reason.clone(),

@@ -49,17 +49,10 @@ pub(crate) async fn run<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let Worker {
-        kind,
-        reconcile,
-        concurrency,
-        debounce,
-    } = worker;
+    let Worker { kind, reconcile, concurrency, debounce } = worker;
     let failures = Failures::default();
     let stopped = Box::pin(async move { stop.cancelled().await });
-    let queue = queue
-        .take_until(stopped)
-        .map(Ok::<_, std::convert::Infallible>);
+    let queue = queue.take_until(stopped).map(Ok::<_, std::convert::Infallible>);
     let reconciler = {
         let failures = failures.clone();
         move |object: Arc<K>, context: Arc<Context>| {
@@ -81,9 +74,7 @@ pub(crate) async fn run<K>(
             Action::requeue(wait)
         }
     };
-    let config = Config::default()
-        .concurrency(concurrency)
-        .debounce(debounce);
+    let config = Config::default().concurrency(concurrency).debounce(debounce);
     applier(reconciler, error_policy, context, store, queue, config)
         .for_each(async |result| match result {
             // Reported by the error policy.
@@ -117,9 +108,7 @@ fn finish(
             lock(failures).remove(key);
             Ok(match wake_at {
                 Some(at) => {
-                    let wait = (at - context.clock.now())
-                        .to_std()
-                        .unwrap_or(Duration::ZERO);
+                    let wait = (at - context.clock.now()).to_std().unwrap_or(Duration::ZERO);
                     Action::requeue(wait)
                 }
                 None => Action::await_change(),
@@ -134,9 +123,7 @@ fn finish(
 
 fn lock(failures: &Failures) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
     // A panic elsewhere leaves counters that are still good enough for a backoff.
-    failures
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A random number from 0 to 1.

@@ -41,26 +41,15 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let serving = tokio::spawn(serve(options.listen, health.clone(), Arc::new(registry)));
 
     let (keys_sender, keys) = watch::channel(KeySet::default());
-    let following = tokio::spawn(follow_keys(
-        client.clone(),
-        settings.namespace.clone(),
-        keys_sender,
-    ));
-    let (candidate, leadership) = Candidate::new(
-        client.clone(),
-        &settings.namespace,
-        identity.clone(),
-        metrics.clone(),
-    );
+    let following =
+        tokio::spawn(follow_keys(client.clone(), settings.namespace.clone(), keys_sender));
+    let (candidate, leadership) =
+        Candidate::new(client.clone(), &settings.namespace, identity.clone(), metrics.clone());
 
     let (requests, request_queue) = mpsc::unbounded();
     let (grants, grant_queue) = mpsc::unbounded();
     let (policies, policy_queue) = mpsc::unbounded();
-    let queues = Queues {
-        requests,
-        grants,
-        policies,
-    };
+    let queues = Queues { requests, grants, policies };
     let (caches, writers) = caches();
     let deadlines = Deadlines::default();
     let (orphans, suspects) = Orphans::new();
@@ -116,11 +105,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         )),
         tokio::spawn(queue::run(
             // Counts may lag: many grants at once make one report.
-            worker(
-                Kind::JitPolicy,
-                policy::reconcile,
-                Duration::from_millis(500),
-            ),
+            worker(Kind::JitPolicy, policy::reconcile, Duration::from_millis(500)),
             policy_queue,
             caches.policies.clone(),
             context,
@@ -147,10 +132,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     stop.cancel();
     let finished = tokio::time::timeout(GRACE, futures::future::join_all(workers)).await;
     if finished.is_err() {
-        warn!(
-            grace_s = GRACE.as_secs(),
-            "work in flight did not finish in time"
-        );
+        warn!(grace_s = GRACE.as_secs(), "work in flight did not finish in time");
     }
     resign.cancel();
     let _ = tokio::time::timeout(GRACE, leading).await;
@@ -163,12 +145,7 @@ fn worker<K>(
     reconcile: fn(Arc<K>, Arc<Context>) -> queue::Reconciliation,
     debounce: Duration,
 ) -> Worker<K> {
-    Worker {
-        kind,
-        reconcile,
-        concurrency: 16,
-        debounce,
-    }
+    Worker { kind, reconcile, concurrency: 16, debounce }
 }
 
 /// Ready means: it is known which grants there are, so that they will end in time.

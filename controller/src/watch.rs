@@ -56,19 +56,9 @@ pub(crate) fn caches() -> (Caches, Writers) {
     let (requests, requests_writer) = reflector::store();
     let (grants, grants_writer) = reflector::store();
     let (policies, policies_writer) = reflector::store();
-    let writers = Writers {
-        requests: requests_writer,
-        grants: grants_writer,
-        policies: policies_writer,
-    };
-    (
-        Caches {
-            requests,
-            grants,
-            policies,
-        },
-        writers,
-    )
+    let writers =
+        Writers { requests: requests_writer, grants: grants_writer, policies: policies_writer };
+    (Caches { requests, grants, policies }, writers)
 }
 
 impl Queues {
@@ -173,8 +163,7 @@ impl Watches {
             if let Some(request) = object(event) {
                 let namespace = request.namespace().unwrap_or_default();
                 let uid = request.uid().unwrap_or_default();
-                self.queues
-                    .grant(&grant_name(&namespace, &request.name_any(), &uid));
+                self.queues.grant(&grant_name(&namespace, &request.name_any(), &uid));
                 Queues::send(&self.queues.requests, reference(&request));
             } else if is_restart {
                 self.queues.everything(&self.caches);
@@ -204,23 +193,17 @@ impl Watches {
     }
 
     fn set_deadline(&self, grant: &Grant) {
-        let phase = grant
-            .status
-            .as_ref()
-            .map(|status| status.phase)
-            .unwrap_or_default();
+        let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
         if phase == GrantPhase::Ended {
             self.deadlines.forget(&grant.name_any());
         } else {
-            self.deadlines
-                .set(&grant.name_any(), grant.spec.expires_at.time());
+            self.deadlines.set(&grant.name_any(), grant.spec.expires_at.time());
         }
     }
 
     fn grant_touches(&self, grant: &Guarded<Grant>) {
         if let DeserializeGuard(Ok(grant)) = grant {
-            self.queues
-                .request(&grant.spec.request.namespace, &grant.spec.request.name);
+            self.queues.request(&grant.spec.request.namespace, &grant.spec.request.name);
             self.queues.policy(&grant.spec.policy.name);
         }
     }
@@ -246,10 +229,7 @@ impl Watches {
     fn spec_changed(&self, policy: &Guarded<JitPolicy>) -> bool {
         match policy {
             DeserializeGuard(Ok(policy)) => {
-                let observed = policy
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.observed_generation);
+                let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
                 policy.metadata.deletion_timestamp.is_some()
                     || observed != policy.metadata.generation
             }
@@ -280,8 +260,7 @@ impl Watches {
     }
 
     async fn cluster_role_bindings(&self) {
-        self.bindings::<ClusterRoleBinding>("ClusterRoleBindings")
-            .await;
+        self.bindings::<ClusterRoleBinding>("ClusterRoleBindings").await;
     }
 
     async fn bindings<K>(&self, what: &'static str)
@@ -313,9 +292,7 @@ impl Watches {
         });
         match known {
             Some(name) => self.queues.grant(name),
-            None => self
-                .orphans
-                .suspect(BindingMeta::of(&K::kind(&()), &binding.metadata)),
+            None => self.orphans.suspect(BindingMeta::of(&K::kind(&()), &binding.metadata)),
         }
     }
 }

@@ -53,10 +53,7 @@ impl Conditions for Vec<Condition> {
     }
 
     fn set_condition(&mut self, mut condition: Condition) {
-        match self
-            .iter_mut()
-            .find(|known| known.r#type == condition.r#type)
-        {
+        match self.iter_mut().find(|known| known.r#type == condition.r#type) {
             Some(known) => {
                 if known.status == condition.status {
                     condition.last_transition_time = known.last_transition_time;

@@ -29,16 +29,8 @@ use crate::{GrantDuration, Identity, PolicyRef, schema};
     selectable = ".spec.request.name",
     printcolumn(name = "Verdict", type_ = "string", json_path = ".spec.verdict"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name"),
-    printcolumn(
-        name = "Decider",
-        type_ = "string",
-        json_path = ".spec.decider.username"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Decider", type_ = "string", json_path = ".spec.decider.username"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -29,11 +29,7 @@ impl GrantDuration {
     /// A duration of so many seconds, if there are between 1 and one year of them.
     #[must_use]
     pub const fn from_seconds(seconds: u32) -> Option<Self> {
-        if seconds == 0 || seconds > MAX_SECONDS {
-            None
-        } else {
-            Some(Self(seconds))
-        }
+        if seconds == 0 || seconds > MAX_SECONDS { None } else { Some(Self(seconds)) }
     }
 
     /// The length in seconds.
@@ -53,9 +49,7 @@ impl FromStr for GrantDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text)
-            .and_then(Self::from_seconds)
-            .ok_or_else(|| DurationError(text.to_owned()))
+        parse(text).and_then(Self::from_seconds).ok_or_else(|| DurationError(text.to_owned()))
     }
 }
 
@@ -97,9 +91,7 @@ impl Serialize for GrantDuration {
 
 impl<'de> Deserialize<'de> for GrantDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

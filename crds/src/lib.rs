@@ -60,18 +60,11 @@ pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};
 /// All custom resource definitions, in the order in which they are installed.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![
-        JitPolicy::crd(),
-        AccessRequest::crd(),
-        AccessDecision::crd(),
-        Grant::crd(),
-    ];
+    let mut crds =
+        vec![JitPolicy::crd(), AccessRequest::crd(), AccessDecision::crd(), Grant::crd()];
     for crd in &mut crds {
         for version in &mut crd.spec.versions {
-            let schema = version
-                .schema
-                .as_mut()
-                .and_then(|s| s.open_api_v3_schema.as_mut());
+            let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
             if let Some(schema) = schema {
                 schema::refuse_null(schema);
             }

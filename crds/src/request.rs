@@ -30,28 +30,16 @@ use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Ti
     selectable = ".spec.requester.username",
     selectable = ".status.phase",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(
-        name = "Requester",
-        type_ = "string",
-        json_path = ".spec.requester.username"
-    ),
+    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requester.username"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.name"),
     printcolumn(
         name = "Target",
         type_ = "string",
         json_path = ".spec.target.kubernetes.role.name"
     ),
-    printcolumn(
-        name = "Waiting-For",
-        type_ = "string",
-        json_path = ".status.approval.waitingFor"
-    ),
+    printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
     validation = Rule::new("self == oldSelf")

@@ -64,11 +64,7 @@ pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
 /// be a second way of leaving a field out, which rules in CEL and signatures would see as another.
 pub(crate) fn refuse_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    for property in schema
-        .properties
-        .iter_mut()
-        .flat_map(|map| map.values_mut())
-    {
+    for property in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
         refuse_null(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {

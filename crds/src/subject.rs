@@ -47,12 +47,7 @@ impl fmt::Display for Subject {
             (SubjectKind::User, _) => f.write_str(&self.name),
             (SubjectKind::Group, _) => write!(f, "group {}", self.name),
             (SubjectKind::ServiceAccount, namespace) => {
-                write!(
-                    f,
-                    "service account {}/{}",
-                    namespace.as_deref().unwrap_or("?"),
-                    self.name
-                )
+                write!(f, "service account {}/{}", namespace.as_deref().unwrap_or("?"), self.name)
             }
         }
     }

@@ -103,9 +103,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_a_time() {
-        let error = serde_json::from_str::<Timestamp>(r#""tomorrow""#)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Timestamp>(r#""tomorrow""#).unwrap_err().to_string();
         assert!(error.contains(r#""tomorrow" is not RFC 3339"#), "{error}");
     }
 }

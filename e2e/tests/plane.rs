@@ -29,24 +29,15 @@ async fn may(user: &User, verb: &str, resource: &str, namespace: &str) -> bool {
         resource_attributes: Some(attributes),
         ..SelfSubjectAccessReviewSpec::default()
     };
-    let review = SelfSubjectAccessReview {
-        spec,
-        ..SelfSubjectAccessReview::default()
-    };
-    let answer = reviews
-        .create(&PostParams::default(), &review)
-        .await
-        .unwrap();
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
     answer.status.is_some_and(|status| status.allowed)
 }
 
 async fn create_namespace(client: &Client, name: &str) -> Api<Namespace> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
     namespaces
 }
 
@@ -56,15 +47,8 @@ async fn a_user_without_rights_is_refused_and_the_administrator_is_not() {
     let alice = plane.user("alice", &["shop-developers"]).await.unwrap();
     let admin = plane.admin().await.unwrap();
     let refused: Api<ConfigMap> = Api::namespaced(alice.client.clone(), "default");
-    let error = refused
-        .list(&ListParams::default())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("alice") && error.contains("forbidden"),
-        "{error}"
-    );
+    let error = refused.list(&ListParams::default()).await.unwrap_err().to_string();
+    assert!(error.contains("alice") && error.contains("forbidden"), "{error}");
     let allowed: Api<ConfigMap> = Api::namespaced(admin.client.clone(), "default");
     allowed.list(&ListParams::default()).await.unwrap();
     assert!(!may(&alice, "list", "configmaps", "default").await);
@@ -76,15 +60,9 @@ async fn every_group_of_a_certificate_counts() {
     let plane = Plane::shared().await.unwrap();
     let groups = ["shop-developers", "oncall", "leads"];
     let alice = plane.user("alice", &groups).await.unwrap();
-    let answer = plane
-        .kubectl(&alice, &["auth", "whoami", "-o", "json"])
-        .await
-        .unwrap();
+    let answer = plane.kubectl(&alice, &["auth", "whoami", "-o", "json"]).await.unwrap();
     for group in groups {
-        assert!(
-            answer.stdout.contains(&format!("\"{group}\"")),
-            "{answer:?}"
-        );
+        assert!(answer.stdout.contains(&format!("\"{group}\"")), "{answer:?}");
     }
 }
 
@@ -103,14 +81,8 @@ async fn a_deleted_namespace_goes_with_what_is_in_it() {
     let namespaces = create_namespace(&client, "doomed").await;
     let configmaps: Api<ConfigMap> = Api::namespaced(client, "doomed");
     let configmap = serde_json::from_value(json!({"metadata": {"name": "inside"}})).unwrap();
-    configmaps
-        .create(&PostParams::default(), &configmap)
-        .await
-        .unwrap();
-    namespaces
-        .delete("doomed", &DeleteParams::default())
-        .await
-        .unwrap();
+    configmaps.create(&PostParams::default(), &configmap).await.unwrap();
+    namespaces.delete("doomed", &DeleteParams::default()).await.unwrap();
     eventually("the namespace to be gone", SOON, async || {
         Ok(namespaces.get_opt("doomed").await?.is_none().then_some(()))
     })
@@ -124,41 +96,21 @@ async fn a_service_account_acts_by_its_token() {
     let client = plane.admin().await.unwrap().client;
     create_namespace(&client, "robots").await;
     let robot = plane.service_account("robots", "default").await.unwrap();
-    let answer = plane
-        .kubectl(&robot, &["auth", "whoami", "-o", "json"])
-        .await
-        .unwrap();
-    assert!(
-        answer
-            .stdout
-            .contains("system:serviceaccount:robots:default"),
-        "{answer:?}"
-    );
+    let answer = plane.kubectl(&robot, &["auth", "whoami", "-o", "json"]).await.unwrap();
+    assert!(answer.stdout.contains("system:serviceaccount:robots:default"), "{answer:?}");
 }
 
 #[tokio::test]
 async fn kubectl_and_helm_report_the_pinned_versions() {
     let plane = Plane::shared().await.unwrap();
     let admin = plane.admin().await.unwrap();
-    let version = plane
-        .kubectl(&admin, &["version", "-o", "json"])
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
+    let version = plane.kubectl(&admin, &["version", "-o", "json"]).await.unwrap().ok().unwrap();
     let version: serde_json::Value = serde_json::from_str(&version).unwrap();
-    let (client, server) = (
-        &version["clientVersion"]["gitVersion"],
-        &version["serverVersion"]["gitVersion"],
-    );
+    let (client, server) =
+        (&version["clientVersion"]["gitVersion"], &version["serverVersion"]["gitVersion"]);
     assert!(client.as_str().unwrap().starts_with("v1."), "{version}");
     assert_eq!(client, server);
-    plane
-        .helm(&["list", "--all-namespaces"])
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
+    plane.helm(&["list", "--all-namespaces"]).await.unwrap().ok().unwrap();
 }
 
 #[tokio::test]
@@ -168,15 +120,10 @@ async fn writes_are_counted_by_user_in_the_audit_log() {
     let configmaps: Api<ConfigMap> = Api::namespaced(robot.client, "default");
     for name in ["one", "two"] {
         let configmap = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        configmaps
-            .create(&PostParams::default(), &configmap)
-            .await
-            .unwrap();
+        configmaps.create(&PostParams::default(), &configmap).await.unwrap();
     }
     let text = std::fs::read_to_string(plane.audit_log()).unwrap();
-    let events = text
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let writes = events.filter(|event| event["user"]["username"] == "writer");
     assert_eq!(writes.filter(|event| event["verb"] == "create").count(), 2);
 }
@@ -201,14 +148,7 @@ async fn a_plane_whose_apiserver_was_killed_stops_and_leaves_nothing() {
 async fn what_a_killed_playground_started_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut playground = std::process::Command::new(env!("CARGO_BIN_EXE_playground"))
-        .args([
-            "--controllers",
-            "0",
-            "--webhooks",
-            "0",
-            "--no-examples",
-            "--dir",
-        ])
+        .args(["--controllers", "0", "--webhooks", "0", "--no-examples", "--dir"])
         .arg(folder.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
@@ -225,17 +165,12 @@ async fn what_a_killed_playground_started_ends_with_it() {
     assert!(processes.len() >= 3, "{manifest}");
     for process in processes {
         let pid = u32::try_from(process["pid"].as_u64().unwrap()).unwrap();
-        eventually("the process to end", SOON, async || {
-            Ok((!is_alive(pid)).then_some(()))
-        })
-        .await
-        .unwrap();
+        eventually("the process to end", SOON, async || Ok((!is_alive(pid)).then_some(())))
+            .await
+            .unwrap();
     }
     for file in ["ca", "caKey", "kubeconfig", "auditLog", "bin"] {
-        assert!(
-            Path::new(manifest[file].as_str().unwrap()).exists(),
-            "{file}"
-        );
+        assert!(Path::new(manifest[file].as_str().unwrap()).exists(), "{file}");
     }
 }
 

@@ -39,26 +39,17 @@ pub fn read_settings(path: &Path) -> Result<Settings, SettingsFileError> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) => {
-            return Err(SettingsFileError::Read {
-                path,
-                why: error.to_string(),
-            });
+            return Err(SettingsFileError::Read { path, why: error.to_string() });
         }
     };
     let settings: Settings = match serde_saphyr::from_str(&text) {
         Ok(settings) => settings,
         Err(error) => {
-            return Err(SettingsFileError::Parse {
-                path,
-                why: error.to_string(),
-            });
+            return Err(SettingsFileError::Parse { path, why: error.to_string() });
         }
     };
     match settings.validate() {
         Ok(()) => Ok(settings),
-        Err(source) => Err(SettingsFileError::Invalid {
-            path,
-            source: Box::new(source),
-        }),
+        Err(source) => Err(SettingsFileError::Invalid { path, source: Box::new(source) }),
     }
 }

@@ -17,14 +17,8 @@ pub enum LogFormat {
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("LAPSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let json = std::env::var("LAPSE_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let format = if json {
-        LogFormat::Json
-    } else {
-        LogFormat::Text
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => subscriber.with_ansi(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

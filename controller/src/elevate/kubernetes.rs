@@ -33,20 +33,12 @@ pub(crate) async fn create(
     match &binding.place.namespace {
         Some(namespace) => {
             let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            let binding = RoleBinding {
-                metadata,
-                role_ref,
-                subjects,
-            };
+            let binding = RoleBinding { metadata, role_ref, subjects };
             bounded(what, api.create(&post, &binding)).await.map(|_| ())
         }
         None => {
             let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-            let binding = ClusterRoleBinding {
-                metadata,
-                role_ref,
-                subjects,
-            };
+            let binding = ClusterRoleBinding { metadata, role_ref, subjects };
             bounded(what, api.create(&post, &binding)).await.map(|_| ())
         }
     }
@@ -54,21 +46,12 @@ pub(crate) async fn create(
 
 fn metadata(grant: &Grant, binding: &BindingSpec) -> ObjectMeta {
     let text = |pairs: [(&str, String); 2]| -> BTreeMap<String, String> {
-        pairs
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     };
     let name = grant.metadata.name.clone().unwrap_or_default();
     let uid = grant.metadata.uid.clone().unwrap_or_default();
-    let labels = text([
-        (MANAGED_BY, MANAGED_BY_LAPSE.to_owned()),
-        (GRANT_LABEL, name),
-    ]);
-    let mut annotations = text([
-        (GRANT_UID, uid),
-        (REQUEST_UID, grant.spec.request.uid.clone()),
-    ]);
+    let labels = text([(MANAGED_BY, MANAGED_BY_LAPSE.to_owned()), (GRANT_LABEL, name)]);
+    let mut annotations = text([(GRANT_UID, uid), (REQUEST_UID, grant.spec.request.uid.clone())]);
     annotations.insert(EXPIRES_AT.to_owned(), grant.spec.expires_at.to_string());
     ObjectMeta {
         name: Some(binding.name.clone()),
@@ -105,10 +88,7 @@ pub(crate) async fn delete(
     uid: &str,
 ) -> Result<(), CallError> {
     let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
         propagation_policy: Some(PropagationPolicy::Background),
         ..DeleteParams::default()
     };
@@ -116,15 +96,11 @@ pub(crate) async fn delete(
     let deleted = match (place.kind, place.namespace) {
         (BindingKind::RoleBinding, Some(namespace)) => {
             let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            bounded(what, api.delete(place.name, &params))
-                .await
-                .map(|_| ())
+            bounded(what, api.delete(place.name, &params)).await.map(|_| ())
         }
         _ => {
             let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-            bounded(what, api.delete(place.name, &params))
-                .await
-                .map(|_| ())
+            bounded(what, api.delete(place.name, &params)).await.map(|_| ())
         }
     };
     match deleted {
@@ -165,8 +141,6 @@ fn live_binding(
         uid: metadata.uid.unwrap_or_default(),
         role: (role.kind, role.name),
         subjects: subjects.map(|s| (s.kind, s.namespace, s.name)).collect(),
-        grant_uid: metadata
-            .annotations
-            .and_then(|all| all.get(GRANT_UID).cloned()),
+        grant_uid: metadata.annotations.and_then(|all| all.get(GRANT_UID).cloned()),
     }
 }

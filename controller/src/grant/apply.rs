@@ -51,24 +51,15 @@ async fn remove_finalizer(context: &Context, grant: &Grant) -> Result<(), CallEr
     let api: Api<Grant> = Api::all(context.client());
     let metadata = &grant.metadata;
     let name = metadata.name.as_deref().unwrap_or_default();
-    let others: Vec<&String> = metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .filter(|f| *f != GRANT_FINALIZER)
-        .collect();
+    let others: Vec<&String> =
+        metadata.finalizers.iter().flatten().filter(|f| *f != GRANT_FINALIZER).collect();
     // With its version: a finalizer that somebody added in between is not lost.
     let patch = Patch::Merge(json!({"metadata": {
         "finalizers": others,
         "resourceVersion": metadata.resource_version,
     }}));
     let params = PatchParams::default();
-    match bounded(
-        format!("letting Grant {name} go"),
-        api.patch(name, &params, &patch),
-    )
-    .await
-    {
+    match bounded(format!("letting Grant {name} go"), api.patch(name, &params, &patch)).await {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     }

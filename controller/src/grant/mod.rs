@@ -63,10 +63,7 @@ async fn converge(context: &Context, name: &str) -> Outcome {
             continue;
         };
         if failure.is_lasting() {
-            obstacle = Some(Obstacle {
-                message: failure.to_string(),
-                lasting: true,
-            });
+            obstacle = Some(Obstacle { message: failure.to_string(), lasting: true });
             continue;
         }
         report::report(context, &observed.grant, plan.status).await?;

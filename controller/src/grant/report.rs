@@ -15,17 +15,10 @@ pub(super) async fn report(
     status: Option<GrantStatus>,
 ) -> Result<(), CallError> {
     let Some(status) = status else { return Ok(()) };
-    let was = grant
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default();
+    let was = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
     let api: Api<Grant> = Api::all(context.client());
     let name = grant.metadata.name.clone().unwrap_or_default();
-    let updated = Grant {
-        status: Some(status.clone()),
-        ..grant.clone()
-    };
+    let updated = Grant { status: Some(status.clone()), ..grant.clone() };
     replace_status(&api, &updated).await?;
     if was != status.phase {
         info!(grant = %name, phase = %status.phase, reason = ?status.end_reason, "grant");
@@ -44,14 +37,8 @@ fn count(context: &Context, grant: &Grant, status: &GrantStatus) {
             context.metrics.time_to_grant.observe(seconds(took));
         }
         GrantPhase::Ended => {
-            let reason = status
-                .end_reason
-                .map_or_else(|| "NotGiven".to_owned(), |r| r.to_string());
-            context
-                .metrics
-                .ended
-                .get_or_create(&Reason { reason })
-                .inc();
+            let reason = status.end_reason.map_or_else(|| "NotGiven".to_owned(), |r| r.to_string());
+            context.metrics.ended.get_or_create(&Reason { reason }).inc();
             let late = now - grant.spec.expires_at.time();
             if late > chrono::TimeDelta::zero() {
                 context.metrics.lateness.observe(seconds(late));

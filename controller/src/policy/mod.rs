@@ -39,10 +39,7 @@ async fn converge(context: &Context, name: &str) -> Outcome {
     };
     let active = active_grants(context, &policy);
     if let Some(status) = report(&policy, &state, active, context.clock.now()) {
-        let updated = JitPolicy {
-            status: Some(status),
-            ..policy
-        };
+        let updated = JitPolicy { status: Some(status), ..policy };
         let api: Api<JitPolicy> = Api::all(context.client());
         replace_status(&api, &updated).await?;
     }
@@ -59,12 +56,6 @@ fn active_grants(context: &Context, policy: &JitPolicy) -> i64 {
         }
         DeserializeGuard(Err(_)) => false,
     };
-    let count = context
-        .caches
-        .grants
-        .state()
-        .iter()
-        .filter(|grant| is_active(grant))
-        .count();
+    let count = context.caches.grants.state().iter().filter(|grant| is_active(grant)).count();
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -37,10 +37,7 @@ pub(crate) fn reconcile(
 }
 
 fn is_over(request: &AccessRequest) -> bool {
-    request
-        .status
-        .as_ref()
-        .is_some_and(|status| status.phase.is_terminal())
+    request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
 }
 
 async fn converge(context: &Context, namespace: &str, name: &str) -> Outcome {

@@ -27,10 +27,7 @@ pub(super) async fn observe(
     let place = async {
         match &target {
             Some(target) => tokio::join!(reader.role(target), reader.namespaces(target)),
-            None => (
-                Read::Failed("the target has no kind".to_owned()),
-                BTreeMap::new(),
-            ),
+            None => (Read::Failed("the target has no kind".to_owned()), BTreeMap::new()),
         }
     };
     let uid = request.object.metadata.uid.as_deref().unwrap_or_default();

@@ -21,10 +21,7 @@ pub(super) async fn report(
     let name = metadata.name.clone().unwrap_or_default();
     let phase = status.phase;
     let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
-    let updated = AccessRequest {
-        status: Some(status),
-        ..request.clone()
-    };
+    let updated = AccessRequest { status: Some(status), ..request.clone() };
     match replace_status(&api, &updated).await {
         Ok(()) => {}
         // Deleted in between: there is nothing to report on.

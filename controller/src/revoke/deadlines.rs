@@ -74,9 +74,7 @@ impl Deadlines {
             let due = self.table().take_due(now);
             due.iter().for_each(|name| expired(name));
             let next = self.table().by_time.first().map(|(at, _)| *at);
-            let wait = next
-                .and_then(|at| (at - now).to_std().ok())
-                .unwrap_or(LONGEST_SLEEP);
+            let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
             tokio::select! {
                 () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
                 () = self.changed.notified() => {}

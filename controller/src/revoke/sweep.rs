@@ -34,9 +34,7 @@ pub(crate) async fn sweeping(client: Client, clock: Clock, queues: Queues, metri
             Ok(report) => {
                 metrics.orphans_removed.inc_by(report.removed);
                 metrics.active.set(report.active);
-                metrics
-                    .overdue
-                    .set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
                 report.overdue.iter().for_each(|name| queues.grant(name));
             }
             Err(error) => warn!(%error, "the sweep will try again"),
@@ -69,11 +67,7 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
     if let Ok(grants) = &grants {
         for stored in grants.values() {
             let Ok(grant) = stored.object() else { continue };
-            let phase = grant
-                .status
-                .as_ref()
-                .map(|status| status.phase)
-                .unwrap_or_default();
+            let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
             report.active += i64::from(phase == GrantPhase::Active);
             let due = grant.metadata.deletion_timestamp.is_some()
                 || (now >= grant.spec.expires_at.time() && phase != GrantPhase::Ended);
@@ -113,21 +107,13 @@ where
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
     let kind = K::kind(&());
     let list = bounded(format!("listing {kind}s"), api.list_metadata(&ours)).await?;
-    Ok(list
-        .items
-        .iter()
-        .map(|item| BindingMeta::of(&kind, &item.metadata))
-        .collect())
+    Ok(list.items.iter().map(|item| BindingMeta::of(&kind, &item.metadata)).collect())
 }
 
 async fn list_grants(client: &Client) -> Result<HashMap<String, Stored<Grant>>, CallError> {
     let api: Api<Stored<Grant>> = Api::all(client.clone());
     let list = bounded("listing Grants", api.list(&ListParams::default())).await?;
-    Ok(list
-        .items
-        .into_iter()
-        .map(|grant| (grant.name_any(), grant))
-        .collect())
+    Ok(list.items.into_iter().map(|grant| (grant.name_any(), grant)).collect())
 }
 
 /// The command `sweep`.
@@ -135,15 +121,10 @@ pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
     let client = connect(&clock).await?;
-    let report = sweep(&client, &clock)
-        .await
-        .context("the sweep could not look at everything")?;
+    let report = sweep(&client, &clock).await.context("the sweep could not look at everything")?;
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {
-        bail!(
-            "{} bindings could not be removed; see the messages above",
-            report.failed
-        );
+        bail!("{} bindings could not be removed; see the messages above", report.failed);
     }
     Ok(())
 }

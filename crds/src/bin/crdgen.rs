@@ -52,11 +52,7 @@ fn files() -> Result<Vec<(PathBuf, String)>, String> {
     for crd in lapse_crds::all() {
         let yaml = serde_saphyr::to_string(&crd).map_err(|e| format!("{}: {e}", crd.name_any()))?;
         let name = format!("{}.yaml", crd.spec.names.plural);
-        files.extend(
-            folders
-                .iter()
-                .map(|folder| (folder.join(&name), format!("{HEADER}{yaml}"))),
-        );
+        files.extend(folders.iter().map(|folder| (folder.join(&name), format!("{HEADER}{yaml}"))));
     }
     Ok(files)
 }

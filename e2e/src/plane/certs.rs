@@ -45,24 +45,14 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, CA_NAME);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params
-            .self_signed(&key)
-            .context("signing the CA certificate")?
-            .pem();
-        Ok(Self {
-            key,
-            params,
-            certificate,
-        })
+        let certificate = params.self_signed(&key).context("signing the CA certificate")?.pem();
+        Ok(Self { key, params, certificate })
     }
 
     /// The authority's own certificate and key.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity {
-            certificate: self.certificate.clone(),
-            key: self.key.serialize_pem(),
-        }
+        Identity { certificate: self.certificate.clone(), key: self.key.serialize_pem() }
     }
 
     /// A server certificate for these DNS names and addresses.
@@ -71,18 +61,11 @@ impl Authority {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let issuer = Issuer::from_params(&self.params, &self.key);
-        let certificate = params
-            .signed_by(&key, &issuer)
-            .context("signing a certificate")?;
-        Ok(Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        let certificate = params.signed_by(&key, &issuer).context("signing a certificate")?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
     /// A client certificate by which Kubernetes knows a user and their groups.
@@ -100,20 +83,14 @@ impl Authority {
         });
         let signature = self.key.sign(&body).context("signing a certificate")?;
         let certificate = der::pem("CERTIFICATE", &der::signed(&body, &signature));
-        Ok(Identity {
-            certificate,
-            key: key.serialize_pem(),
-        })
+        Ok(Identity { certificate, key: key.serialize_pem() })
     }
 }
 
 /// A key pair for service account tokens.
 pub(super) fn service_account_keys() -> Result<KeyPairPem> {
     let key = KeyPair::generate()?;
-    Ok(KeyPairPem {
-        public: key.public_key_pem(),
-        private: key.serialize_pem(),
-    })
+    Ok(KeyPairPem { public: key.public_key_pem(), private: key.serialize_pem() })
 }
 
 #[cfg(test)]
@@ -123,26 +100,18 @@ mod tests {
     use base64::prelude::BASE64_STANDARD;
 
     fn der_of(pem: &str) -> Vec<u8> {
-        let body: String = pem
-            .lines()
-            .filter(|line| !line.starts_with("-----"))
-            .collect();
+        let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
         BASE64_STANDARD.decode(body).unwrap()
     }
 
     fn count(haystack: &[u8], needle: &[u8]) -> usize {
-        haystack
-            .windows(needle.len())
-            .filter(|window| *window == needle)
-            .count()
+        haystack.windows(needle.len()).filter(|window| *window == needle).count()
     }
 
     #[test]
     fn every_group_is_an_organisation_of_the_subject() {
         let authority = Authority::generate().unwrap();
-        let alice = authority
-            .client("alice", &["shop-developers", "oncall", "third"])
-            .unwrap();
+        let alice = authority.client("alice", &["shop-developers", "oncall", "third"]).unwrap();
         let bytes = der_of(&alice.certificate);
         assert_eq!(count(&bytes, &[0x55, 0x04, 0x0a]), 3);
         for name in ["alice", "shop-developers", "oncall", "third"] {

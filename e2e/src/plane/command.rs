@@ -35,12 +35,7 @@ impl Answer {
             return Ok(self.stdout);
         }
         let said = [self.stderr.trim(), self.stdout.trim()].join("\n");
-        bail!(
-            "`{}` failed ({}): {}",
-            self.command,
-            self.status,
-            said.trim()
-        )
+        bail!("`{}` failed ({}): {}", self.command, self.status, said.trim())
     }
 }
 
@@ -57,11 +52,7 @@ pub(super) async fn run(
         .args(args)
         .env_clear()
         .envs(env.iter().copied())
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -95,9 +86,6 @@ mod tests {
         let answer = run(sh, &script, &[], Some("hello")).await.unwrap();
         assert_eq!((answer.status, answer.stdout.as_str()), (4, "hello"));
         let error = answer.ok().unwrap_err().to_string();
-        assert!(
-            error.contains("sorry") && error.contains("sh -c"),
-            "{error}"
-        );
+        assert!(error.contains("sorry") && error.contains("sh -c"), "{error}");
     }
 }

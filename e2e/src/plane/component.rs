@@ -69,24 +69,13 @@ impl Template {
         let account = plane.service_account(namespace, account).await?;
         let stored: Api<ConfigMap> = Api::namespaced(admin.client, namespace);
         let mut configmaps = BTreeMap::new();
-        for source in pod
-            .volumes
-            .iter()
-            .flatten()
-            .filter_map(|volume| volume.config_map.as_ref())
-        {
+        for source in pod.volumes.iter().flatten().filter_map(|volume| volume.config_map.as_ref()) {
             if let Some(configmap) = stored.get_opt(&source.name).await? {
                 configmaps.insert(source.name.clone(), configmap);
             }
         }
         let (deployment, namespace) = (deployment.to_owned(), namespace.to_owned());
-        Ok(Some(Self {
-            deployment,
-            namespace,
-            pod,
-            account,
-            configmaps,
-        }))
+        Ok(Some(Self { deployment, namespace, pod, account, configmaps }))
     }
 
     /// Starts one replica.
@@ -98,12 +87,7 @@ impl Template {
         let mounts = self.write_mounts(&folder, container)?;
         let env = self.environment(name, container);
         let (metrics, admission) = (loopback(free_port()?), loopback(free_port()?));
-        let args = container
-            .args
-            .iter()
-            .flatten()
-            .map(|arg| expand(arg, &env))
-            .collect();
+        let args = container.args.iter().flatten().map(|arg| expand(arg, &env)).collect();
         let mut args = relocate(args, &mounts);
         let serves_admission = set_flag(&mut args, "--metrics-listen", &metrics.to_string());
         if serves_admission {
@@ -125,11 +109,7 @@ impl Template {
             log: plane.log_file(name),
         })?;
         let admission = serves_admission.then_some(admission);
-        Ok(Component {
-            process,
-            metrics,
-            admission,
-        })
+        Ok(Component { process, metrics, admission })
     }
 
     /// Writes the files of mounted `ConfigMap`s; returns which path stands for which.
@@ -175,13 +155,7 @@ impl Template {
         if let Some(value) = &variable.value {
             return Some(value.clone());
         }
-        let field = variable
-            .value_from
-            .as_ref()?
-            .field_ref
-            .as_ref()?
-            .field_path
-            .as_str();
+        let field = variable.value_from.as_ref()?.field_ref.as_ref()?.field_path.as_str();
         match field {
             "metadata.name" => Some(format!("lapse-{pod}")),
             "metadata.namespace" => Some(self.namespace.clone()),
@@ -195,9 +169,7 @@ impl Template {
 
 /// Replaces `$(NAME)`, as the kubelet does.
 fn expand(arg: &str, env: &BTreeMap<String, String>) -> String {
-    env.iter().fold(arg.to_owned(), |arg, (key, value)| {
-        arg.replace(&format!("$({key})"), value)
-    })
+    env.iter().fold(arg.to_owned(), |arg, (key, value)| arg.replace(&format!("$({key})"), value))
 }
 
 /// Replaces the paths that a pod would have by the folders that stand for them.
@@ -250,22 +222,13 @@ mod tests {
         assert!(!set_flag(&mut args, "--san", "x"));
         assert_eq!(
             args,
-            strings(&[
-                "run",
-                "--listen=127.0.0.1:1",
-                "--metrics-listen",
-                "127.0.0.1:2"
-            ])
+            strings(&["run", "--listen=127.0.0.1:1", "--metrics-listen", "127.0.0.1:2"])
         );
     }
 
     #[test]
     fn mounted_paths_are_replaced_and_similar_ones_are_not() {
-        let args = strings(&[
-            "--settings=/etc/lapse/settings.yaml",
-            "/etc/lapse",
-            "/etc/lapsed/x",
-        ]);
+        let args = strings(&["--settings=/etc/lapse/settings.yaml", "/etc/lapse", "/etc/lapsed/x"]);
         let mounts = [("/etc/lapse".to_owned(), PathBuf::from("/run/c"))];
         let expected = strings(&["--settings=/run/c/settings.yaml", "/run/c", "/etc/lapsed/x"]);
         assert_eq!(relocate(args, &mounts), expected);
@@ -274,9 +237,6 @@ mod tests {
     #[test]
     fn variables_are_expanded_in_arguments() {
         let env = BTreeMap::from([("POD_NAME".to_owned(), "lapse-controller-0".to_owned())]);
-        assert_eq!(
-            expand("--identity=$(POD_NAME)", &env),
-            "--identity=lapse-controller-0"
-        );
+        assert_eq!(expand("--identity=$(POD_NAME)", &env), "--identity=lapse-controller-0");
     }
 }

@@ -40,11 +40,8 @@ pub(super) fn client_certificate_body(certificate: &ClientCertificate) -> Vec<u8
     let mut serial = certificate.serial;
     // Positive, and of one length.
     serial[0] = serial[0] & 0x7f | 0x40;
-    let mut subject: Vec<(&[u8], &str)> = certificate
-        .groups
-        .iter()
-        .map(|group| (ORGANIZATION, *group))
-        .collect();
+    let mut subject: Vec<(&[u8], &str)> =
+        certificate.groups.iter().map(|group| (ORGANIZATION, *group)).collect();
     subject.push((COMMON_NAME, certificate.user));
     let usage = element(SEQUENCE, &element(OBJECT_IDENTIFIER, CLIENT_AUTH));
     let extension = sequence(&[
@@ -70,11 +67,7 @@ pub(super) fn client_certificate_body(certificate: &ClientCertificate) -> Vec<u8
 /// The certificate from its body and the signature over it.
 pub(super) fn signed(body: &[u8], signature: &[u8]) -> Vec<u8> {
     let unused_bits = [&[0], signature].concat();
-    sequence(&[
-        body.to_vec(),
-        algorithm(),
-        element(BIT_STRING, &unused_bits),
-    ])
+    sequence(&[body.to_vec(), algorithm(), element(BIT_STRING, &unused_bits)])
 }
 
 /// A distinguished name.
@@ -82,10 +75,7 @@ pub(super) fn name(attributes: &[(&[u8], &str)]) -> Vec<u8> {
     let parts: Vec<Vec<u8>> = attributes
         .iter()
         .map(|(kind, value)| {
-            let pair = [
-                element(OBJECT_IDENTIFIER, kind),
-                element(UTF8_STRING, value.as_bytes()),
-            ];
+            let pair = [element(OBJECT_IDENTIFIER, kind), element(UTF8_STRING, value.as_bytes())];
             element(SET, &sequence(&pair))
         })
         .collect();

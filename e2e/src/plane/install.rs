@@ -53,12 +53,7 @@ pub struct InstallOptions {
 
 impl Default for InstallOptions {
     fn default() -> Self {
-        Self {
-            controllers: 1,
-            webhooks: 1,
-            set: Vec::new(),
-            values: Vec::new(),
-        }
+        Self { controllers: 1, webhooks: 1, set: Vec::new(), values: Vec::new() }
     }
 }
 
@@ -109,11 +104,7 @@ impl Lapse {
         lapse.wait_for_crds().await?;
         let count = lapse.options.webhooks;
         lapse.webhooks = lapse.replicas(WEBHOOK, "webhook", count).await?;
-        let backends = lapse
-            .webhooks
-            .iter()
-            .filter_map(|webhook| webhook.admission)
-            .collect();
+        let backends = lapse.webhooks.iter().filter_map(|webhook| webhook.admission).collect();
         lapse.proxy.set_backends(backends);
         let count = lapse.options.controllers;
         lapse.controllers = lapse.replicas(CONTROLLER, "controller", count).await?;
@@ -128,9 +119,7 @@ impl Lapse {
     pub async fn shared() -> Result<Arc<Self>> {
         let start = async || {
             let plane = Plane::shared().await?;
-            Self::install(plane, InstallOptions::default())
-                .await
-                .map(Arc::new)
+            Self::install(plane, InstallOptions::default()).await.map(Arc::new)
         };
         SHARED.get_or_try_init(start).await.cloned()
     }
@@ -154,17 +143,9 @@ impl Lapse {
         for file in std::iter::once(&values).chain(&self.options.values) {
             args.extend(["--values".to_owned(), path(file)?]);
         }
-        let sets = self
-            .options
-            .set
-            .iter()
-            .map(String::as_str)
-            .chain(set.iter().copied());
+        let sets = self.options.set.iter().map(String::as_str).chain(set.iter().copied());
         for pair in std::iter::once(url.as_str()).chain(sets) {
-            ensure!(
-                pair.contains('='),
-                "`{pair}` is not KEY=VALUE, as Helm's --set wants it"
-            );
+            ensure!(pair.contains('='), "`{pair}` is not KEY=VALUE, as Helm's --set wants it");
             args.extend(["--set".to_owned(), pair.to_owned()]);
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -187,12 +168,9 @@ impl Lapse {
     /// # Errors
     /// If one of those that still ran had to be killed.
     pub async fn stop(&self) -> Result<()> {
-        let running = self
-            .components()
-            .filter(|component| component.process.exit().is_none());
-        let mut stopping: Vec<_> = running
-            .map(|component| Box::pin(component.process.terminate(GRACE)))
-            .collect();
+        let running = self.components().filter(|component| component.process.exit().is_none());
+        let mut stopping: Vec<_> =
+            running.map(|component| Box::pin(component.process.terminate(GRACE))).collect();
         let mut outcome = Ok(());
         for stop in &mut stopping {
             if let Err(error) = stop.await {
@@ -254,10 +232,7 @@ impl Lapse {
         probe.data = serde_json::json!({
             "spec": {"target": {"kubernetes": {"role": role}}, "reason": "Does admission work?"},
         });
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         eventually("admission to work", DEADLINE, async || {
             match requests.create(&dry_run, &probe).await {
                 // A webhook that cannot be called is an internal error; a refusal is an answer.
@@ -271,10 +246,7 @@ impl Lapse {
 }
 
 fn is_established(definition: &CustomResourceDefinition) -> bool {
-    let conditions = definition
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
+    let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|condition| condition.type_ == "Established" && condition.status == "True")
 }
@@ -284,8 +256,6 @@ fn chart() -> PathBuf {
 }
 
 fn path(path: &Path) -> Result<String> {
-    let text = path
-        .to_str()
-        .with_context(|| format!("{} is not UTF-8", path.display()))?;
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     Ok(text.to_owned())
 }

@@ -72,11 +72,7 @@ mod tests {
         let text = render("https://127.0.0.1:1", "CA", &users).unwrap();
         let config = Kubeconfig::from_yaml(&text).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("admin"));
-        let names: Vec<_> = config
-            .contexts
-            .iter()
-            .map(|context| context.name.as_str())
-            .collect();
+        let names: Vec<_> = config.contexts.iter().map(|context| context.name.as_str()).collect();
         assert_eq!(names, ["admin", "alice"]);
     }
 }

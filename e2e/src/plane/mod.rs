@@ -132,8 +132,7 @@ impl Plane {
     /// A person with a client certificate of this name and these groups.
     pub async fn user(&self, name: &str, groups: &[&str]) -> Result<User> {
         let identity = self.authority.client(name, groups)?;
-        self.make_user(name, Credentials::Certificate(identity))
-            .await
+        self.make_user(name, Credentials::Certificate(identity)).await
     }
 
     /// A service account, by a token of the `TokenRequest` API that is valid for a day. Waits a few
@@ -184,10 +183,7 @@ impl Plane {
     pub fn write_kubeconfig(&self, path: &Path, people: &[(&str, &[&str])]) -> Result<()> {
         let mut users = Vec::new();
         for (name, groups) in people {
-            users.push((
-                *name,
-                Credentials::Certificate(self.authority.client(name, groups)?),
-            ));
+            users.push((*name, Credentials::Certificate(self.authority.client(name, groups)?)));
         }
         let text = kubeconfig::render(&self.server, &self.ca(), &users)?;
         user::write_private(path, &text)
@@ -281,21 +277,14 @@ impl Plane {
         let text = kubeconfig::render(&self.server, &self.ca(), &[(name, credentials)])?;
         user::write_private(&path, &text)?;
         let client = kubeconfig::client(&text).await?;
-        Ok(User {
-            name: name.to_owned(),
-            client,
-            kubeconfig: path,
-        })
+        Ok(User { name: name.to_owned(), client, kubeconfig: path })
     }
 }
 
 /// The plane's folder: the given one, cleared of an earlier plane, or a temporary one.
 fn prepare(given: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>)> {
     let (folder, temporary) = if let Some(folder) = given {
-        (
-            std::path::absolute(folder).context("finding the folder")?,
-            None,
-        )
+        (std::path::absolute(folder).context("finding the folder")?, None)
     } else {
         let temporary = tempfile::Builder::new().prefix("lapse-").tempdir();
         let temporary = temporary.context("making a temporary folder")?;
@@ -312,16 +301,7 @@ fn take(folder: &Path) -> Result<File> {
     let lock = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let taken = lock.try_lock();
     taken.with_context(|| format!("{} is used by another control plane", folder.display()))?;
-    for name in [
-        "bin",
-        "cache",
-        "components",
-        "etcd",
-        "helm",
-        "logs",
-        "pki",
-        "users",
-    ] {
+    for name in ["bin", "cache", "components", "etcd", "helm", "logs", "pki", "users"] {
         let old = folder.join(name);
         if old.exists() {
             fs::remove_dir_all(&old).with_context(|| format!("clearing {}", old.display()))?;

@@ -30,11 +30,7 @@ pub fn free_port() -> Result<u16> {
             return Ok(port);
         }
     }
-    bail!(
-        "no free port between {} and {} on 127.0.0.1",
-        PORTS.start,
-        PORTS.end
-    )
+    bail!("no free port between {} and {} on 127.0.0.1", PORTS.start, PORTS.end)
 }
 
 /// The loopback address with this port.
@@ -84,11 +80,7 @@ pub async fn http_status(address: SocketAddr, path: &str) -> Result<u16> {
 fn parse_status(answer: &[u8]) -> Option<u16> {
     let line = answer.split(|&byte| byte == b'\r').next()?;
     let line = std::str::from_utf8(line).ok()?;
-    line.strip_prefix("HTTP/1.")?
-        .split(' ')
-        .nth(1)?
-        .parse()
-        .ok()
+    line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -103,23 +95,15 @@ mod tests {
 
     #[test]
     fn a_status_line_is_read() {
-        assert_eq!(
-            parse_status(b"HTTP/1.1 503 Service Unavailable\r\n\r\nno"),
-            Some(503)
-        );
+        assert_eq!(parse_status(b"HTTP/1.1 503 Service Unavailable\r\n\r\nno"), Some(503));
         assert_eq!(parse_status(b"SSH-2.0"), None);
     }
 
     #[tokio::test]
     async fn waiting_ends_at_the_deadline_with_the_last_error() {
         let look = async || -> Result<Option<()>> { bail!("not there") };
-        let error = eventually("a thing", Duration::from_millis(1), look)
-            .await
-            .unwrap_err();
+        let error = eventually("a thing", Duration::from_millis(1), look).await.unwrap_err();
         let text = format!("{error:#}");
-        assert!(
-            text.contains("a thing") && text.contains("not there"),
-            "{text}"
-        );
+        assert!(text.contains("a thing") && text.contains("not there"), "{text}");
     }
 }

@@ -64,11 +64,7 @@ impl Process {
     /// Starts it once more, with the same arguments, after it has ended.
     pub fn start(&self) -> Result<()> {
         let mut state = self.state();
-        ensure!(
-            state.exit.borrow().is_some(),
-            "{} is running already",
-            self.spec.name
-        );
+        ensure!(state.exit.borrow().is_some(), "{} is running already", self.spec.name);
         *state = launch(&self.spec)?;
         Ok(())
     }
@@ -101,10 +97,7 @@ impl Process {
     pub async fn wait(&self) -> Result<ExitStatus> {
         let mut exit = self.state().exit.clone();
         let status = exit.wait_for(Option::is_some).await.map(|status| *status);
-        status
-            .ok()
-            .flatten()
-            .with_context(|| format!("waiting for {} to end", self.spec.name))
+        status.ok().flatten().with_context(|| format!("waiting for {} to end", self.spec.name))
     }
 
     /// Kills it (SIGKILL, with all that it started) and waits until it is gone.
@@ -129,11 +122,7 @@ impl Process {
             return status;
         }
         self.kill();
-        anyhow::bail!(
-            "{} did not stop within {grace:?} of SIGTERM{}",
-            self.name(),
-            self.tail()
-        );
+        anyhow::bail!("{} did not stop within {grace:?} of SIGTERM{}", self.name(), self.tail());
     }
 
     /// Stops it in its tracks (SIGSTOP), as a node that hangs would.
@@ -223,11 +212,7 @@ fn launch(spec: &Spec) -> Result<State> {
             }
         })
         .context("starting a thread")?;
-    Ok(State {
-        pid,
-        exit,
-        reaper: Some(reaper),
-    })
+    Ok(State { pid, exit, reaper: Some(reaper) })
 }
 
 fn open_log(spec: &Spec) -> Result<File> {
@@ -275,10 +260,7 @@ mod tests {
         let process = shell(&folder, "echo first; echo out of luck >&2; exit 3");
         assert_eq!(process.wait().await.unwrap().code(), Some(3));
         let error = process.ensure_running().unwrap_err().to_string();
-        assert!(
-            error.contains("out of luck") && error.contains("first"),
-            "{error}"
-        );
+        assert!(error.contains("out of luck") && error.contains("first"), "{error}");
     }
 
     #[tokio::test]
@@ -311,17 +293,10 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let child = process.tail().split('=').nth(1).unwrap().to_owned();
-        let error = process
-            .terminate(Duration::from_millis(50))
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = process.terminate(Duration::from_millis(50)).await.unwrap_err().to_string();
         assert!(error.contains("did not stop"), "{error}");
         eventually("the child to end", Duration::from_secs(10), async || {
-            let state = Command::new("ps")
-                .args(["-o", "stat=", "-p", &child])
-                .output()?
-                .stdout;
+            let state = Command::new("ps").args(["-o", "stat=", "-p", &child]).output()?.stdout;
             // Whether init reaps it is not our business.
             Ok((state.is_empty() || state.starts_with(b"Z")).then_some(()))
         })

@@ -23,11 +23,7 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = tokio::process::Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--message-format=json-render-diagnostics",
-    ]);
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
     for package in packages {
         command.args(["--package", package]);
     }
@@ -37,12 +33,7 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
     // What cargo sets for the program that it runs would make some dependencies build anew.
     for (key, _) in std::env::vars_os() {
         let key = key.to_string_lossy();
-        let of_this_run = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_BIN_",
-            "CARGO_CRATE_",
-        ];
+        let of_this_run = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
         if of_this_run.iter().any(|prefix| key.starts_with(prefix)) || key == "CARGO" {
             command.env_remove(key.as_ref());
         }
@@ -65,27 +56,17 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
     };
     let output = output.context("running cargo")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "building {names} failed:\n{}",
-        said.trim()
-    );
+    ensure!(output.status.success(), "building {names} failed:\n{}", said.trim());
     let built = executables(&String::from_utf8_lossy(&output.stdout));
     for package in packages {
-        ensure!(
-            built.contains_key(*package),
-            "package {package} has no program of its name"
-        );
+        ensure!(built.contains_key(*package), "package {package} has no program of its name");
     }
     Ok(built)
 }
 
 /// Whether a program is still to be written: it does nothing, even when asked for help.
 pub(super) async fn is_placeholder(program: &Path) -> Result<bool> {
-    let output = tokio::process::Command::new(program)
-        .arg("--help")
-        .output()
-        .await;
+    let output = tokio::process::Command::new(program).arg("--help").output().await;
     let output = output.with_context(|| format!("running {}", program.display()))?;
     Ok(output.status.success() && output.stdout.is_empty())
 }
@@ -103,12 +84,8 @@ struct Target {
 }
 
 fn executables(report: &str) -> BTreeMap<String, PathBuf> {
-    let messages = report
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    messages
-        .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .collect()
+    let messages = report.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages.filter_map(|message| Some((message.target?.name, message.executable?))).collect()
 }
 
 #[cfg(test)]

@@ -37,10 +37,7 @@ pub(crate) struct Ticker {
 
 impl Ticker {
     pub(crate) fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            told: false,
-        }
+        Self { terminal: std::io::stderr().is_terminal(), told: false }
     }
 
     /// Says what is going on; without a terminal only the first call writes.

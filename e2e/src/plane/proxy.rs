@@ -51,28 +51,20 @@ impl Proxy {
     pub fn start() -> Result<Self> {
         let port = free_port()?;
         let listener = StdListener::bind(loopback(port)).context("listening for the webhooks")?;
-        listener
-            .set_nonblocking(true)
-            .context("listening for the webhooks")?;
+        listener.set_nonblocking(true).context("listening for the webhooks")?;
         let shared = Arc::new(Shared {
             backends: Mutex::new(Vec::new()),
             next: AtomicUsize::new(0),
             behaviour: watch::Sender::new(Some(Behaviour::Forward)),
         });
         // A runtime of its own, because the proxy outlives the runtime of the test that began it.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let served = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("webhook proxy".to_owned())
             .spawn(move || runtime.block_on(serve(listener, served)))
             .context("starting a thread")?;
-        Ok(Self {
-            port,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { port, shared, thread: Some(thread) })
     }
 
     /// The port that the proxy listens on.
@@ -83,11 +75,7 @@ impl Proxy {
 
     /// Sets what lies behind it.
     pub fn set_backends(&self, backends: Vec<SocketAddr>) {
-        *self
-            .shared
-            .backends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = backends;
+        *self.shared.backends.lock().unwrap_or_else(PoisonError::into_inner) = backends;
     }
 
     /// Changes what it does, and closes all connections, which were made under the old behaviour.
@@ -156,11 +144,7 @@ async fn connection(client: TcpStream, behaviour: Behaviour, shared: &Shared) {
 
 /// A connection to the next backend that accepts one.
 async fn connect(shared: &Shared) -> Option<TcpStream> {
-    let backends = shared
-        .backends
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let backends = shared.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let first = shared.next.fetch_add(1, Ordering::Relaxed);
     for offset in 0..backends.len() {
         let backend = backends[(first + offset) % backends.len()];
@@ -227,14 +211,7 @@ mod tests {
         // The proxy's thread may see the connection before the change; both ways it ends.
         let held = tokio::spawn({
             let port = proxy.port();
-            async move {
-                TcpStream::connect(loopback(port))
-                    .await
-                    .unwrap()
-                    .read_u8()
-                    .await
-                    .ok()
-            }
+            async move { TcpStream::connect(loopback(port)).await.unwrap().read_u8().await.ok() }
         });
         proxy.set_behaviour(Behaviour::Refuse);
         assert_eq!(ask(&proxy).await, None);

@@ -37,9 +37,7 @@ impl Files {
         let ca = authority.identity();
         let server = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
         let tokens = service_account_keys()?;
-        let files = Self {
-            folder: folder.to_owned(),
-        };
+        let files = Self { folder: folder.to_owned() };
         write_private(&files.pki("ca.crt"), &ca.certificate)?;
         write_private(&files.pki("ca.key"), &ca.key)?;
         write_private(&files.pki("server.crt"), &server.certificate)?;
@@ -80,10 +78,7 @@ impl Files {
             env: BTreeMap::new(),
             inherit_env: false,
             folder: Some(self.folder.clone()),
-            log: self
-                .folder
-                .join("logs")
-                .join(format!("{}.log", tool.name())),
+            log: self.folder.join("logs").join(format!("{}.log", tool.name())),
         }
     }
 }
@@ -91,10 +86,8 @@ impl Files {
 /// Starts the store; returns its URL too.
 pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, String)> {
     let port = free_port()?;
-    let (client, peer) = (
-        format!("http://127.0.0.1:{port}"),
-        format!("http://127.0.0.1:{}", free_port()?),
-    );
+    let (client, peer) =
+        (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()?));
     let data = files.folder.join("etcd");
     fs::create_dir(&data).with_context(|| format!("making {}", data.display()))?;
     let args = vec![
@@ -109,10 +102,7 @@ pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, Strin
         "--log-level=warn".to_owned(),
     ];
     let process = Process::spawn(files.spec(tools, Tool::Etcd, args))?;
-    ready(&process, async || {
-        Ok(http_status(loopback(port), "/health").await? == 200)
-    })
-    .await?;
+    ready(&process, async || Ok(http_status(loopback(port), "/health").await? == 200)).await?;
     Ok((process, client))
 }
 
@@ -135,10 +125,7 @@ pub(super) fn apiserver(tools: &Tools, files: &Files, store: &str) -> Result<(Pr
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
         files.pki_flag("audit-policy-file", "audit-policy.yaml"),
-        format!(
-            "--audit-log-path={}",
-            files.folder.join("audit.log").display()
-        ),
+        format!("--audit-log-path={}", files.folder.join("audit.log").display()),
     ];
     let process = Process::spawn(files.spec(tools, Tool::KubeApiserver, args))?;
     Ok((process, format!("https://127.0.0.1:{port}")))
@@ -188,11 +175,7 @@ pub(super) async fn wait_for_roles(process: &Process, admin: &Client) -> Result<
 pub(super) async fn ready(process: &Process, check: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let what = format!("{} to be ready", process.name());
     let awaited = eventually(&what, DEADLINE, async || {
-        Ok(if process.exit().is_some() {
-            Some(())
-        } else {
-            check().await?.then_some(())
-        })
+        Ok(if process.exit().is_some() { Some(()) } else { check().await?.then_some(()) })
     })
     .await;
     process.ensure_running()?;

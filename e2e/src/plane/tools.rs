@@ -13,13 +13,7 @@ use super::progress::{Ticker, line};
 use super::workspace;
 
 /// What the folder of built programs is named by.
-const SOURCES: [&str; 5] = [
-    "etcd/main.go",
-    "go.mod",
-    "go.sum",
-    "kubectl/main.go",
-    "tools.go",
-];
+const SOURCES: [&str; 5] = ["etcd/main.go", "go.mod", "go.sum", "kubectl/main.go", "tools.go"];
 
 /// A folder with ready programs, as every test environment for operators understands it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -41,13 +35,8 @@ pub enum Tool {
 
 impl Tool {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 5] = [
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::Kubectl,
-        Self::Helm,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl, Self::Helm];
 
     /// The name of its file.
     #[must_use]
@@ -82,13 +71,9 @@ impl Tools {
     /// # Errors
     /// If there is neither a Go toolchain nor a folder of ready programs.
     pub async fn ready() -> Result<Self> {
-        let assets = std::env::var_os(ASSETS)
-            .map(PathBuf::from)
-            .unwrap_or_default();
+        let assets = std::env::var_os(ASSETS).map(PathBuf::from).unwrap_or_default();
         let sources = workspace::root().join("e2e/controlplane");
-        let built = workspace::target()
-            .join("controlplane")
-            .join(fingerprint(&sources)?);
+        let built = workspace::target().join("controlplane").join(fingerprint(&sources)?);
         let places = [assets, built.clone()];
         let missing = match locate(&places) {
             Ok(found) => return Ok(Self(found)),
@@ -104,9 +89,7 @@ impl Tools {
     /// The program's file.
     #[must_use]
     pub fn path(&self, tool: Tool) -> &Path {
-        self.0
-            .get(&tool)
-            .map_or_else(|| Path::new(tool.name()), PathBuf::as_path)
+        self.0.get(&tool).map_or_else(|| Path::new(tool.name()), PathBuf::as_path)
     }
 
     /// Makes a folder in which all of them lie under their own names.
@@ -130,19 +113,10 @@ fn locate(places: &[PathBuf]) -> Result<BTreeMap<Tool, PathBuf>, Vec<Tool>> {
         let mut candidates = places.iter().map(|place| place.join(tool.name()));
         candidates.find(|path| path.is_absolute() && path.is_file())
     };
-    let found: BTreeMap<_, _> = Tool::ALL
-        .into_iter()
-        .filter_map(|tool| Some((tool, find(tool)?)))
-        .collect();
-    let missing: Vec<_> = Tool::ALL
-        .into_iter()
-        .filter(|tool| !found.contains_key(tool))
-        .collect();
-    if missing.is_empty() {
-        Ok(found)
-    } else {
-        Err(missing)
-    }
+    let found: BTreeMap<_, _> =
+        Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
+    let missing: Vec<_> = Tool::ALL.into_iter().filter(|tool| !found.contains_key(tool)).collect();
+    if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
 /// Names a build by all that goes into it.
@@ -157,10 +131,7 @@ fn fingerprint(sources: &Path) -> Result<String> {
         hash.update([0]);
     }
     let digest = hash.finalize();
-    let leading = digest
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let leading = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
     Ok(format!("{leading:016x}"))
 }
 
@@ -168,20 +139,14 @@ async fn build(sources: &Path, folder: &Path, missing: &[Tool]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let _lock = lock(&folder.with_extension("lock")).await?;
     // Another process may have built them while this one waited.
-    let missing: Vec<Tool> = missing
-        .iter()
-        .copied()
-        .filter(|tool| !folder.join(tool.name()).is_file())
-        .collect();
+    let missing: Vec<Tool> =
+        missing.iter().copied().filter(|tool| !folder.join(tool.name()).is_file()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let (go, proof) = ("go", "version");
     let version = std::process::Command::new(go).arg(proof).output();
-    ensure!(
-        version.is_ok_and(|output| output.status.success()),
-        no_go(&missing)
-    );
+    ensure!(version.is_ok_and(|output| output.status.success()), no_go(&missing));
     let manifest = fs::read_to_string(sources.join("go.mod")).context("reading go.mod")?;
     let flags = linker_flags(&manifest)?;
     line("Building the control plane from source. This happens once and takes some minutes.");
@@ -206,14 +171,7 @@ async fn build_one(
     let work = folder.join(".building");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let (output, log) = (work.join(name), work.join(format!("{name}.log")));
-    let args = [
-        "build",
-        "-trimpath",
-        "-buildvcs=false",
-        "-ldflags",
-        flags,
-        "-o",
-    ];
+    let args = ["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"];
     let mut args: Vec<String> = args.iter().map(ToString::to_string).collect();
     args.push(output.display().to_string());
     args.push(tool.package().to_owned());
@@ -222,10 +180,7 @@ async fn build_one(
         name: format!("the build of {name}"),
         program: "go".into(),
         args,
-        env: env
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        env: env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         inherit_env: true,
         folder: Some(sources.to_owned()),
         log: log.clone(),
@@ -242,10 +197,7 @@ async fn build_one(
     ensure!(status.success(), "building {name} failed{}", process.tail());
     fs::rename(&output, folder.join(name)).with_context(|| format!("putting {name} in place"))?;
     let _ = fs::remove_file(log);
-    ticker.finish(&format!(
-        "  built {name} ({position}) in {} s",
-        began.elapsed().as_secs()
-    ));
+    ticker.finish(&format!("  built {name} ({position}) in {} s", began.elapsed().as_secs()));
     Ok(())
 }
 
@@ -264,9 +216,7 @@ fn linker_flags(manifest: &str) -> Result<String> {
         ("k8s.io/client-go/pkg/version.gitVersion", kubernetes),
         ("helm.sh/helm/v4/internal/version.version", helm),
     ];
-    let values = values
-        .iter()
-        .map(|(name, value)| format!(" -X {name}={value}"));
+    let values = values.iter().map(|(name, value)| format!(" -X {name}={value}"));
     Ok(format!("-s -w{}", values.collect::<String>()))
 }
 
@@ -318,10 +268,7 @@ mod tests {
         let manifest = "require (\n\thelm.sh/helm/v4 v4.2.4\n\tk8s.io/kubernetes v1.36.3\n)\n";
         let flags = linker_flags(manifest).unwrap();
         assert!(flags.contains("base/version.gitMinor=36 "), "{flags}");
-        assert!(
-            flags.ends_with("helm/v4/internal/version.version=v4.2.4"),
-            "{flags}"
-        );
+        assert!(flags.ends_with("helm/v4/internal/version.version=v4.2.4"), "{flags}");
         assert!(linker_flags("module x\n").is_err());
     }
 
@@ -342,10 +289,7 @@ mod tests {
     #[test]
     fn the_message_without_go_says_what_to_do() {
         let message = no_go(&[Tool::Helm]);
-        assert!(
-            message.contains("go.dev/dl") && message.contains(ASSETS),
-            "{message}"
-        );
+        assert!(message.contains("go.dev/dl") && message.contains(ASSETS), "{message}");
     }
 
     #[test]

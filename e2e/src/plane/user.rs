@@ -31,17 +31,12 @@ pub struct User {
 pub(super) async fn token(admin: &Client, namespace: &str, name: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), namespace);
     let request = TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(TOKEN_SECONDS),
-            ..Default::default()
-        },
+        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..Default::default() },
         ..Default::default()
     };
     let what = format!("a token for service account {namespace}/{name}");
     eventually(&what, Duration::from_secs(10), async || {
-        let made = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await?;
+        let made = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         Ok(made.status.map(|status| status.token))
     })
     .await
@@ -51,8 +46,6 @@ pub(super) async fn token(admin: &Client, namespace: &str, name: &str) -> Result
 pub(super) fn write_private(path: &Path, content: &str) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).write(true).truncate(true).mode(0o600);
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(content.as_bytes()));
+    let written = options.open(path).and_then(|mut file| file.write_all(content.as_bytes()));
     written.with_context(|| format!("writing {}", path.display()))
 }

@@ -46,9 +46,7 @@ pub(super) fn release_group(group: u32) {
 
 /// Has the folder removed when this process ends; the path must be absolute.
 pub(super) fn guard_folder(folder: &Path) -> Result<()> {
-    let path = folder
-        .to_str()
-        .filter(|path| path.starts_with('/') && !path.contains('\n'));
+    let path = folder.to_str().filter(|path| path.starts_with('/') && !path.contains('\n'));
     let path = path.with_context(|| format!("{} cannot be guarded", folder.display()))?;
     tell(&format!("{path}\n"))
 }
@@ -62,12 +60,8 @@ fn tell(message: &str) -> Result<()> {
         WATCHDOG.get_or_init(|| Mutex::new(started))
     };
     let mut watchdog = watchdog.lock().unwrap_or_else(PoisonError::into_inner);
-    let pipe = watchdog
-        .stdin
-        .as_mut()
-        .ok_or_else(|| anyhow!("the watchdog has no pipe"))?;
-    pipe.write_all(message.as_bytes())
-        .context("telling the watchdog what to guard")
+    let pipe = watchdog.stdin.as_mut().ok_or_else(|| anyhow!("the watchdog has no pipe"))?;
+    pipe.write_all(message.as_bytes()).context("telling the watchdog what to guard")
 }
 
 fn start() -> Result<Child> {

@@ -1,2 +1,25 @@
-//! Placeholder.
-fn main() {}
+//! Lapse's admission webhook, as a program; everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use lapse_webhook::cli::{Cli, Command};
+use tracing::error;
+
+fn main() -> ExitCode {
+    let Command::Run(options) = Cli::parse().command;
+    lapse_cluster::process::start_logging();
+    // Admission waits for the API server far more than it computes.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(lapse_webhook::run(options)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("{problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

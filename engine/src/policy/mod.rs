@@ -1,12 +1,14 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
 mod compile;
+mod lint;
 mod report;
 mod select;
 
 use lapse_crds::{GrantDuration, Identity, PolicyMode, PolicyRef, RoleRef, Stage, Subject};
 
 pub use compile::{PolicyError, PolicyErrorReason};
+pub use lint::{lint, named_roles};
 pub use report::report;
 pub use select::{PolicyState, Selection, describe_candidates, select};
 
@@ -127,11 +129,7 @@ impl Policy {
     #[must_use]
     pub fn describe_targets(&self) -> String {
         let offers: Vec<String> = self.targets.iter().map(Offer::describe).collect();
-        if offers.is_empty() {
-            "nothing".to_owned()
-        } else {
-            offers.join("; or ")
-        }
+        if offers.is_empty() { "nothing".to_owned() } else { offers.join("; or ") }
     }
 }
 
@@ -148,12 +146,7 @@ impl Offer {
     }
 
     fn describe(&self) -> String {
-        let roles = self
-            .roles
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut places = match &self.namespaces {
             Namespaces::All => vec!["all namespaces".to_owned()],
             Namespaces::Named(names) => names.clone(),
@@ -170,10 +163,6 @@ impl Offer {
 pub fn describe(subjects: &[Subject]) -> String {
     match subjects {
         [] => "nobody".to_owned(),
-        _ => subjects
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        _ => subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }

@@ -1,0 +1,216 @@
+//! What is allowed in a policy and yet unwise: told to whoever applies it, never refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lapse_crds::{
+    GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, RoleRef, Stage, Subject,
+    SubjectKind,
+};
+
+/// Warnings about a policy, in words, each naming its field. Short, because clients cut warnings off
+/// at 256 characters.
+#[must_use]
+pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
+    let rules: [fn(&JitPolicySpec) -> Vec<String>; 6] =
+        [requesters, targets, everybody, approvers, reason, default_duration];
+    rules.iter().flat_map(|rule| rule(spec)).collect()
+}
+
+/// The roles that a policy names, each with the namespaces in which it is offered by name. A `Role`
+/// stands in a namespace of its own, so that is where to look for it.
+#[must_use]
+pub fn named_roles(spec: &JitPolicySpec) -> BTreeMap<RoleRef, Vec<String>> {
+    let mut roles: BTreeMap<RoleRef, BTreeSet<String>> = BTreeMap::new();
+    for target in spec.targets.iter().filter_map(|target| target.kubernetes.as_ref()) {
+        for role in &target.roles {
+            let names = target.namespaces.iter().flat_map(|set| &set.names).cloned();
+            roles.entry(role.clone()).or_default().extend(names);
+        }
+    }
+    let list = |(role, names): (RoleRef, BTreeSet<String>)| (role, names.into_iter().collect());
+    roles.into_iter().map(list).collect()
+}
+
+fn requesters(spec: &JitPolicySpec) -> Vec<String> {
+    let warning = || "spec.requesters is empty: nobody can ask".to_owned();
+    spec.requesters.is_empty().then(warning).into_iter().collect()
+}
+
+fn targets(spec: &JitPolicySpec) -> Vec<String> {
+    if spec.targets.is_empty() {
+        return vec!["spec.targets is empty: nothing can be asked for".to_owned()];
+    }
+    let mut warnings = Vec::new();
+    for (index, target) in spec.targets.iter().enumerate() {
+        let Some(KubernetesTargets { roles, namespaces, cluster_wide }) = &target.kubernetes else {
+            continue;
+        };
+        let field = format!("spec.targets[{index}].kubernetes");
+        let nowhere = match namespaces {
+            Some(NamespaceSet { names, all }) => names.is_empty() && !all,
+            None => true,
+        };
+        if roles.is_empty() {
+            warnings.push(format!("{field}.roles is empty: this entry offers nothing"));
+        } else if nowhere && !cluster_wide {
+            warnings.push(format!(
+                "{field} names no namespaces: this entry offers nothing; set namespaces.names, or \
+                 namespaces.all"
+            ));
+        }
+    }
+    warnings
+}
+
+/// Groups that hold everybody, or nobody in particular.
+fn everybody(spec: &JitPolicySpec) -> Vec<String> {
+    let lists = [("spec.requesters", &spec.requesters)].into_iter();
+    let stages = stages(spec).iter().map(|stage| ("spec.approval.stages", &stage.approvers));
+    let wide = |(field, subjects): (&str, &Vec<Subject>)| {
+        let group = subjects.iter().find(|subject| {
+            subject.kind == SubjectKind::Group
+                && ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"]
+                    .contains(&subject.name.as_str())
+        })?;
+        let name = &group.name;
+        Some(format!("{field} names the group {name}: that is not a group of people you know"))
+    };
+    lists.chain(stages).filter_map(wide).collect()
+}
+
+/// Nobody approves an own request: a requester who is needed as an approver can never be granted
+/// anything. Who is in a group is not known, so a stage with a group passes.
+fn approvers(spec: &JitPolicySpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, stage) in stages(spec).iter().enumerate() {
+        let people: BTreeSet<&Subject> = stage.approvers.iter().collect();
+        if people.iter().any(|who| who.kind == SubjectKind::Group) {
+            continue;
+        }
+        let stuck = spec
+            .requesters
+            .iter()
+            .filter(|who| people.contains(who) && people.len() <= stage.required as usize);
+        warnings.extend(stuck.map(|who| {
+            format!(
+                "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it \
+                 needs every approver, and nobody approves an own request",
+                stage.name
+            )
+        }));
+    }
+    warnings
+}
+
+fn reason(spec: &JitPolicySpec) -> Vec<String> {
+    let demands_length = |rule: &lapse_crds::ReasonRule| {
+        !rule.required && rule.min_length.is_some_and(|length| length > 0)
+    };
+    let warning = || {
+        "spec.reason.minLength holds for a reason that is given, but none is required; set \
+         spec.reason.required to require one"
+            .to_owned()
+    };
+    let rule = spec.reason.as_ref().filter(|rule| demands_length(rule));
+    rule.map(|_| warning()).into_iter().collect()
+}
+
+/// A default that is the maximum makes everybody hold the right for as long as they can.
+fn default_duration(spec: &JitPolicySpec) -> Vec<String> {
+    let Some(bounds) = &spec.duration else {
+        return Vec::new();
+    };
+    let long = GrantDuration::from_seconds(4 * 3600);
+    match (bounds.default, bounds.max) {
+        (Some(default), Some(max)) if default == max && Some(max) > long => vec![format!(
+            "spec.duration.default is the maximum, {max}: whoever does not say how long holds the \
+             right for that long"
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn stages(spec: &JitPolicySpec) -> &[Stage] {
+    spec.approval.as_ref().map_or(&[], |approval| &approval.stages)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::{Approval, DurationBounds, PolicyTarget, ReasonRule, RoleKind};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::{cluster_role, group, policy, stage, user};
+
+    type Change = fn(&mut JitPolicySpec);
+
+    fn kubernetes(spec: &mut JitPolicySpec) -> &mut KubernetesTargets {
+        spec.targets[0].kubernetes.as_mut().unwrap()
+    }
+
+    fn approved_by(spec: &mut JitPolicySpec, required: u32, approvers: Vec<Subject>) {
+        let stages = vec![stage("manager", required, approvers)];
+        spec.approval = Some(Approval { stages, timeout: None });
+    }
+
+    fn lasting(spec: &mut JitPolicySpec, default: &str, max: &str) {
+        spec.duration = Some(DurationBounds {
+            min: None,
+            default: default.parse().ok(),
+            max: max.parse().ok(),
+        });
+    }
+
+    #[rstest]
+    #[case::fixture(|_| {}, None)]
+    #[case(|s| s.requesters.clear(), Some("spec.requesters is empty"))]
+    #[case(|s| s.targets.clear(), Some("spec.targets is empty"))]
+    #[case(|s| kubernetes(s).roles.clear(), Some("spec.targets[0].kubernetes.roles is empty"))]
+    #[case(|s| kubernetes(s).namespaces = None, Some("names no namespaces"))]
+    #[case(|s| kubernetes(s).namespaces.as_mut().unwrap().names.clear(), Some("names no namespaces"))]
+    #[case(|s| { kubernetes(s).namespaces = None; kubernetes(s).cluster_wide = true; }, None)]
+    #[case(|s| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
+    #[case(|s| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
+    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by olga"))]
+    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by olga"))]
+    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), user("bob")]); }, None)]
+    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), group("leads")]); }, None)]
+    #[case(|s| s.approval = None, None)]
+    #[case(|s| s.reason = Some(ReasonRule { required: false, min_length: Some(10) }), Some("spec.reason.minLength"))]
+    #[case(|s| s.reason = Some(ReasonRule { required: false, min_length: Some(0) }), None)]
+    #[case(|s| lasting(s, "8h", "8h"), Some("spec.duration.default is the maximum, 8h"))]
+    #[case(|s| lasting(s, "1h", "1h"), None)]
+    fn warns(#[case] change: Change, #[case] expected: Option<&str>) {
+        let mut spec = policy("p").spec;
+        change(&mut spec);
+        let warnings = lint(&spec);
+        match expected {
+            Some(expected) => {
+                assert_eq!(warnings.len(), 1, "{warnings:?}");
+                assert!(warnings[0].contains(expected), "{warnings:?}");
+                assert!(warnings[0].len() <= 256, "it would be cut off: {warnings:?}");
+            }
+            None => assert_eq!(warnings, Vec::<String>::new()),
+        }
+    }
+
+    #[test]
+    fn roles_are_listed_once_with_all_their_namespaces() {
+        let role = RoleRef { kind: RoleKind::Role, name: "mend".into() };
+        let target = |names: &[&str]| PolicyTarget {
+            kubernetes: Some(KubernetesTargets {
+                roles: vec![role.clone(), cluster_role("view")],
+                namespaces: Some(NamespaceSet {
+                    names: names.iter().map(ToString::to_string).collect(),
+                    all: false,
+                }),
+                cluster_wide: false,
+            }),
+        };
+        let mut spec = policy("p").spec;
+        spec.targets = vec![target(&["shop"]), target(&["shop", "bank"])];
+        let roles = named_roles(&spec);
+        assert_eq!(roles.len(), 2);
+        assert_eq!(roles[&role], ["bank", "shop"]);
+    }
+}

@@ -1,0 +1,339 @@
+//! What the API server asks, and the way to the answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use json_patch::Patch;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use kube::core::response::{Status, StatusSummary};
+use lapse_cluster::{Reader, read_keys};
+use lapse_crds::{API_GROUP, API_VERSION, Identity};
+use lapse_engine::attest::KeySet;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
+
+use crate::keeper::State;
+use crate::keys::Keys;
+use crate::metrics::{Labels, Metrics, Outcome};
+use crate::{stamp, validate};
+
+/// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
+const LIMIT: Duration = Duration::from_millis(4500);
+
+/// Where the API server reports the credential of a caller
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/>).
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
+/// What the API server asks.
+pub(crate) type Request = AdmissionRequest<DynamicObject>;
+
+/// Which half of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Webhook {
+    /// Stamps and signs.
+    Mutate,
+    /// Refuses what is not stamped and signed.
+    Validate,
+}
+
+impl Webhook {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// The kinds that are admitted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request.
+    AccessRequest,
+    /// A decision.
+    AccessDecision,
+    /// A policy.
+    JitPolicy,
+}
+
+impl Kind {
+    fn of(request: &Request) -> Option<Self> {
+        let whole = request.sub_resource.as_deref().unwrap_or_default().is_empty();
+        let ours = request.kind.group == API_GROUP && request.kind.version == API_VERSION;
+        if !(whole && ours) {
+            return None;
+        }
+        match request.kind.kind.as_str() {
+            "AccessRequest" => Some(Self::AccessRequest),
+            "AccessDecision" => Some(Self::AccessDecision),
+            "JitPolicy" => Some(Self::JitPolicy),
+            _ => None,
+        }
+    }
+
+    /// Its name in the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AccessRequest => "AccessRequest",
+            Self::AccessDecision => "AccessDecision",
+            Self::JitPolicy => "JitPolicy",
+        }
+    }
+}
+
+/// What is let through, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    /// What is changed.
+    pub(crate) patch: Option<Patch>,
+    /// What the person is told.
+    pub(crate) warnings: Vec<String>,
+    /// What was done, for the log.
+    pub(crate) done: &'static str,
+}
+
+/// Why something is not let through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    /// This person may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// What the object says cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// Whether it may be let through is not known.
+    #[error(
+        "{0}. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more"
+    )]
+    Failed(String),
+}
+
+impl NotAdmitted {
+    fn status(&self) -> Status {
+        let (code, reason) = match self {
+            Self::Forbidden(_) => (403, "Forbidden"),
+            Self::Invalid(_) => (422, "Invalid"),
+            Self::Failed(_) => (500, "InternalError"),
+        };
+        Status {
+            status: Some(StatusSummary::Failure),
+            code,
+            message: self.to_string(),
+            reason: reason.to_owned(),
+            ..Status::default()
+        }
+    }
+}
+
+/// A review that the configurations never ask for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this webhook does not {webhook} {operation} of {kind}; see the webhook configurations lapse"
+)]
+pub(crate) struct Unknown {
+    webhook: &'static str,
+    operation: String,
+    kind: String,
+}
+
+/// Admission, with what it needs to look things up.
+pub(crate) struct Admission {
+    reader: Reader,
+    key_set: watch::Sender<KeySet>,
+    state: watch::Receiver<Option<State>>,
+    metrics: Metrics,
+}
+
+impl Admission {
+    /// Admission that reads through `reader`, which verifies with what is in `key_set`.
+    pub(crate) fn new(
+        reader: Reader,
+        key_set: watch::Sender<KeySet>,
+        state: watch::Receiver<Option<State>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { reader, key_set, state, metrics }
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The keys in force.
+    pub(crate) fn keys(&self) -> Result<Arc<Keys>, NotAdmitted> {
+        let state = self.state.borrow();
+        let keys = state.as_ref().map(|state| state.keys.clone());
+        keys.ok_or_else(|| NotAdmitted::Failed("The webhook has no signing key yet".to_owned()))
+    }
+
+    /// The keys to verify with.
+    pub(crate) fn key_set(&self) -> watch::Ref<'_, KeySet> {
+        self.key_set.borrow()
+    }
+
+    /// Reads the published keys, for a signature by a key that another replica made a moment ago.
+    pub(crate) async fn refresh_keys(&self) -> Result<(), NotAdmitted> {
+        let namespace = &self.reader.settings().namespace;
+        let keys = read_keys(self.reader.client(), namespace).await;
+        let keys = keys.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
+        self.key_set.send_replace(keys);
+        Ok(())
+    }
+
+    /// Which half of admission is at this path, if it is ours.
+    pub(crate) fn webhook_at(&self, path: &str) -> Option<Webhook> {
+        let (token, verb) = path.strip_prefix('/')?.split_once('/')?;
+        let keys = self.keys().ok()?;
+        match verb {
+            _ if !keys.is_path(token) => None,
+            "mutate" => Some(Webhook::Mutate),
+            "validate" => Some(Webhook::Validate),
+            _ => None,
+        }
+    }
+
+    /// Answers a review.
+    pub(crate) async fn review(
+        &self,
+        webhook: Webhook,
+        request: &Request,
+    ) -> Result<AdmissionResponse, Unknown> {
+        let began = Instant::now();
+        let unknown = || Unknown {
+            webhook: webhook.name(),
+            operation: format!("{:?}", request.operation),
+            kind: request.kind.kind.clone(),
+        };
+        let kind = Kind::of(request).ok_or_else(unknown)?;
+        let operation = match request.operation {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete | Operation::Connect => return Err(unknown()),
+        };
+        let decided = match timeout(LIMIT, self.decide(webhook, kind, request)).await {
+            Ok(decided) => decided.ok_or_else(unknown)?,
+            Err(_) => Err(NotAdmitted::Failed(
+                "Lapse's webhook did not find out in time whether this may be".to_owned(),
+            )),
+        };
+        let outcome = match &decided {
+            Ok(_) => Outcome::allowed,
+            Err(NotAdmitted::Failed(_)) => Outcome::error,
+            Err(_) => Outcome::refused,
+        };
+        let labels = Labels { webhook: webhook.name(), kind: kind.name(), operation, outcome };
+        self.metrics.answered(labels, began.elapsed());
+        log(webhook, kind, operation, request, &decided);
+        Ok(respond(request, decided))
+    }
+
+    /// `None`: nobody asks that.
+    async fn decide(
+        &self,
+        webhook: Webhook,
+        kind: Kind,
+        request: &Request,
+    ) -> Option<Result<Admitted, NotAdmitted>> {
+        match (webhook, kind, &request.operation) {
+            (Webhook::Mutate, Kind::AccessRequest, Operation::Create) => {
+                Some(stamp::request(self, request))
+            }
+            (Webhook::Mutate, Kind::AccessDecision, Operation::Create) => {
+                Some(stamp::decision(self, request).await)
+            }
+            (Webhook::Validate, Kind::AccessRequest | Kind::AccessDecision, _) => {
+                Some(validate::signed(self, kind, request).await)
+            }
+            (Webhook::Validate, Kind::JitPolicy, _) => Some(validate::policy(self, request).await),
+            (Webhook::Mutate, ..) => None,
+        }
+    }
+}
+
+fn respond(request: &Request, decided: Result<Admitted, NotAdmitted>) -> AdmissionResponse {
+    let mut response = AdmissionResponse::from(request);
+    let admitted = match decided {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            response.allowed = false;
+            response.result = why.status();
+            return response;
+        }
+    };
+    if let Some(patch) = admitted.patch.filter(|patch| !patch.is_empty()) {
+        response = match response.clone().with_patch(patch) {
+            Ok(response) => response,
+            Err(error) => {
+                let why = NotAdmitted::Failed(error.to_string());
+                response.allowed = false;
+                response.result = why.status();
+                return response;
+            }
+        };
+    }
+    response.warnings = Some(admitted.warnings).filter(|warnings| !warnings.is_empty());
+    response
+}
+
+/// One line, without anything of the body.
+fn log(
+    webhook: Webhook,
+    kind: Kind,
+    operation: &str,
+    request: &Request,
+    decided: &Result<Admitted, NotAdmitted>,
+) {
+    let kind = kind.name();
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let name = name(request);
+    let user = request.user_info.username.as_deref().unwrap_or_default();
+    let dry_run = request.dry_run;
+    match decided {
+        Ok(admitted) if webhook == Webhook::Mutate => {
+            info!(kind, namespace, name, user, dry_run, "{}", admitted.done);
+        }
+        Ok(_) => debug!(kind, namespace, name, user, operation, dry_run, "allowed"),
+        Err(why @ NotAdmitted::Failed(_)) => {
+            error!(kind, namespace, name, user, operation, dry_run, %why, "failed");
+        }
+        Err(why) => {
+            warn!(kind, namespace, name, user, operation, dry_run, %why, "refused");
+        }
+    }
+}
+
+/// The name of the object, or what its name is to be generated from.
+fn name(request: &Request) -> &str {
+    let metadata = request.object.as_ref().map(|object| &object.metadata);
+    let generate = metadata.and_then(|metadata| metadata.generate_name.as_deref());
+    match request.name.as_str() {
+        "" => generate.unwrap_or_default(),
+        name => name,
+    }
+}
+
+/// Who calls, as the API server authenticated them.
+pub(crate) fn caller(user: &UserInfo) -> Result<Identity, NotAdmitted> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let Some(username) = given(&user.username) else {
+        return Err(NotAdmitted::Failed("The API server did not say who asks".to_owned()));
+    };
+    let extra = user.extra.iter().flatten();
+    let credentials = extra.filter(|(key, _)| *key == CREDENTIAL_ID);
+    Ok(Identity {
+        username,
+        uid: given(&user.uid),
+        groups: user.groups.clone().unwrap_or_default(),
+        credential_id: credentials.flat_map(|(_, ids)| ids).next().cloned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What must be made anew, and when.
+//!
+//! The signing key and the path stay until they are lost: whoever must distrust them empties the
+//! Secret, or takes the public key out of its `ConfigMap`. Certificates are renewed at two thirds of
+//! their life. A new authority does not replace the serving certificate: the old one stays trusted
+//! beside it, and the next renewal is signed by the new one, long after every API server has learned
+//! of it. So no call ever meets a certificate that its API server does not know.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::certificate::Facts;
+use super::{Standing, Stored};
+
+/// What must be made anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Renewal {
+    /// The signing key.
+    pub(crate) signing: bool,
+    /// The path.
+    pub(crate) path: bool,
+    /// The certificate authority.
+    pub(crate) authority: bool,
+    /// The serving certificate, for these names.
+    pub(crate) serving: Option<BTreeSet<String>>,
+}
+
+/// What must be made anew. `standing` is that of the stored signing key in the published keys.
+pub(crate) fn next(
+    stored: &Stored,
+    standing: Standing,
+    names: &BTreeSet<String>,
+    now: DateTime<Utc>,
+) -> Option<Renewal> {
+    let authority = stored.authority.as_ref().map(|pair| &pair.facts);
+    let previous = stored.previous_authority.as_ref().map(|(_, facts)| facts);
+    let renewal = Renewal {
+        // A key that is not published has signed nothing that holds: it is published before it is
+        // used. So it was never in use, or somebody took it away because it leaked.
+        signing: stored.signing.is_none() || standing != Standing::InForce,
+        path: stored.path.is_none(),
+        authority: authority.is_none_or(|facts| is_due(facts, now)),
+        serving: serving(stored, authority, previous, names, now),
+    };
+    (renewal != Renewal::default()).then_some(renewal)
+}
+
+/// The names of the serving certificate that must be made, if one must be.
+fn serving(
+    stored: &Stored,
+    authority: Option<&Facts>,
+    previous: Option<&Facts>,
+    names: &BTreeSet<String>,
+    now: DateTime<Utc>,
+) -> Option<BTreeSet<String>> {
+    let Some(facts) = stored.serving.as_ref().map(|pair| &pair.facts) else {
+        return Some(names.clone());
+    };
+    let trusted = |authority: Option<&Facts>| {
+        authority.is_some_and(|it| it.subject == facts.issuer && it.not_after >= facts.not_after)
+    };
+    if is_due(facts, now) || !(trusted(authority) || trusted(previous)) {
+        return Some(names.clone());
+    }
+    // Another replica may have been told other names: for both, or they would take turns for ever.
+    (!names.is_subset(&facts.names)).then(|| names.union(&facts.names).cloned().collect())
+}
+
+/// Whether a certificate has used two thirds of its life, or is not valid yet.
+fn is_due(facts: &Facts, now: DateTime<Utc>) -> bool {
+    let life = facts.not_after - facts.not_before;
+    now >= facts.not_before + life * 2 / 3 || now < facts.not_before
+}

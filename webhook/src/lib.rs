@@ -1,0 +1,28 @@
+//! Admission for Lapse.
+//!
+//! The API server calls the webhook for every `AccessRequest`, `AccessDecision` and `JitPolicy`:
+//!
+//! - `stamp`: writes who asks or decides into the object and signs it. A decision is judged before
+//!   it is signed, so a signature means that it was judged.
+//! - `validate`: refuses what has no valid stamp, what changes later, and policies that cannot work.
+//! - `keys`: the signing key, the path and the certificates, which the replicas share and make
+//!   themselves, and the public keys that they publish.
+//! - `configuration`: tells the API server the path and the certificate authority.
+//! - `server`: TLS, limits, and the way from a request to an answer.
+//!
+//! Whatever fails refuses: nothing gets in because something broke.
+
+mod admission;
+pub mod cli;
+mod configuration;
+mod keeper;
+mod keys;
+mod metrics;
+mod run;
+mod server;
+mod stamp;
+#[cfg(test)]
+mod testing;
+mod validate;
+
+pub use run::run;

@@ -1,0 +1,111 @@
+//! The parts, put together.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use lapse_cluster::clock::Clock;
+use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::{Reader, connect};
+use lapse_engine::attest::KeySet;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::admission::Admission;
+use crate::cli::Run;
+use crate::keeper::{Keeper, State};
+use crate::keys;
+use crate::metrics::Metrics;
+use crate::server;
+
+/// Serves admission until it is asked to stop.
+///
+/// # Errors
+/// If the settings cannot be used, there is no cluster to talk to, or an address is taken.
+pub async fn run(options: Run) -> anyhow::Result<()> {
+    let settings = read_settings(&options.settings)?;
+    let client = connect(&Clock::default()).await?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let health = Health::default();
+
+    let (state_sender, state) = watch::channel(None);
+    let (key_set_sender, key_set) = watch::channel(KeySet::default());
+    let (settled_sender, settled) = watch::channel(false);
+    let names = keys::normalize(&options.sans);
+    let keeper = Keeper::new(
+        client.clone(),
+        &settings.namespace,
+        names,
+        state_sender,
+        key_set_sender.clone(),
+        settled_sender,
+    );
+    let reader = Reader::new(client, settings, key_set);
+    let admission = Admission::new(reader, key_set_sender, state.clone(), metrics.clone());
+
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("listening on {}", options.listen))?;
+    let address = listener.local_addr()?;
+    info!(%address, "serving admission");
+    let stop = CancellationToken::new();
+    let tls = server::tls_config(state.clone())?;
+    let admissions = server::serve(listener, tls, Arc::new(admission), stop.clone());
+    let admissions = tokio::spawn(admissions);
+    let keeper = tokio::spawn(keeper.run());
+    let report = report(state, settled, address, health.clone(), metrics);
+    let report = tokio::spawn(report);
+    let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
+
+    tokio::select! {
+        stopped = stop_requested() => stopped.context("listening for signals")?,
+        failed = monitoring => {
+            let address = options.metrics_listen;
+            failed.with_context(|| format!("serving health and metrics on {address}"))?;
+        }
+    }
+    health.set_ready(false);
+    keeper.abort();
+    report.abort();
+    stop.cancel();
+    admissions.await.context("answering what was still asked")
+}
+
+/// Becomes ready when keys are in force, the configurations are right and a call of our own gets
+/// through; notes new keys.
+async fn report(
+    mut state: watch::Receiver<Option<State>>,
+    mut settled: watch::Receiver<bool>,
+    address: std::net::SocketAddr,
+    health: Health,
+    metrics: Metrics,
+) {
+    let mut checked = false;
+    loop {
+        let current = state.borrow_and_update().clone();
+        let settled_now = *settled.borrow_and_update();
+        if let Some(current) = current {
+            metrics.keys(current.keys.certificate_expires, current.key_valid_from);
+            if !checked {
+                match server::check(address, &current.keys).await {
+                    Ok(()) => checked = true,
+                    Err(problem) => error!(%problem, "a call of our own does not get through"),
+                }
+            }
+            let ready = checked && settled_now;
+            if ready && !health.is_ready() {
+                info!("ready");
+            }
+            health.set_ready(ready);
+        }
+        let retry = tokio::time::sleep(std::time::Duration::from_secs(1));
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            changed = settled.changed() => if changed.is_err() { return },
+            () = retry, if !checked => {}
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! From an HTTP request to an admission review and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionReview, META_API_VERSION_V1, META_KIND};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::admission::{Admission, Webhook};
+
+/// The largest review: the API server takes objects up to 3 MiB, and an update carries two of them.
+const LARGEST: usize = 8 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY: Duration = Duration::from_secs(5);
+
+/// Everything that is served.
+pub(super) fn router(admission: Arc<Admission>) -> Router {
+    Router::new().fallback(handle).with_state(admission)
+}
+
+fn refuse(code: StatusCode, why: impl Into<String>) -> Response {
+    (code, why.into()).into_response()
+}
+
+async fn handle(State(admission): State<Arc<Admission>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    // Who does not know the path gets nothing, and costs nothing: it is checked before the body is
+    // read. The API server does not authenticate itself, so the path is what keeps others from
+    // having signed what they please.
+    let Some(webhook) = admission.webhook_at(parts.uri.path()) else {
+        admission.metrics().stranger();
+        return refuse(StatusCode::NOT_FOUND, "not found\n");
+    };
+    if parts.method != Method::POST {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "POST an AdmissionReview\n");
+    }
+    match read(body).await {
+        Ok(review) => Box::pin(answer(&admission, webhook, review)).await,
+        Err(response) => response,
+    }
+}
+
+async fn read(body: Body) -> Result<AdmissionReview<DynamicObject>, Response> {
+    let bytes = match timeout(BODY, to_bytes(body, LARGEST)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => {
+            debug!(%error, "a body cannot be read");
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body cannot be read, or is larger than {LARGEST} bytes\n"),
+            ));
+        }
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+    };
+    let review: AdmissionReview<DynamicObject> =
+        serde_json::from_slice(&bytes).map_err(|error| {
+            warn!(%error, "a review cannot be decoded");
+            refuse(StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}\n"))
+        })?;
+    let types = &review.types;
+    if types.kind != META_KIND || types.api_version != META_API_VERSION_V1 {
+        let why = format!(
+            "expected {META_API_VERSION_V1} {META_KIND}, got {} {}\n",
+            types.api_version, types.kind
+        );
+        return Err(refuse(StatusCode::BAD_REQUEST, why));
+    }
+    Ok(review)
+}
+
+async fn answer(
+    admission: &Admission,
+    webhook: Webhook,
+    review: AdmissionReview<DynamicObject>,
+) -> Response {
+    let Ok(request) = review.try_into() else {
+        return refuse(StatusCode::BAD_REQUEST, "the AdmissionReview has no request\n");
+    };
+    match admission.review(webhook, &request).await {
+        Ok(response) => {
+            let no_store = [(header::CACHE_CONTROL, "no-store")];
+            (no_store, Json(response.into_review())).into_response()
+        }
+        Err(unknown) => refuse(StatusCode::BAD_REQUEST, format!("{unknown}\n")),
+    }
+}

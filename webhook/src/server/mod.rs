@@ -1,0 +1,10 @@
+//! From a connection to an answer.
+
+mod check;
+mod http;
+mod listen;
+mod tls;
+
+pub(crate) use check::check;
+pub(crate) use listen::serve;
+pub(crate) use tls::tls_config;

@@ -1,0 +1,236 @@
+//! What a decision is judged from, read live: everything in parallel that does not wait for another.
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use lapse_cluster::bounded;
+use lapse_crds::{API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict};
+use lapse_engine::Read;
+use lapse_engine::approval::{Judgement, Statements, judge};
+use lapse_engine::attest::Attested;
+use lapse_engine::policy::{Policy, select};
+use lapse_engine::target::ResolvedTarget;
+
+use crate::admission::{Admission, NotAdmitted};
+
+/// What a decision is judged from.
+pub(super) struct Case {
+    pub(super) request: AccessRequest,
+    pub(super) requester: Identity,
+    pub(super) requested_at: DateTime<Utc>,
+    pub(super) target: ResolvedTarget,
+    pub(super) policy: Result<Policy, String>,
+    pub(super) statements: Statements,
+    pub(super) rules_hash: Result<String, String>,
+    pub(super) may_approve: bool,
+    pub(super) may_deny: bool,
+}
+
+impl Case {
+    /// Reads it.
+    pub(super) async fn read(
+        admission: &Admission,
+        namespace: &str,
+        decision: &AccessDecisionSpec,
+        decider: &UserInfo,
+    ) -> Result<Self, NotAdmitted> {
+        let name = &decision.request.name;
+        if !is_object_name(name) {
+            // It becomes part of a URL, and of a selector.
+            let message = format!("spec.request.name: {name:?} is not the name of an object");
+            return Err(NotAdmitted::Invalid(message));
+        }
+        let reader = admission.reader();
+        let attested = attested(admission, namespace, name).await?;
+        let uid = attested.object.metadata.uid.clone().unwrap_or_default();
+        check_uid(decision, namespace, &uid)?;
+        let attestation = attested.attestation.map_err(|error| {
+            NotAdmitted::Invalid(format!(
+                "request {name} cannot be decided: {error}. Delete it and make it again"
+            ))
+        })?;
+        let request = attested.object;
+        let target = ResolvedTarget::resolve(&request.spec.target, namespace);
+        let (Some(requester), Some(target)) = (request.spec.requester.clone(), target) else {
+            let message = format!("request {name} names no requester or no target");
+            return Err(NotAdmitted::Invalid(message));
+        };
+        let (decisions, policies, role) = tokio::join!(
+            reader.decisions(namespace, name),
+            reader.policies(request.spec.policy.as_deref()),
+            reader.role(&target),
+        );
+        let policies = known(policies)?.unwrap_or_default();
+        let decisions = known(decisions)?.unwrap_or_default();
+        let selection = select(&policies, &request.spec, &requester, &target);
+        let policy = selection.policy.cloned();
+        let rules_hash = match role {
+            Read::Found(role) => Ok(role.hash()),
+            Read::Missing => Err(format!("there is no {}", target.role)),
+            Read::Failed(why) => Err(why),
+        };
+        let (may_approve, may_deny) = match decision.verdict {
+            Verdict::Approve => {
+                (may(admission, decider, "approve", &request, &policy).await?, false)
+            }
+            Verdict::Deny => (false, may(admission, decider, "deny", &request, &policy).await?),
+            Verdict::End => (false, false),
+        };
+        Ok(Self {
+            statements: Statements::about(&uid, &decisions),
+            requested_at: attestation.admitted_at.time(),
+            request,
+            requester,
+            target,
+            policy,
+            rules_hash,
+            may_approve,
+            may_deny,
+        })
+    }
+
+    /// The UID of the request.
+    pub(super) fn uid(&self) -> &str {
+        self.request.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The policy that is decided upon.
+    pub(super) fn policy(&self) -> Option<&PolicyRef> {
+        self.policy.as_ref().ok().map(Policy::reference)
+    }
+
+    /// The rules of the role that is decided upon.
+    pub(super) fn rules_hash(&self) -> Option<&String> {
+        self.rules_hash.as_ref().ok()
+    }
+
+    /// Judges a decision with its stamps; what it did, in words.
+    pub(super) fn judge(
+        &self,
+        decision: &AccessDecisionSpec,
+        decider: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<String, NotAdmitted> {
+        let judgement = Judgement {
+            decision,
+            decider,
+            request: &self.request,
+            requester: &self.requester,
+            requested_at: self.requested_at,
+            target: &self.target,
+            policy: &self.policy,
+            statements: &self.statements,
+            rules_hash: &self.rules_hash,
+            may_approve: self.may_approve,
+            may_deny: self.may_deny,
+            now,
+        };
+        judge(&judgement).map_err(|refusal| NotAdmitted::Forbidden(refusal.to_string()))
+    }
+}
+
+/// The request. If its signature is by a key that this replica does not know yet, the keys are read
+/// again: another replica may have made one a moment ago.
+async fn attested(
+    admission: &Admission,
+    namespace: &str,
+    name: &str,
+) -> Result<Attested<AccessRequest>, NotAdmitted> {
+    let missing = || {
+        NotAdmitted::Invalid(format!(
+            "there is no AccessRequest {name} in namespace {namespace}; see `kubectl get areq -n \
+             {namespace}`"
+        ))
+    };
+    let read = async || admission.reader().request(namespace, name).await;
+    let first = known(read().await)?.ok_or_else(missing)?;
+    match &first.attestation {
+        Err(error) if error.may_pass() => {
+            admission.refresh_keys().await?;
+            known(read().await)?.ok_or_else(missing)
+        }
+        _ => Ok(first),
+    }
+}
+
+/// An approval holds for what its author saw: one that names another UID was meant for a request of
+/// the same name that is gone.
+fn check_uid(
+    decision: &AccessDecisionSpec,
+    namespace: &str,
+    actual: &str,
+) -> Result<(), NotAdmitted> {
+    let name = &decision.request.name;
+    match decision.request.uid.as_deref() {
+        Some(named) if named != actual => Err(NotAdmitted::Invalid(format!(
+            "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted \
+             and made again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml`, then \
+             decide upon it anew"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What is known. What is not known refuses.
+fn known<T>(read: Read<T>) -> Result<Option<T>, NotAdmitted> {
+    match read {
+        Read::Found(value) => Ok(Some(value)),
+        Read::Missing => Ok(None),
+        Read::Failed(why) => Err(NotAdmitted::Failed(why)),
+    }
+}
+
+/// Whether the caller holds a verb on the policy of a request: on the one that decides; if none does,
+/// on the one that the request named or was decided by, for denying outlasts a broken policy.
+async fn may(
+    admission: &Admission,
+    caller: &UserInfo,
+    verb: &str,
+    request: &AccessRequest,
+    policy: &Result<Policy, String>,
+) -> Result<bool, NotAdmitted> {
+    let recorded = request.status.as_ref().and_then(|status| status.policy.as_ref());
+    let name = match policy {
+        Ok(policy) => Some(policy.name()),
+        Err(_) => request.spec.policy.as_deref().or(recorded.map(|policy| &*policy.name)),
+    };
+    let attributes = ResourceAttributes {
+        group: Some(API_GROUP.to_owned()),
+        resource: Some("jitpolicies".to_owned()),
+        name: name.map(ToOwned::to_owned),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let UserInfo { extra, groups, uid, username } = caller.clone();
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            extra,
+            groups,
+            uid,
+            user: username,
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(admission.reader().client().clone());
+    let what = format!("asking whether the caller may {verb}");
+    let answer = bounded(what, reviews.create(&PostParams::default(), &review)).await;
+    let answer = answer.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
+    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+}
+
+/// Whether this is a name that the API server gives to objects (RFC 1123 subdomain).
+fn is_object_name(name: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().next().is_some_and(alphanumeric)
+            && label.bytes().next_back().is_some_and(alphanumeric)
+            && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}

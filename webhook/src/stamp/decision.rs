@@ -1,0 +1,69 @@
+//! A decision: who decides, upon what, and whether they may.
+
+use chrono::{DateTime, Utc};
+use lapse_cluster::clock;
+use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget};
+
+use super::case::Case;
+use super::draft::{Draft, nonce};
+use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
+
+/// Judges, stamps and signs a decision: in this order, so that a signature means that it was judged.
+pub(crate) async fn decision(
+    admission: &Admission,
+    request: &Request,
+) -> Result<Admitted, NotAdmitted> {
+    let to_the_schema = "left to the schema";
+    let Some(mut draft) = Draft::of(request) else {
+        return Ok(Admitted { done: to_the_schema, ..Admitted::default() });
+    };
+    let decider = caller(&request.user_info)?;
+    draft.set_identity("decider", &decider)?;
+    let Some(spec) = draft.spec::<AccessDecisionSpec>().filter(is_complete) else {
+        return Ok(Admitted {
+            patch: Some(draft.unsigned()),
+            warnings: Vec::new(),
+            done: to_the_schema,
+        });
+    };
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
+    let now = clock::now();
+    let said = judge(&mut draft, &case, &spec, &decider, now)?;
+    let keys = admission.keys()?;
+    Ok(Admitted {
+        patch: Some(draft.sign(&keys, now, nonce()?)?),
+        warnings: vec![said],
+        done: "judged and stamped",
+    })
+}
+
+/// Whether there is a request to look for; the schema says it better if there is not.
+fn is_complete(spec: &AccessDecisionSpec) -> bool {
+    !spec.request.name.is_empty()
+}
+
+/// Stamps what is decided upon, and judges the decision with its stamps.
+fn judge(
+    draft: &mut Draft<'_>,
+    case: &Case,
+    spec: &AccessDecisionSpec,
+    decider: &Identity,
+    now: DateTime<Utc>,
+) -> Result<String, NotAdmitted> {
+    let target =
+        RequestTarget { name: spec.request.name.clone(), uid: Some(case.uid().to_owned()) };
+    draft.set("request", Some(&target))?;
+    draft.set("policy", case.policy())?;
+    draft.set("rulesHash", case.rules_hash())?;
+    let stamped = AccessDecisionSpec {
+        request: target,
+        policy: case.policy().cloned(),
+        rules_hash: case.rules_hash().cloned(),
+        ..spec.clone()
+    };
+    case.judge(&stamped, decider, now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! Stamping: who asks or decides is written into the object, and what was stamped is signed.
+
+mod case;
+mod decision;
+mod draft;
+mod request;
+
+pub(crate) use decision::decision;
+pub(crate) use request::request;

@@ -1,0 +1,101 @@
+//! The table of values in the chart's README, generated from the comments in `values.yaml`.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::plane::workspace;
+
+const BEGIN: &str = "<!-- values: begin (generated from values.yaml) -->\n";
+const END: &str = "<!-- values: end -->";
+const COMMAND: &str = "cargo run -p lapse-e2e --bin chartdoc";
+
+/// Writes the table, or with `check` fails when the README has another.
+///
+/// # Errors
+/// If a file cannot be read or written, a value has no comment, or the README differs.
+pub fn run(check: bool) -> Result<()> {
+    let chart = workspace::root().join("charts/lapse");
+    let read = |name: &str| {
+        let path = chart.join(name);
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    };
+    let (values, readme) = (read("values.yaml")?, read("README.md")?);
+    let (before, rest) = readme.split_once(BEGIN).context("README.md has no table to replace")?;
+    let (_, after) = rest.split_once(END).context("README.md has no end of the table")?;
+    let written = format!("{before}{BEGIN}{}{END}{after}", table(&values)?);
+    if check {
+        ensure!(written == readme, "charts/lapse/README.md differs; run `{COMMAND}`");
+        return Ok(());
+    }
+    fs::write(chart.join("README.md"), written).context("writing README.md")
+}
+
+/// A row for each value whose comment begins with two dashes.
+fn table(text: &str) -> Result<String> {
+    let values: Value = serde_saphyr::from_str(text).context("values.yaml")?;
+    let mut table = "| Value | Default | What it does |\n|---|---|---|\n".to_owned();
+    let mut path: Vec<&str> = Vec::new();
+    let mut comment = None;
+    let mut documented = Vec::new();
+    for line in text.lines() {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        let line = line.trim_start();
+        if let Some(text) = line.strip_prefix("# -- ") {
+            comment = Some(text);
+        } else if let Some((key, _)) = line.split_once(':').filter(|(key, _)| is_key(key)) {
+            path.truncate(depth);
+            path.push(key);
+            if let Some(text) = comment.take() {
+                let value = values.pointer(&format!("/{}", path.join("/")));
+                let default = value.with_context(|| format!("no value {}", path.join(".")))?;
+                let text = text.replace('|', "\\|");
+                table.push_str(&format!("| `{}` | `{default}` | {text} |\n", path.join(".")));
+                documented.push(path.join("."));
+            }
+        }
+    }
+    let undocumented = leaves(&values, "", &documented);
+    ensure!(undocumented.is_empty(), "no comment for {}", undocumented.join(", "));
+    Ok(table)
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The values without a row of their own or of what they are part of.
+fn leaves(value: &Value, path: &str, documented: &[String]) -> Vec<String> {
+    if documented.iter().any(|known| known == path) {
+        return Vec::new();
+    }
+    match value {
+        Value::Object(map) if !map.is_empty() => map
+            .iter()
+            .flat_map(|(key, value)| {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(value, &path, documented)
+            })
+            .collect(),
+        _ => vec![path.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_table() {
+        run(true).unwrap();
+    }
+
+    #[test]
+    fn a_value_without_a_comment_is_refused() {
+        let documented = "# top\na:\n  # -- What b is.\n  b: [1]\n";
+        assert!(table(documented).unwrap().contains("| `a.b` | `[1]` | What b is. |"));
+        let error = table(&format!("{documented}  c: 2\n")).unwrap_err().to_string();
+        assert_eq!(error, "no comment for a.c");
+    }
+}

@@ -70,6 +70,14 @@ pub(crate) struct State {
     version: Option<String>,
 }
 
+#[cfg(test)]
+impl State {
+    /// Keys that were never stored.
+    pub(crate) fn of(keys: Arc<Keys>, key_valid_from: DateTime<Utc>) -> Self {
+        Self { keys, key_valid_from, version: None }
+    }
+}
+
 /// Keeps keys and configurations.
 pub(crate) struct Keeper {
     client: Client,
@@ -231,7 +239,8 @@ impl Keeper {
         if known != Some(version.clone()) {
             let key_valid_from = keys::valid_from(&published, &verifying).unwrap_or(now);
             let keys = Arc::new(Keys::new(material)?);
-            info!(certificate_expires = %keys.certificate_expires, "keys are in force");
+            let certificate_expires = keys.certificate_expires.to_rfc3339();
+            info!(certificate_expires, "keys are in force");
             self.state.send_replace(Some(State { keys, key_valid_from, version }));
         }
         Ok(true)

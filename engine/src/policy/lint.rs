@@ -142,7 +142,8 @@ mod tests {
     use super::*;
     use crate::testing::{cluster_role, group, policy, stage, user};
 
-    type Change = fn(&mut JitPolicySpec);
+    type Spec = JitPolicySpec;
+    type Change = fn(&mut Spec);
 
     fn kubernetes(spec: &mut JitPolicySpec) -> &mut KubernetesTargets {
         spec.targets[0].kubernetes.as_mut().unwrap()
@@ -162,24 +163,24 @@ mod tests {
     }
 
     #[rstest]
-    #[case::fixture(|_| {}, None)]
-    #[case(|s| s.requesters.clear(), Some("spec.requesters is empty"))]
-    #[case(|s| s.targets.clear(), Some("spec.targets is empty"))]
-    #[case(|s| kubernetes(s).roles.clear(), Some("spec.targets[0].kubernetes.roles is empty"))]
-    #[case(|s| kubernetes(s).namespaces = None, Some("names no namespaces"))]
-    #[case(|s| kubernetes(s).namespaces.as_mut().unwrap().names.clear(), Some("names no namespaces"))]
-    #[case(|s| { kubernetes(s).namespaces = None; kubernetes(s).cluster_wide = true; }, None)]
-    #[case(|s| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
-    #[case(|s| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
-    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by olga"))]
-    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by olga"))]
-    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), user("bob")]); }, None)]
-    #[case(|s| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), group("leads")]); }, None)]
-    #[case(|s| s.approval = None, None)]
-    #[case(|s| s.reason = Some(ReasonRule { required: false, min_length: Some(10) }), Some("spec.reason.minLength"))]
-    #[case(|s| s.reason = Some(ReasonRule { required: false, min_length: Some(0) }), None)]
-    #[case(|s| lasting(s, "8h", "8h"), Some("spec.duration.default is the maximum, 8h"))]
-    #[case(|s| lasting(s, "1h", "1h"), None)]
+    #[case::fixture(|_: &mut Spec| {}, None)]
+    #[case(|s: &mut Spec| s.requesters.clear(), Some("spec.requesters is empty"))]
+    #[case(|s: &mut Spec| s.targets.clear(), Some("spec.targets is empty"))]
+    #[case(|s: &mut Spec| kubernetes(s).roles.clear(), Some("spec.targets[0].kubernetes.roles is empty"))]
+    #[case(|s: &mut Spec| kubernetes(s).namespaces = None, Some("names no namespaces"))]
+    #[case(|s: &mut Spec| kubernetes(s).namespaces.as_mut().unwrap().names.clear(), Some("names no namespaces"))]
+    #[case(|s: &mut Spec| { kubernetes(s).namespaces = None; kubernetes(s).cluster_wide = true; }, None)]
+    #[case(|s: &mut Spec| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
+    #[case(|s: &mut Spec| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by olga"))]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by olga"))]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), user("bob")]); }, None)]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), group("leads")]); }, None)]
+    #[case(|s: &mut Spec| s.approval = None, None)]
+    #[case(|s: &mut Spec| s.reason = Some(ReasonRule { required: false, min_length: Some(10) }), Some("spec.reason.minLength"))]
+    #[case(|s: &mut Spec| s.reason = Some(ReasonRule { required: false, min_length: Some(0) }), None)]
+    #[case(|s: &mut Spec| lasting(s, "8h", "8h"), Some("spec.duration.default is the maximum, 8h"))]
+    #[case(|s: &mut Spec| lasting(s, "1h", "1h"), None)]
     fn warns(#[case] change: Change, #[case] expected: Option<&str>) {
         let mut spec = policy("p").spec;
         change(&mut spec);

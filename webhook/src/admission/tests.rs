@@ -1,1 +1,117 @@
+use k8s_openapi::api::authentication::v1::UserInfo;
+use rstest::rstest;
+use serde_json::{Value, json};
 
+use super::*;
+use crate::testing::{self, access_request, now};
+
+fn admission() -> Admission {
+    let (keys, key_set) = testing::keys(now());
+    testing::admission(keys, key_set)
+}
+
+#[rstest]
+#[case::certificate(
+    json!({"username": "alice", "groups": ["dev"], "extra": {CREDENTIAL_ID: ["X509SHA256=a"]}}),
+    json!({"username": "alice", "groups": ["dev"], "credentialId": "X509SHA256=a"})
+)]
+#[case::without_anything(json!({"username": "alice"}), json!({"username": "alice"}))]
+#[case::empty_is_absent(json!({"username": "alice", "uid": "", "groups": []}), json!({"username": "alice"}))]
+#[case::other_extra(json!({"username": "alice", "extra": {"scopes": ["a"]}}), json!({"username": "alice"}))]
+#[case::no_credential(json!({"username": "alice", "extra": {CREDENTIAL_ID: []}}), json!({"username": "alice"}))]
+#[case::service_account(
+    json!({"username": "system:serviceaccount:ci:bot", "uid": "u", "groups": ["system:serviceaccounts"],
+           "extra": {CREDENTIAL_ID: ["JTI=1", "JTI=2"]}}),
+    json!({"username": "system:serviceaccount:ci:bot", "uid": "u", "groups": ["system:serviceaccounts"],
+           "credentialId": "JTI=1"})
+)]
+fn a_caller_is_who_was_authenticated(#[case] user: Value, #[case] expected: Value) {
+    let user: UserInfo = serde_json::from_value(user).unwrap();
+    let identity = caller(&user).unwrap();
+    assert_eq!(serde_json::to_value(identity).unwrap(), expected);
+}
+
+#[rstest]
+#[case(json!({}))]
+#[case(json!({"username": ""}))]
+fn nobody_is_an_error(#[case] user: Value) {
+    let user: UserInfo = serde_json::from_value(user).unwrap();
+    assert!(matches!(caller(&user), Err(NotAdmitted::Failed(_))));
+}
+
+#[tokio::test]
+async fn there_are_two_paths_and_no_other() {
+    let admission = admission();
+    let keys = admission.keys().unwrap();
+    let [mutate, validate] = ["mutate", "validate"].map(|verb| keys.path_to(verb));
+    assert_eq!(admission.webhook_at(&mutate), Some(Webhook::Mutate));
+    assert_eq!(admission.webhook_at(&validate), Some(Webhook::Validate));
+    let token = mutate.trim_end_matches("/mutate").to_owned();
+    for path in [
+        "",
+        "/",
+        "/mutate",
+        "/unset/mutate",
+        "//mutate",
+        &token,
+        &format!("{token}/"),
+        &format!("{token}/mutate/"),
+        &format!("{token}/sign"),
+        &format!("/x{token}/mutate"),
+    ] {
+        assert_eq!(admission.webhook_at(path), None, "{path}");
+    }
+}
+
+#[rstest]
+#[case::kind(json!({"kind": {"group": "", "version": "v1", "kind": "Pod"}}))]
+#[case::group(json!({"kind": {"group": "example.com"}}))]
+#[case::version(json!({"kind": {"version": "v2"}}))]
+#[case::status(json!({"subResource": "status"}))]
+#[case::deletion(json!({"operation": "DELETE"}))]
+#[case::update(json!({"operation": "UPDATE"}))]
+#[case::grant(json!({"kind": {"kind": "Grant"}}))]
+#[case::policy(json!({"kind": {"kind": "JitPolicy"}}))]
+#[tokio::test]
+async fn what_nobody_asks_to_be_stamped_is_not_answered(#[case] change: Value) {
+    let request = testing::request(&access_request(), &change);
+    let answer = admission().review(Webhook::Mutate, &request).await;
+    assert!(answer.unwrap_err().to_string().contains("webhook configurations lapse"));
+}
+
+#[tokio::test]
+async fn an_answer_carries_patch_and_identity_of_the_question() {
+    let request = testing::request(&access_request(), &json!({}));
+    let answer = admission().review(Webhook::Mutate, &request).await.unwrap();
+    assert!(answer.allowed);
+    assert_eq!(answer.uid, request.uid);
+    let review = serde_json::to_value(answer.into_review()).unwrap();
+    assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(review["response"]["patchType"], "JSONPatch");
+}
+
+#[rstest]
+#[case(NotAdmitted::Forbidden("no".into()), 403, "no")]
+#[case(NotAdmitted::Invalid("no".into()), 422, "no")]
+#[case(NotAdmitted::Failed("Broken".into()), 500, "Broken. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more")]
+#[tokio::test]
+async fn a_refusal_has_a_status_and_no_patch(
+    #[case] why: NotAdmitted,
+    #[case] code: u16,
+    #[case] message: &str,
+) {
+    let request = testing::request(&access_request(), &json!({}));
+    let answer = respond(&request, Err(why));
+    assert!(!answer.allowed && answer.patch.is_none());
+    assert_eq!((answer.result.code, answer.result.message.as_str()), (code, message));
+}
+
+#[tokio::test]
+async fn without_keys_nothing_gets_in() {
+    let admission = admission();
+    let without = Admission { state: watch::channel(None).1, ..admission };
+    let request = testing::request(&access_request(), &json!({}));
+    let answer = without.review(Webhook::Mutate, &request).await.unwrap();
+    assert!(!answer.allowed);
+    assert_eq!(without.webhook_at("/unset/mutate"), None);
+}

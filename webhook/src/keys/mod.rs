@@ -105,3 +105,6 @@ impl Keys {
         Zeroizing::new(format!("/{}/{verb}", *self.path))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -48,14 +48,19 @@ async fn handle(State(admission): State<Arc<Admission>>, request: Request) -> Re
 }
 
 async fn read(body: Body) -> Result<AdmissionReview<DynamicObject>, Response> {
+    let too_large = || {
+        let why = format!("the body cannot be read, or is larger than {LARGEST} bytes\n");
+        refuse(StatusCode::PAYLOAD_TOO_LARGE, why)
+    };
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > LARGEST as u64 {
+        return Err(too_large());
+    }
     let bytes = match timeout(BODY, to_bytes(body, LARGEST)).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
             debug!(%error, "a body cannot be read");
-            return Err(refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body cannot be read, or is larger than {LARGEST} bytes\n"),
-            ));
+            return Err(too_large());
         }
         Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
     };

@@ -8,3 +8,6 @@ mod tls;
 pub(crate) use check::check;
 pub(crate) use listen::serve;
 pub(crate) use tls::tls_config;
+
+#[cfg(test)]
+mod tests;

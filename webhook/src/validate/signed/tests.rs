@@ -1,1 +1,84 @@
+use rstest::rstest;
+use serde_json::json;
 
+use super::*;
+use crate::stamp;
+use crate::testing::{self, access_request};
+
+/// An object as it is stored after stamping, with what the API server adds.
+fn stored(admission: &Admission) -> Value {
+    let mut object = access_request();
+    let request = testing::request(&object, &json!({}));
+    let admitted = stamp::request(admission, &request).unwrap();
+    json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
+    object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
+    object
+}
+
+fn admission() -> Admission {
+    let (keys, key_set) = testing::keys(clock::now());
+    testing::admission(keys, key_set)
+}
+
+async fn validated(admission: &Admission, object: &Value, change: Value) -> Result<(), String> {
+    let request = testing::request(object, &change);
+    let admitted = signed(admission, Kind::AccessRequest, &request).await;
+    admitted.map(drop).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn what_was_stamped_is_let_through() {
+    let admission = admission();
+    let object = stored(&admission);
+    validated(&admission, &object, json!({})).await.unwrap();
+}
+
+#[rstest]
+#[case::unsigned(|o: &mut Value| drop(o["metadata"].as_object_mut().unwrap().remove("annotations")), "has not been stamped")]
+#[case::changed(|o: &mut Value| o["spec"]["duration"] = json!("8h"), "something changed this AccessRequest after")]
+#[case::somebody_else(|o: &mut Value| o["spec"]["requester"]["username"] = json!("olga"), "spec.requester is not who you are")]
+#[case::another_group(|o: &mut Value| o["spec"]["requester"]["groups"] = json!(["system:masters"]), "spec.requester is not who you are")]
+#[case::nobody(|o: &mut Value| drop(o["spec"].as_object_mut().unwrap().remove("requester")), "spec.requester is not who you are")]
+#[case::not_readable(|o: &mut Value| o["spec"]["target"] = json!(7), "spec: ")]
+#[case::old(|o: &mut Value| o["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z"), "This AccessRequest is not honoured")]
+#[tokio::test]
+async fn what_was_not_stamped_is_refused(#[case] change: fn(&mut Value), #[case] expected: &str) {
+    let admission = admission();
+    let mut object = stored(&admission);
+    change(&mut object);
+    let error = validated(&admission, &object, json!({})).await.unwrap_err();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_dry_run_needs_no_signature_and_still_a_stamp() {
+    let admission = admission();
+    let mut object = stored(&admission);
+    object["metadata"].as_object_mut().unwrap().remove("annotations");
+    validated(&admission, &object, json!({"dryRun": true})).await.unwrap();
+    object["spec"]["requester"]["username"] = json!("olga");
+    validated(&admission, &object, json!({"dryRun": true})).await.unwrap_err();
+}
+
+#[rstest]
+#[case::nothing(|_: &mut Value| {}, None)]
+#[case::a_label(|o: &mut Value| o["metadata"]["labels"] = json!({"a": "b"}), None)]
+#[case::status(|o: &mut Value| o["status"] = json!({"phase": "Denied"}), None)]
+#[case::spec(|o: &mut Value| o["spec"]["duration"] = json!("8h"), Some("Delete it and make another request"))]
+#[case::requester(|o: &mut Value| o["spec"]["requester"]["username"] = json!("olga"), Some("cannot be changed once it is made"))]
+#[case::signature(|o: &mut Value| drop(o["metadata"].as_object_mut().unwrap().remove("annotations")), Some("can be neither changed nor removed"))]
+#[tokio::test]
+async fn what_was_asked_stays(#[case] change: fn(&mut Value), #[case] expected: Option<&str>) {
+    let admission = admission();
+    let old = stored(&admission);
+    let mut new = old.clone();
+    change(&mut new);
+    // Anybody may update, such as the controller: stamps are of who made it.
+    let user = json!({"username": "olga"});
+    let update = json!({"operation": "UPDATE", "oldObject": old, "userInfo": user});
+    let outcome = validated(&admission, &new, update).await;
+    match expected {
+        None => outcome.unwrap(),
+        Some(expected) => assert!(outcome.clone().unwrap_err().contains(expected), "{outcome:?}"),
+    }
+}

@@ -1,0 +1,76 @@
+//! The manifests that people apply, and how they apply them.
+
+use kube::Api;
+use lapse_crds::{AccessRequest, RequestPhase};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::world::World;
+
+#[rstest]
+#[case::client_side("apply-client", &[])]
+#[case::server_side("apply-server", &["--server-side"])]
+#[tokio::test]
+async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: &[&str]) {
+    let world = World::shared(ns).await;
+    let manifest = serde_json::to_string(&world.request("fix", json!({}))).unwrap();
+    let args: Vec<&str> = ["apply", "-f", "-"].iter().chain(how).copied().collect();
+    world.kubectl(&world.alice, &args, Some(&manifest)).await.unwrap();
+    world.phase("fix", RequestPhase::Pending).await;
+    let api: Api<AccessRequest> = world.api(&world.alice);
+    let before = api.get("fix").await.unwrap();
+    world.kubectl(&world.alice, &args, Some(&manifest)).await.unwrap();
+    let after = api.get("fix").await.unwrap();
+    assert_eq!(before.spec, after.spec);
+    assert_eq!(before.metadata.uid, after.metadata.uid);
+    assert_eq!(before.metadata.annotations, after.metadata.annotations);
+    assert!(after.spec.requester.is_some(), "what was stamped stays");
+
+    let other = serde_json::to_string(&world.request("fix", json!({"duration": "20m"}))).unwrap();
+    let error = world.kubectl(&world.alice, &args, Some(&other)).await.unwrap_err().to_string();
+    assert!(error.contains("cannot be changed"), "{error}");
+}
+
+#[rstest]
+#[case(json!({"duration": "-5m"}), "spec.duration")]
+#[case(json!({"duration": "1d"}), "spec.duration")]
+#[case(json!({"duration": "0s"}), "must be more than zero")]
+#[case(json!({"duration": "8761h"}), "at most 8760h")]
+#[case(json!({"reason": "a\u{1b}[2Jb"}), "spec.reason")]
+#[case(json!({"reason": "x".repeat(1 << 20)}), "spec.reason")]
+#[case(json!({"target": {}}), "a target has exactly one kind")]
+#[case(json!({"target": {"kubernetes": {"role": {"kind": "Role", "name": "r"}, "clusterWide": true}}}), "cannot be bound cluster-wide")]
+#[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "clusterWide": true, "namespaces": ["a"]}}}), "exclude one another")]
+#[case(json!({"startTime": "2026-11-21T22:00:00Z"}), "unknown field")]
+#[tokio::test]
+async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[case] words: &str) {
+    let world = World::shared("bad-input").await;
+    let mut manifest = serde_json::to_value(world.request("bad", json!({}))).unwrap();
+    for (field, value) in spec.as_object().unwrap() {
+        manifest["spec"][field] = value.clone();
+    }
+    let create = ["create", "-f", "-"];
+    let refused = world.kubectl(&world.alice, &create, Some(&manifest.to_string())).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains(words), "expected {words:?} in: {}", &error[..error.len().min(600)]);
+}
+
+#[tokio::test]
+async fn explain_teaches() {
+    let world = World::shared("explain").await;
+    let fields = [
+        ("areq.spec.target.kubernetes", "where it is bound"),
+        ("areq.spec.duration", "the policy's default"),
+        ("jp.spec.approval.stages", "nobody approves an own request"),
+        ("adec.spec.verdict", "Approve, Deny or End"),
+        ("gr.spec.expiresAt", "whatever happens"),
+    ];
+    for (field, words) in fields {
+        let text = world
+            .kubectl(&world.admin, &["explain", "--recursive=false", field], None)
+            .await
+            .unwrap();
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "{field}: {text}");
+    }
+}

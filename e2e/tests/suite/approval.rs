@@ -1,0 +1,95 @@
+//! Who may approve, who counts where, and what an approval is worth.
+
+use lapse_crds::RequestPhase;
+use serde_json::json;
+
+use crate::world::{World, refused};
+
+#[tokio::test]
+async fn admission_tells_people_why_not() {
+    let world = World::shared("why-not").await;
+    world.ask("fix", json!({})).await;
+    refused(world.approve(&world.alice, "fix").await, "nobody approves an own request");
+    refused(world.approve(&world.mallory, "fix").await, "is not an approver of JitPolicy why-not");
+    refused(world.approve(&world.bob, "no-such-request").await, "no-such-request");
+    let wrong = json!({"verdict": "Approve", "request": {"name": "fix", "uid": "another"}});
+    refused(world.decide(&world.bob, "fix", wrong).await, "UID");
+    let long = json!({"verdict": "Approve", "duration": "2h"});
+    refused(world.decide(&world.bob, "fix", long).await, "1s..1h");
+    assert!(!world.can_write(&world.alice).await);
+
+    world.approve(&world.bob, "fix").await.unwrap();
+    refused(world.approve(&world.bob, "fix").await, "already");
+    world.phase("fix", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn two_of_two_and_nobody_twice() {
+    let world = World::shared("two-of-two").await;
+    let approvers = json!([{"kind": "Group", "name": "two-of-two-managers"}]);
+    let stages = json!([{"name": "managers", "required": 2, "approvers": approvers}]);
+    world.policy(json!({"approval": {"stages": stages}})).await;
+    world.ask("fix", json!({})).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    refused(world.approve(&world.bob, "fix").await, "has already approved");
+    let status = world.phase("fix", RequestPhase::Pending).await;
+    assert!(status.grant.is_none());
+    assert!(!world.can_write(&world.alice).await);
+    world.approve(&world.ben, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+    assert!(world.can_write(&world.alice).await);
+}
+
+#[tokio::test]
+async fn an_approver_sets_a_shorter_time() {
+    let world = World::shared("shorter").await;
+    world.ask("fix", json!({"duration": "30m"})).await;
+    let spec = json!({"verdict": "Approve", "duration": "2m"});
+    world.decide(&world.bob, "fix", spec).await.unwrap();
+    let status = world.phase("fix", RequestPhase::Active).await;
+    let held = status.expires_at.unwrap().time() - status.starts_at.unwrap().time();
+    assert_eq!(held.num_seconds(), 120);
+}
+
+#[tokio::test]
+async fn an_approval_of_an_older_policy_is_void_and_can_be_given_again() {
+    let world = World::shared("void").await;
+    let approvers = json!([{"kind": "Group", "name": "void-managers"}]);
+    let stages = json!([{"name": "managers", "required": 2, "approvers": approvers}]);
+    world.policy(json!({"approval": {"stages": stages.clone()}})).await;
+    world.ask("fix", json!({})).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.policy(json!({"approval": {"stages": stages}, "description": "Changed"})).await;
+    world.approve(&world.ben, "fix").await.unwrap();
+    let status = world.phase("fix", RequestPhase::Pending).await;
+    assert!(status.grant.is_none(), "bob approved another policy");
+    assert!(!world.can_write(&world.alice).await);
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn a_decision_in_the_same_millisecond_as_its_request() {
+    let world = World::shared("at-once").await;
+    for round in 0..5 {
+        let name = format!("fix-{round}");
+        world.ask(&name, json!({})).await;
+        // Nothing has looked at the request yet: admission judges what is stored, not the status.
+        world.approve(&world.bob, &name).await.unwrap();
+        world.phase(&name, RequestPhase::Active).await;
+        assert!(world.can_write(&world.alice).await);
+        world.decide(&world.alice, &name, json!({"verdict": "End"})).await.unwrap();
+        world.phase(&name, RequestPhase::Ended).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_verb_a_named_approver_cannot_approve() {
+    let world = World::shared("no-verb").await;
+    let approvers = json!([{"kind": "User", "name": world.mallory.name}]);
+    let stages = json!([{"name": "owner", "required": 1, "approvers": approvers}]);
+    world.policy(json!({"approval": {"stages": stages}})).await;
+    world.ask("fix", json!({})).await;
+    refused(world.approve(&world.mallory, "fix").await, "lacks the verb approve");
+    assert!(!world.can_write(&world.alice).await);
+}

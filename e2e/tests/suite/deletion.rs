@@ -1,0 +1,63 @@
+//! Deleting a request, a grant or a namespace ends the right, and nothing hangs.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, PropagationPolicy};
+use lapse_crds::{AccessRequest, EndReason, GrantPhase, RequestPhase};
+use lapse_e2e::plane::eventually;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::world::{SOON, World, refused};
+
+#[tokio::test]
+async fn of_the_request() {
+    let world = World::shared("delete-request").await;
+    world.granted("fix", json!({})).await;
+    let grant = world.grant("fix").await.metadata.name.unwrap();
+    let api: Api<AccessRequest> = world.api(&world.alice);
+    api.delete("fix", &DeleteParams::default()).await.unwrap();
+    world.locked_out(&world.alice).await;
+    let grant = world.ended(&grant).await;
+    assert_eq!(grant.status.unwrap().end_reason, Some(EndReason::RequestDeleted));
+}
+
+#[rstest]
+#[case::foreground("grant-foreground", PropagationPolicy::Foreground)]
+#[case::background("grant-background", PropagationPolicy::Background)]
+#[case::orphan("grant-orphan", PropagationPolicy::Orphan)]
+#[tokio::test]
+async fn of_the_grant(#[case] ns: &str, #[case] policy: PropagationPolicy) {
+    let world = World::shared(ns).await;
+    world.granted("fix", json!({})).await;
+    let name = world.grant("fix").await.metadata.name.unwrap();
+    let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
+    let api = world.grants();
+    api.delete(&name, &params).await.unwrap();
+    world.locked_out(&world.alice).await;
+    assert_eq!(world.bindings().await, Vec::<String>::new());
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::GrantDeleted));
+    eventually("the grant to go", SOON, async || {
+        Ok(api.get_opt(&name).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    refused(world.approve(&world.ben, "fix").await, "already Ended");
+}
+
+#[tokio::test]
+async fn of_the_namespace() {
+    let world = World::shared("delete-namespace").await;
+    world.granted("fix", json!({})).await;
+    let name = world.grant("fix").await.metadata.name.unwrap();
+    let namespaces: Api<Namespace> = Api::all(world.admin.client.clone());
+    namespaces.delete(&world.ns, &DeleteParams::default()).await.unwrap();
+    let grant = world.ended(&name).await;
+    assert_eq!(grant.status.unwrap().phase, GrantPhase::Ended);
+    eventually("the namespace to go", SOON, async || {
+        Ok(namespaces.get_opt(&world.ns).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+}

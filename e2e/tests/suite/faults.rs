@@ -1,0 +1,304 @@
+//! Processes that are killed, stopped and started at the worst moments. Each test has a control plane
+//! of its own.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
+use lapse_crds::{AccessRequest, EndReason, GrantPhase, RequestPhase};
+use lapse_e2e::plane::{InstallOptions, eventually};
+use serde_json::json;
+
+use crate::world::{SOON, World, typed};
+
+/// Lets the controller write grants but no bindings, or both again.
+async fn may_bind(world: &World, may: bool) {
+    let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
+    let mut role = roles.get("lapse-controller").await.unwrap();
+    for rule in role.rules.iter_mut().flatten() {
+        let resources = rule.resources.clone().unwrap_or_default();
+        if resources.iter().any(|resource| resource == "rolebindings") {
+            rule.verbs.retain(|verb| verb != "create");
+            if may {
+                rule.verbs.push("create".to_owned());
+            }
+        }
+    }
+    roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
+}
+
+/// The binding cannot be made for a moment (the API server is overloaded, say): killed in between,
+/// the controller goes on where it was.
+#[tokio::test]
+async fn killed_between_grant_and_binding() {
+    let world = World::own("killed", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0].process;
+    world.ask("fix", json!({})).await;
+    world.phase("fix", RequestPhase::Pending).await;
+    controller.pause();
+    world.approve(&world.bob, "fix").await.unwrap();
+    // What the controller would have written, and died.
+    controller.kill();
+    write_the_grant(&world).await;
+    assert!(!world.can_write(&world.alice).await);
+    controller.start().unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+    assert!(world.can_write(&world.alice).await);
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+    assert_eq!(
+        world.grants().list(&kube::api::ListParams::default()).await.unwrap().items.len(),
+        1
+    );
+}
+
+/// Writes the grant as the controller does, with the controller's own rights.
+async fn write_the_grant(world: &World) {
+    let plane = world.lapse.plane();
+    let controller = plane.service_account("lapse-system", "lapse-controller").await.unwrap();
+    let requests: Api<AccessRequest> = world.api(&world.admin);
+    let request = requests.get("fix").await.unwrap();
+    let policies: Api<lapse_crds::JitPolicy> = Api::all(world.admin.client.clone());
+    let policy = policies.get(&world.ns).await.unwrap();
+    let uid = request.uid().unwrap();
+    let api: Api<lapse_crds::AccessDecision> = world.api(&world.admin);
+    let decision = api.list(&kube::api::ListParams::default()).await.unwrap().items.remove(0);
+    let start = lapse_cluster::clock::now();
+    let grant: lapse_crds::Grant = typed(json!({
+        "metadata": {
+            "name": lapse_engine::grant::grant_name(&world.ns, "fix", &uid),
+            "finalizers": ["lapse.dev/revoke"],
+        },
+        "spec": {
+            "request": {"namespace": world.ns, "name": "fix", "uid": uid},
+            "policy": {"name": world.ns, "uid": policy.uid(), "generation": policy.metadata.generation},
+            "subject": {"kind": "User", "name": world.alice.name},
+            "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": [world.ns]}},
+            "startsAt": start, "expiresAt": start + chrono::TimeDelta::minutes(10),
+            "rulesHash": decision.spec.rules_hash,
+        },
+    }));
+    let grants: Api<lapse_crds::Grant> = Api::all(controller.client.clone());
+    grants.create(&PostParams::default(), &grant).await.unwrap();
+}
+
+/// Killed at the very moment of the approval, again and again: wherever it was, it ends up granted
+/// once, and gone once.
+#[tokio::test]
+async fn killed_at_any_moment() {
+    let world = World::own("any-moment", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0].process;
+    for round in 0..6_u32 {
+        let name = format!("fix-{round}");
+        world.ask(&name, json!({})).await;
+        world.phase(&name, RequestPhase::Pending).await;
+        world.approve(&world.bob, &name).await.unwrap();
+        // Each round a little later in what the controller does.
+        if round > 0 {
+            let api: Api<AccessRequest> = world.api(&world.admin);
+            for _ in 0..round {
+                api.get(&name).await.unwrap();
+            }
+        }
+        controller.kill();
+        controller.start().unwrap();
+        world.phase(&name, RequestPhase::Active).await;
+        assert!(world.can_write(&world.alice).await);
+        world.decide(&world.alice, &name, json!({"verdict": "End"})).await.unwrap();
+        controller.kill();
+        controller.start().unwrap();
+        world.phase(&name, RequestPhase::Ended).await;
+        world.locked_out(&world.alice).await;
+    }
+    let grants = world.grants().list(&kube::api::ListParams::default()).await.unwrap();
+    assert_eq!(grants.items.len(), 6, "each request was granted once");
+}
+
+#[tokio::test]
+async fn down_at_expiry_and_started_later() {
+    let world = World::own("down", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0].process;
+    let status = world.granted("fix", json!({"duration": "6s"})).await;
+    controller.kill();
+    let expires = status.expires_at.unwrap().time();
+    eventually("its time to be up", SOON, async || {
+        Ok((lapse_cluster::clock::now() > expires).then_some(()))
+    })
+    .await
+    .unwrap();
+    controller.start().unwrap();
+    world.locked_out(&world.alice).await;
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::Expired));
+}
+
+/// With no controller at all the job of the chart revokes.
+#[tokio::test]
+async fn the_sweep_revokes_without_a_controller() {
+    let world = World::own("swept", InstallOptions::default()).await;
+    let component = &world.lapse.controllers[0].process;
+    world.granted("kept", json!({})).await;
+    let status = world.granted("fix", json!({"duration": "5s"})).await;
+    component.kill();
+    let expires = status.expires_at.unwrap().time();
+    eventually("its time to be up", SOON, async || {
+        Ok((lapse_cluster::clock::now() > expires).then_some(()))
+    })
+    .await
+    .unwrap();
+    let spec = component.spec();
+    let settings = spec.args.iter().find(|arg| arg.starts_with("--settings")).unwrap();
+    let output = std::process::Command::new(&spec.program)
+        .args(["sweep", settings])
+        .envs(&spec.env)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(world.bindings().await.len(), 1, "the one that has time left stays");
+    assert!(world.can_write(&world.alice).await);
+    world.decide(&world.alice, "kept", json!({"verdict": "End"})).await.unwrap();
+    component.start().unwrap();
+    world.locked_out(&world.alice).await;
+}
+
+#[tokio::test]
+async fn another_controller_takes_over_and_revocation_waits_for_nobody() {
+    let options = InstallOptions { controllers: 2, ..InstallOptions::default() };
+    let world = World::own("takes-over", options).await;
+    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    let holder = async || {
+        let lease = leases.get("lapse-controller").await.unwrap();
+        lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
+    };
+    world.granted("fix", json!({})).await;
+    world.granted("short", json!({"duration": "3s"})).await;
+    let first = holder().await;
+    let leader = world.lapse.controllers.iter().find(|c| first.contains(c.process.name())).unwrap();
+    leader.process.kill();
+    // The other one has no lease yet. It needs none to revoke, and within 10 s it has it to grant.
+    let short = world.grant("short").await.metadata.name.unwrap();
+    world.ended(&short).await;
+    world.ask("next", json!({})).await;
+    world.approve(&world.bob, "next").await.unwrap();
+    world.phase("next", RequestPhase::Active).await;
+    assert_ne!(holder().await, first);
+    world.phase("short", RequestPhase::Ended).await;
+}
+
+/// Without the lease nothing is given, and everything is taken back.
+#[tokio::test]
+async fn revoking_needs_no_lease() {
+    let world = World::own("no-lease", InstallOptions::default()).await;
+    world.granted("by-time", json!({"duration": "12s"})).await;
+    world.granted("by-deny", json!({})).await;
+    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    // A lease that another one renews faster than it lapses.
+    let usurper = async {
+        for renewal in 0_u64.. {
+            let mut lease = leases.get("lapse-controller").await.unwrap();
+            let spec = lease.spec.get_or_insert_default();
+            spec.holder_identity = Some(format!("usurper-{renewal}"));
+            // Conflicts with the controller's own writes are lost; the next one is not.
+            leases.replace("lapse-controller", &PostParams::default(), &lease).await.ok();
+            tokio::task::yield_now().await;
+        }
+    };
+    let story = async {
+        eventually("the controller to have lost the lease", SOON, async || {
+            let metrics = scrape(world.lapse.controllers[0].metrics).await?;
+            Ok(metrics.contains("lapse_leader 0").then_some(()))
+        })
+        .await
+        .unwrap();
+        world.ask("fix", json!({})).await;
+        world.approve(&world.bob, "fix").await.unwrap();
+        world.decide(&world.bob, "by-deny", json!({"verdict": "Deny"})).await.unwrap();
+        for grant in world.grants().list(&kube::api::ListParams::default()).await.unwrap() {
+            world.ended(&grant.name_any()).await;
+        }
+        world.locked_out(&world.alice).await;
+        assert!(world.status("fix").await.grant.is_none(), "nothing is given");
+    };
+    tokio::select! {
+        () = story => {}
+        () = usurper => {}
+    }
+    world.phase("fix", RequestPhase::Active).await;
+}
+
+async fn scrape(address: std::net::SocketAddr) -> anyhow::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn a_graceful_stop_leaves_nothing_half_done() {
+    let world = World::own("graceful", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0].process;
+    world.ask("fix", json!({})).await;
+    world.phase("fix", RequestPhase::Pending).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    let exit = controller.terminate(SOON).await.unwrap();
+    assert!(exit.success(), "{exit}");
+    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    let lease = leases.get("lapse-controller").await.unwrap();
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    assert_eq!(holder, "", "the lease was given back");
+    for grant in world.grants().list(&kube::api::ListParams::default()).await.unwrap() {
+        let bound = world.bindings().await.len();
+        let phase = grant.status.map(|status| status.phase).unwrap_or_default();
+        assert_eq!(bound == 1, phase == GrantPhase::Active, "binding and record agree");
+    }
+    controller.start().unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn with_the_webhook_down_nothing_gets_in_and_rights_still_end() {
+    let world = World::own("webhook-down", InstallOptions::default()).await;
+    world.granted("fix", json!({"duration": "8s"})).await;
+    world.ask("waiting", json!({})).await;
+    let webhook = &world.lapse.webhooks[0].process;
+    webhook.kill();
+    let request = world.request("in", json!({}));
+    let api: Api<AccessRequest> = world.api(&world.alice);
+    let error = api.create(&PostParams::default(), &request).await.unwrap_err().to_string();
+    assert!(error.contains("failed calling webhook"), "{error}");
+    world.approve(&world.bob, "waiting").await.unwrap_err();
+    world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+
+    webhook.start().unwrap();
+    world.lapse.webhooks[0].ready().await.unwrap();
+    eventually("admission to work again", SOON, async || {
+        Ok(Some(api.create(&PostParams::default(), &request).await?))
+    })
+    .await
+    .unwrap();
+    world.approve(&world.bob, "waiting").await.unwrap();
+    world.phase("waiting", RequestPhase::Active).await;
+}
+
+/// A right that can no longer be given (the controller lost the right to bind) fails with the reason,
+/// and one that is held can still be taken.
+#[tokio::test]
+async fn without_the_right_to_bind_a_request_fails_and_says_so() {
+    let world = World::own("no-bind", InstallOptions::default()).await;
+    world.granted("held", json!({})).await;
+    may_bind(&world, false).await;
+    let name = "fix";
+    world.ask(name, json!({})).await;
+    world.approve(&world.bob, name).await.unwrap();
+    let status = world.phase(name, RequestPhase::Failed).await;
+    let granted = status.conditions.iter().find(|c| c.r#type == "Granted").unwrap();
+    assert!(granted.message.contains("forbidden"), "{granted:?}");
+    world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
+    world.phase("held", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+}

@@ -1,0 +1,14 @@
+//! End to end, on one control plane that the tests share: the chart by the real Helm, real people with
+//! certificates, and the programs under the chart's service accounts. What came out is checked by what
+//! people can and cannot do.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+
+mod applying;
+mod approval;
+mod attacks;
+mod deletion;
+mod ends;
+mod faults;
+mod lifecycle;
+mod world;

@@ -1,0 +1,334 @@
+//! A namespace of its own for each test, with people, a policy, and the words to tell a story.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, Resource, ResourceExt as _};
+use lapse_crds::{
+    AccessDecision, AccessRequest, AccessRequestStatus, Grant, GrantPhase, JitPolicy, RequestPhase,
+};
+use lapse_e2e::plane::{InstallOptions, Lapse, Plane, PlaneOptions, User, eventually};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// How long anything may take that must happen by itself. Long: a test says whether, not how fast.
+pub(crate) const SOON: Duration = Duration::from_secs(40);
+
+/// A test's own corner of the cluster.
+pub(crate) struct World {
+    pub(crate) lapse: Arc<Lapse>,
+    /// The namespace that the people here work in, and the name of their policy.
+    pub(crate) ns: String,
+    pub(crate) admin: User,
+    /// In the group of developers, who may ask.
+    pub(crate) alice: User,
+    /// In the group of managers, who approve.
+    pub(crate) bob: User,
+    /// A manager too.
+    pub(crate) ben: User,
+    /// In no group.
+    pub(crate) mallory: User,
+}
+
+impl World {
+    /// A corner of the control plane that the tests share.
+    pub(crate) async fn shared(name: &str) -> Self {
+        Self::within(Lapse::shared().await.unwrap(), name).await
+    }
+
+    /// A control plane of its own, for a test that breaks it.
+    pub(crate) async fn own(name: &str, options: InstallOptions) -> Self {
+        let lapse = Lapse::start(PlaneOptions::default(), options).await.unwrap();
+        Self::within(Arc::new(lapse), name).await
+    }
+
+    async fn within(lapse: Arc<Lapse>, ns: &str) -> Self {
+        let plane = lapse.plane();
+        let person = async |name: &str, group: &str| {
+            let group = format!("{ns}-{group}");
+            plane.user(&format!("{name}-{ns}"), &[&group]).await.unwrap()
+        };
+        let world = Self {
+            admin: plane.admin().await.unwrap(),
+            alice: person("alice", "developers").await,
+            bob: person("bob", "managers").await,
+            ben: person("ben", "managers").await,
+            mallory: plane.user(&format!("mallory-{ns}"), &[]).await.unwrap(),
+            ns: ns.to_owned(),
+            lapse: Arc::clone(&lapse),
+        };
+        world.settle().await;
+        world
+    }
+
+    /// The namespace, what its people may do by themselves, and a policy that asks for one manager.
+    async fn settle(&self) {
+        let (ns, group) = (&self.ns, "rbac.authorization.k8s.io");
+        self.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}))
+            .await;
+        let bind = |kind: &str, name: &str, role: &str, subjects: Value| {
+            json!({
+                "apiVersion": format!("{group}/v1"), "kind": kind,
+                "metadata": {"name": format!("{ns}-{name}"), "namespace": ns},
+                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+                "subjects": subjects,
+            })
+        };
+        let of_group = |name: &str| json!([{"apiGroup": group, "kind": "Group", "name": name}]);
+        let developers = of_group(&format!("{ns}-developers"));
+        let managers = of_group(&format!("{ns}-managers"));
+        let mallory = json!([{"apiGroup": group, "kind": "User", "name": self.mallory.name}]);
+        for (name, subjects) in
+            [("developers", &developers), ("managers", &managers), ("mallory", &mallory)]
+        {
+            self.apply(bind("RoleBinding", name, "lapse:requester", subjects.clone())).await;
+        }
+        self.apply(bind("ClusterRoleBinding", "approve", "lapse:approver", managers)).await;
+        self.policy(json!({})).await;
+    }
+
+    /// Applies an object as the administrator.
+    pub(crate) async fn apply(&self, object: Value) {
+        let mut object: DynamicObject = serde_json::from_value(object).unwrap();
+        let types = object.types.clone().unwrap();
+        let (group, version) =
+            types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
+        let kind = GroupVersionKind::gvk(group, version, &types.kind);
+        let resource = kube::api::ApiResource::from_gvk(&kind);
+        let cluster_wide = ["Namespace", "ClusterRoleBinding", "ClusterRole", "JitPolicy"];
+        let api: Api<DynamicObject> = if cluster_wide.contains(&types.kind.as_str()) {
+            object.metadata.namespace = None;
+            Api::all_with(self.admin.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.admin.client.clone(), &self.ns, &resource)
+        };
+        let params = PatchParams::apply("e2e").force();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+    }
+
+    /// The policy of this corner, with some fields of its spec replaced, and waits until it is ready.
+    pub(crate) async fn policy(&self, changes: Value) {
+        self.policy_named(&self.ns, changes).await;
+    }
+
+    pub(crate) async fn policy_named(&self, name: &str, changes: Value) {
+        let ns = &self.ns;
+        let managers = json!([{"kind": "Group", "name": format!("{ns}-managers")}]);
+        let mut spec = json!({
+            "requesters": [{"kind": "Group", "name": format!("{ns}-developers")}],
+            "targets": [{"kubernetes": {
+                "roles": [{"kind": "ClusterRole", "name": "edit"}, {"kind": "ClusterRole", "name": "view"}],
+                "namespaces": {"names": [ns]},
+            }}],
+            "duration": {"default": "5m", "max": "1h"},
+            "approval": {"stages": [{"name": "manager", "required": 1, "approvers": managers}]},
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let kind = "JitPolicy";
+        self.apply(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,
+        }))
+        .await;
+        let policies: Api<JitPolicy> = Api::all(self.admin.client.clone());
+        eventually(&format!("policy {name} to be reported on"), SOON, async || {
+            let policy = policies.get(name).await?;
+            let observed = policy.status.and_then(|status| status.observed_generation);
+            Ok((observed == policy.metadata.generation).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Nobody needs to approve.
+    pub(crate) async fn self_service(&self) {
+        self.policy(json!({"approval": {"stages": []}})).await;
+    }
+
+    pub(crate) fn api<K>(&self, user: &User) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(user.client.clone(), &self.ns)
+    }
+
+    pub(crate) fn grants(&self) -> Api<Grant> {
+        Api::all(self.admin.client.clone())
+    }
+
+    /// A request as a person writes it, with some fields of its spec replaced.
+    pub(crate) fn request(&self, name: &str, changes: Value) -> AccessRequest {
+        let mut spec = json!({
+            "policy": self.ns,
+            "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+            "duration": "10m",
+            "reason": "An end-to-end test asks",
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        typed(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
+            "metadata": {"name": name, "namespace": self.ns}, "spec": spec,
+        }))
+    }
+
+    /// alice asks.
+    pub(crate) async fn ask(&self, name: &str, changes: Value) -> AccessRequest {
+        let request = self.request(name, changes);
+        self.api(&self.alice).create(&PostParams::default(), &request).await.unwrap()
+    }
+
+    /// Somebody decides; the error is what the API server answers.
+    pub(crate) async fn decide(
+        &self,
+        who: &User,
+        request: &str,
+        spec: Value,
+    ) -> Result<AccessDecision> {
+        let mut decision = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+            "metadata": {"generateName": format!("{request}-"), "namespace": self.ns},
+            "spec": {"request": {"name": request}},
+        });
+        for (field, value) in spec.as_object().unwrap() {
+            decision["spec"][field] = value.clone();
+        }
+        let api: Api<AccessDecision> = self.api(who);
+        Ok(api.create(&PostParams::default(), &typed(decision)).await?)
+    }
+
+    pub(crate) async fn approve(&self, who: &User, request: &str) -> Result<AccessDecision> {
+        self.decide(who, request, json!({"verdict": "Approve"})).await
+    }
+
+    pub(crate) async fn status(&self, request: &str) -> AccessRequestStatus {
+        let api: Api<AccessRequest> = self.api(&self.admin);
+        api.get(request).await.unwrap().status.unwrap_or_default()
+    }
+
+    /// Waits for the phase of a request.
+    pub(crate) async fn phase(&self, request: &str, phase: RequestPhase) -> AccessRequestStatus {
+        let api: Api<AccessRequest> = self.api(&self.admin);
+        let mut last = None;
+        let found = eventually(&format!("request {request} to be {phase}"), SOON, async || {
+            let status = api.get(request).await?.status;
+            let reached = status.as_ref().is_some_and(|status| status.phase == phase);
+            last.clone_from(&status);
+            Ok(status.filter(|_| reached))
+        })
+        .await;
+        found.unwrap_or_else(|error| panic!("{error:#}; the last status was {last:#?}"))
+    }
+
+    /// The grant that a request records.
+    pub(crate) async fn grant(&self, request: &str) -> Grant {
+        let recorded = self.status(request).await.grant.context("no grant is recorded").unwrap();
+        self.grants().get(&recorded.name).await.unwrap()
+    }
+
+    /// Waits until a grant has ended, verified.
+    pub(crate) async fn ended(&self, grant: &str) -> Grant {
+        let api = self.grants();
+        eventually(&format!("grant {grant} to have ended"), SOON, async || {
+            let grant = api.get(grant).await?;
+            let phase = grant.status.as_ref().map(|status| status.phase);
+            Ok((phase == Some(GrantPhase::Ended)).then_some(grant))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Whether the API server says that somebody may.
+    pub(crate) async fn may(&self, user: &User, verb: &str, resource: &str) -> bool {
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(user.client.clone());
+        let (group, resource) = resource.split_once('/').unwrap_or(("", resource));
+        let attributes = ResourceAttributes {
+            namespace: Some(self.ns.clone()),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            verb: Some(verb.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
+        answer.status.is_some_and(|status| status.allowed)
+    }
+
+    /// Whether somebody really can write here: the request itself, not what a review says of it.
+    pub(crate) async fn can_write(&self, user: &User) -> bool {
+        let api: Api<ConfigMap> = self.api(user);
+        let map: ConfigMap = typed(json!({"metadata": {"generateName": "written-"}}));
+        let written = api.create(&PostParams::default(), &map).await;
+        let reviewed = self.may(user, "create", "configmaps").await;
+        match written {
+            Ok(_) => assert!(reviewed, "written, but the review says no"),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                assert!(!reviewed, "refused, but the review says yes: {}", status.message);
+            }
+            Err(error) => panic!("{error}"),
+        }
+        reviewed
+    }
+
+    /// Waits until somebody can no longer write here.
+    pub(crate) async fn locked_out(&self, user: &User) {
+        eventually(&format!("{} to be locked out", user.name), SOON, async || {
+            Ok((!self.may(user, "create", "configmaps").await).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert!(!self.can_write(user).await);
+    }
+
+    /// alice asks, bob approves, she has it.
+    pub(crate) async fn granted(&self, name: &str, changes: Value) -> AccessRequestStatus {
+        self.ask(name, changes).await;
+        self.approve(&self.bob, name).await.unwrap();
+        let status = self.phase(name, RequestPhase::Active).await;
+        assert!(self.can_write(&self.alice).await);
+        status
+    }
+
+    /// The objects of RBAC in this namespace that carry Lapse's label.
+    pub(crate) async fn bindings(&self) -> Vec<String> {
+        let api: Api<k8s_openapi::api::rbac::v1::RoleBinding> = self.api(&self.admin);
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=lapse");
+        api.list(&ours).await.unwrap().iter().map(kube::ResourceExt::name_any).collect()
+    }
+
+    /// Runs kubectl as somebody.
+    pub(crate) async fn kubectl(
+        &self,
+        who: &User,
+        args: &[&str],
+        input: Option<&str>,
+    ) -> Result<String> {
+        let plane: &Plane = self.lapse.plane();
+        plane.kubectl_with_input(who, args, input).await?.ok()
+    }
+}
+
+pub(crate) fn typed<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
+}
+
+/// The text of an error, and that it contains what it must.
+pub(crate) fn refused<T: Debug>(result: Result<T>, words: &str) {
+    let error = format!("{:#}", result.unwrap_err());
+    assert!(error.contains(words), "expected {words:?} in: {error}");
+}

@@ -19,10 +19,7 @@ pub fn matches(identity: &Identity, subject: &Subject) -> bool {
         }
         SubjectKind::Group => identity.groups.contains(&subject.name),
         SubjectKind::ServiceAccount => {
-            let named = subject
-                .namespace
-                .as_deref()
-                .map(|namespace| (namespace, &*subject.name));
+            let named = subject.namespace.as_deref().map(|namespace| (namespace, &*subject.name));
             named.is_some() && service_account(identity) == named
         }
     }
@@ -38,10 +35,8 @@ pub fn matches_any(identity: &Identity, subjects: &[Subject]) -> bool {
 /// the user name of a service account; the groups that the API server gives with a token tell the
 /// two apart.
 fn service_account(identity: &Identity) -> Option<(&str, &str)> {
-    let (namespace, name) = identity
-        .username
-        .strip_prefix(SERVICE_ACCOUNT_PREFIX)?
-        .split_once(':')?;
+    let (namespace, name) =
+        identity.username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
     let group = format!("system:serviceaccounts:{namespace}");
     (!name.contains(':') && identity.groups.contains(&group)).then_some((namespace, name))
 }
@@ -57,11 +52,8 @@ pub fn subject_of(identity: &Identity) -> Option<Subject> {
             namespace: Some(namespace.to_owned()),
         });
     }
-    let user = Subject {
-        kind: SubjectKind::User,
-        name: identity.username.clone(),
-        namespace: None,
-    };
+    let user =
+        Subject { kind: SubjectKind::User, name: identity.username.clone(), namespace: None };
     (!identity.username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(user)
 }
 
@@ -89,14 +81,8 @@ mod tests {
 
     #[test]
     fn a_look_alike_of_a_service_account_is_no_subject() {
-        assert_eq!(
-            subject_of(&person("system:serviceaccount:ci:bot", &[])),
-            None
-        );
-        let bot = person(
-            "system:serviceaccount:ci:bot",
-            &["system:serviceaccounts:ci"],
-        );
+        assert_eq!(subject_of(&person("system:serviceaccount:ci:bot", &[])), None);
+        let bot = person("system:serviceaccount:ci:bot", &["system:serviceaccounts:ci"]);
         assert_eq!(subject_of(&bot), Some(account("ci", "bot")));
         assert_eq!(subject_of(&person("alice", &[])), Some(user("alice")));
     }

@@ -40,13 +40,7 @@ impl RoleRules {
 /// One rule on one line, its lists sorted. Debug formatting quotes each entry, so that no entry can
 /// look like two.
 fn canonical_rule(rule: &PolicyRule) -> String {
-    let PolicyRule {
-        api_groups,
-        non_resource_urls,
-        resource_names,
-        resources,
-        verbs,
-    } = rule;
+    let PolicyRule { api_groups, non_resource_urls, resource_names, resources, verbs } = rule;
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort();
@@ -67,13 +61,11 @@ fn canonical_rule(rule: &PolicyRule) -> String {
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -120,9 +120,6 @@ mod tests {
         let mut settings = settings();
         settings.duration.min = "48h".parse().unwrap();
         let error = settings.validate().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "duration.min (48h) is longer than duration.max (24h)"
-        );
+        assert_eq!(error, "duration.min (48h) is longer than duration.max (24h)");
     }
 }

@@ -46,11 +46,7 @@ impl ResolvedTarget {
     /// target has no kind, which the schema refuses.
     #[must_use]
     pub fn resolve(target: &Target, request_namespace: &str) -> Option<Self> {
-        let KubernetesTarget {
-            role,
-            namespaces,
-            cluster_wide,
-        } = target.kubernetes.as_ref()?;
+        let KubernetesTarget { role, namespaces, cluster_wide } = target.kubernetes.as_ref()?;
         let scope = if *cluster_wide {
             Scope::Cluster
         } else if namespaces.is_empty() {
@@ -58,10 +54,7 @@ impl ResolvedTarget {
         } else {
             Scope::Namespaces(namespaces.iter().cloned().collect())
         };
-        Some(Self {
-            role: role.clone(),
-            scope,
-        })
+        Some(Self { role: role.clone(), scope })
     }
 
     /// The same target in the form of the API, as a Grant carries it.
@@ -72,13 +65,7 @@ impl ResolvedTarget {
             Scope::Cluster => (Vec::new(), true),
         };
         let role = self.role.clone();
-        Target {
-            kubernetes: Some(KubernetesTarget {
-                role,
-                namespaces,
-                cluster_wide,
-            }),
-        }
+        Target { kubernetes: Some(KubernetesTarget { role, namespaces, cluster_wide }) }
     }
 
     /// The namespaces of the target; none when it is the whole cluster.
@@ -95,12 +82,9 @@ impl ResolvedTarget {
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         match &self.scope {
-            Scope::Namespaces(names) => names
-                .iter()
-                .map(|name| Place {
-                    namespace: Some(name.clone()),
-                })
-                .collect(),
+            Scope::Namespaces(names) => {
+                names.iter().map(|name| Place { namespace: Some(name.clone()) }).collect()
+            }
             Scope::Cluster => vec![Place { namespace: None }],
         }
     }
@@ -110,11 +94,7 @@ impl fmt::Display for ResolvedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scope {
             Scope::Namespaces(names) => {
-                let names = names
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 write!(f, "{} in {names}", self.role)
             }
             Scope::Cluster => write!(f, "{} in the whole cluster", self.role),

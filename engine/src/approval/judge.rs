@@ -61,16 +61,9 @@ pub fn judge(case: &Judgement<'_>) -> Result<String, Refusal> {
 
 /// A request that is over takes no more decisions.
 fn still_open(case: &Judgement<'_>, name: &str) -> Result<(), Refusal> {
-    let phase = case
-        .request
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default();
+    let phase = case.request.status.as_ref().map(|status| status.phase).unwrap_or_default();
     if phase.is_terminal() {
-        return refuse(format!(
-            "request {name} is already {phase}; nothing is left to decide"
-        ));
+        return refuse(format!("request {name} is already {phase}; nothing is left to decide"));
     }
     if let Some(denial) = case.statements.denial() {
         let who = &denial.decider.username;
@@ -89,9 +82,7 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
     };
     if *who == case.requester.username {
-        return refuse(format!(
-            "{who} made request {name}; nobody approves an own request"
-        ));
+        return refuse(format!("{who} made request {name}; nobody approves an own request"));
     }
     if policy.stages().is_empty() {
         return refuse(format!(
@@ -100,11 +91,8 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         ));
     }
     if !may_count(policy, case.requester, case.decider) {
-        let approvers: Vec<String> = policy
-            .stages()
-            .iter()
-            .map(|stage| describe(&stage.approvers))
-            .collect();
+        let approvers: Vec<String> =
+            policy.stages().iter().map(|stage| describe(&stage.approvers)).collect();
         return refuse(format!(
             "{who} is not an approver of JitPolicy {}; its approvers are {}",
             policy.name(),
@@ -166,28 +154,16 @@ fn adds_something(
         return refuse(format!("request {name} is already approved"));
     }
     let counted = |progress: &super::Progress| -> usize {
-        progress
-            .stages
-            .iter()
-            .map(|stage| stage.approved_by.len())
-            .sum()
+        progress.stages.iter().map(|stage| stage.approved_by.len()).sum()
     };
-    if before
-        .stages
-        .iter()
-        .any(|stage| stage.approved_by.contains(who))
-    {
+    if before.stages.iter().any(|stage| stage.approved_by.contains(who)) {
         return refuse(format!(
             "{who} has already approved request {name}; it waits for {}",
             before.waiting_for
         ));
     }
-    let after = progress(
-        policy,
-        case.requester,
-        Some(rules_hash),
-        &case.statements.with(statement),
-    );
+    let after =
+        progress(policy, case.requester, Some(rules_hash), &case.statements.with(statement));
     if counted(&after) == counted(&before) {
         return refuse(format!(
             "an approval by {who} adds nothing to request {name}; it waits for {}",
@@ -199,10 +175,8 @@ fn adds_something(
 
 fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     let who = &case.decider.username;
-    let is_approver = case
-        .policy
-        .as_ref()
-        .is_ok_and(|policy| may_count(policy, case.requester, case.decider));
+    let is_approver =
+        case.policy.as_ref().is_ok_and(|policy| may_count(policy, case.requester, case.decider));
     if is_approver || case.may_deny {
         return Ok(summary(case, "denied", None));
     }
@@ -233,9 +207,7 @@ fn end(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
 }
 
 fn summary(case: &Judgement<'_>, done: &str, duration: Option<GrantDuration>) -> String {
-    let duration = duration
-        .map(|duration| format!(" for {duration}"))
-        .unwrap_or_default();
+    let duration = duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
     format!(
         "{done}: {} asked for {}{duration} (request UID {})",
         case.requester.username,

@@ -106,10 +106,7 @@ impl KeySet {
         id: &str,
         at: DateTime<Utc>,
     ) -> Result<&VerifyingKey, AttestationError> {
-        let entry = self
-            .0
-            .get(id)
-            .ok_or_else(|| AttestationError::UnknownKey(id.to_owned()))?;
+        let entry = self.0.get(id).ok_or_else(|| AttestationError::UnknownKey(id.to_owned()))?;
         let retired = entry.retired_at.is_some_and(|retired_at| at >= retired_at);
         if at < entry.valid_from || retired {
             return Err(AttestationError::KeyNotInForce(id.to_owned()));
@@ -119,18 +116,11 @@ impl KeySet {
 }
 
 fn read_entry(id: &str, text: &str) -> Result<Entry, KeyError> {
-    let malformed = |why: String| KeyError::Malformed {
-        id: id.to_owned(),
-        why,
-    };
+    let malformed = |why: String| KeyError::Malformed { id: id.to_owned(), why };
     let published: PublicKey =
         serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let bytes = BASE64
-        .decode(&published.ed25519)
-        .map_err(|error| malformed(error.to_string()))?;
-    let bytes = bytes
-        .try_into()
-        .map_err(|_| malformed("it is not 32 bytes long".into()))?;
+    let bytes = BASE64.decode(&published.ed25519).map_err(|error| malformed(error.to_string()))?;
+    let bytes = bytes.try_into().map_err(|_| malformed("it is not 32 bytes long".into()))?;
     let key = VerifyingKey::from_bytes(&bytes).map_err(|error| malformed(error.to_string()))?;
     if key_id(&key) != id {
         return Err(KeyError::WrongId { id: id.to_owned() });

@@ -181,10 +181,7 @@ pub fn verify(
     }
     let admitted = attestation.admitted_at;
     if (created - admitted.time()).abs() > FRESHNESS {
-        return Err(AttestationError::Stale {
-            created: created.to_rfc3339(),
-            admitted,
-        });
+        return Err(AttestationError::Stale { created: created.to_rfc3339(), admitted });
     }
     Ok(attestation)
 }
@@ -194,19 +191,14 @@ fn verify_signature(
     subject: &Subject<'_>,
     attestation: &Attestation,
 ) -> Result<(), AttestationError> {
-    let bytes = signed_bytes(
-        subject,
-        attestation.named,
-        attestation.admitted_at,
-        &attestation.nonce,
-    )?;
+    let bytes =
+        signed_bytes(subject, attestation.named, attestation.admitted_at, &attestation.nonce)?;
     let signature = BASE64
         .decode(&attestation.signature)
         .ok()
         .and_then(|bytes| Signature::from_slice(&bytes).ok())
         .ok_or_else(|| AttestationError::Malformed("the signature is not 64 bytes".into()))?;
-    key.verify_strict(&bytes, &signature)
-        .map_err(|_| AttestationError::Mismatch)
+    key.verify_strict(&bytes, &signature).map_err(|_| AttestationError::Mismatch)
 }
 
 /// Whether the API server can have made this name from this `generateName`.

@@ -20,10 +20,7 @@ fn published(key: &PublicKey, id: &str) -> KeySet {
 
 fn keys(seed: u8) -> KeySet {
     let verifying = key(seed).verifying_key();
-    published(
-        &PublicKey::new(&verifying, time(-1000)),
-        &key_id(&verifying),
-    )
+    published(&PublicKey::new(&verifying, time(-1000)), &key_id(&verifying))
 }
 
 struct Fixture {
@@ -126,12 +123,7 @@ fn long_generated_names_are_cut_as_the_api_server_cuts_them() {
 fn is_fresh_for_a_minute(#[case] created: i64, #[case] fresh: bool) {
     let fixture = fixture();
     let annotation = signed(&fixture);
-    let verified = verify(
-        &keys(1),
-        &fixture.subject(),
-        Some(&annotation),
-        time(created),
-    );
+    let verified = verify(&keys(1), &fixture.subject(), Some(&annotation), time(created));
     assert_eq!(verified.is_ok(), fresh, "{verified:?}");
 }
 
@@ -179,10 +171,7 @@ fn says_what_is_wrong(#[case] annotation: Option<&str>, #[case] words: &str) {
 #[test]
 fn a_key_under_a_wrong_name_is_refused() {
     let public = PublicKey::new(&key(1).verifying_key(), time(0));
-    let entry = (
-        "0123456789abcdef".to_owned(),
-        serde_json::to_string(&public).unwrap(),
-    );
+    let entry = ("0123456789abcdef".to_owned(), serde_json::to_string(&public).unwrap());
     let (keys, errors) = KeySet::read([(&entry.0, &entry.1)]);
     assert!(keys.is_empty());
     assert_eq!(errors, vec![KeyError::WrongId { id: entry.0 }]);

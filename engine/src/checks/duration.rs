@@ -12,15 +12,9 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             context.policy.name()
         ));
     };
-    let origin = if context.spec.duration.is_some() {
-        ""
-    } else {
-        " (the policy's default)"
-    };
+    let origin = if context.spec.duration.is_some() { "" } else { " (the policy's default)" };
     if asked < min {
-        Outcome::Fail(format!(
-            "{asked} was asked for, but at least {min} must be."
-        ))
+        Outcome::Fail(format!("{asked} was asked for, but at least {min} must be."))
     } else if asked > max {
         Outcome::Fail(format!(
             "{asked} was asked for, but at most {max} is allowed; ask for less, and again when you \
@@ -43,10 +37,7 @@ mod tests {
     #[case(Some("5m"), "Pass(\"5m is within 5m..8h.\")")]
     #[case(Some("480m"), "Pass(\"8h is within 5m..8h.\")")]
     #[case(None, "Pass(\"30m (the policy's default) is within 5m..8h.\")")]
-    #[case(
-        Some("4m59s"),
-        "Fail(\"4m59s was asked for, but at least 5m must be.\")"
-    )]
+    #[case(Some("4m59s"), "Fail(\"4m59s was asked for, but at least 5m must be.\")")]
     #[case(
         Some("8h1s"),
         "Fail(\"8h1s was asked for, but at most 8h is allowed; ask for less, and again when you need more.\")"

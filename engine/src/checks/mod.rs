@@ -69,12 +69,7 @@ impl Report {
     /// Runs every check.
     #[must_use]
     pub fn run(context: &Context<'_>) -> Self {
-        Self(
-            CHECKS
-                .iter()
-                .map(|(name, check)| status(*name, check(context)))
-                .collect(),
-        )
+        Self(CHECKS.iter().map(|(name, check)| status(*name, check(context))).collect())
     }
 
     /// The report when no policy decides: the first check failed, and the others do not apply.
@@ -84,12 +79,7 @@ impl Report {
             CheckName::Policy => Outcome::Fail(why.to_owned()),
             _ => Outcome::NotApplicable("No policy decides.".to_owned()),
         };
-        Self(
-            CHECKS
-                .iter()
-                .map(|(name, _)| status(*name, outcome(*name)))
-                .collect(),
-        )
+        Self(CHECKS.iter().map(|(name, _)| status(*name, outcome(*name))).collect())
     }
 
     /// Why the request is refused, in words, if it is.
@@ -124,11 +114,7 @@ fn status(name: CheckName, outcome: Outcome) -> CheckStatus {
         Outcome::Pending(message) => (CheckOutcome::Pending, message),
         Outcome::NotApplicable(message) => (CheckOutcome::NotApplicable, message),
     };
-    CheckStatus {
-        name,
-        outcome,
-        message,
-    }
+    CheckStatus { name, outcome, message }
 }
 
 /// How long the grant is to last: what was asked, else the policy's default.

@@ -21,12 +21,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         ));
     }
     Outcome::Pass(
-        if length == 0 {
-            "No reason is required."
-        } else {
-            "A reason is given."
-        }
-        .to_owned(),
+        if length == 0 { "No reason is required." } else { "A reason is given." }.to_owned(),
     )
 }
 
@@ -40,12 +35,7 @@ mod tests {
 
     #[rstest]
     #[case(true, 10, Some("Checkout fails"), "Pass(\"A reason is given.\")")]
-    #[case(
-        true,
-        10,
-        None,
-        "Fail(\"A reason is required; say in spec.reason what it is for.\")"
-    )]
+    #[case(true, 10, None, "Fail(\"A reason is required; say in spec.reason what it is for.\")")]
     #[case(
         true,
         0,
@@ -67,10 +57,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let mut fixture = Fixture::default();
-        fixture.policy.spec.reason = Some(ReasonRule {
-            required,
-            min_length: Some(min_length),
-        });
+        fixture.policy.spec.reason = Some(ReasonRule { required, min_length: Some(min_length) });
         fixture.spec.reason = reason.map(ToOwned::to_owned);
         assert_eq!(format!("{:?}", fixture.outcome(check)), expected);
     }

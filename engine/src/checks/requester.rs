@@ -4,9 +4,7 @@ use super::{Context, Outcome};
 use crate::identity;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
-    let Context {
-        requester, policy, ..
-    } = context;
+    let Context { requester, policy, .. } = context;
     let username = &requester.username;
     if identity::subject_of(requester).is_none() {
         return Outcome::Fail(format!(
@@ -43,20 +41,14 @@ mod tests {
         #[case] groups: &[&str],
         #[case] passes: bool,
     ) {
-        let fixture = Fixture {
-            requester: person(name, groups),
-            ..Fixture::default()
-        };
+        let fixture = Fixture { requester: person(name, groups), ..Fixture::default() };
         let outcome = fixture.outcome(check);
         assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
     }
 
     #[test]
     fn says_who_may() {
-        let fixture = Fixture {
-            requester: person("mallory", &[]),
-            ..Fixture::default()
-        };
+        let fixture = Fixture { requester: person("mallory", &[]), ..Fixture::default() };
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
             "mallory is not among the requesters of JitPolicy shop-debug (group shop-developers); ask under another policy, or ask its owner to add you.",

@@ -4,14 +4,7 @@ use super::{Context, Outcome};
 use crate::Read;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
-    let Context {
-        target,
-        policy,
-        role,
-        namespaces,
-        settings,
-        ..
-    } = context;
+    let Context { target, policy, role, namespaces, settings, .. } = context;
     // A policy that offers all namespaces does not offer the protected ones.
     for namespace in target.namespaces() {
         if let Some(why) = settings.protection_of(namespace) {
@@ -59,25 +52,16 @@ mod tests {
     #[case(&["kube-system"], false)]
     #[case(&["lapse-system"], false)]
     fn offers_whole_targets_only(#[case] namespaces: &[&str], #[case] passes: bool) {
-        let fixture = Fixture {
-            target: edit_in(namespaces),
-            ..Fixture::default()
-        };
+        let fixture = Fixture { target: edit_in(namespaces), ..Fixture::default() };
         let outcome = fixture.outcome(check);
         assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
     }
 
     #[test]
     fn all_namespaces_do_not_include_the_protected() {
-        let mut fixture = Fixture {
-            target: edit_in(&["kube-system"]),
-            ..Fixture::default()
-        };
+        let mut fixture = Fixture { target: edit_in(&["kube-system"]), ..Fixture::default() };
         let offered = fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap();
-        offered.namespaces = Some(lapse_crds::NamespaceSet {
-            names: vec![],
-            all: true,
-        });
+        offered.namespaces = Some(lapse_crds::NamespaceSet { names: vec![], all: true });
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
             "Namespace kube-system is protected by the installation (protectedNamespaces of the chart).",
@@ -96,34 +80,21 @@ mod tests {
             "ClusterRole edit in the whole cluster was asked for, but JitPolicy shop-debug offers ClusterRole edit, ClusterRole view in shop, shop-staging.",
         )
         "#);
-        fixture.policy.spec.targets[0]
-            .kubernetes
-            .as_mut()
-            .unwrap()
-            .cluster_wide = true;
+        fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().cluster_wide = true;
         assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
     }
 
     #[test]
     fn what_does_not_exist_is_refused_and_what_is_unknown_waits() {
-        let missing = Fixture {
-            role: Read::Missing,
-            ..Fixture::default()
-        };
+        let missing = Fixture { role: Read::Missing, ..Fixture::default() };
         assert_eq!(
             missing.outcome(check),
             Outcome::Fail("ClusterRole edit does not exist.".into())
         );
-        let failed = Fixture {
-            role: Read::Failed("timeout".into()),
-            ..Fixture::default()
-        };
+        let failed = Fixture { role: Read::Failed("timeout".into()), ..Fixture::default() };
         assert!(matches!(failed.outcome(check), Outcome::Pending(_)));
         let mut gone = Fixture::default();
         gone.namespaces.insert("shop".into(), Read::Missing);
-        assert_eq!(
-            gone.outcome(check),
-            Outcome::Fail("Namespace shop does not exist.".into())
-        );
+        assert_eq!(gone.outcome(check), Outcome::Fail("Namespace shop does not exist.".into()));
     }
 }

@@ -36,12 +36,7 @@ impl BindingSpec {
     /// kind, which the schema refuses.
     #[must_use]
     pub fn all_of(grant: &Grant) -> Vec<Self> {
-        let GrantSpec {
-            request,
-            subject,
-            target,
-            ..
-        } = &grant.spec;
+        let GrantSpec { request, subject, target, .. } = &grant.spec;
         let Some(target) = ResolvedTarget::resolve(target, &request.namespace) else {
             return Vec::new();
         };
@@ -61,11 +56,7 @@ impl BindingSpec {
     pub fn is_intact(&self, live: &LiveBinding, grant_uid: &str) -> bool {
         let role = (self.role.kind.to_string(), self.role.name.clone());
         let kind = format!("{:?}", self.subject.kind);
-        let subject = (
-            kind,
-            self.subject.namespace.clone(),
-            self.subject.name.clone(),
-        );
+        let subject = (kind, self.subject.namespace.clone(), self.subject.name.clone());
         live.role == role
             && live.subjects == [subject]
             && live.grant_uid.as_deref() == Some(grant_uid)

@@ -59,10 +59,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
     match status.phase {
         GrantPhase::Ended => over(observed, now),
         GrantPhase::Ending => {
-            let why = status
-                .conditions
-                .condition(ENDED)
-                .map(|ended| ended.message.clone());
+            let why = status.conditions.condition(ENDED).map(|ended| ended.message.clone());
             end(observed, (status.end_reason, why.unwrap_or_default()), now)
         }
         GrantPhase::Pending => {
@@ -88,10 +85,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
 
 /// The end was concluded from what stands in the cluster, and the actions change that.
 fn concluded(plan: Plan) -> Plan {
-    Plan {
-        report_always: true,
-        ..plan
-    }
+    Plan { report_always: true, ..plan }
 }
 
 /// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
@@ -148,11 +142,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         return waiting(observed, message, now);
     }
     // A policy that cannot be compiled revokes nothing, and gives nothing either.
-    if let Read::Found(PolicyState {
-        compiled: Err(error),
-        ..
-    }) = &observed.policy
-    {
+    if let Read::Found(PolicyState { compiled: Err(error), .. }) = &observed.policy {
         let name = &grant.spec.policy.name;
         let message = format!("It waits for JitPolicy {name} to be mended: {error}");
         return waiting(observed, message, now);
@@ -166,30 +156,16 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         }
     }
     if !missing.is_empty() {
-        let obstacle = observed
-            .obstacle
-            .as_ref()
-            .map(|obstacle| obstacle.message.clone());
+        let obstacle = observed.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
         let message = obstacle.unwrap_or_else(|| "The bindings are being made.".to_owned());
-        return Plan {
-            actions: missing,
-            ..waiting(observed, message, now)
-        };
+        return Plan { actions: missing, ..waiting(observed, message, now) };
     }
     let mut status = grant.status.clone().unwrap_or_default();
     status.phase = GrantPhase::Active;
     status.bindings = recorded;
     status.activated_at = Some(now.into());
     let message = format!("Held until {}.", grant.spec.expires_at);
-    condition(
-        &mut status,
-        grant,
-        ACTIVE,
-        ConditionStatus::True,
-        "Given",
-        message,
-        now,
-    );
+    condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
     Plan {
         actions: vec![],
         status: changed(grant, status),
@@ -208,15 +184,7 @@ fn failure<T>(read: &Read<T>) -> Option<String> {
 fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
-    condition(
-        &mut status,
-        grant,
-        ACTIVE,
-        ConditionStatus::False,
-        "Pending",
-        message,
-        now,
-    );
+    condition(&mut status, grant, ACTIVE, ConditionStatus::False, "Pending", message, now);
     Plan {
         actions: vec![],
         status: changed(grant, status),
@@ -240,27 +208,11 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
         })
         .collect();
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
-    condition(
-        &mut status,
-        grant,
-        ACTIVE,
-        ConditionStatus::False,
-        &short,
-        why.clone(),
-        now,
-    );
+    condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
     if actions.is_empty() && unverified.is_empty() {
         status.phase = GrantPhase::Ended;
         status.ended_at = Some(now.into());
-        condition(
-            &mut status,
-            grant,
-            ENDED,
-            ConditionStatus::True,
-            "Verified",
-            why,
-            now,
-        );
+        condition(&mut status, grant, ENDED, ConditionStatus::True, "Verified", why, now);
         return Plan {
             actions,
             status: changed(grant, status),
@@ -270,15 +222,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     }
     status.phase = GrantPhase::Ending;
     // The message keeps the cause, not the hindrance: the next decision reads it from here.
-    condition(
-        &mut status,
-        grant,
-        ENDED,
-        ConditionStatus::False,
-        "Unverified",
-        why,
-        now,
-    );
+    condition(&mut status, grant, ENDED, ConditionStatus::False, "Unverified", why, now);
     Plan {
         actions,
         status: changed(grant, status),
@@ -293,11 +237,7 @@ pub(crate) const NOT_GIVEN: &str = "NotGiven";
 /// The bindings of this grant that still stand: those that it recorded, and those that say they were
 /// made for it. A binding that somebody else made under the same name is left alone.
 fn deletions(observed: &Observed) -> Vec<Action> {
-    let recorded = observed
-        .grant
-        .status
-        .as_ref()
-        .map(|status| &status.bindings);
+    let recorded = observed.grant.status.as_ref().map(|status| &status.bindings);
     let is_ours = |live: &LiveBinding| {
         live.grant_uid.as_deref() == Some(uid(&observed.grant))
             || recorded.is_some_and(|known| known.iter().any(|binding| binding.uid == live.uid))
@@ -306,10 +246,7 @@ fn deletions(observed: &Observed) -> Vec<Action> {
         .bindings
         .iter()
         .filter_map(|(binding, live)| Some((binding, live.found().filter(|live| is_ours(live))?)))
-        .map(|(binding, live)| Action::Delete {
-            binding: binding.clone(),
-            uid: live.uid.clone(),
-        })
+        .map(|(binding, live)| Action::Delete { binding: binding.clone(), uid: live.uid.clone() })
         .collect()
 }
 
@@ -319,22 +256,15 @@ fn deletions(observed: &Observed) -> Vec<Action> {
 fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let mut actions = deletions(observed);
     let metadata = &observed.grant.metadata;
-    let has_finalizer = metadata
-        .finalizers
-        .as_ref()
-        .is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
+    let has_finalizer =
+        metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
     let leaves = metadata.deletion_timestamp.is_some() && has_finalizer;
     if actions.is_empty() && leaves && request_knows(observed) {
         actions.push(Action::RemoveFinalizer);
     }
     // No event follows a look-up that failed, and whoever deleted the grant waits for it to go.
     let unread = leaves && failure(&observed.request).is_some();
-    Plan {
-        actions,
-        status: None,
-        report_always: false,
-        wake_at: unread.then(|| now + LOOK_AGAIN),
-    }
+    Plan { actions, status: None, report_always: false, wake_at: unread.then(|| now + LOOK_AGAIN) }
 }
 
 /// Whether the request has recorded that its right is over, or is gone itself.

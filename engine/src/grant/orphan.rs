@@ -81,11 +81,7 @@ pub fn verdict(binding: &BindingMeta, grant: &Read<Grant>, now: DateTime<Utc>) -
         Read::Missing => return remove("it has no Grant"),
         Read::Found(grant) => grant,
     };
-    let phase = grant
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default();
+    let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
     if binding.grant_uid.is_none() || grant.metadata.uid != binding.grant_uid {
         remove("its Grant is another one")
     } else if phase == GrantPhase::Ended {

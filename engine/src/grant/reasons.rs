@@ -21,10 +21,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
         return ended(EndReason::GrantDeleted, "The grant was deleted.".to_owned());
     }
     if now >= expiry(grant) {
-        return ended(
-            EndReason::Expired,
-            format!("Its time was up at {}.", grant.spec.expires_at),
-        );
+        return ended(EndReason::Expired, format!("Its time was up at {}.", grant.spec.expires_at));
     }
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
@@ -75,17 +72,11 @@ fn why_request_ended(observed: &Observed) -> Option<End> {
 
 /// Whether the request has reached a phase that is final.
 pub(super) fn is_over(request: &AccessRequest) -> bool {
-    request
-        .status
-        .as_ref()
-        .is_some_and(|status| status.phase.is_terminal())
+    request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
 }
 
 fn request_deleted() -> End {
-    (
-        Some(EndReason::RequestDeleted),
-        "The request was deleted.".to_owned(),
-    )
+    (Some(EndReason::RequestDeleted), "The request was deleted.".to_owned())
 }
 
 /// A policy that is gone, switched off or no longer allows the requester ends its grants. One that
@@ -110,10 +101,7 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
     let namespace = &observed.grant.spec.request.namespace;
     let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
     let message = if !policy.allows_requester(requester) {
-        format!(
-            "JitPolicy {} no longer allows {}.",
-            of_grant.name, requester.username
-        )
+        format!("JitPolicy {} no longer allows {}.", of_grant.name, requester.username)
     } else if !policy.offers(&target) {
         format!("JitPolicy {} no longer offers {target}.", of_grant.name)
     } else {
@@ -127,10 +115,7 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
 pub(super) fn why_bindings_ended(observed: &Observed) -> Option<End> {
     let status = observed.grant.status.as_ref()?;
     if observed.role.is_missing() {
-        return Some((
-            Some(EndReason::TargetDeleted),
-            "The role was deleted.".to_owned(),
-        ));
+        return Some((Some(EndReason::TargetDeleted), "The role was deleted.".to_owned()));
     }
     observed.bindings.iter().find_map(|(binding, live)| {
         let recorded = status.bindings.iter().find(|known| {
@@ -165,11 +150,7 @@ pub(super) fn why_bindings_ended(observed: &Observed) -> Option<End> {
 /// Why a right cannot be given, for good.
 pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     let never = |message: String| Some((None, message));
-    if let Some(obstacle) = observed
-        .obstacle
-        .as_ref()
-        .filter(|obstacle| obstacle.lasting)
-    {
+    if let Some(obstacle) = observed.obstacle.as_ref().filter(|obstacle| obstacle.lasting) {
         return never(obstacle.message.clone());
     }
     if let Read::Found(role) = &observed.role

@@ -110,11 +110,7 @@ fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bou
         );
         PolicyError::new(PolicyErrorReason::DurationOutOfBounds, message)
     };
-    let given = [
-        ("min", asked.min),
-        ("default", asked.default),
-        ("max", asked.max),
-    ];
+    let given = [("min", asked.min), ("default", asked.default), ("max", asked.max)];
     for (field, value) in given {
         if let Some(value) = value.filter(|v| *v < installation.min || *v > installation.max) {
             return Err(outside(field, value));
@@ -122,32 +118,16 @@ fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bou
     }
     let min = asked.min.unwrap_or(installation.min);
     let max = asked.max.unwrap_or(installation.max);
-    if min > max
-        || asked
-            .default
-            .is_some_and(|default| default < min || default > max)
-    {
+    if min > max || asked.default.is_some_and(|default| default < min || default > max) {
         let message = "spec.duration must satisfy min ≤ default ≤ max".to_owned();
-        return Err(PolicyError::new(
-            PolicyErrorReason::DurationOutOfBounds,
-            message,
-        ));
+        return Err(PolicyError::new(PolicyErrorReason::DurationOutOfBounds, message));
     }
-    Ok(Bounds {
-        min,
-        default: asked.default,
-        max,
-    })
+    Ok(Bounds { min, default: asked.default, max })
 }
 
 fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Offer, PolicyError> {
     let field = format!("spec.targets[{index}].kubernetes");
-    let Some(KubernetesTargets {
-        roles,
-        namespaces,
-        cluster_wide,
-    }) = &target.kubernetes
-    else {
+    let Some(KubernetesTargets { roles, namespaces, cluster_wide }) = &target.kubernetes else {
         let message = format!("{field} is missing: a target has exactly one kind");
         return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
     };
@@ -159,10 +139,7 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
             "{field}.clusterWide is true, but the installation allows no ClusterRoleBindings; remove \
              it, or set the chart's value controller.allowClusterWide"
         );
-        return Err(PolicyError::new(
-            PolicyErrorReason::RoleNotBindable,
-            message,
-        ));
+        return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
     }
     let namespaces = match namespaces {
         Some(NamespaceSet { all: true, .. }) => Namespaces::All,
@@ -173,18 +150,11 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         for name in names {
             if let Some(why) = settings.protection_of(name) {
                 let message = format!("{field}.namespaces.names: {name} {why}");
-                return Err(PolicyError::new(
-                    PolicyErrorReason::ProtectedNamespace,
-                    message,
-                ));
+                return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
             }
         }
     }
-    Ok(Offer {
-        roles: roles.clone(),
-        namespaces,
-        cluster_wide: *cluster_wide,
-    })
+    Ok(Offer { roles: roles.clone(), namespaces, cluster_wide: *cluster_wide })
 }
 
 fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<(), PolicyError> {
@@ -196,19 +166,13 @@ fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<()
          to the chart's value controller.bindableRoles",
         role.kind, role.name
     );
-    Err(PolicyError::new(
-        PolicyErrorReason::RoleNotBindable,
-        message,
-    ))
+    Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message))
 }
 
 /// Refuses a quorum that is larger than its approvers. Who is in a group is not known, so a stage
 /// with a group passes.
 fn check_stage(index: usize, stage: &Stage) -> Result<(), PolicyError> {
-    let has_group = stage
-        .approvers
-        .iter()
-        .any(|approver| approver.kind == SubjectKind::Group);
+    let has_group = stage.approvers.iter().any(|approver| approver.kind == SubjectKind::Group);
     let mut people: Vec<&Subject> = stage.approvers.iter().collect();
     people.sort();
     people.dedup();
@@ -235,9 +199,7 @@ mod tests {
     fn error_of(change: impl FnOnce(&mut JitPolicySpec)) -> Option<PolicyErrorReason> {
         let mut policy = policy("shop-debug");
         change(&mut policy.spec);
-        Policy::compile(&policy, &settings())
-            .err()
-            .map(|error| error.reason)
+        Policy::compile(&policy, &settings()).err().map(|error| error.reason)
     }
 
     #[test]
@@ -273,14 +235,7 @@ mod tests {
         policy.spec.duration = None;
         let bounds = Policy::compile(&policy, &settings()).unwrap().duration();
         let InstallationBounds { min, max } = settings().duration;
-        assert_eq!(
-            bounds,
-            Bounds {
-                min,
-                default: None,
-                max
-            }
-        );
+        assert_eq!(bounds, Bounds { min, default: None, max });
     }
 
     #[test]
@@ -298,12 +253,7 @@ mod tests {
     fn refuses_protected_namespaces(#[case] namespace: &str) {
         let error = error_of(|spec| {
             let target = spec.targets[0].kubernetes.as_mut().unwrap();
-            target
-                .namespaces
-                .as_mut()
-                .unwrap()
-                .names
-                .push(namespace.to_owned());
+            target.namespaces.as_mut().unwrap().names.push(namespace.to_owned());
         });
         assert_eq!(error, Some(PolicyErrorReason::ProtectedNamespace));
     }

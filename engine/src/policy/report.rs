@@ -20,26 +20,14 @@ pub fn report(
     status.observed_generation = policy.metadata.generation;
     status.active_grants = active_grants;
     let (ready, reason, message) = match &state.compiled {
-        Err(error) => (
-            ConditionStatus::False,
-            error.reason.to_string(),
-            error.message.clone(),
-        ),
+        Err(error) => (ConditionStatus::False, error.reason.to_string(), error.message.clone()),
         Ok(_) if policy.spec.mode == PolicyMode::Disabled => {
             let message = "The policy is switched off: it declines every request.";
-            (
-                ConditionStatus::False,
-                "Disabled".to_owned(),
-                message.to_owned(),
-            )
+            (ConditionStatus::False, "Disabled".to_owned(), message.to_owned())
         }
         Ok(_) => {
             let message = "Requests can be granted by this policy.";
-            (
-                ConditionStatus::True,
-                "Valid".to_owned(),
-                message.to_owned(),
-            )
+            (ConditionStatus::True, "Valid".to_owned(), message.to_owned())
         }
     };
     status.conditions.set_condition(Condition {

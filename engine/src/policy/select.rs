@@ -35,15 +35,8 @@ impl PolicyState {
     #[must_use]
     pub fn unreadable(name: String, uid: String, why: &str) -> Self {
         let message = format!("JitPolicy {name} cannot be read: {why}");
-        let error = PolicyError {
-            reason: PolicyErrorReason::Unreadable,
-            message,
-        };
-        Self {
-            name,
-            uid,
-            compiled: Err(error),
-        }
+        let error = PolicyError { reason: PolicyErrorReason::Unreadable, message };
+        Self { name, uid, compiled: Err(error) }
     }
 }
 
@@ -66,10 +59,7 @@ pub fn select<'a>(
     target: &ResolvedTarget,
 ) -> Selection<'a> {
     match &spec.policy {
-        Some(name) => Selection {
-            policy: named(policies, name),
-            candidates: Vec::new(),
-        },
+        Some(name) => Selection { policy: named(policies, name), candidates: Vec::new() },
         None => by_priority(policies, requester, target),
     }
 }
@@ -101,10 +91,7 @@ fn by_priority<'a>(
     for state in policies {
         match suitability(state, requester, target) {
             Ok(policy) => matching.push(policy),
-            Err(reason) => candidates.push(Candidate {
-                policy: state.name.clone(),
-                reason,
-            }),
+            Err(reason) => candidates.push(Candidate { policy: state.name.clone(), reason }),
         }
     }
     matching.sort_by_key(|policy| (policy.priority, policy.name()));
@@ -129,10 +116,7 @@ fn by_priority<'a>(
             requester.username
         )
     });
-    Selection {
-        policy,
-        candidates: describe_candidates(candidates),
-    }
+    Selection { policy, candidates: describe_candidates(candidates) }
 }
 
 fn suitability<'a>(
@@ -140,17 +124,11 @@ fn suitability<'a>(
     requester: &Identity,
     target: &ResolvedTarget,
 ) -> Result<&'a Policy, String> {
-    let policy = state
-        .compiled
-        .as_ref()
-        .map_err(|error| format!("it is not ready: {error}"))?;
+    let policy = state.compiled.as_ref().map_err(|error| format!("it is not ready: {error}"))?;
     if policy.is_disabled() {
         Err(DISABLED.to_owned())
     } else if !policy.allows_requester(requester) {
-        Err(format!(
-            "{} is not among its requesters",
-            requester.username
-        ))
+        Err(format!("{} is not among its requesters", requester.username))
     } else if !policy.offers(target) {
         Err(format!("it does not offer {target}"))
     } else {
@@ -165,10 +143,7 @@ pub fn describe_candidates(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     if rest > 0 {
         candidates.truncate(SHOWN_CANDIDATES);
         let reason = format!("and {rest} more policies");
-        candidates.push(Candidate {
-            policy: String::new(),
-            reason,
-        });
+        candidates.push(Candidate { policy: String::new(), reason });
     }
     candidates
 }
@@ -190,10 +165,7 @@ mod tests {
     }
 
     fn selected(policies: &[PolicyState], who: &Identity) -> Result<String, String> {
-        let spec = AccessRequestSpec {
-            policy: None,
-            ..request_spec()
-        };
+        let spec = AccessRequestSpec { policy: None, ..request_spec() };
         let selection = select(policies, &spec, who, &edit_in(&["shop"]));
         selection.policy.map(|policy| policy.name().to_owned())
     }
@@ -214,10 +186,7 @@ mod tests {
     fn says_why_none_does() {
         let states = states(&[("shop-debug", 100)]);
         let mallory = person("mallory", &[]);
-        let spec = AccessRequestSpec {
-            policy: None,
-            ..request_spec()
-        };
+        let spec = AccessRequestSpec { policy: None, ..request_spec() };
         let selection = select(&states, &spec, &mallory, &edit_in(&["shop"]));
         insta::assert_snapshot!(selection.policy.unwrap_err(), @"No policy lets mallory ask for ClusterRole edit in shop; status.candidates says why for each. Ask for something that a policy offers, or ask the owners of the policies.");
         insta::assert_snapshot!(selection.candidates[0].reason, @"mallory is not among its requesters");
@@ -236,10 +205,7 @@ mod tests {
     fn the_seventeenth_candidate_is_a_count() {
         let names: Vec<String> = (0..20).map(|n| format!("p{n:02}")).collect();
         let list: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let spec = AccessRequestSpec {
-            policy: None,
-            ..request_spec()
-        };
+        let spec = AccessRequestSpec { policy: None, ..request_spec() };
         let states = states(&list);
         let selection = select(&states, &spec, &person("mallory", &[]), &edit_in(&["shop"]));
         assert_eq!(selection.candidates.len(), 17);

@@ -42,10 +42,7 @@ impl Default for Case {
 impl Case {
     fn judge(&self) -> Result<String, String> {
         let decision = AccessDecisionSpec {
-            request: RequestTarget {
-                name: "fix-checkout".into(),
-                uid: Some("uid-1".into()),
-            },
+            request: RequestTarget { name: "fix-checkout".into(), uid: Some("uid-1".into()) },
             verdict: self.verdict,
             duration: self.duration,
             comment: None,
@@ -76,11 +73,7 @@ impl Case {
             verdict,
             duration: None,
             comment: None,
-            policy: self
-                .policy
-                .as_ref()
-                .ok()
-                .map(|policy| policy.reference().clone()),
+            policy: self.policy.as_ref().ok().map(|policy| policy.reference().clone()),
             rules_hash: Some("sha256:role".into()),
             at: time(0),
         });
@@ -90,10 +83,7 @@ impl Case {
 #[test]
 fn an_acceptance_says_what_was_decided() {
     insta::assert_snapshot!(Case::default().judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 1h (request UID uid-1)");
-    let shorter = Case {
-        duration: "30m".parse().ok(),
-        ..Case::default()
-    };
+    let shorter = Case { duration: "30m".parse().ok(), ..Case::default() };
     insta::assert_snapshot!(shorter.judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 30m (request UID uid-1)");
 }
 
@@ -122,13 +112,7 @@ fn an_acceptance_says_what_was_decided() {
 fn refuses_to_approve(#[case] change: fn(&mut Case)) {
     let mut case = Case::default();
     change(&mut case);
-    let name = std::thread::current()
-        .name()
-        .unwrap()
-        .rsplit("::")
-        .next()
-        .unwrap()
-        .to_owned();
+    let name = std::thread::current().name().unwrap().rsplit("::").next().unwrap().to_owned();
     insta::assert_snapshot!(name, case.judge().unwrap_err());
 }
 
@@ -158,27 +142,15 @@ fn approvers_and_holders_of_the_verb_deny(
     #[case] accepted: bool,
 ) {
     let decider = person(who, groups);
-    let case = Case {
-        verdict: Verdict::Deny,
-        decider,
-        may_deny,
-        ..Case::default()
-    };
+    let case = Case { verdict: Verdict::Deny, decider, may_deny, ..Case::default() };
     assert_eq!(case.judge().is_ok(), accepted, "{:?}", case.judge());
 }
 
 #[test]
 fn only_the_requester_ends() {
     let alice = person("alice", &[]);
-    let case = Case {
-        verdict: Verdict::End,
-        decider: alice,
-        ..Case::default()
-    };
+    let case = Case { verdict: Verdict::End, decider: alice, ..Case::default() };
     insta::assert_snapshot!(case.judge().unwrap(), @"ended: alice asked for ClusterRole edit in shop (request UID uid-1)");
-    let case = Case {
-        verdict: Verdict::End,
-        ..Case::default()
-    };
+    let case = Case { verdict: Verdict::End, ..Case::default() };
     insta::assert_snapshot!(case.judge().unwrap_err(), @"only its requester, alice, ends request fix-checkout; an approver revokes it with verdict Deny");
 }

@@ -21,10 +21,7 @@ fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
 
 fn with_stages(stages: Vec<Stage>) -> JitPolicy {
     let mut policy = policy("shop-debug");
-    policy.spec.approval = Some(Approval {
-        stages,
-        timeout: None,
-    });
+    policy.spec.approval = Some(Approval { stages, timeout: None });
     policy
 }
 
@@ -73,10 +70,8 @@ fn nobody_counts_twice_or_for_an_own_request() {
 #[case(2, 1)]
 fn people_are_seated_so_that_most_stages_are_complete(#[case] olga: i64, #[case] bob: i64) {
     let stages = vec![managers(1), stage("owner", 1, vec![user("olga")])];
-    let said = [
-        approved("olga", &["shop-managers"], olga),
-        approved("bob", &["shop-managers"], bob),
-    ];
+    let said =
+        [approved("olga", &["shop-managers"], olga), approved("bob", &["shop-managers"], bob)];
     let progress = count(stages, &said);
     assert_eq!(progress.completed_at, DateTime::from_timestamp(2, 0));
     assert_eq!(progress.stages[0].approved_by, ["bob"]);
@@ -85,14 +80,8 @@ fn people_are_seated_so_that_most_stages_are_complete(#[case] olga: i64, #[case]
 
 #[test]
 fn a_whole_stage_comes_before_two_half_ones() {
-    let stages = vec![
-        managers(3),
-        stage("owner", 2, vec![user("olga"), user("bob")]),
-    ];
-    let said = [
-        approved("olga", &["shop-managers"], 1),
-        approved("bob", &["shop-managers"], 2),
-    ];
+    let stages = vec![managers(3), stage("owner", 2, vec![user("olga"), user("bob")])];
+    let said = [approved("olga", &["shop-managers"], 1), approved("bob", &["shop-managers"], 2)];
     let progress = count(stages, &said);
     assert_eq!(progress.stages[1].approved_by, ["bob", "olga"]);
     assert_eq!(progress.waiting_for, "3 of group shop-managers");
@@ -124,10 +113,7 @@ fn an_approval_of_something_else_is_void() {
         ..approved("bob", &["shop-managers"], 1)
     };
     let again = approved("bob", &["shop-managers"], 2);
-    assert_eq!(
-        count(vec![managers(1)], std::slice::from_ref(&widened)).completed_at,
-        None
-    );
+    assert_eq!(count(vec![managers(1)], std::slice::from_ref(&widened)).completed_at, None);
     let progress = count(vec![managers(1)], &[widened, again]);
     assert_eq!(progress.completed_at, DateTime::from_timestamp(2, 0));
 }
@@ -138,15 +124,11 @@ fn any_stages() -> impl Strategy<Value = Vec<Stage>> {
     let approvers = prop::collection::btree_set(0..PEOPLE.len(), 1..PEOPLE.len());
     let shape = (1..3u32, approvers);
     prop::collection::vec(shape, 1..4).prop_map(|stages| {
-        let named = stages
-            .into_iter()
-            .enumerate()
-            .map(|(index, (required, approvers))| {
-                let required = required.min(u32::try_from(approvers.len()).unwrap());
-                let approvers: Vec<Subject> =
-                    approvers.into_iter().map(|n| user(PEOPLE[n])).collect();
-                stage(&format!("s{index}"), required, approvers)
-            });
+        let named = stages.into_iter().enumerate().map(|(index, (required, approvers))| {
+            let required = required.min(u32::try_from(approvers.len()).unwrap());
+            let approvers: Vec<Subject> = approvers.into_iter().map(|n| user(PEOPLE[n])).collect();
+            stage(&format!("s{index}"), required, approvers)
+        });
         named.collect()
     })
 }

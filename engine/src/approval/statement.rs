@@ -36,13 +36,17 @@ impl Statements {
     #[must_use]
     pub fn about(request_uid: &str, decisions: &[Attested<AccessDecision>]) -> Self {
         let mut nonces = BTreeSet::new();
-        let mut statements: Vec<Statement> = decisions
+        let mut attested: Vec<_> = decisions
             .iter()
-            .filter(|decision| decision.object.spec.request.uid.as_deref() == Some(request_uid))
-            .filter_map(|decision| {
-                let attestation = decision.attestation.as_ref().ok()?;
+            .filter_map(|d| Some((&d.object.spec, d.attestation.as_ref().ok()?)))
+            .filter(|(spec, _)| spec.request.uid.as_deref() == Some(request_uid))
+            .collect();
+        // The nonce breaks ties, so that the order in which objects are listed does not matter.
+        attested.sort_by_key(|(_, attestation)| (attestation.admitted_at, &attestation.nonce));
+        let statements = attested
+            .into_iter()
+            .filter_map(|(spec, attestation)| {
                 nonces.insert(&attestation.nonce).then_some(())?;
-                let spec = &decision.object.spec;
                 Some(Statement {
                     decider: spec.decider.clone()?,
                     verdict: spec.verdict,
@@ -54,8 +58,6 @@ impl Statements {
                 })
             })
             .collect();
-        // The name breaks ties, so that the order in which objects are listed does not matter.
-        statements.sort_by(|a, b| (a.at, &a.decider.username).cmp(&(b.at, &b.decider.username)));
         Self(statements)
     }
 
@@ -75,9 +77,7 @@ impl Statements {
     /// The first Deny. Whether its decider may deny was judged at admission, before it was signed.
     #[must_use]
     pub fn denial(&self) -> Option<&Statement> {
-        self.0
-            .iter()
-            .find(|statement| statement.verdict == Verdict::Deny)
+        self.0.iter().find(|statement| statement.verdict == Verdict::Deny)
     }
 
     /// The first End by the requester.
@@ -90,8 +90,6 @@ impl Statements {
 
     /// The approvals, valid or void.
     pub fn approvals(&self) -> impl Iterator<Item = &Statement> {
-        self.0
-            .iter()
-            .filter(|statement| statement.verdict == Verdict::Approve)
+        self.0.iter().filter(|statement| statement.verdict == Verdict::Approve)
     }
 }

@@ -18,6 +18,8 @@ pub struct Progress {
     pub completed_at: Option<DateTime<Utc>>,
     /// The shortest duration that an approver set.
     pub duration: Option<GrantDuration>,
+    /// Whether anybody approved the duration that was asked for, by setting none.
+    pub as_asked: bool,
     /// Who is still to approve, in words; empty once complete.
     pub waiting_for: String,
     /// The approvals that no longer hold, in words.
@@ -37,26 +39,27 @@ pub fn progress(
 ) -> Progress {
     let mut people: BTreeMap<&str, &Statement> = BTreeMap::new();
     let mut counted: Vec<&Statement> = Vec::new();
-    let mut void: Option<String> = None;
+    let mut void: BTreeMap<&str, String> = BTreeMap::new();
     let mut completed_at = None;
-    let eligible = |statement: &&Statement| {
-        may_count(policy, requester, &statement.decider) && in_bounds(policy, statement)
-    };
-    for statement in statements.approvals().filter(eligible) {
+    for statement in statements.approvals() {
+        // Before the question who may approve: a change of the policy may have changed the answer,
+        // and the request says so.
         if let Err(why) = holds(policy, rules_hash, statement) {
-            let who = &statement.decider.username;
-            void = Some(format!("The approval by {who} no longer holds: {why}."));
+            void.insert(&statement.decider.username, why);
+            continue;
+        }
+        if !may_count(policy, requester, &statement.decider) || !in_bounds(policy, statement) {
             continue;
         }
         counted.push(statement);
-        people
-            .entry(&statement.decider.username)
-            .or_insert(statement);
+        people.entry(&statement.decider.username).or_insert(statement);
         if completed_at.is_none() && is_complete(policy.stages(), &people) {
             completed_at = Some(statement.at);
         }
     }
     let assigned = assign(policy.stages(), &people);
+    // Who approved again has nothing left to do.
+    void.retain(|who, _| !people.contains_key(who));
     Progress {
         waiting_for: waiting_for(policy.stages(), &assigned),
         stages: policy
@@ -70,33 +73,38 @@ pub fn progress(
             })
             .collect(),
         completed_at,
-        duration: counted
-            .iter()
-            .filter_map(|statement| statement.duration)
-            .min(),
-        void,
+        duration: counted.iter().filter_map(|statement| statement.duration).min(),
+        as_asked: counted.iter().any(|statement| statement.duration.is_none()),
+        void: describe_void(&void),
     }
 }
 
 /// Whether this person is an approver of any stage, and not the requester.
 pub(super) fn may_count(policy: &Policy, requester: &Identity, who: &Identity) -> bool {
     who.username != requester.username
-        && policy
-            .stages()
-            .iter()
-            .any(|stage| identity::matches_any(who, &stage.approvers))
+        && policy.stages().iter().any(|stage| identity::matches_any(who, &stage.approvers))
 }
 
 /// Whether the duration that an approver set lies within the bounds of the policy.
 pub(super) fn in_bounds(policy: &Policy, statement: &Statement) -> bool {
     let bounds = policy.duration();
-    statement
-        .duration
-        .is_none_or(|set| set >= bounds.min && set <= bounds.max)
+    statement.duration.is_none_or(|set| set >= bounds.min && set <= bounds.max)
+}
+
+fn describe_void(void: &BTreeMap<&str, String>) -> Option<String> {
+    let sentences: Vec<String> = void
+        .iter()
+        .map(|(who, why)| format!("The approval by {who} no longer holds: {why}."))
+        .collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 fn holds(policy: &Policy, rules_hash: Option<&str>, statement: &Statement) -> Result<(), String> {
-    if statement.policy.as_ref() != Some(policy.reference()) {
+    let upon = statement.policy.as_ref();
+    if upon.is_none_or(|upon| upon.name != policy.name()) {
+        return Err(format!("JitPolicy {} decides now", policy.name()));
+    }
+    if upon != Some(policy.reference()) {
         return Err(format!("JitPolicy {} has changed since", policy.name()));
     }
     if rules_hash.is_none() || statement.rules_hash.as_deref() != rules_hash {
@@ -108,10 +116,7 @@ fn holds(policy: &Policy, rules_hash: Option<&str>, statement: &Statement) -> Re
 /// Whether everybody who approved, counted once each, completes every stage.
 fn is_complete(stages: &[Stage], people: &BTreeMap<&str, &Statement>) -> bool {
     let assigned = assign(stages, people);
-    stages
-        .iter()
-        .zip(&assigned)
-        .all(|(stage, who)| who.len() >= stage.required as usize)
+    stages.iter().zip(&assigned).all(|(stage, who)| who.len() >= stage.required as usize)
 }
 
 /// Assigns people to stages so that the most stages are complete. A policy has at most eight stages,
@@ -131,9 +136,7 @@ fn assign<'a>(stages: &[Stage], people: &BTreeMap<&'a str, &Statement>) -> Vec<V
     let mut seats = Seats::default();
     for choice in choices {
         seats = Seats::new(stages, |stage| choice & (1 << stage) != 0);
-        let placed = (0..eligible.len())
-            .filter(|person| seats.place(&eligible, *person))
-            .count();
+        let placed = (0..eligible.len()).filter(|person| seats.place(&eligible, *person)).count();
         if placed == seats.len() {
             break;
         }
@@ -146,11 +149,7 @@ fn assign<'a>(stages: &[Stage], people: &BTreeMap<&'a str, &Statement>) -> Vec<V
         }
     }
     let mut assigned = vec![Vec::new(); stages.len()];
-    for (stage, person) in seats
-        .0
-        .iter()
-        .filter_map(|seat| Some((seat.stage, seat.person?)))
-    {
+    for (stage, person) in seats.0.iter().filter_map(|seat| Some((seat.stage, seat.person?))) {
         assigned[stage].push(eligible[person].0);
     }
     for names in &mut assigned {
@@ -171,16 +170,9 @@ struct Seats(Vec<Seat>);
 
 impl Seats {
     fn new(stages: &[Stage], included: impl Fn(usize) -> bool) -> Self {
-        let seats = stages
-            .iter()
-            .enumerate()
-            .filter(|(stage, _)| included(*stage))
-            .flat_map(|(stage, rule)| {
-                (0..rule.required).map(move |_| Seat {
-                    stage,
-                    person: None,
-                })
-            });
+        let seats = stages.iter().enumerate().filter(|(stage, _)| included(*stage)).flat_map(
+            |(stage, rule)| (0..rule.required).map(move |_| Seat { stage, person: None }),
+        );
         Self(seats.collect())
     }
 
@@ -190,9 +182,7 @@ impl Seats {
 
     /// Adds the seats of the stages that have none yet.
     fn extend(&mut self, stages: &[Stage]) {
-        let missing = Self::new(stages, |stage| {
-            !self.0.iter().any(|seat| seat.stage == stage)
-        });
+        let missing = Self::new(stages, |stage| !self.0.iter().any(|seat| seat.stage == stage));
         self.0.extend(missing.0);
     }
 
@@ -235,9 +225,7 @@ fn waiting_for(stages: &[Stage], assigned: &[Vec<&str>]) -> String {
         .iter()
         .zip(assigned)
         .filter_map(|(stage, who)| {
-            let missing = (stage.required as usize)
-                .checked_sub(who.len())
-                .filter(|n| *n > 0)?;
+            let missing = (stage.required as usize).checked_sub(who.len()).filter(|n| *n > 0)?;
             Some(format!("{missing} of {}", describe(&stage.approvers)))
         })
         .collect();

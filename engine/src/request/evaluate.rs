@@ -107,17 +107,15 @@ impl Chosen {
     /// The moment that completed the approval; of a self-service request, the moment it was made.
     #[must_use]
     pub fn approved_at(&self, requested_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.self_service {
-            Some(requested_at)
-        } else {
-            self.progress.completed_at
-        }
+        if self.self_service { Some(requested_at) } else { self.progress.completed_at }
     }
 
-    /// How long the right is given: the shortest that an approver set, else what was asked for.
+    /// How long the right is given: the shortest that was approved. Who sets no duration approves
+    /// what was asked for, and no later approval makes that longer.
     #[must_use]
     pub fn duration(&self) -> Option<GrantDuration> {
-        self.progress.duration.or(self.requested)
+        let as_asked = self.requested.filter(|_| self.progress.as_asked);
+        [self.progress.duration, as_asked].into_iter().flatten().min().or(self.requested)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Fixtures of the tests: the shop, its policy, and alice who wants to mend it.
 
+pub(crate) mod life;
+pub(crate) mod tell;
+
 use std::collections::BTreeMap;
 
 use lapse_crds::{
@@ -20,29 +23,17 @@ pub(crate) fn settings() -> Settings {
         bindable_roles: vec![cluster_role("view"), cluster_role("edit")],
         allow_cluster_wide: true,
         protected_namespaces: vec!["kube-*".into()],
-        duration: InstallationBounds {
-            min: "5m".parse().unwrap(),
-            max: "24h".parse().unwrap(),
-        },
-        controller: ControllerSettings {
-            service_account: "lapse-controller".into(),
-        },
+        duration: InstallationBounds { min: "5m".parse().unwrap(), max: "24h".parse().unwrap() },
+        controller: ControllerSettings { service_account: "lapse-controller".into() },
     }
 }
 
 pub(crate) fn cluster_role(name: &str) -> RoleRef {
-    RoleRef {
-        kind: RoleKind::ClusterRole,
-        name: name.into(),
-    }
+    RoleRef { kind: RoleKind::ClusterRole, name: name.into() }
 }
 
 fn subject(kind: SubjectKind, name: &str) -> Subject {
-    Subject {
-        kind,
-        name: name.into(),
-        namespace: None,
-    }
+    Subject { kind, name: name.into(), namespace: None }
 }
 
 pub(crate) fn user(name: &str) -> Subject {
@@ -54,10 +45,7 @@ pub(crate) fn group(name: &str) -> Subject {
 }
 
 pub(crate) fn service_account(namespace: &str, name: &str) -> Subject {
-    Subject {
-        namespace: Some(namespace.into()),
-        ..subject(SubjectKind::ServiceAccount, name)
-    }
+    Subject { namespace: Some(namespace.into()), ..subject(SubjectKind::ServiceAccount, name) }
 }
 
 pub(crate) fn person(name: &str, groups: &[&str]) -> Identity {
@@ -69,11 +57,7 @@ pub(crate) fn person(name: &str, groups: &[&str]) -> Identity {
 }
 
 pub(crate) fn stage(name: &str, required: u32, approvers: Vec<Subject>) -> Stage {
-    Stage {
-        name: name.into(),
-        required,
-        approvers,
-    }
+    Stage { name: name.into(), required, approvers }
 }
 
 /// Developers of the shop may edit or view it for up to 8 hours when a manager approves.
@@ -98,10 +82,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             default: "30m".parse().ok(),
             max: "8h".parse().ok(),
         }),
-        reason: Some(ReasonRule {
-            required: true,
-            min_length: Some(10),
-        }),
+        reason: Some(ReasonRule { required: true, min_length: Some(10) }),
         approval: Some(Approval {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
             timeout: None,

@@ -29,7 +29,17 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let recorded = status.and_then(|status| status.grant.as_ref());
     match (&observed.grant, recorded) {
         // Whether a grant exists must be known: a request is granted once.
-        (Read::Failed(_), _) => nothing(Some(now + RETRY)),
+        (Read::Failed(_), Some(_)) => nothing(Some(now + RETRY)),
+        (Read::Failed(why), None) => {
+            let message = format!("The Grant cannot be read: {why}");
+            unknown(Writer::new(request, now), "LookupFailed", &message, now)
+        }
+        // A Grant of the same name with another UID is not the one that the request had.
+        (Read::Found(grant), Some(recorded))
+            if grant.metadata.uid.as_deref() != Some(&recorded.uid) =>
+        {
+            follow::lost(request, recorded, now)
+        }
         (Read::Found(grant), _) => follow::found(observed, grant, now),
         (Read::Missing, Some(recorded)) => follow::lost(request, recorded, now),
         (Read::Missing, None) => consider(observed, now),
@@ -37,12 +47,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
 }
 
 fn nothing(wake_at: Option<DateTime<Utc>>) -> Plan {
-    Plan {
-        create: None,
-        status: None,
-        notice: None,
-        wake_at,
-    }
+    Plan { create: None, status: None, notice: None, wake_at }
 }
 
 /// What policies and people say of the request as it stands; `Err` is the plan if that cannot be told.
@@ -57,12 +62,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
         Ok(attestation) => attestation,
         Err(error) if error.may_pass() => {
             let message = format!("The request cannot be verified yet: {error}.");
-            return Err(Box::new(unknown(
-                writer(),
-                "KeyNotPublished",
-                &message,
-                now,
-            )));
+            return Err(Box::new(unknown(writer(), "KeyNotPublished", &message, now)));
         }
         Err(error) => {
             return Err(unattested(format!(
@@ -73,9 +73,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
     let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
     let target = ResolvedTarget::resolve(&request.spec.target, namespace);
     let (Some(requester), Some(target)) = (&request.spec.requester, target) else {
-        return Err(unattested(
-            "The request names no requester or no target.".to_owned(),
-        ));
+        return Err(unattested("The request names no requester or no target.".to_owned()));
     };
     evaluate(observed, attestation.admitted_at.time(), requester, &target)
         .map_err(|why| Box::new(unknown(writer(), "LookupFailed", &why, now)))
@@ -104,17 +102,14 @@ fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
     if let Some(why) = evaluation.report.refusal() {
         return writer
             .condition(EVALUATED, ConditionStatus::False, "ChecksFailed", &why)
+            .condition(APPROVED, ConditionStatus::False, "ChecksFailed", &why)
             .becomes(RequestPhase::Denied, "ChecksFailed", &why, None);
     }
     if let Some(why) = evaluation.report.unknown() {
         return unknown(writer, "LookupFailed", &why, now);
     }
-    let writer = writer.condition(
-        EVALUATED,
-        ConditionStatus::True,
-        "ChecksPassed",
-        "Every check passed.",
-    );
+    let writer =
+        writer.condition(EVALUATED, ConditionStatus::True, "ChecksPassed", "Every check passed.");
     // A report without refusal names a policy.
     match &evaluation.policy {
         Some(chosen) => approval(observed, &evaluation, chosen, writer, now),
@@ -130,11 +125,7 @@ fn said_no(
 ) -> Option<Plan> {
     let writer = Writer::new(request, now).evaluation(evaluation);
     if let Some(denial) = evaluation.statements.denial() {
-        let comment = denial
-            .comment
-            .as_deref()
-            .map(|c| format!(": {c}"))
-            .unwrap_or_default();
+        let comment = denial.comment.as_deref().map(|c| format!(": {c}")).unwrap_or_default();
         let message = format!("Denied by {}{comment}", denial.decider.username);
         let writer = writer.condition(APPROVED, ConditionStatus::False, "Denied", &message);
         return Some(writer.becomes(RequestPhase::Denied, "Denied", &message, None));
@@ -153,17 +144,15 @@ fn approval(
     now: DateTime<Utc>,
 ) -> Plan {
     let timed_out = |writer: Writer<'_>, message: &str| {
-        writer
-            .condition(APPROVED, ConditionStatus::False, "TimedOut", message)
-            .becomes(RequestPhase::TimedOut, "TimedOut", message, None)
+        writer.condition(APPROVED, ConditionStatus::False, "TimedOut", message).becomes(
+            RequestPhase::TimedOut,
+            "TimedOut",
+            message,
+            None,
+        )
     };
     let Some(approved_at) = chosen.approved_at(evaluation.requested_at) else {
-        let void = chosen
-            .progress
-            .void
-            .as_deref()
-            .map(|v| format!(" {v}"))
-            .unwrap_or_default();
+        let void = chosen.progress.void.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
         let waiting = format!("It waits for {}.{void}", chosen.progress.waiting_for);
         if now >= chosen.times_out_at {
             let message =
@@ -190,18 +179,12 @@ fn approval(
         );
         return timed_out(writer, &message);
     }
-    let obstacle = observed
-        .obstacle
-        .as_deref()
-        .unwrap_or("The grant is being made.");
+    let obstacle = observed.obstacle.as_deref().unwrap_or("The grant is being made.");
     let plan = writer
         .condition(APPROVED, ConditionStatus::True, reason, message)
         .condition(GRANTED, ConditionStatus::False, "Pending", obstacle)
         .stands(RequestPhase::Pending, Some(grant.spec.expires_at.time()));
-    Plan {
-        create: Some(Box::new(grant)),
-        ..plan
-    }
+    Plan { create: Some(Box::new(grant)), ..plan }
 }
 
 /// The Grant of an approved request.
@@ -232,11 +215,7 @@ fn grant(
         finalizers: Some(vec![GRANT_FINALIZER.to_owned()]),
         ..ObjectMeta::default()
     };
-    Some(Grant {
-        metadata,
-        spec,
-        status: None,
-    })
+    Some(Grant { metadata, spec, status: None })
 }
 
 #[cfg(test)]

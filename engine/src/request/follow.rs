@@ -10,6 +10,7 @@ use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation};
 use super::report::Writer;
 use super::{Observed, Plan};
 
+const ACTIVE: &str = "Active";
 const ENDED: &str = "Ended";
 
 /// The Grant of the request's name exists.
@@ -23,6 +24,8 @@ pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> P
     }
     let status = grant.status.clone().unwrap_or_default();
     let mut writer = evaluated(observed, writer, now);
+    // The policy may have changed since: what counts is the one that the right was given under.
+    writer.status.policy = Some(grant.spec.policy.clone());
     writer.status.grant = Some(GrantRef {
         name: grant.metadata.name.clone().unwrap_or_default(),
         uid: grant.metadata.uid.clone().unwrap_or_default(),
@@ -30,13 +33,7 @@ pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> P
     writer.status.starts_at = Some(grant.spec.starts_at);
     writer.status.expires_at = Some(grant.spec.expires_at);
     match status.phase {
-        // Its status is written once, when the right is held.
-        GrantPhase::Pending => Plan {
-            create: None,
-            status: None,
-            notice: None,
-            wake_at: None,
-        },
+        GrantPhase::Pending => pending(writer, &status.conditions),
         GrantPhase::Active => {
             let message = format!("The right is held until {}.", grant.spec.expires_at);
             granted(writer, &message).becomes(RequestPhase::Active, "Granted", &message, None)
@@ -55,6 +52,17 @@ pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> P
     }
 }
 
+/// The right is about to be given. The Grant says something about that only when it meets an
+/// obstacle; otherwise the status is written once, when the right is held.
+fn pending(writer: Writer<'_>, conditions: &[Condition]) -> Plan {
+    let Some(obstacle) = conditions.iter().find(|c| c.r#type == ACTIVE) else {
+        return Plan { create: None, status: None, notice: None, wake_at: None };
+    };
+    writer
+        .condition(GRANTED, ConditionStatus::False, "Pending", &obstacle.message)
+        .stands(RequestPhase::Pending, None)
+}
+
 /// The right is being taken back and could not be verified to be gone: that is said at once.
 fn ending(
     writer: Writer<'_>,
@@ -63,11 +71,7 @@ fn ending(
     reason: Option<EndReason>,
 ) -> Plan {
     let message = format!("The right is being taken back. {}", cause(conditions));
-    let phase = request
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default();
+    let phase = request.status.as_ref().map(|status| status.phase).unwrap_or_default();
     let short = reason.map_or_else(|| "NotGiven".to_owned(), |reason| reason.to_string());
     writer
         .condition(GRANTED, ConditionStatus::False, &short, &message)
@@ -85,29 +89,19 @@ pub(super) fn lost(request: &AccessRequest, recorded: &GrantRef, now: DateTime<U
 
 /// Makes sure that the status shows the evaluation, also when the grant came before the first report.
 fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) -> Writer<'a> {
-    let is_shown = writer
-        .status
-        .conditions
-        .condition(APPROVED)
-        .is_some_and(|c| c.status == ConditionStatus::True);
-    if is_shown {
+    let holds = |r#type| {
+        let condition = writer.status.conditions.condition(r#type);
+        condition.is_some_and(|c| c.status == ConditionStatus::True)
+    };
+    // A look-up that failed in between leaves the one approved and the other unknown.
+    if holds(EVALUATED) && holds(APPROVED) {
         return writer;
     }
     let reason = match evaluation(observed, now) {
         Ok(evaluation) => {
-            let self_service = evaluation
-                .policy
-                .as_ref()
-                .is_some_and(|chosen| chosen.self_service);
+            let self_service = evaluation.policy.as_ref().is_some_and(|chosen| chosen.self_service);
             let writer = writer.evaluation(&evaluation);
-            return approved(
-                writer,
-                if self_service {
-                    "SelfService"
-                } else {
-                    "Complete"
-                },
-            );
+            return approved(writer, if self_service { "SelfService" } else { "Complete" });
         }
         Err(_) => "Complete",
     };
@@ -116,18 +110,8 @@ fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) ->
 
 fn approved<'a>(writer: Writer<'a>, reason: &str) -> Writer<'a> {
     writer
-        .condition(
-            EVALUATED,
-            ConditionStatus::True,
-            "ChecksPassed",
-            "Every check passed.",
-        )
-        .condition(
-            APPROVED,
-            ConditionStatus::True,
-            reason,
-            "The right may be given.",
-        )
+        .condition(EVALUATED, ConditionStatus::True, "ChecksPassed", "Every check passed.")
+        .condition(APPROVED, ConditionStatus::True, reason, "The right may be given.")
 }
 
 fn granted<'a>(writer: Writer<'a>, message: &str) -> Writer<'a> {
@@ -145,17 +129,16 @@ fn ended(writer: Writer<'_>, reason: EndReason, message: &str) -> Plan {
 }
 
 fn failed(writer: Writer<'_>, message: &str) -> Plan {
-    writer
-        .condition(GRANTED, ConditionStatus::False, "NotGiven", message)
-        .becomes(RequestPhase::Failed, "NotGiven", message, None)
+    writer.condition(GRANTED, ConditionStatus::False, "NotGiven", message).becomes(
+        RequestPhase::Failed,
+        "NotGiven",
+        message,
+        None,
+    )
 }
 
 /// Why the right ended, in words, as the Grant keeps it.
 fn cause(conditions: &[Condition]) -> String {
-    let ended = conditions
-        .iter()
-        .find(|condition| condition.r#type == ENDED);
-    ended
-        .map(|condition| condition.message.clone())
-        .unwrap_or_default()
+    let ended = conditions.iter().find(|condition| condition.r#type == ENDED);
+    ended.map(|condition| condition.message.clone()).unwrap_or_default()
 }

@@ -19,11 +19,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(request: &'a AccessRequest, now: DateTime<Utc>) -> Self {
         let mut status = request.status.clone().unwrap_or_default();
         status.observed_generation = request.metadata.generation;
-        Self {
-            request,
-            now,
-            status,
-        }
+        Self { request, now, status }
     }
 
     /// Says what policies and people say.
@@ -33,13 +29,10 @@ impl<'a> Writer<'a> {
         self.status.candidates.clone_from(&evaluation.candidates);
         self.status.checks = evaluation.report.clone().into_status();
         self.status.approval =
-            chosen
-                .filter(|chosen| !chosen.self_service)
-                .map(|chosen| ApprovalStatus {
-                    stages: chosen.progress.stages.clone(),
-                    waiting_for: Some(chosen.progress.waiting_for.clone())
-                        .filter(|w| !w.is_empty()),
-                });
+            chosen.filter(|chosen| !chosen.self_service).map(|chosen| ApprovalStatus {
+                stages: chosen.progress.stages.clone(),
+                waiting_for: Some(chosen.progress.waiting_for.clone()).filter(|w| !w.is_empty()),
+            });
         self
     }
 
@@ -64,17 +57,12 @@ impl<'a> Writer<'a> {
     /// A plan that only says where the request stands.
     pub(super) fn stands(mut self, phase: RequestPhase, wake_at: Option<DateTime<Utc>>) -> Plan {
         self.status.phase = phase;
-        Plan {
-            create: None,
-            status: self.changed(),
-            notice: None,
-            wake_at,
-        }
+        Plan { create: None, status: self.changed(), notice: None, wake_at }
     }
 
     /// A plan that tells people about a new phase.
     pub(super) fn becomes(
-        self,
+        mut self,
         phase: RequestPhase,
         reason: &str,
         message: &str,
@@ -87,10 +75,12 @@ impl<'a> Writer<'a> {
             reason: reason.to_owned(),
             message: message.to_owned(),
         });
-        Plan {
-            notice,
-            ..self.stands(phase, wake_at)
+        if phase.is_terminal()
+            && let Some(approval) = &mut self.status.approval
+        {
+            approval.waiting_for = None;
         }
+        Plan { notice, ..self.stands(phase, wake_at) }
     }
 
     fn changed(self) -> Option<AccessRequestStatus> {

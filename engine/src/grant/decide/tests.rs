@@ -1,1 +1,6 @@
+//! What becomes of a grant: given once, taken back whatever happens, and what can never happen.
 
+mod activation;
+mod ending;
+mod over;
+mod properties;

@@ -1,0 +1,267 @@
+//! Every reason for which a right ends, which one counts, and when it is verified to be gone.
+
+use lapse_crds::{EndReason, GrantPhase, JitPolicy, PolicyMode, Verdict};
+use rstest::rstest;
+
+use crate::Read;
+use crate::grant::{Action, Observed, decide};
+use crate::testing::life::{
+    EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, state, time, unattested,
+};
+use crate::testing::{group, person, policy, tell, user};
+
+const NOW: i64 = 100;
+
+fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<crate::policy::PolicyState> {
+    let mut policy = policy("shop-debug");
+    policy.metadata.generation = Some(2);
+    change(&mut policy);
+    Read::Found(state(&policy))
+}
+
+fn unbind(observed: &mut Observed, index: usize) {
+    observed.bindings[index].1 = Read::Missing;
+}
+
+fn tamper(observed: &mut Observed) {
+    let mut live = intact(&observed.bindings[0].0, "binding-0");
+    live.subjects[0].2 = "mallory".into();
+    observed.bindings[0].1 = Read::Found(live);
+}
+
+fn expire(observed: &mut Observed) {
+    observed.grant.spec.expires_at = time(NOW).into();
+}
+
+fn deny(observed: &mut Observed) {
+    observed.says(decision(Verdict::Deny, bob(), 50));
+}
+
+fn end(observed: &mut Observed) {
+    observed.says(decision(Verdict::End, person("alice", &[]), 50));
+}
+
+/// The reasons, the first that applies before the others. Both tests below use this order.
+const REASONS: [(fn(&mut Observed), EndReason); 11] = [
+    (|o| o.grant.metadata.deletion_timestamp = Some(deleted_at()), EndReason::GrantDeleted),
+    (expire, EndReason::Expired),
+    (deny, EndReason::Revoked),
+    (end, EndReason::EndedByRequester),
+    (|o| o.policy = changed(|p| p.spec.mode = PolicyMode::Disabled), EndReason::PolicyDisabled),
+    (
+        |o| o.policy = changed(|p| p.spec.requesters = vec![user("carol")]),
+        EndReason::RequesterNotAllowed,
+    ),
+    (|o| o.policy = changed(|p| p.spec.targets.clear()), EndReason::RequesterNotAllowed),
+    (|o| o.role = Read::Missing, EndReason::TargetDeleted),
+    (
+        |o| {
+            o.namespaces.insert("shop".into(), Read::Missing);
+            unbind(o, 0);
+        },
+        EndReason::TargetDeleted,
+    ),
+    (|o| unbind(o, 0), EndReason::BindingDeleted),
+    (tamper, EndReason::BindingChanged),
+];
+
+#[rstest]
+fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
+    let (change, reason) = REASONS[which];
+    let mut observed = active();
+    change(&mut observed);
+    ends_with(&mut observed, reason);
+}
+
+/// Reasons that replace one another in the same place; the later ones of the table are hidden.
+#[rstest]
+#[case::request_deleted(|o: &mut Observed| o.request = Read::Missing, EndReason::RequestDeleted)]
+#[case::request_made_again(|o: &mut Observed| {
+    let Read::Found(request) = &mut o.request else { unreachable!() };
+    request.metadata.uid = Some("uid-2".into());
+}, EndReason::RequestDeleted)]
+#[case::request_being_deleted(|o: &mut Observed| {
+    let Read::Found(request) = &mut o.request else { unreachable!() };
+    request.metadata.deletion_timestamp = Some(deleted_at());
+}, EndReason::RequestDeleted)]
+#[case::policy_deleted(|o: &mut Observed| o.policy = Read::Missing, EndReason::PolicyDeleted)]
+#[case::policy_made_again(|o: &mut Observed| o.policy = changed(|p| p.metadata.uid = Some("new".into())), EndReason::PolicyDeleted)]
+#[case::binding_made_again(|o: &mut Observed| {
+    let live = intact(&o.bindings[0].0, "another");
+    o.bindings[0].1 = Read::Found(live);
+}, EndReason::BindingChanged)]
+#[case::annotation_removed(|o: &mut Observed| {
+    let mut live = intact(&o.bindings[0].0, "binding-0");
+    live.grant_uid = None;
+    o.bindings[0].1 = Read::Found(live);
+}, EndReason::BindingChanged)]
+fn a_right_ends_too(#[case] change: fn(&mut Observed), #[case] reason: EndReason) {
+    let mut observed = active();
+    change(&mut observed);
+    ends_with(&mut observed, reason);
+}
+
+fn ends_with(observed: &mut Observed, reason: EndReason) {
+    for now in NOW..NOW + 5 {
+        observed.step(now);
+        if observed.status().phase == GrantPhase::Ended {
+            break;
+        }
+    }
+    let status = observed.status();
+    assert_eq!(status.phase, GrantPhase::Ended);
+    assert_eq!(status.end_reason, Some(reason));
+    let stands = |(_, live): &(_, Read<_>)| live.found().is_some();
+    assert!(!observed.bindings.iter().any(stands), "a binding still stands");
+}
+
+/// Of two reasons the earlier in the table counts: what people and policies say, and above all the
+/// time, before what became of the bindings.
+#[test]
+fn the_first_reason_counts() {
+    for first in 0..REASONS.len() {
+        for second in first + 1..REASONS.len() {
+            // These two changes of the policy cannot be made at once.
+            if (4..=6).contains(&first) && (4..=6).contains(&second) {
+                continue;
+            }
+            // The second would undo what the first changed in the binding.
+            if first >= 8 {
+                continue;
+            }
+            let mut observed = active();
+            REASONS[second].0(&mut observed);
+            REASONS[first].0(&mut observed);
+            let status = decide(&observed, time(NOW)).status.unwrap();
+            let expected = Some(REASONS[first].1);
+            assert_eq!(status.end_reason, expected, "{first} before {second}");
+        }
+    }
+}
+
+#[rstest]
+#[case::deny_that_is_not_attested(|o: &mut Observed| o.says(unattested(decision(Verdict::Deny, bob(), 50))))]
+#[case::deny_of_another_request(|o: &mut Observed| {
+    let mut other = decision(Verdict::Deny, bob(), 50);
+    other.object.spec.request.uid = Some("uid-2".into());
+    o.says(other);
+})]
+#[case::end_by_another(|o: &mut Observed| o.says(decision(Verdict::End, bob(), 50)))]
+#[case::another_approval(|o: &mut Observed| o.says(decision(Verdict::Approve, bob(), 50)))]
+#[case::lower_maximum(|o: &mut Observed| o.policy = changed(|p| p.spec.duration.as_mut().unwrap().max = "45m".parse().ok()))]
+#[case::other_approvers(|o: &mut Observed| o.policy = changed(|p| p.spec.approval.as_mut().unwrap().stages[0].approvers = vec![group("directors")]))]
+#[case::broken_policy(|o: &mut Observed| o.policy = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok()))]
+#[case::an_obstacle_of_the_past(|o: &mut Observed| o.obstacle = Some(crate::grant::Obstacle { message: "503".into(), lasting: true }))]
+fn a_right_stays(#[case] change: fn(&mut Observed)) {
+    let mut observed = active();
+    change(&mut observed);
+    let plan = decide(&observed, time(NOW));
+    assert_eq!((plan.actions, plan.status), (vec![], None));
+    assert_eq!(plan.wake_at, Some(time(EXPIRES_AT)));
+}
+
+/// A look-up that failed revokes nothing, but what it hides is looked for again soon.
+#[rstest]
+#[case::request(|o: &mut Observed| o.request = Read::Failed("timeout".into()))]
+#[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
+#[case::policy(|o: &mut Observed| o.policy = Read::Failed("timeout".into()))]
+#[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
+#[case::binding(|o: &mut Observed| o.bindings[0].1 = Read::Failed("timeout".into()))]
+fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {
+    let mut observed = active();
+    change(&mut observed);
+    let plan = decide(&observed, time(NOW));
+    assert_eq!((plan.actions, plan.status), (vec![], None));
+    assert_eq!(plan.wake_at, Some(time(NOW + 5)));
+    let late = decide(&observed, time(EXPIRES_AT - 1));
+    assert_eq!(late.wake_at, Some(time(EXPIRES_AT)));
+    // The end follows from the grant alone.
+    let end = decide(&observed, time(EXPIRES_AT)).status.unwrap();
+    assert_eq!(end.end_reason, Some(EndReason::Expired));
+}
+
+#[test]
+fn an_end_is_told_from_the_first_step_to_the_last() {
+    let mut observed = active_in(&["shop", "shop-staging"]);
+    observed.bindings[1].1 = Read::Failed("timeout".into());
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
+    delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
+    Ending
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    looks again at 3611 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 1)), @r"
+    Ending
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    looks again at 3612 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 2)), @r"
+    (nothing new)
+    looks again at 3613 s
+    ");
+    observed.bindings[1].1 = Read::Found(intact(&observed.bindings[1].0, "binding-1"));
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 3)), @r"
+    delete RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6 (binding-1)
+    (nothing new)
+    looks again at 3614 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 4)), @r"
+    Ended
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 5)), @"(nothing new)");
+}
+
+/// A deletion that fails leaves the status reported, and is tried again with the first cause kept.
+#[test]
+fn a_deletion_that_failed_is_tried_again() {
+    let mut observed = active();
+    deny(&mut observed);
+    let plan = decide(&observed, time(NOW));
+    observed.report(&plan);
+    expire(&mut observed);
+    insta::assert_snapshot!(tell::grant(&decide(&observed, time(NOW + 1))), @r"
+    delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
+    (nothing new)
+    looks again at 102 s
+    ");
+}
+
+/// What is concluded from the bindings is written down with the first step: the deletions make the
+/// other bindings look as if somebody had removed them by hand.
+#[test]
+fn the_reason_outlives_the_deletion_of_what_it_was_seen_in() {
+    let mut tampered = active_in(&["shop", "shop-staging"]);
+    tamper(&mut tampered);
+    ends_with(&mut tampered, EndReason::BindingChanged);
+
+    let mut gone = active_in(&["shop", "shop-staging"]);
+    gone.namespaces.insert("shop-staging".into(), Read::Missing);
+    unbind(&mut gone, 1);
+    ends_with(&mut gone, EndReason::TargetDeleted);
+    insta::assert_snapshot!(gone.status().conditions[0].message, @"Namespace shop-staging was deleted.");
+
+    let mut removed = active_in(&["shop", "shop-staging"]);
+    unbind(&mut removed, 1);
+    ends_with(&mut removed, EndReason::BindingDeleted);
+    insta::assert_snapshot!(removed.status().conditions[0].message, @"RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6 was deleted.");
+}
+
+/// Somebody deleted the binding and made another of its name: it is theirs.
+#[test]
+fn a_binding_of_somebody_else_is_left_alone() {
+    let mut observed = active();
+    let mut theirs = intact(&observed.bindings[0].0, "theirs");
+    theirs.grant_uid = None;
+    observed.bindings[0].1 = Read::Found(theirs);
+    let plan = decide(&observed, time(EXPIRES_AT));
+    let delete = |action: &Action| matches!(action, Action::Delete { .. });
+    assert!(!plan.actions.iter().any(delete), "{plan:?}");
+    assert_eq!(plan.status.unwrap().phase, GrantPhase::Ended);
+}

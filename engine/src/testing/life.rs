@@ -1,0 +1,252 @@
+//! Fixtures of the lives of a request and of its grant: alice asks at 0 s, for an hour.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lapse_crds::{
+    AccessDecision, AccessDecisionSpec, AccessRequest, Grant, GrantPhase, GrantStatus, Identity,
+    JitPolicy, PolicyRef, RequestTarget, Verdict,
+};
+
+use super::{person, policy, request_spec, settings};
+use crate::attest::{Attestation, AttestationError, Attested};
+use crate::grant::{BindingSpec, LiveBinding};
+use crate::policy::PolicyState;
+use crate::role::RoleRules;
+use crate::{Read, grant, request};
+
+pub(crate) const REQUEST_UID: &str = "uid-1";
+pub(crate) const GRANT_UID: &str = "grant-1";
+/// When bob approved, and so when the right of the fixture starts; it lasts an hour.
+pub(crate) const APPROVED_AT: i64 = 10;
+pub(crate) const EXPIRES_AT: i64 = APPROVED_AT + 3600;
+
+pub(crate) fn time(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
+}
+
+pub(crate) fn bob() -> Identity {
+    person("bob", &["shop-managers"])
+}
+
+pub(crate) fn attestation(at: i64, nonce: &str) -> Attestation {
+    Attestation {
+        version: 1,
+        key: "0123456789abcdef".into(),
+        admitted_at: time(at).into(),
+        nonce: nonce.into(),
+        named: true,
+        signature: String::new(),
+    }
+}
+
+/// A decision about the request of the fixture, upon its policy and role. The nonce follows from
+/// what is said, by whom and when.
+pub(crate) fn decision(verdict: Verdict, who: Identity, at: i64) -> Attested<AccessDecision> {
+    let nonce = format!("{verdict} {} {at}", who.username);
+    let spec = AccessDecisionSpec {
+        request: RequestTarget { name: "fix-checkout".into(), uid: Some(REQUEST_UID.into()) },
+        verdict,
+        duration: None,
+        comment: None,
+        decider: Some(who),
+        policy: Some(reference(1)),
+        rules_hash: Some(RoleRules::default().hash()),
+    };
+    Attested { object: AccessDecision::new(&nonce, spec), attestation: Ok(attestation(at, &nonce)) }
+}
+
+pub(crate) fn unattested<K>(object: Attested<K>) -> Attested<K> {
+    Attested { attestation: Err(AttestationError::Absent), ..object }
+}
+
+/// When somebody deleted an object.
+pub(crate) fn deleted_at() -> Time {
+    serde_json::from_value(serde_json::json!("2026-11-18T12:00:00Z")).unwrap()
+}
+
+/// The policy of the fixture as it stood in this generation.
+pub(crate) fn reference(generation: i64) -> PolicyRef {
+    PolicyRef { name: "shop-debug".into(), uid: "uid-of-shop-debug".into(), generation }
+}
+
+pub(crate) fn state(policy: &JitPolicy) -> PolicyState {
+    PolicyState::of(policy, &settings())
+}
+
+/// Alice's request, not yet reported on, and nobody has said anything.
+pub(crate) fn asked() -> request::Observed {
+    let mut request = AccessRequest::new("fix-checkout", request_spec());
+    request.metadata.namespace = Some("shop".into());
+    request.metadata.uid = Some(REQUEST_UID.into());
+    request.metadata.generation = Some(1);
+    request::Observed {
+        request: Attested { object: request, attestation: Ok(attestation(0, "request")) },
+        policies: Read::Found(vec![state(&policy("shop-debug"))]),
+        decisions: Read::Found(vec![]),
+        role: Read::Found(RoleRules::default()),
+        namespaces: BTreeMap::from([("shop".into(), Read::Found(()))]),
+        grant: Read::Missing,
+        settings: settings(),
+        obstacle: None,
+    }
+}
+
+/// The same, and bob has approved it.
+pub(crate) fn approved() -> request::Observed {
+    let mut observed = asked();
+    observed.says(decision(Verdict::Approve, bob(), APPROVED_AT));
+    observed
+}
+
+impl request::Observed {
+    pub(crate) fn says(&mut self, decision: Attested<AccessDecision>) {
+        let Read::Found(decisions) = &mut self.decisions else {
+            panic!("the decisions of the fixture cannot be read");
+        };
+        decisions.push(decision);
+    }
+
+    /// The policy changes into this one, a generation later.
+    pub(crate) fn policy_becomes(&mut self, change: impl FnOnce(&mut JitPolicy)) {
+        let mut changed = policy("shop-debug");
+        changed.metadata.generation = Some(2);
+        change(&mut changed);
+        self.policies = Read::Found(vec![state(&changed)]);
+    }
+
+    /// Decides, and takes the status over as the API server would.
+    pub(crate) fn step(&mut self, now: i64) -> request::Plan {
+        let plan = request::decide(self, time(now));
+        if let Some(status) = &plan.status {
+            self.request.object.status = Some(status.clone());
+        }
+        plan
+    }
+}
+
+/// The Grant of the approved request, as the API server stored it.
+pub(crate) fn written() -> Grant {
+    let plan = request::decide(&approved(), time(APPROVED_AT + 1));
+    let mut grant = *plan.create.unwrap();
+    grant.metadata.uid = Some(GRANT_UID.into());
+    grant.metadata.generation = Some(1);
+    grant
+}
+
+/// The binding as the controller makes it for the grant of the fixture.
+pub(crate) fn intact(binding: &BindingSpec, uid: &str) -> LiveBinding {
+    LiveBinding {
+        uid: uid.into(),
+        role: (binding.role.kind.to_string(), binding.role.name.clone()),
+        subjects: vec![("User".into(), None, "alice".into())],
+        grant_uid: Some(GRANT_UID.into()),
+    }
+}
+
+/// The grant as it was written, without a binding yet.
+pub(crate) fn pending() -> grant::Observed {
+    pending_in(&["shop"])
+}
+
+/// The same, for these namespaces.
+pub(crate) fn pending_in(namespaces: &[&str]) -> grant::Observed {
+    let asked = approved();
+    let mut grant = written();
+    let target = grant.spec.target.kubernetes.as_mut().unwrap();
+    target.namespaces = namespaces.iter().map(ToString::to_string).collect();
+    let bindings = BindingSpec::all_of(&grant).into_iter();
+    grant::Observed {
+        bindings: bindings.map(|binding| (binding, Read::Missing)).collect(),
+        grant,
+        request: Read::Found(asked.request.object),
+        decisions: asked.decisions,
+        policy: Read::Found(state(&policy("shop-debug"))),
+        role: asked.role,
+        namespaces: namespaces.iter().map(|name| ((*name).to_owned(), Read::Found(()))).collect(),
+        obstacle: None,
+    }
+}
+
+/// The grant while the right is held.
+pub(crate) fn active() -> grant::Observed {
+    active_in(&["shop"])
+}
+
+/// The same, in these namespaces.
+pub(crate) fn active_in(namespaces: &[&str]) -> grant::Observed {
+    let mut observed = pending_in(namespaces);
+    observed.bind();
+    observed.step(APPROVED_AT + 2);
+    let phase = observed.grant.status.as_ref().map(|status| status.phase);
+    assert_eq!(phase, Some(GrantPhase::Active));
+    observed
+}
+
+impl grant::Observed {
+    /// Every binding stands.
+    pub(crate) fn bind(&mut self) {
+        for (index, (binding, live)) in self.bindings.iter_mut().enumerate() {
+            *live = Read::Found(intact(binding, &format!("binding-{index}")));
+        }
+    }
+
+    pub(crate) fn says(&mut self, decision: Attested<AccessDecision>) {
+        let Read::Found(decisions) = &mut self.decisions else {
+            panic!("the decisions of the fixture cannot be read");
+        };
+        decisions.push(decision);
+    }
+
+    pub(crate) fn status(&self) -> GrantStatus {
+        self.grant.status.clone().unwrap_or_default()
+    }
+
+    /// The request has recorded a phase that is final.
+    pub(crate) fn request_is_over(&mut self) {
+        let Read::Found(request) = &mut self.request else {
+            panic!("the request of the fixture cannot be read");
+        };
+        request.status.get_or_insert_default().phase = lapse_crds::RequestPhase::Ended;
+    }
+
+    /// Decides, and takes the status over and does what is to be done, as the API server would.
+    pub(crate) fn step(&mut self, now: i64) -> grant::Plan {
+        let plan = grant::decide(self, time(now));
+        if plan.actions.is_empty() || plan.report_always {
+            self.report(&plan);
+        }
+        for action in &plan.actions {
+            self.apply(action);
+        }
+        plan
+    }
+
+    /// Takes over the status that a plan wants written.
+    pub(crate) fn report(&mut self, plan: &grant::Plan) {
+        if let Some(status) = &plan.status {
+            self.grant.status = Some(status.clone());
+        }
+    }
+
+    fn apply(&mut self, action: &grant::Action) {
+        match action {
+            grant::Action::Create(created) => {
+                for (index, (binding, live)) in self.bindings.iter_mut().enumerate() {
+                    if binding == created {
+                        *live = Read::Found(intact(binding, &format!("binding-{index}")));
+                    }
+                }
+            }
+            grant::Action::Delete { uid, .. } => {
+                for (_, live) in &mut self.bindings {
+                    if live.found().is_some_and(|live| live.uid == *uid) {
+                        *live = Read::Missing;
+                    }
+                }
+            }
+            grant::Action::RemoveFinalizer => self.grant.metadata.finalizers = None,
+        }
+    }
+}

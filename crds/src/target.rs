@@ -51,15 +51,17 @@ impl fmt::Display for RoleRef {
         .message("a target has exactly one kind; set kubernetes")
 )]
 pub struct Target {
-    /// An existing role of Kubernetes, bound in namespaces or cluster-wide for the time of the grant.
+    /// An existing role of Kubernetes, and where it is bound for the time of the grant.
+    ///
+    /// For example `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` asks for what the
+    /// role `edit` allows, in the namespace `shop` alone; without `namespaces` it is the namespace of
+    /// the request, and with `clusterWide: true` the whole cluster. Which roles and namespaces may be
+    /// asked for, and by whom, is what JitPolicies say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTarget>,
 }
 
 /// A role of Kubernetes, and where it is bound.
-///
-/// For example `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` asks for what the role
-/// `edit` allows, in the namespace `shop` alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

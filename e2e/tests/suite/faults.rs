@@ -11,19 +11,17 @@ use serde_json::json;
 
 use crate::world::{SOON, World, typed};
 
-/// Lets the controller write grants but no bindings, or both again.
-async fn may_bind(world: &World, may: bool) {
+/// Takes the right to make bindings from the controller.
+async fn take_the_right_to_bind(world: &World) {
     let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
     let mut role = roles.get("lapse-controller").await.unwrap();
     for rule in role.rules.iter_mut().flatten() {
         let resources = rule.resources.clone().unwrap_or_default();
         if resources.iter().any(|resource| resource == "rolebindings") {
             rule.verbs.retain(|verb| verb != "create");
-            if may {
-                rule.verbs.push("create".to_owned());
-            }
         }
     }
+    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
 }
 
@@ -291,7 +289,7 @@ async fn with_the_webhook_down_nothing_gets_in_and_rights_still_end() {
 async fn without_the_right_to_bind_a_request_fails_and_says_so() {
     let world = World::own("no-bind", InstallOptions::default()).await;
     world.granted("held", json!({})).await;
-    may_bind(&world, false).await;
+    take_the_right_to_bind(&world).await;
     let name = "fix";
     world.ask(name, json!({})).await;
     world.approve(&world.bob, name).await.unwrap();

@@ -84,9 +84,7 @@ async fn what_policy_does_not_allow_is_denied_with_a_reason() {
         let failed: Vec<_> =
             status.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail).collect();
         assert!(failed.iter().any(|check| check.message.contains(words)), "{name}: {failed:?}");
-        let events = ["events", "-n", &world.ns, &format!("--for=areq/{name}")];
-        let told = world.kubectl(&world.admin, &events, None).await.unwrap();
-        assert!(told.contains("ChecksFailed"), "{name}: {told}");
+        world.told(name, "ChecksFailed").await;
         refused(world.approve(&world.bob, name).await, "already Denied");
     }
     assert!(!world.can_write(&world.alice).await);

@@ -311,6 +311,18 @@ impl World {
         api.list(&ours).await.unwrap().iter().map(kube::ResourceExt::name_any).collect()
     }
 
+    /// Waits for an event about a request.
+    pub(crate) async fn told(&self, request: &str, words: &str) {
+        let about = format!("--for=areq/{request}");
+        let events = ["events", "--namespace", &self.ns, &about];
+        eventually(&format!("an event {words:?} about {request}"), SOON, async || {
+            let told = self.kubectl(&self.admin, &events, None).await?;
+            Ok(told.contains(words).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     /// Runs kubectl as somebody.
     pub(crate) async fn kubectl(
         &self,

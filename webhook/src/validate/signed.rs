@@ -24,6 +24,10 @@ pub(crate) async fn signed(
     }
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
     let stamp = stamp_of(kind, spec)?;
+    // Told first: without a signature the stamp is whatever the client wrote.
+    if !request.dry_run && annotation(object).is_none() {
+        return Err(refusal(kind, &AttestationError::Absent));
+    }
     if stamp.as_ref() != Some(&caller(&request.user_info)?) {
         return Err(NotAdmitted::Forbidden(format!(
             "spec.{} is not who you are. Lapse stamps it: leave it out of the manifest",

@@ -1,0 +1,51 @@
+//! Policies: refused when they cannot work, warned about when they are unwise.
+
+use lapse_crds::JitPolicy;
+use serde_json::json;
+
+use crate::town::{Town, patch_cluster};
+
+#[tokio::test]
+async fn a_policy_that_cannot_work_is_refused_with_its_field() {
+    let town = Town::shared("policies").await;
+    let stage = |required: u32| json!({"name": "m", "required": required, "approvers": [{"kind": "User", "name": "bob"}]});
+    let role = |name: &str| json!({"kubernetes": {"roles": [{"kind": "ClusterRole", "name": name}], "namespaces": {"names": ["policies"]}}});
+    for (change, expected) in [
+        (
+            json!({"targets": [role("system:node")]}),
+            "spec.targets[0].kubernetes.roles: the controller may not bind ClusterRole system:node",
+        ),
+        (json!({"duration": {"max": "48h"}}), "spec.duration.max is 48h"),
+        (
+            json!({"approval": {"stages": [stage(2)]}}),
+            "spec.approval.stages[0] (m) requires 2 approvals but names 1 approvers",
+        ),
+        (
+            json!({"targets": [{"kubernetes": {"roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"names": ["lapse-system"]}}}]}),
+            "lapse-system is the installation's own namespace",
+        ),
+    ] {
+        let answer = town.kubectl(&town.admin, &["apply", "-f", "-"], &town.policy(&change)).await;
+        assert!(!answer.success() && answer.stderr.contains(expected), "{answer:?}");
+        // Changing a good one into a bad one is no way around.
+        let spec = json!({"spec": change});
+        let error =
+            patch_cluster::<JitPolicy>(&town.admin.client, "policies", spec).await.unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unwise_policy_is_warned_about() {
+    let town = Town::shared("unwise").await;
+    let args = ["apply", "-f", "-"];
+    let fine = town.kubectl(&town.admin, &args, &town.policy(&json!({"priority": 50}))).await;
+    assert!(fine.success() && !fine.stderr.contains("Warning"), "{fine:?}");
+    let nobody = town.policy(&json!({"requesters": []}));
+    let answer = town.kubectl(&town.admin, &args, &nobody).await;
+    assert!(answer.success(), "{answer:?}");
+    assert!(answer.stderr.contains("Warning: spec.requesters is empty: nobody can ask"));
+    // What is stored already may always be labelled, even if the installation has changed since.
+    let labels = json!({"metadata": {"labels": {"team": "shop"}}});
+    patch_cluster::<JitPolicy>(&town.admin.client, "unwise", labels).await.unwrap();
+}

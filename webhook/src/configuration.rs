@@ -46,6 +46,16 @@ pub(crate) enum ConfigurationError {
     },
 }
 
+impl ConfigurationError {
+    /// Whether the configuration is known to be wrong, and not only out of reach.
+    pub(crate) fn is_certain(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_lasting(),
+            Self::NoEntry { .. } | Self::NoAddress { .. } => true,
+        }
+    }
+}
+
 /// Mends both configurations, if they differ.
 pub(crate) async fn mend(client: &Client, keys: &Keys) -> Result<(), ConfigurationError> {
     let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());

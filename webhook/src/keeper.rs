@@ -131,7 +131,9 @@ impl Keeper {
                     }
                     Err(error) => {
                         warn!(%error, "keys and configurations are not as they must be");
-                        if matches!(error, KeeperError::Configuration(_)) {
+                        // An API server that does not answer says nothing about its configuration:
+                        // what was right when it was last seen still counts.
+                        if matches!(&error, KeeperError::Configuration(why) if why.is_certain()) {
                             self.settled.send_replace(false);
                         }
                         failures += 1;
@@ -233,7 +235,11 @@ impl Keeper {
             return Ok(false);
         }
         // The set before the key: what is signed must verify at once.
-        self.key_set.send_replace(KeySet::read(&published).0);
+        let (key_set, errors) = KeySet::read(&published);
+        for error in errors {
+            warn!(%error, "a published key is left out");
+        }
+        self.key_set.send_replace(key_set);
         let version = secret.metadata.resource_version;
         let known = self.state.borrow().as_ref().map(|state| state.version.clone());
         if known != Some(version.clone()) {

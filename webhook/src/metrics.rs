@@ -107,3 +107,34 @@ impl Metrics {
         self.key_valid_from.set(valid_from.timestamp());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_what_dashboards_use() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let labels = Labels {
+            webhook: "mutate",
+            kind: "AccessRequest",
+            operation: "CREATE",
+            outcome: Outcome::refused,
+        };
+        metrics.answered(labels, Duration::from_millis(3));
+        metrics.stranger();
+        metrics.keys(crate::testing::at("2027-01-01T00:00:00Z"), crate::testing::now());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"lapse_webhook_admissions_total{webhook="mutate",kind="AccessRequest",operation="CREATE",outcome="refused"} 1"#,
+            r#"lapse_webhook_admission_duration_seconds_count{webhook="mutate",kind="AccessRequest"} 1"#,
+            "lapse_webhook_wrong_path_requests_total 1",
+            "lapse_webhook_certificate_expiry_timestamp_seconds 1798761600",
+            "lapse_webhook_signing_key_valid_from_timestamp_seconds 1795262400",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -55,8 +55,9 @@ async fn webhooks_come_and_go() {
     assert!(stopped.success(), "{stopped:?}");
     assert_eq!(key_of(&ask_soon(&town, "three").await), key);
     let keys = published(&town).await;
-    assert_eq!(keys.keys().collect::<Vec<_>>(), [&key]);
-    assert_eq!(keys[&key].retired_at, None);
+    // Both may have made one at the start; only one was ever used.
+    let in_force = keys.iter().filter(|(_, it)| it.retired_at.is_none());
+    assert_eq!(in_force.map(|(id, _)| id).collect::<Vec<_>>(), [&key]);
 
     // Without any, nothing gets in.
     first.process.kill();

@@ -21,6 +21,8 @@ mod read;
 pub mod request;
 pub mod role;
 mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod target;
 #[cfg(test)]
 mod testing;

@@ -141,12 +141,6 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         let message = format!("It waits for a look-up to succeed: {why}");
         return waiting(observed, message, now);
     }
-    // A policy that cannot be compiled revokes nothing, and gives nothing either.
-    if let Read::Found(PolicyState { compiled: Err(error), .. }) = &observed.policy {
-        let name = &grant.spec.policy.name;
-        let message = format!("It waits for JitPolicy {name} to be mended: {error}");
-        return waiting(observed, message, now);
-    }
     let mut missing = Vec::new();
     let mut recorded = Vec::new();
     for (binding, live) in &observed.bindings {
@@ -156,6 +150,12 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         }
     }
     if !missing.is_empty() {
+        // A policy that cannot be compiled revokes nothing, and gives nothing more either.
+        if let Read::Found(PolicyState { compiled: Err(error), .. }) = &observed.policy {
+            let name = &grant.spec.policy.name;
+            let message = format!("It waits for JitPolicy {name} to be mended: {error}");
+            return waiting(observed, message, now);
+        }
         let obstacle = observed.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
         let message = obstacle.unwrap_or_else(|| "The bindings are being made.".to_owned());
         return Plan { actions: missing, ..waiting(observed, message, now) };

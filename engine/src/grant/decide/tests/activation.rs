@@ -187,7 +187,7 @@ fn a_look_up_that_failed_gives_nothing(#[case] change: fn(&mut Observed)) {
 }
 
 #[test]
-fn a_policy_that_cannot_be_compiled_gives_nothing() {
+fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
     let mut observed = pending();
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
@@ -197,6 +197,10 @@ fn a_policy_that_cannot_be_compiled_gives_nothing() {
     Active=False Pending: It waits for JitPolicy shop-debug to be mended: spec.duration.max is 48h, but the installation allows 5m..24h; change it, or the chart's value duration
     looks again at 3610 s
     ");
+
+    // What stood before it broke is held, and is said to be.
+    observed.bind();
+    assert_eq!(observed.step(13).status.unwrap().phase, GrantPhase::Active);
 }
 
 /// Each case ends a grant that has given nothing yet: nothing is made.

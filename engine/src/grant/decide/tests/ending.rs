@@ -41,8 +41,10 @@ fn end(observed: &mut Observed) {
     observed.says(decision(Verdict::End, person("alice", &[]), 50));
 }
 
+type Change = fn(&mut Observed);
+
 /// The reasons, the first that applies before the others. Both tests below use this order.
-const REASONS: [(fn(&mut Observed), EndReason); 11] = [
+const REASONS: [(Change, EndReason); 11] = [
     (|o| o.grant.metadata.deletion_timestamp = Some(deleted_at()), EndReason::GrantDeleted),
     (expire, EndReason::Expired),
     (deny, EndReason::Revoked),
@@ -119,22 +121,18 @@ fn ends_with(observed: &mut Observed, reason: EndReason) {
 /// time, before what became of the bindings.
 #[test]
 fn the_first_reason_counts() {
-    for first in 0..REASONS.len() {
-        for second in first + 1..REASONS.len() {
-            // These two changes of the policy cannot be made at once.
-            if (4..=6).contains(&first) && (4..=6).contains(&second) {
-                continue;
-            }
-            // The second would undo what the first changed in the binding.
-            if first >= 8 {
+    for (first, (first_change, expected)) in REASONS.iter().enumerate() {
+        for (second, (second_change, _)) in REASONS.iter().enumerate().skip(first + 1) {
+            // These changes of the policy cannot be made at once, and the later ones of the binding
+            // would undo one another.
+            if ((4..=6).contains(&first) && (4..=6).contains(&second)) || first >= 8 {
                 continue;
             }
             let mut observed = active();
-            REASONS[second].0(&mut observed);
-            REASONS[first].0(&mut observed);
+            second_change(&mut observed);
+            first_change(&mut observed);
             let status = decide(&observed, time(NOW)).status.unwrap();
-            let expected = Some(REASONS[first].1);
-            assert_eq!(status.end_reason, expected, "{first} before {second}");
+            assert_eq!(status.end_reason, Some(*expected), "{first} before {second}");
         }
     }
 }

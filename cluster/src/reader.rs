@@ -30,7 +30,8 @@ pub struct Reader {
     keys: watch::Receiver<KeySet>,
 }
 
-fn read<T>(result: Result<T, CallError>) -> Read<T> {
+/// The outcome of a call that looks something up.
+pub fn read<T>(result: Result<T, CallError>) -> Read<T> {
     match result {
         Ok(value) => Read::Found(value),
         Err(error) if error.is_not_found() => Read::Missing,

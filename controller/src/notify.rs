@@ -22,6 +22,16 @@ impl Notifier {
     }
 
     pub(crate) async fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, notice: &Notice) {
+        self.tell_of(about, &(), notice).await;
+    }
+
+    /// The same, about an object whose kind is not a type of ours.
+    pub(crate) async fn tell_of<K: Resource>(
+        &self,
+        about: &K,
+        kind: &K::DynamicType,
+        notice: &Notice,
+    ) {
         let mut note = notice.message.clone();
         note.truncate(note.floor_char_boundary(NOTE_LIMIT));
         let event = Event {
@@ -31,7 +41,7 @@ impl Notifier {
             action: notice.reason.clone(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &about.object_ref(&())).await {
+        if let Err(error) = self.0.publish(&event, &about.object_ref(kind)).await {
             warn!(%error, reason = %notice.reason, "an event could not be written");
         }
     }

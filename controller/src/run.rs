@@ -20,6 +20,7 @@ use crate::lease::{Candidate, Leadership};
 use crate::metrics::{Kind, Metrics};
 use crate::notify::Notifier;
 use crate::queue::{self, Worker};
+use crate::revision::Revision;
 use crate::revoke::{Deadlines, Orphans, sweeping};
 use crate::watch::{Caches, Queues, Watches, caches};
 use crate::{grant, policy, request};
@@ -53,6 +54,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let (caches, writers) = caches();
     let deadlines = Deadlines::default();
     let (orphans, suspects) = Orphans::new();
+    let (revision, restarts) = Revision::new();
     let reader = Reader::new(client.clone(), settings, keys.clone());
     let context = Arc::new(Context {
         reader: reader.clone(),
@@ -69,6 +71,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         queues: queues.clone(),
         deadlines: deadlines.clone(),
         orphans,
+        restarts,
     };
     let observing = tokio::spawn(watches.run(writers));
     let timing = tokio::spawn({
@@ -82,7 +85,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         };
         Orphans::run(reader, clock.clone(), suspects, removed)
     });
-    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics));
+    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics, revision));
     let waking = tokio::spawn(wake(queues, caches.clone(), leadership, keys));
 
     let stop = CancellationToken::new();

@@ -21,9 +21,10 @@ use lapse_crds::{
 };
 use lapse_engine::grant::grant_name;
 use serde::de::DeserializeOwned;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::queue::{Sender, reference};
+use crate::revision::Restarts;
 use crate::revoke::{BindingMeta, Deadlines, Orphans};
 
 /// An object, or what is wrong with it: one that cannot be decoded stops no watch.
@@ -100,6 +101,7 @@ pub(crate) struct Watches {
     pub(crate) queues: Queues,
     pub(crate) deadlines: Deadlines,
     pub(crate) orphans: Orphans,
+    pub(crate) restarts: Restarts,
 }
 
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
@@ -120,17 +122,38 @@ where
         .default_backoff()
 }
 
-/// Calls `on_event` for each event; a watch that fails is logged and starts again by itself.
-async fn follow<K>(
+/// A watch of one kind.
+struct Follow<S> {
     what: &'static str,
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    mut on_event: impl FnMut(Event<K>),
-) {
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => on_event(event),
-            Err(error) => warn!(what, %error, "a watch starts again"),
+    /// Makes the stream of events, from the beginning.
+    events: S,
+    restarts: Restarts,
+}
+
+impl<S> Follow<S> {
+    /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
+    /// start from the beginning when the API server's revision has run backwards.
+    async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>))
+    where
+        S: Fn() -> E,
+        E: Stream<Item = watcher::Result<Event<K>>>,
+    {
+        let Self { what, events, mut restarts } = self;
+        loop {
+            let stream = events();
+            pin_mut!(stream);
+            loop {
+                let event = tokio::select! {
+                    event = stream.next() => event,
+                    () = restarts.next() => break,
+                };
+                match event {
+                    Some(Ok(event)) => on_event(event),
+                    Some(Err(error)) => warn!(what, %error, "a watch starts again"),
+                    None => return,
+                }
+            }
+            info!(what, "a watch starts from the beginning");
         }
     }
 }
@@ -144,6 +167,10 @@ fn object<K>(event: Event<K>) -> Option<K> {
 }
 
 impl Watches {
+    fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
+        Follow { what, events, restarts: self.restarts.clone() }
+    }
+
     pub(crate) async fn run(self, writers: Writers) {
         let watches = Arc::new(self);
         tokio::join!(
@@ -156,25 +183,34 @@ impl Watches {
         );
     }
 
-    async fn requests(&self, writer: reflector::store::Writer<Guarded<AccessRequest>>) {
-        let events = guarded::<AccessRequest>(&self.client).reflect(writer);
-        follow("AccessRequests", events, |event| {
-            let is_restart = matches!(event, Event::InitDone);
-            if let Some(request) = object(event) {
-                let namespace = request.namespace().unwrap_or_default();
-                let uid = request.uid().unwrap_or_default();
-                self.queues.grant(&grant_name(&namespace, &request.name_any(), &uid));
-                Queues::send(&self.queues.requests, reference(&request));
-            } else if is_restart {
-                self.queues.everything(&self.caches);
-            }
-        })
-        .await;
+    async fn requests(&self, mut writer: reflector::store::Writer<Guarded<AccessRequest>>) {
+        self.follow("AccessRequests", || guarded::<AccessRequest>(&self.client))
+            .run(|event| {
+                writer.apply_watcher_event(&event);
+                let is_restart = matches!(event, Event::InitDone);
+                if let Some(request) = object(event) {
+                    let namespace = request.namespace().unwrap_or_default();
+                    let uid = request.uid().unwrap_or_default();
+                    self.queues.grant(&grant_name(&namespace, &request.name_any(), &uid));
+                    Queues::send(&self.queues.requests, reference(&request));
+                } else if is_restart {
+                    self.queues.everything(&self.caches);
+                }
+            })
+            .await;
     }
 
-    async fn grants(&self, writer: reflector::store::Writer<Guarded<Grant>>) {
-        let events = guarded::<Grant>(&self.client).reflect(writer);
-        follow("Grants", events, |event| match event {
+    async fn grants(&self, mut writer: reflector::store::Writer<Guarded<Grant>>) {
+        self.follow("Grants", || guarded::<Grant>(&self.client))
+            .run(|event| {
+                writer.apply_watcher_event(&event);
+                self.grant_event(event);
+            })
+            .await;
+    }
+
+    fn grant_event(&self, event: Event<Guarded<Grant>>) {
+        match event {
             Event::InitDone => self.queues.everything(&self.caches),
             Event::Init => {}
             Event::Delete(grant) => {
@@ -188,8 +224,7 @@ impl Watches {
                 Queues::send(&self.queues.grants, reference(&grant));
                 self.grant_touches(&grant);
             }
-        })
-        .await;
+        }
     }
 
     fn set_deadline(&self, grant: &Grant) {
@@ -208,51 +243,46 @@ impl Watches {
         }
     }
 
-    async fn policies(&self, writer: reflector::store::Writer<Guarded<JitPolicy>>) {
-        let events = guarded::<JitPolicy>(&self.client).reflect(writer);
-        follow("JitPolicies", events, |event| match event {
+    async fn policies(&self, mut writer: reflector::store::Writer<Guarded<JitPolicy>>) {
+        self.follow("JitPolicies", || guarded::<JitPolicy>(&self.client))
+            .run(|event| {
+                writer.apply_watcher_event(&event);
+                self.policy_event(event);
+            })
+            .await;
+    }
+
+    fn policy_event(&self, event: Event<Guarded<JitPolicy>>) {
+        match event {
             Event::Init => {}
             Event::InitApply(policy) => Queues::send(&self.queues.policies, reference(&policy)),
             // A policy that appears, changes or goes can bear on every request and grant. Its own
             // status changes too, which bears on none.
-            Event::Apply(policy) if !self.spec_changed(&policy) => {
+            Event::Apply(policy) if !spec_changed(&policy) => {
                 Queues::send(&self.queues.policies, reference(&policy));
             }
             Event::Apply(_) | Event::Delete(_) | Event::InitDone => {
                 self.queues.everything(&self.caches);
             }
-        })
-        .await;
-    }
-
-    /// Whether the controller has yet to report on this generation of the policy.
-    fn spec_changed(&self, policy: &Guarded<JitPolicy>) -> bool {
-        match policy {
-            DeserializeGuard(Ok(policy)) => {
-                let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
-                policy.metadata.deletion_timestamp.is_some()
-                    || observed != policy.metadata.generation
-            }
-            DeserializeGuard(Err(_)) => true,
         }
     }
 
     async fn decisions(&self) {
-        let events = guarded::<AccessDecision>(&self.client);
-        follow("AccessDecisions", events, |event| {
-            let is_restart = matches!(event, Event::InitDone);
-            if let Some(DeserializeGuard(Ok(decision))) = object(event) {
-                let namespace = decision.namespace().unwrap_or_default();
-                let about = &decision.spec.request;
-                self.queues.request(&namespace, &about.name);
-                if let Some(uid) = &about.uid {
-                    self.queues.grant(&grant_name(&namespace, &about.name, uid));
+        self.follow("AccessDecisions", || guarded::<AccessDecision>(&self.client))
+            .run(|event| {
+                let is_restart = matches!(event, Event::InitDone);
+                if let Some(DeserializeGuard(Ok(decision))) = object(event) {
+                    let namespace = decision.namespace().unwrap_or_default();
+                    let about = &decision.spec.request;
+                    self.queues.request(&namespace, &about.name);
+                    if let Some(uid) = &about.uid {
+                        self.queues.grant(&grant_name(&namespace, &about.name, uid));
+                    }
+                } else if is_restart {
+                    self.queues.everything(&self.caches);
                 }
-            } else if is_restart {
-                self.queues.everything(&self.caches);
-            }
-        })
-        .await;
+            })
+            .await;
     }
 
     async fn role_bindings(&self) {
@@ -267,33 +297,59 @@ impl Watches {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
-        let config = config().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
-        let events = kube::runtime::watcher(api, config).default_backoff();
-        follow(what, events, |event| match event {
-            Event::Init => {}
-            Event::InitDone => self.queues.everything(&self.caches),
-            Event::Delete(binding) => {
-                if let Some(grant) = grant_of(&binding) {
-                    self.queues.grant(grant);
+        let events = || {
+            let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
+            let config = config().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
+            kube::runtime::watcher(api, config).default_backoff()
+        };
+        self.follow(what, events)
+            .run(|event| match event {
+                Event::Init => {}
+                Event::InitDone => self.queues.everything(&self.caches),
+                Event::Delete(binding) => {
+                    if let Some(grant) = grant_of(&binding) {
+                        self.queues.grant(grant);
+                    }
                 }
-            }
-            Event::Apply(binding) | Event::InitApply(binding) => self.binding_stands(&binding),
-        })
-        .await;
+                Event::Apply(binding) | Event::InitApply(binding) => self.binding_stands(&binding),
+            })
+            .await;
     }
 
-    /// A binding with a grant is the grant's affair; one without has none to live for.
+    /// A binding with a live grant is the grant's affair; one without has none to live for.
     fn binding_stands<K: Resource<DynamicType = ()>>(&self, binding: &PartialObjectMeta<K>) {
         let known = grant_of(binding).filter(|name| {
             let grant = self.caches.grants.get(&ObjectRef::new(name));
             let uid = binding.annotations().get(GRANT_UID);
-            grant.is_some_and(|grant| uid.is_some() && grant.uid().as_ref() == uid)
+            grant.is_some_and(|grant| {
+                uid.is_some() && grant.uid().as_ref() == uid && is_live(&grant)
+            })
         });
         match known {
             Some(name) => self.queues.grant(name),
             None => self.orphans.suspect(BindingMeta::of(&K::kind(&()), &binding.metadata)),
         }
+    }
+}
+
+fn is_live(grant: &Guarded<Grant>) -> bool {
+    match grant {
+        DeserializeGuard(Ok(grant)) => {
+            grant.status.as_ref().is_none_or(|status| status.phase != GrantPhase::Ended)
+        }
+        // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
+        DeserializeGuard(Err(_)) => true,
+    }
+}
+
+/// Whether the controller has yet to report on this generation of the policy.
+fn spec_changed(policy: &Guarded<JitPolicy>) -> bool {
+    match policy {
+        DeserializeGuard(Ok(policy)) => {
+            let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
+            policy.metadata.deletion_timestamp.is_some() || observed != policy.metadata.generation
+        }
+        DeserializeGuard(Err(_)) => true,
     }
 }
 

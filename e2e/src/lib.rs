@@ -2,5 +2,6 @@
 
 pub mod chart_docs;
 pub mod demo;
+pub mod figures;
 pub mod plane;
 pub mod playground;

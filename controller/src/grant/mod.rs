@@ -11,10 +11,10 @@ use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::grant::{Obstacle, decide};
-use tracing::warn;
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
 use crate::watch::Guarded;
 
@@ -26,10 +26,9 @@ pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> R
     async move {
         match &*cached {
             DeserializeGuard(Ok(grant)) if is_over(grant) => Ok(None),
+            // Its bindings carry their own end: the sweep takes them.
             DeserializeGuard(Err(error)) => {
-                // Its bindings carry their own end: the sweep takes them.
-                warn!(grant = %cached.name_any(), %error, "a grant cannot be decoded");
-                Ok(None)
+                poison::report::<Grant>(&context, error, "Active").await
             }
             DeserializeGuard(Ok(grant)) => converge(&context, &grant.name_any()).await,
         }

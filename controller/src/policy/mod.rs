@@ -12,6 +12,7 @@ use lapse_engine::policy::report;
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
 use crate::watch::Guarded;
 
@@ -20,7 +21,12 @@ pub(crate) fn reconcile(cached: Arc<Guarded<JitPolicy>>, context: Arc<Context>) 
         if !context.leadership.is_held() {
             return Ok(None);
         }
-        converge(&context, &cached.name_any()).await
+        match &*cached {
+            DeserializeGuard(Ok(policy)) => converge(&context, &policy.name_any()).await,
+            DeserializeGuard(Err(error)) => {
+                poison::report::<JitPolicy>(&context, error, "Ready").await
+            }
+        }
     }
     .boxed()
 }

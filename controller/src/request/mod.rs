@@ -11,9 +11,9 @@ use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::AccessRequest;
 use lapse_engine::request::decide;
-use tracing::warn;
 
 use crate::context::Context;
+use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
 use crate::watch::Guarded;
 
@@ -28,8 +28,7 @@ pub(crate) fn reconcile(
             DeserializeGuard(Ok(request)) if is_over(request) => Ok(None),
             DeserializeGuard(Ok(_)) => converge(&context, &namespace, &name).await,
             DeserializeGuard(Err(error)) => {
-                warn!(%namespace, %name, %error, "a request cannot be decoded");
-                Ok(None)
+                poison::report::<AccessRequest>(&context, error, "Evaluated").await
             }
         }
     }

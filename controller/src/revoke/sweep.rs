@@ -21,17 +21,25 @@ use tracing::{info, warn};
 use super::orphans::remove;
 use crate::config::SweepOptions;
 use crate::metrics::Metrics;
+use crate::revision::Revision;
 use crate::watch::Queues;
 
 /// How long the sweep rests between two rounds.
 const PERIOD: Duration = Duration::from_secs(20);
 
 /// Sweeps again and again, until it is dropped.
-pub(crate) async fn sweeping(client: Client, clock: Clock, queues: Queues, metrics: Arc<Metrics>) {
+pub(crate) async fn sweeping(
+    client: Client,
+    clock: Clock,
+    queues: Queues,
+    metrics: Arc<Metrics>,
+    revision: Revision,
+) {
     loop {
         tokio::time::sleep(PERIOD).await;
         match sweep(&client, &clock).await {
             Ok(report) => {
+                revision.observe(report.revision.as_deref());
                 metrics.orphans_removed.inc_by(report.removed);
                 metrics.active.set(report.active);
                 metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
@@ -54,6 +62,8 @@ struct Report {
     active: i64,
     /// Grants whose time is up, or that were deleted, and that have not ended.
     overdue: Vec<String>,
+    /// The revision of the cluster at that moment.
+    revision: Option<String>,
 }
 
 async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
@@ -65,7 +75,8 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
     let now = clock.now();
     let mut report = Report::default();
     if let Ok(grants) = &grants {
-        for stored in grants.values() {
+        report.revision.clone_from(&grants.revision);
+        for stored in grants.by_name.values() {
             let Ok(grant) = stored.object() else { continue };
             let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
             report.active += i64::from(phase == GrantPhase::Active);
@@ -78,7 +89,7 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
     }
     for binding in bindings {
         let grant = match (&grants, &binding.grant) {
-            (Ok(grants), Some(name)) => match grants.get(name).map(Stored::object) {
+            (Ok(grants), Some(name)) => match grants.by_name.get(name).map(Stored::object) {
                 Some(Ok(grant)) => Read::Found(grant.clone()),
                 Some(Err(why)) => Read::Failed(why.to_owned()),
                 None => Read::Missing,
@@ -110,10 +121,18 @@ where
     Ok(list.items.iter().map(|item| BindingMeta::of(&kind, &item.metadata)).collect())
 }
 
-async fn list_grants(client: &Client) -> Result<HashMap<String, Stored<Grant>>, CallError> {
+/// The grants of a moment.
+struct Grants {
+    by_name: HashMap<String, Stored<Grant>>,
+    revision: Option<String>,
+}
+
+async fn list_grants(client: &Client) -> Result<Grants, CallError> {
     let api: Api<Stored<Grant>> = Api::all(client.clone());
     let list = bounded("listing Grants", api.list(&ListParams::default())).await?;
-    Ok(list.items.into_iter().map(|grant| (grant.name_any(), grant)).collect())
+    let revision = list.metadata.resource_version.clone();
+    let by_name = list.items.into_iter().map(|grant| (grant.name_any(), grant)).collect();
+    Ok(Grants { by_name, revision })
 }
 
 /// The command `sweep`.

@@ -7,8 +7,10 @@
 mod applying;
 mod approval;
 mod attacks;
+mod chart;
 mod deletion;
 mod ends;
+mod examples;
 mod faults;
 mod lifecycle;
 mod world;

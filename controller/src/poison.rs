@@ -1,0 +1,84 @@
+//! Objects that cannot be decoded. They stop nothing; here they are made to say what is wrong with them.
+
+use std::fmt::Debug;
+
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::{Api, Resource};
+use lapse_cluster::{bounded, read};
+use lapse_crds::Timestamp;
+use lapse_engine::Read;
+use lapse_engine::request::Notice;
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::context::Context;
+use crate::queue::Outcome;
+
+const REASON: &str = "Unreadable";
+
+/// Gives an object that cannot be decoded a condition and an event, once.
+pub(crate) async fn report<K>(
+    context: &Context,
+    invalid: &InvalidObject,
+    condition: &str,
+) -> Outcome
+where
+    K: Resource<DynamicType = ()> + Debug,
+{
+    let name = invalid.metadata.name.clone().unwrap_or_default();
+    let kind = K::kind(&());
+    warn!(%kind, namespace = ?invalid.metadata.namespace, %name, error = %invalid.error, "cannot be decoded");
+    if !context.leadership.is_held() {
+        return Ok(None);
+    }
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match &invalid.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(context.client(), namespace, &resource),
+        None => Api::all_with(context.client(), &resource),
+    };
+    let object = match read(bounded(format!("reading {kind} {name}"), api.get(&name)).await) {
+        Read::Found(object) => object,
+        Read::Missing => return Ok(None),
+        Read::Failed(why) => return Err(crate::error::ReconcileError::Unknown(why)),
+    };
+    let message = format!("The {kind} cannot be read, and gives nothing: {}", invalid.error);
+    if is_said(&object.data, condition, &message) {
+        return Ok(None);
+    }
+    let patch = Patch::Merge(json!({"status": {"conditions": [{
+        "type": condition,
+        "status": "False",
+        "reason": REASON,
+        "message": message,
+        "lastTransitionTime": Timestamp::from(context.clock.now()),
+    }]}}));
+    let params = PatchParams::default();
+    let patched = api.patch_status(&name, &params, &patch);
+    bounded(format!("reporting on {kind} {name}"), patched).await?;
+    let notice = Notice { warning: true, reason: REASON.to_owned(), message };
+    context.notifier.tell_of(&object, &resource, &notice).await;
+    Ok(None)
+}
+
+/// Whether the object says so already: in steady state nothing is written.
+fn is_said(object: &Value, condition: &str, message: &str) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|known| {
+        known["type"] == condition && known["reason"] == REASON && known["message"] == message
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_not_said_again() {
+        let known = json!({"type": "Ready", "reason": "Unreadable", "message": "why"});
+        let object = json!({"status": {"conditions": [known]}});
+        assert!(is_said(&object, "Ready", "why"));
+        assert!(!is_said(&object, "Ready", "another reason"));
+        assert!(!is_said(&json!({}), "Ready", "why"));
+    }
+}

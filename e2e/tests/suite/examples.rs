@@ -1,0 +1,83 @@
+//! Every manifest of `examples/` is applied, as the people that it speaks of apply it.
+
+use std::collections::BTreeSet;
+
+use kube::Api;
+use lapse_crds::{AccessRequest, JitPolicy, RequestPhase};
+use lapse_e2e::plane::{InstallOptions, User, eventually, workspace};
+
+use crate::world::{SOON, World};
+
+/// The walk of the README, from files: alice asks, bob approves, she ends it; and once more, with a
+/// Deny.
+#[tokio::test]
+async fn the_walk_of_the_readme() {
+    let mut world = World::own("walk", InstallOptions::default()).await;
+    let mut unused = manifests();
+    let plane = world.lapse.plane().clone();
+    let mut apply = async |who: &User, verb: &str, file: &str| {
+        unused.remove(file);
+        let path = workspace::root().join("examples").join(file);
+        plane.kubectl(who, &[verb, "-f", path.to_str().unwrap()]).await.unwrap().ok()
+    };
+    apply(&world.admin, "apply", "playground/10-shop.yaml").await.unwrap();
+    apply(&world.admin, "apply", "playground/20-policies.yaml").await.unwrap();
+    world.ns = "shop".to_owned();
+    world.alice = plane.user("alice", &["shop-developers"]).await.unwrap();
+    world.bob = plane.user("bob", &["shop-managers"]).await.unwrap();
+    let policies: Api<JitPolicy> = Api::all(world.admin.client.clone());
+    for name in ["shop-debug", "shop-admin", "shop-look"] {
+        eventually(&format!("policy {name} to be ready"), SOON, async || {
+            let status = policies.get(name).await?.status.unwrap_or_default();
+            let ready = status.conditions.first().is_some_and(|ready| ready.reason == "Valid");
+            Ok(ready.then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+    apply(&world.alice, "apply", "requests/fix-checkout.yaml").await.unwrap();
+    world.phase("fix-checkout", RequestPhase::Pending).await;
+    let own = apply(&world.alice, "create", "requests/approve-fix-checkout.yaml").await;
+    assert!(own.unwrap_err().to_string().contains("nobody approves an own request"));
+    apply(&world.bob, "create", "requests/approve-fix-checkout.yaml").await.unwrap();
+    world.phase("fix-checkout", RequestPhase::Active).await;
+    assert!(world.may(&world.alice, "delete", "apps/deployments").await);
+    apply(&world.alice, "create", "requests/end-fix-checkout.yaml").await.unwrap();
+    world.phase("fix-checkout", RequestPhase::Ended).await;
+    assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+
+    let requests: Api<AccessRequest> = world.api(&world.alice);
+    requests.delete("fix-checkout", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("the request to go", SOON, async || {
+        Ok(requests.get_opt("fix-checkout").await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    apply(&world.alice, "apply", "requests/fix-checkout.yaml").await.unwrap();
+    apply(&world.bob, "create", "requests/approve-fix-checkout.yaml").await.unwrap();
+    world.phase("fix-checkout", RequestPhase::Active).await;
+    apply(&world.bob, "create", "requests/deny-fix-checkout.yaml").await.unwrap();
+    world.phase("fix-checkout", RequestPhase::Ended).await;
+    assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+    assert_eq!(unused, BTreeSet::new(), "an example that no test uses");
+}
+
+/// Every YAML file below `examples/`, by its path from there.
+fn manifests() -> BTreeSet<String> {
+    let root = workspace::root().join("examples");
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}

@@ -179,7 +179,7 @@ pub struct BindingRef {
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: Option<String>,
     /// Its name.
-    #[schemars(schema_with = "schema::object_name")]
+    #[schemars(schema_with = "schema::rbac_name")]
     pub name: String,
     /// Its UID: a binding of the same name with another UID is not this one.
     #[schemars(schema_with = "schema::uid")]

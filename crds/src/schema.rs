@@ -20,9 +20,26 @@ pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The name of an object of Kubernetes.
+/// The name of an object of most kinds of Kubernetes (RFC 1123 subdomain). Names end up in the paths of
+/// calls to the API server, so what could be anything but one segment of a path is refused here.
 pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253 })
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    })
+}
+
+/// The name of an object of RBAC, which may have more characters (`system:node`), but is still one
+/// segment of a path.
+pub(crate) fn rbac_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^[^\s./%?#][^\s/%?#]*$",
+    })
 }
 
 /// The name of a namespace (RFC 1123 label).

@@ -34,7 +34,7 @@ pub struct RoleRef {
     /// ClusterRole or Role.
     pub kind: RoleKind,
     /// The name of the role.
-    #[schemars(schema_with = "schema::object_name")]
+    #[schemars(schema_with = "schema::rbac_name")]
     pub name: String,
 }
 

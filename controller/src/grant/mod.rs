@@ -59,6 +59,9 @@ async fn converge(context: &Context, name: &str) -> Outcome {
             return Ok(plan.wake_at);
         }
         let Err(failure) = apply::apply(context, &observed.grant, &plan.actions).await else {
+            if plan.report_always {
+                report::report(context, &observed.grant, plan.status).await?;
+            }
             continue;
         };
         if failure.is_lasting() {

@@ -41,6 +41,8 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[case(json!({"target": {}}), "a target has exactly one kind")]
 #[case(json!({"target": {"kubernetes": {"role": {"kind": "Role", "name": "r"}, "clusterWide": true}}}), "cannot be bound cluster-wide")]
 #[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "clusterWide": true, "namespaces": ["a"]}}}), "exclude one another")]
+#[case(json!({"policy": "../secrets"}), "spec.policy")]
+#[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit/../admin"}}}}), "role.name")]
 #[case(json!({"startTime": "2026-11-21T22:00:00Z"}), "unknown field")]
 #[tokio::test]
 async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[case] words: &str) {

@@ -59,10 +59,14 @@ impl CallError {
         }
     }
 
-    /// Whether the object does not exist.
+    /// Whether the object does not exist. That its whole kind is not served (while definitions are
+    /// made anew, say) is answered with 404 too, and says nothing about the object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.code() == Some(404)
+        let Self::Api { source, .. } = self else { return false };
+        let kube::Error::Api(status) = &**source else { return false };
+        let names_it = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+        status.code == 404 && status.reason == "NotFound" && names_it
     }
 
     /// Whether an object of this name exists already.
@@ -90,7 +94,8 @@ pub async fn bounded<T>(
     what: impl Into<String>,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(CALL_LIMIT, call).await {
+    // In a box: the future of a call takes kilobytes, and observing makes a dozen of them at once.
+    match tokio::time::timeout(CALL_LIMIT, Box::pin(call)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(CallError::Api { what: what.into(), source: Box::new(source) }),
         Err(_) => Err(CallError::TimedOut { what: what.into() }),

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// Gives the rights that policy and approvers allow, and takes every one back in time.
 ///
-/// Needs access to a cluster, by a pod's service account or KUBECONFIG. LAPSE_LOG selects what is
-/// logged (default: info), LAPSE_LOG_FORMAT how (text or json).
+/// Needs access to a cluster, by a pod's service account or KUBECONFIG. The variable `LAPSE_LOG`
+/// selects what is logged (default: info), `LAPSE_LOG_FORMAT` how (text or json).
 #[derive(Debug, Parser)]
 #[command(name = "lapse-controller", version)]
 pub(crate) struct Arguments {

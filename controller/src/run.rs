@@ -8,9 +8,11 @@ use futures::channel::mpsc;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
 use lapse_cluster::{Reader, connect, follow_keys};
+use lapse_crds::{AccessRequest, Grant, JitPolicy};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -19,10 +21,10 @@ use crate::context::Context;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::{Kind, Metrics};
 use crate::notify::Notifier;
-use crate::queue::{self, Worker};
+use crate::queue::{self, Receiver, Worker};
 use crate::revision::Revision;
 use crate::revoke::{Deadlines, Orphans, sweeping};
-use crate::watch::{Caches, Queues, Watches, caches};
+use crate::watch::{Caches, Guarded, Queues, Watches, caches};
 use crate::{grant, policy, request};
 
 /// How long work in flight may take to finish at the end.
@@ -91,30 +93,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (resign, working) = (CancellationToken::new(), stop.clone());
     let leading = tokio::spawn(candidate.run(resign.clone()));
-    let workers = [
-        tokio::spawn(queue::run(
-            worker(Kind::AccessRequest, request::reconcile, Duration::ZERO),
-            request_queue,
-            caches.requests.clone(),
-            context.clone(),
-            working.clone(),
-        )),
-        tokio::spawn(queue::run(
-            worker(Kind::Grant, grant::reconcile, Duration::ZERO),
-            grant_queue,
-            caches.grants.clone(),
-            context.clone(),
-            working.clone(),
-        )),
-        tokio::spawn(queue::run(
-            // Counts may lag: many grants at once make one report.
-            worker(Kind::JitPolicy, policy::reconcile, Duration::from_millis(500)),
-            policy_queue,
-            caches.policies.clone(),
-            context,
-            working,
-        )),
-    ];
+    let inbox = Inbox { requests: request_queue, grants: grant_queue, policies: policy_queue };
+    let workers = start_workers(inbox, &caches, &context, &working);
 
     let ready = tokio::spawn(report_ready(caches, health.clone()));
     tokio::select! {
@@ -141,6 +121,47 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(GRACE, leading).await;
     info!("stopped");
     Ok(())
+}
+
+/// The ends of the queues that are worked off.
+struct Inbox {
+    requests: Receiver<Guarded<AccessRequest>>,
+    grants: Receiver<Guarded<Grant>>,
+    policies: Receiver<Guarded<JitPolicy>>,
+}
+
+fn start_workers(
+    inbox: Inbox,
+    caches: &Caches,
+    context: &Arc<Context>,
+    stop: &CancellationToken,
+) -> [JoinHandle<()>; 3] {
+    let at_once = Duration::ZERO;
+    // Counts may lag: many grants at once make one report.
+    let lag = Duration::from_millis(500);
+    [
+        tokio::spawn(queue::run(
+            worker(Kind::AccessRequest, request::reconcile, at_once),
+            inbox.requests,
+            caches.requests.clone(),
+            context.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(queue::run(
+            worker(Kind::Grant, grant::reconcile, at_once),
+            inbox.grants,
+            caches.grants.clone(),
+            context.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(queue::run(
+            worker(Kind::JitPolicy, policy::reconcile, lag),
+            inbox.policies,
+            caches.policies.clone(),
+            context.clone(),
+            stop.clone(),
+        )),
+    ]
 }
 
 fn worker<K>(

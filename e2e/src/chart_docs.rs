@@ -51,7 +51,8 @@ fn table(text: &str) -> Result<String> {
                 let value = values.pointer(&format!("/{}", path.join("/")));
                 let default = value.with_context(|| format!("no value {}", path.join(".")))?;
                 let text = text.replace('|', "\\|");
-                table.push_str(&format!("| `{}` | `{default}` | {text} |\n", path.join(".")));
+                table.extend(["| `", &path.join("."), "` | `", &default.to_string(), "` | "]);
+                table.extend([text.as_str(), " |\n"]);
                 documented.push(path.join("."));
             }
         }

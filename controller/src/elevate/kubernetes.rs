@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions, PropagationPolicy};
 use kube::{Api, Client};
-use lapse_cluster::{CallError, bounded};
+use lapse_cluster::{CallError, bounded, read};
 use lapse_crds::{
     BindingKind, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
     REQUEST_UID, SubjectKind,
@@ -30,17 +30,14 @@ pub(crate) async fn create(
     let subjects = Some(vec![subject(&binding.subject)]);
     let post = PostParams::default();
     let what = format!("creating {}", binding.describe());
-    match &binding.place.namespace {
-        Some(namespace) => {
-            let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            let binding = RoleBinding { metadata, role_ref, subjects };
-            bounded(what, api.create(&post, &binding)).await.map(|_| ())
-        }
-        None => {
-            let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-            let binding = ClusterRoleBinding { metadata, role_ref, subjects };
-            bounded(what, api.create(&post, &binding)).await.map(|_| ())
-        }
+    if let Some(namespace) = &binding.place.namespace {
+        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+        let binding = RoleBinding { metadata, role_ref, subjects };
+        bounded(what, api.create(&post, &binding)).await.map(|_| ())
+    } else {
+        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
+        let binding = ClusterRoleBinding { metadata, role_ref, subjects };
+        bounded(what, api.create(&post, &binding)).await.map(|_| ())
     }
 }
 
@@ -93,15 +90,13 @@ pub(crate) async fn delete(
         ..DeleteParams::default()
     };
     let what = format!("deleting {:?} {}", place.kind, place.name);
-    let deleted = match (place.kind, place.namespace) {
-        (BindingKind::RoleBinding, Some(namespace)) => {
-            let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            bounded(what, api.delete(place.name, &params)).await.map(|_| ())
-        }
-        _ => {
-            let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-            bounded(what, api.delete(place.name, &params)).await.map(|_| ())
-        }
+    let deleted = if let (BindingKind::RoleBinding, Some(namespace)) = (place.kind, place.namespace)
+    {
+        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+        bounded(what, api.delete(place.name, &params)).await.map(|_| ())
+    } else {
+        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
+        bounded(what, api.delete(place.name, &params)).await.map(|_| ())
     };
     match deleted {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
@@ -112,23 +107,16 @@ pub(crate) async fn delete(
 /// Looks at what stands in the place of a binding.
 pub(crate) async fn look(client: &Client, binding: &BindingSpec) -> Read<LiveBinding> {
     let what = format!("reading {}", binding.describe());
-    let live = match &binding.place.namespace {
-        Some(namespace) => {
-            let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            let read = bounded(what, api.get(&binding.name)).await;
-            read.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
-        }
-        None => {
-            let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-            let read = bounded(what, api.get(&binding.name)).await;
-            read.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
-        }
+    let live = if let Some(namespace) = &binding.place.namespace {
+        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+        let found = bounded(what, api.get(&binding.name)).await;
+        found.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
+    } else {
+        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
+        let found = bounded(what, api.get(&binding.name)).await;
+        found.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
     };
-    match live {
-        Ok(live) => Read::Found(live),
-        Err(error) if error.is_not_found() => Read::Missing,
-        Err(error) => Read::Failed(error.to_string()),
-    }
+    read(live)
 }
 
 fn live_binding(

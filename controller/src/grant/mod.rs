@@ -6,6 +6,7 @@ mod report;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
@@ -18,6 +19,8 @@ use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
 use crate::watch::Guarded;
 
+/// How soon a process that may not give looks again whether it may.
+const STAND_BY: TimeDelta = TimeDelta::seconds(5);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
 /// to spare.
 const ROUNDS: usize = 5;
@@ -51,8 +54,9 @@ async fn converge(context: &Context, name: &str) -> Outcome {
         };
         let plan = decide(&observed, context.clock.now());
         if plan.gives() && !context.may_give() {
-            // Gaining the lease queues the grant again; its end is due whoever holds it.
-            return Ok(plan.wake_at);
+            // The lease and the clocks can change without an event; the end is due whoever holds it.
+            let soon = context.clock.now() + STAND_BY;
+            return Ok(Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon))));
         }
         if plan.actions.is_empty() {
             report::report(context, &observed.grant, plan.status).await?;
@@ -64,7 +68,8 @@ async fn converge(context: &Context, name: &str) -> Outcome {
             }
             continue;
         };
-        if failure.is_lasting() {
+        // What cannot be given will not be. What cannot be taken is tried again for ever, and said.
+        if failure.is_lasting() && plan.gives() {
             obstacle = Some(Obstacle { message: failure.to_string(), lasting: true });
             continue;
         }

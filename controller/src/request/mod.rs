@@ -6,6 +6,7 @@ mod report;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
@@ -35,15 +36,18 @@ pub(crate) fn reconcile(
     .boxed()
 }
 
+/// How soon a process that may not give looks again whether it may.
+const STAND_BY: TimeDelta = TimeDelta::seconds(5);
+
 fn is_over(request: &AccessRequest) -> bool {
     request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
 }
 
 async fn converge(context: &Context, namespace: &str, name: &str) -> Outcome {
-    // What a request says and gets is written by the holder of the lease alone; gaining the lease
-    // queues every request.
+    // What a request says and gets is written by the holder of the lease alone, and while the clocks
+    // agree. Either can change without an event.
     if !context.may_give() {
-        return Ok(None);
+        return Ok(Some(context.clock.now() + STAND_BY));
     }
     let Some(mut observed) = observe::observe(context, namespace, name).await? else {
         return Ok(None);

@@ -72,7 +72,9 @@ impl Deadlines {
         loop {
             let now = clock.now();
             let due = self.table().take_due(now);
-            due.iter().for_each(|name| expired(name));
+            for name in &due {
+                expired(name);
+            }
             let next = self.table().by_time.first().map(|(at, _)| *at);
             let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
             tokio::select! {

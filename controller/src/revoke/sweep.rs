@@ -41,8 +41,11 @@ pub(crate) async fn sweeping(
             Ok(report) => {
                 revision.observe(report.revision.as_deref());
                 metrics.orphans_removed.inc_by(report.removed);
-                metrics.active.set(report.active);
-                metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                // Without the list of grants nothing is known of them: the gauges keep what they say.
+                if report.blind.is_none() {
+                    metrics.active.set(report.active);
+                    metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                }
                 report.overdue.iter().for_each(|name| queues.grant(name));
             }
             Err(error) => warn!(%error, "the sweep will try again"),
@@ -62,6 +65,8 @@ struct Report {
     active: i64,
     /// Grants whose time is up, or that were deleted, and that have not ended.
     overdue: Vec<String>,
+    /// Why the grants could not be looked at, if so: bindings then go by their own end alone.
+    blind: Option<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
 }
@@ -74,6 +79,10 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
     let grants = list_grants(client).await;
     let now = clock.now();
     let mut report = Report::default();
+    if let Err(error) = &grants {
+        warn!(%error, "the sweep goes by the bindings' own ends alone");
+        report.blind = Some(error.to_string());
+    }
     if let Ok(grants) = &grants {
         report.revision.clone_from(&grants.revision);
         for stored in grants.by_name.values() {
@@ -144,6 +153,9 @@ pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {
         bail!("{} bindings could not be removed; see the messages above", report.failed);
+    }
+    if let Some(why) = report.blind {
+        bail!("what has expired is gone, but not all could be looked at: {why}");
     }
     Ok(())
 }

@@ -23,7 +23,10 @@ async fn asked_approved_held_and_expired() {
     assert!(!world.can_write(&world.bob).await, "nobody else holds it");
     let held = active.expires_at.unwrap().time() - active.starts_at.unwrap().time();
     assert_eq!(held.num_seconds(), 8);
-    assert_eq!(active.approval.unwrap().stages[0].approved_by, [world.bob.name.clone()]);
+    assert_eq!(
+        active.approval.unwrap().stages[0].approved_by,
+        std::slice::from_ref(&world.bob.name)
+    );
 
     let ended = world.phase("fix", RequestPhase::Ended).await;
     assert_eq!(ended.end_reason, Some(EndReason::Expired));

@@ -13,4 +13,5 @@ mod ends;
 mod examples;
 mod faults;
 mod lifecycle;
+mod poison;
 mod world;

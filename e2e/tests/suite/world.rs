@@ -167,6 +167,7 @@ impl World {
     }
 
     /// A request as a person writes it, with some fields of its spec replaced.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write json!({…}) in place")]
     pub(crate) fn request(&self, name: &str, changes: Value) -> AccessRequest {
         let mut spec = json!({
             "policy": self.ns,

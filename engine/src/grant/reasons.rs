@@ -91,12 +91,13 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
         Read::Failed(_) => return None,
         Read::Missing => return deleted(),
         Read::Found(PolicyState { uid, .. }) if *uid != of_grant.uid => return deleted(),
-        Read::Found(state) => state.compiled.as_ref().ok()?,
+        Read::Found(state) => state,
     };
-    if policy.is_disabled() {
+    if policy.is_disabled {
         let message = format!("JitPolicy {} was switched off.", of_grant.name);
         return Some((Some(EndReason::PolicyDisabled), message));
     }
+    let policy = policy.compiled.as_ref().ok()?;
     let requester = observed.request.found()?.spec.requester.as_ref()?;
     let namespace = &observed.grant.spec.request.namespace;
     let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;

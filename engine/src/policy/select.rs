@@ -1,6 +1,6 @@
 //! Which policy decides a request, and why the others do not.
 
-use lapse_crds::{AccessRequestSpec, Candidate, Identity, JitPolicy};
+use lapse_crds::{AccessRequestSpec, Candidate, Identity, JitPolicy, PolicyMode};
 
 use super::{Policy, PolicyError, PolicyErrorReason};
 use crate::Settings;
@@ -16,6 +16,8 @@ pub struct PolicyState {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Whether it is switched off, which counts even when nothing else in it can be used.
+    pub is_disabled: bool,
     /// The policy, or what is wrong with it.
     pub compiled: Result<Policy, PolicyError>,
 }
@@ -27,6 +29,7 @@ impl PolicyState {
         Self {
             name: policy.metadata.name.clone().unwrap_or_default(),
             uid: policy.metadata.uid.clone().unwrap_or_default(),
+            is_disabled: policy.spec.mode == PolicyMode::Disabled,
             compiled: Policy::compile(policy, settings),
         }
     }
@@ -36,7 +39,7 @@ impl PolicyState {
     pub fn unreadable(name: String, uid: String, why: &str) -> Self {
         let message = format!("JitPolicy {name} cannot be read: {why}");
         let error = PolicyError { reason: PolicyErrorReason::Unreadable, message };
-        Self { name, uid, compiled: Err(error) }
+        Self { name, uid, is_disabled: false, compiled: Err(error) }
     }
 }
 
@@ -71,7 +74,7 @@ fn named<'a>(policies: &'a [PolicyState], name: &str) -> Result<&'a Policy, Stri
         ));
     };
     match &state.compiled {
-        Ok(policy) if policy.is_disabled() => Err(DISABLED.to_owned()),
+        _ if state.is_disabled => Err(DISABLED.to_owned()),
         Ok(policy) => Ok(policy),
         Err(error) => Err(format!(
             "JitPolicy {name} cannot decide requests until its owner mends it: {error}"
@@ -124,10 +127,11 @@ fn suitability<'a>(
     requester: &Identity,
     target: &ResolvedTarget,
 ) -> Result<&'a Policy, String> {
+    if state.is_disabled {
+        return Err(DISABLED.to_owned());
+    }
     let policy = state.compiled.as_ref().map_err(|error| format!("it is not ready: {error}"))?;
-    if policy.is_disabled() {
-        Err(DISABLED.to_owned())
-    } else if !policy.allows_requester(requester) {
+    if !policy.allows_requester(requester) {
         Err(format!("{} is not among its requesters", requester.username))
     } else if !policy.offers(target) {
         Err(format!("it does not offer {target}"))

@@ -8,6 +8,23 @@ use lapse_crds::{
 
 use super::{Evaluation, Notice, Plan};
 
+/// The most characters of a message that the schema takes.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// Cuts a message where the schema would refuse it.
+fn clip(message: &mut String) {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE - '…'.len_utf8()));
+        message.push('…');
+    }
+}
+
+fn clipped(message: &str) -> String {
+    let mut message = message.to_owned();
+    clip(&mut message);
+    message
+}
+
 /// The status of a request as it is being written.
 pub(super) struct Writer<'a> {
     request: &'a AccessRequest,
@@ -28,11 +45,18 @@ impl<'a> Writer<'a> {
         self.status.policy = chosen.map(|chosen| chosen.policy.clone());
         self.status.candidates.clone_from(&evaluation.candidates);
         self.status.checks = evaluation.report.clone().into_status();
+        // A policy can name more than a message may hold; a status that the schema refuses would say
+        // nothing at all.
+        self.status.candidates.iter_mut().for_each(|candidate| clip(&mut candidate.reason));
+        self.status.checks.iter_mut().for_each(|check| clip(&mut check.message));
         self.status.approval =
             chosen.filter(|chosen| !chosen.self_service).map(|chosen| ApprovalStatus {
                 stages: chosen.progress.stages.clone(),
                 waiting_for: Some(chosen.progress.waiting_for.clone()).filter(|w| !w.is_empty()),
             });
+        let waiting =
+            self.status.approval.as_mut().and_then(|approval| approval.waiting_for.as_mut());
+        waiting.into_iter().for_each(clip);
         self
     }
 
@@ -47,7 +71,7 @@ impl<'a> Writer<'a> {
             r#type: r#type.to_owned(),
             status,
             reason: reason.to_owned(),
-            message: message.to_owned(),
+            message: clipped(message),
             last_transition_time: self.now.into(),
             observed_generation: self.request.metadata.generation,
         });
@@ -85,5 +109,17 @@ impl<'a> Writer<'a> {
 
     fn changed(self) -> Option<AccessRequestStatus> {
         (self.request.status.as_ref() != Some(&self.status)).then_some(self.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_fit_the_schema() {
+        let long = clipped(&"ä".repeat(4096));
+        assert!(long.len() <= LONGEST_MESSAGE && long.ends_with('…'), "{} bytes", long.len());
+        assert_eq!(clipped("short"), "short");
     }
 }

@@ -8,7 +8,10 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::PostParams;
 use lapse_cluster::bounded;
-use lapse_crds::{API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict};
+use lapse_crds::{
+    API_GROUP, AccessDecisionSpec, AccessRequest, AccessRequestSpec, Identity, PolicyRef, Verdict,
+    created_at,
+};
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
@@ -30,6 +33,17 @@ pub(super) struct Case {
     pub(super) may_deny: bool,
 }
 
+/// The policy that a decision is about, if it is known by name. A right that is held is taken back by
+/// the approvers of the policy that gave it, whichever policy would decide today.
+fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&str> {
+    let status = request.status.as_ref().filter(|status| status.grant.is_some());
+    let gave = status.and_then(|status| status.policy.as_ref()).map(|policy| &*policy.name);
+    match verdict {
+        Verdict::Approve => request.spec.policy.as_deref(),
+        Verdict::Deny | Verdict::End => gave.or(request.spec.policy.as_deref()),
+    }
+}
+
 impl Case {
     /// Reads it.
     pub(super) async fn read(
@@ -48,11 +62,19 @@ impl Case {
         let attested = attested(admission, namespace, name).await?;
         let uid = attested.object.metadata.uid.clone().unwrap_or_default();
         check_uid(decision, namespace, &uid)?;
-        let attestation = attested.attestation.map_err(|error| {
-            NotAdmitted::Invalid(format!(
-                "request {name} cannot be decided: {error}. Delete it and make it again"
-            ))
-        })?;
+        // Taking a right back must work when the key that signed the request is gone.
+        let requested_at = match attested.attestation {
+            Ok(attestation) => attestation.admitted_at.time(),
+            Err(_) if decision.verdict != Verdict::Approve => {
+                created_at(&attested.object.metadata).unwrap_or_default()
+            }
+            Err(error) => {
+                let message = format!(
+                    "request {name} cannot be decided: {error}. Delete it and make it again"
+                );
+                return Err(NotAdmitted::Invalid(message));
+            }
+        };
         let request = attested.object;
         let target = ResolvedTarget::resolve(&request.spec.target, namespace);
         let (Some(requester), Some(target)) = (request.spec.requester.clone(), target) else {
@@ -61,13 +83,16 @@ impl Case {
         };
         let (decisions, policies, role) = tokio::join!(
             reader.decisions(namespace, name),
-            reader.policies(request.spec.policy.as_deref()),
+            reader.policies(policy_name(decision.verdict, &request)),
             reader.role(&target),
         );
         let policies = known(policies)?.unwrap_or_default();
         let decisions = known(decisions)?.unwrap_or_default();
-        let selection = select(&policies, &request.spec, &requester, &target);
-        let policy = selection.policy.cloned();
+        let named = AccessRequestSpec {
+            policy: policy_name(decision.verdict, &request).map(ToOwned::to_owned),
+            ..request.spec.clone()
+        };
+        let policy = select(&policies, &named, &requester, &target).policy.cloned();
         let rules_hash = match role {
             Read::Found(role) => Ok(role.hash()),
             Read::Missing => Err(format!("there is no {}", target.role)),
@@ -82,7 +107,7 @@ impl Case {
         };
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
-            requested_at: attestation.admitted_at.time(),
+            requested_at,
             request,
             requester,
             target,

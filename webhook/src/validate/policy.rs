@@ -6,7 +6,7 @@ use kube::Api;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_cluster::Reader;
-use lapse_crds::{JitPolicy, RoleKind, RoleRef};
+use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef};
 use lapse_engine::policy::{Policy, lint, named_roles};
 
 use crate::admission::{Admission, Admitted, NotAdmitted, Request};
@@ -23,9 +23,16 @@ pub(crate) async fn policy(
         return Ok(Admitted::default());
     }
     let policy = decode(object)?;
-    Policy::compile(&policy, admission.reader().settings())
-        .map_err(|error| NotAdmitted::Invalid(error.to_string()))?;
     let mut warnings = lint(&policy.spec);
+    match Policy::compile(&policy, admission.reader().settings()) {
+        Ok(_) => {}
+        // A policy that gives nothing can always be stored: the off switch must work when the
+        // installation was narrowed since.
+        Err(error) if policy.spec.mode == PolicyMode::Disabled => {
+            warnings.push(format!("it cannot be switched on as it is: {error}"));
+        }
+        Err(error) => return Err(NotAdmitted::Invalid(error.to_string())),
+    }
     let roles = named_roles(&policy.spec);
     let missing =
         roles.iter().map(|(role, namespaces)| missing(admission.reader(), role, namespaces));

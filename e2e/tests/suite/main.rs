@@ -14,4 +14,5 @@ mod examples;
 mod faults;
 mod lifecycle;
 mod poison;
+mod reserved;
 mod world;

@@ -53,18 +53,12 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Reads the deployment and what it mounts. `None` if there is no such deployment.
-    pub(super) async fn read(
-        plane: &Plane,
-        namespace: &str,
-        deployment: &str,
-    ) -> Result<Option<Self>> {
+    /// Reads the deployment and what it mounts.
+    pub(super) async fn read(plane: &Plane, namespace: &str, deployment: &str) -> Result<Self> {
         let admin = plane.admin().await?;
         let deployments: Api<Deployment> = Api::namespaced(admin.client.clone(), namespace);
-        let found = deployments.get_opt(deployment).await?;
-        let Some(pod) = found.and_then(|found| found.spec?.template.spec) else {
-            return Ok(None);
-        };
+        let pod = deployments.get(deployment).await?.spec.and_then(|spec| spec.template.spec);
+        let pod = pod.with_context(|| format!("deployment {deployment} has no pod"))?;
         let account = pod.service_account_name.as_deref().unwrap_or("default");
         let account = plane.service_account(namespace, account).await?;
         let stored: Api<ConfigMap> = Api::namespaced(admin.client, namespace);
@@ -75,7 +69,7 @@ impl Template {
             }
         }
         let (deployment, namespace) = (deployment.to_owned(), namespace.to_owned());
-        Ok(Some(Self { deployment, namespace, pod, account, configmaps }))
+        Ok(Self { deployment, namespace, pod, account, configmaps })
     }
 
     /// Starts one replica.

@@ -94,10 +94,6 @@ impl Lapse {
             options,
             programs: BTreeMap::new(),
         };
-        if !chart().join("Chart.yaml").is_file() {
-            progress.step("there is no chart yet: nothing is installed");
-            return Ok(lapse);
-        }
         lapse.programs = programs::build(&lapse.options.packages()).await?;
         progress.step("installing the chart with Helm");
         lapse.upgrade(&[]).await?;
@@ -186,16 +182,9 @@ impl Lapse {
             return Ok(Vec::new());
         }
         let progress = self.plane.progress();
-        let Some(template) = Template::read(&self.plane, NAMESPACE, deployment).await? else {
-            progress.step(&format!("the chart has no deployment {deployment} yet"));
-            return Ok(Vec::new());
-        };
+        let template = Template::read(&self.plane, NAMESPACE, deployment).await?;
         let program = self.programs.get(deployment);
         let program = program.with_context(|| format!("{deployment} was not built"))?;
-        if programs::is_placeholder(program).await? {
-            progress.step(&format!("{deployment} is still to be written"));
-            return Ok(Vec::new());
-        }
         progress.step(&format!("starting {deployment} ({count})"));
         (0..count)
             .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program))

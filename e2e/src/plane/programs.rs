@@ -3,7 +3,7 @@
 //! Cargo cannot yet say that a test needs another package's program, so the library asks it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -62,13 +62,6 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
         ensure!(built.contains_key(*package), "package {package} has no program of its name");
     }
     Ok(built)
-}
-
-/// Whether a program is still to be written: it does nothing, even when asked for help.
-pub(super) async fn is_placeholder(program: &Path) -> Result<bool> {
-    let output = tokio::process::Command::new(program).arg("--help").output().await;
-    let output = output.with_context(|| format!("running {}", program.display()))?;
-    Ok(output.status.success() && output.stdout.is_empty())
 }
 
 /// A line of cargo's report, as far as it matters here.

@@ -7,17 +7,10 @@ use anyhow::{Context, Result};
 
 use crate::plane::{Plane, workspace};
 
-/// The namespace that the examples are about.
-const NAMESPACE: &str = "shop";
-
 /// Applies the examples in the order of their names.
 pub(crate) async fn apply(plane: &Plane) -> Result<()> {
     let admin = plane.admin().await?;
     let files = manifests(&workspace::root().join("examples/playground"))?;
-    if files.is_empty() {
-        plane.kubectl(&admin, &["create", "namespace", NAMESPACE]).await?.ok()?;
-        return Ok(());
-    }
     plane.progress().step("applying the examples");
     for file in files {
         let name = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
@@ -26,11 +19,8 @@ pub(crate) async fn apply(plane: &Plane) -> Result<()> {
     Ok(())
 }
 
-/// The YAML files of a folder, by name; none if there is no such folder.
+/// The YAML files of a folder, by name.
 fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let paths = entries.map(|entry| Ok(entry?.path()));
     let mut paths = paths
@@ -54,6 +44,5 @@ mod tests {
         let found = manifests(folder.path()).unwrap();
         let names: Vec<_> = found.iter().filter_map(|path| path.file_name()).collect();
         assert_eq!(names, ["10-namespace.yaml", "20-policy.yaml"]);
-        assert!(manifests(&folder.path().join("none")).unwrap().is_empty());
     }
 }

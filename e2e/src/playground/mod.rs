@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::plane::install::NAMESPACE;
 use crate::plane::{InstallOptions, Lapse, Plane, PlaneOptions, Progress};
 
 /// Who can try things, and which groups each is in. The first is the current context.
@@ -116,13 +115,11 @@ fn welcome(lapse: &Lapse, options: &Options) -> String {
         format!("  export KUBECONFIG={folder}/kubeconfig"),
         format!("  export PATH={}:$PATH", plane.bin().display()),
         String::new(),
-        format!("  kubectl get pods,deployments,configmaps -n {NAMESPACE}"),
+        "  kubectl get areq,adec,grants --all-namespaces".to_owned(),
         "  kubectl --context alice auth can-i delete deployments -n shop".to_owned(),
+        "  kubectl --context alice get jitpolicies".to_owned(),
+        "  kubectl --context alice apply -f examples/requests/fix-checkout.yaml".to_owned(),
     ];
-    if !lapse.controllers.is_empty() {
-        lines.push("  kubectl --context alice get jitpolicies".to_owned());
-        lines.push("  kubectl explain accessrequest.spec".to_owned());
-    }
     lines.push(String::new());
     lines.push(format!("Contexts: {}.", people.collect::<Vec<_>>().join(", ")));
     lines.push(format!("Logs: {folder}/logs; audit log: {}.", plane.audit_log().display()));

@@ -18,5 +18,5 @@ mod stored;
 pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
 pub use connect::{ConnectError, connect};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
-pub use reader::{Reader, read};
+pub use reader::{Freshness, Reader, read};
 pub use stored::Stored;

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
-use kube::api::ListParams;
+use kube::api::{ListParams, ObjectMeta, VersionMatch};
 use kube::{Api, Client, Resource, ResourceExt};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
@@ -22,12 +24,24 @@ use tracing::warn;
 
 use crate::{CallError, Stored, bounded};
 
-/// Reads from the API server, never from a cache.
+/// Reads from the API server, never from a cache of this process.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
     settings: Settings,
     keys: watch::Receiver<KeySet>,
+    /// The highest revision of a decision that a watch of this process has shown.
+    seen: Arc<AtomicU64>,
+}
+
+/// How new a list must be. A single object is always read as it is now; a list that must be as new as
+/// now makes the API server wait for its own cache, up to 100 ms (docs/decisions/0011).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As it is now.
+    Now,
+    /// At least as new as everything that this process has seen.
+    Seen,
 }
 
 /// The outcome of a call that looks something up.
@@ -43,7 +57,7 @@ impl Reader {
     /// A reader that verifies attestations with these keys.
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
-        Self { client, settings, keys }
+        Self { client, settings, keys, seen: Arc::default() }
     }
 
     /// What the installation allows.
@@ -86,15 +100,28 @@ impl Reader {
         }
     }
 
+    /// Takes note of the revision of a decision that a watch shows.
+    pub fn saw(&self, decision: &ObjectMeta) {
+        // One that is no number cannot be compared; lists are then read as of now.
+        if let Some(revision) = decision.resource_version.as_ref().and_then(|v| v.parse().ok()) {
+            self.seen.fetch_max(revision, Ordering::Relaxed);
+        }
+    }
+
     /// The decisions about a request, their attestations verified. One that cannot be decoded is left
     /// out: it cannot have passed admission.
     pub async fn decisions(
         &self,
         namespace: &str,
         request: &str,
+        freshness: Freshness,
     ) -> Read<Vec<Attested<AccessDecision>>> {
         let api = self.namespaced::<Stored<AccessDecision>>(namespace);
-        let about = ListParams::default().fields(&format!("spec.request.name={request}"));
+        let mut about = ListParams::default().fields(&format!("spec.request.name={request}"));
+        let seen = self.seen.load(Ordering::Relaxed);
+        if freshness == Freshness::Seen && seen > 0 {
+            about = about.at(&seen.to_string()).matching(VersionMatch::NotOlderThan);
+        }
         let what = format!("listing the decisions about AccessRequest {namespace}/{request}");
         let keys = self.keys.clone();
         read(bounded(what, api.list(&about)).await).map(|list| {

@@ -69,6 +69,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 
     let watches = Watches {
         client: client.clone(),
+        reader: reader.clone(),
         caches: caches.clone(),
         queues: queues.clone(),
         deadlines: deadlines.clone(),

@@ -15,6 +15,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_cluster::Reader;
 use lapse_crds::{
     AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, JitPolicy,
     MANAGED_BY, MANAGED_BY_LAPSE,
@@ -97,6 +98,7 @@ impl Queues {
 /// Watches everything until it is dropped.
 pub(crate) struct Watches {
     pub(crate) client: Client,
+    pub(crate) reader: Reader,
     pub(crate) caches: Caches,
     pub(crate) queues: Queues,
     pub(crate) deadlines: Deadlines,
@@ -237,7 +239,10 @@ impl Watches {
     }
 
     fn grant_touches(&self, grant: &Guarded<Grant>) {
-        if let DeserializeGuard(Ok(grant)) = grant {
+        // One that was just written has nothing to tell yet.
+        if let DeserializeGuard(Ok(grant)) = grant
+            && (grant.status.is_some() || grant.metadata.deletion_timestamp.is_some())
+        {
             self.queues.request(&grant.spec.request.namespace, &grant.spec.request.name);
             self.queues.policy(&grant.spec.policy.name);
         }
@@ -272,6 +277,7 @@ impl Watches {
             .run(|event| {
                 let is_restart = matches!(event, Event::InitDone);
                 if let Some(DeserializeGuard(Ok(decision))) = object(event) {
+                    self.reader.saw(&decision.metadata);
                     let namespace = decision.namespace().unwrap_or_default();
                     let about = &decision.spec.request;
                     self.queues.request(&namespace, &about.name);

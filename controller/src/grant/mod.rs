@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::grant::{Obstacle, decide};
@@ -33,7 +32,7 @@ pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> R
             DeserializeGuard(Err(error)) => {
                 poison::report::<Grant>(&context, error, "Active").await
             }
-            DeserializeGuard(Ok(grant)) => converge(&context, &grant.name_any()).await,
+            DeserializeGuard(Ok(grant)) => converge(&context, grant).await,
         }
     }
     .boxed()
@@ -46,10 +45,10 @@ fn is_over(grant: &Grant) -> bool {
     phase == Some(GrantPhase::Ended) && grant.metadata.deletion_timestamp.is_none()
 }
 
-async fn converge(context: &Context, name: &str) -> Outcome {
+async fn converge(context: &Context, cached: &Grant) -> Outcome {
     let mut obstacle: Option<Obstacle> = None;
     for _ in 0..ROUNDS {
-        let Some(observed) = observe::observe(context, name, obstacle.take()).await? else {
+        let Some(observed) = observe::observe(context, cached, obstacle.take()).await? else {
             return Ok(None);
         };
         let plan = decide(&observed, context.clock.now());

@@ -1,9 +1,12 @@
 //! Everything that bears on a grant, read live and in parallel.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
-use lapse_crds::Grant;
+use lapse_cluster::Freshness;
+use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingSpec, Observed, Obstacle};
+use lapse_engine::grant::{BindingSpec, LiveBinding, Observed, Obstacle};
 use lapse_engine::target::ResolvedTarget;
 
 use crate::context::Context;
@@ -11,47 +14,33 @@ use crate::elevate::kubernetes;
 use crate::error::ReconcileError;
 
 /// Observes a grant; `None` if it does not exist any more.
+///
+/// What to read follows from the spec, which never changes, so the cached object is good enough to
+/// say it, and everything is read at once.
 pub(super) async fn observe(
     context: &Context,
-    name: &str,
+    cached: &Grant,
     obstacle: Option<Obstacle>,
 ) -> Result<Option<Observed>, ReconcileError> {
-    match context.reader.grant(name).await {
-        Read::Found(grant) => Ok(Some(around(context, grant, obstacle).await)),
-        Read::Missing => Ok(None),
-        Read::Failed(why) => Err(ReconcileError::Unknown(why)),
-    }
-}
-
-async fn around(context: &Context, grant: Grant, obstacle: Option<Obstacle>) -> Observed {
     let reader = &context.reader;
-    let client = context.client();
-    let of = &grant.spec.request;
-    let bindings = join_all(BindingSpec::all_of(&grant).into_iter().map(|binding| {
-        let client = client.clone();
-        async move {
-            let live = kubernetes::look(&client, &binding).await;
-            (binding, live)
-        }
-    }));
-    let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
-    let place = async {
-        match &target {
-            Some(target) => tokio::join!(reader.role(target), reader.namespaces(target)),
-            None => (
-                Read::Failed("the target has no kind".to_owned()),
-                std::collections::BTreeMap::new(),
-            ),
-        }
-    };
-    let (bindings, request, decisions, policy, (role, namespaces)) = tokio::join!(
-        bindings,
+    let name = cached.metadata.name.clone().unwrap_or_default();
+    let of = &cached.spec.request;
+    let (grant, bindings, request, rest) = tokio::join!(
+        reader.grant(&name),
+        bindings(context, cached),
         reader.request(&of.namespace, &of.name),
-        reader.decisions(&of.namespace, &of.name),
-        reader.policy(&grant.spec.policy.name),
-        place,
+        rest(context, cached),
     );
-    Observed {
+    let grant = match grant {
+        Read::Found(grant) => grant,
+        Read::Missing => return Ok(None),
+        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
+    };
+    if grant.metadata.uid != cached.metadata.uid {
+        return Err(ReconcileError::Unknown(format!("Grant {name} was made anew")));
+    }
+    let (decisions, policy, role, namespaces) = rest;
+    Ok(Some(Observed {
         bindings,
         request: request.map(|attested| attested.object),
         decisions,
@@ -60,5 +49,51 @@ async fn around(context: &Context, grant: Grant, obstacle: Option<Obstacle>) -> 
         namespaces,
         obstacle,
         grant,
+    }))
+}
+
+async fn bindings(context: &Context, grant: &Grant) -> Vec<(BindingSpec, Read<LiveBinding>)> {
+    let client = context.client();
+    let looks = BindingSpec::all_of(grant).into_iter().map(|binding| {
+        let client = client.clone();
+        async move {
+            let live = kubernetes::look(&client, &binding).await;
+            (binding, live)
+        }
+    });
+    join_all(looks).await
+}
+
+type Rest = (
+    Read<Vec<lapse_engine::attest::Attested<lapse_crds::AccessDecision>>>,
+    Read<lapse_engine::policy::PolicyState>,
+    Read<lapse_engine::role::RoleRules>,
+    BTreeMap<String, Read<()>>,
+);
+
+/// What bears on whether the right goes on. When its end is certain nothing of it matters, and reading
+/// it would only delay the end.
+async fn rest(context: &Context, grant: &Grant) -> Rest {
+    fn unread<T>() -> Read<T> {
+        Read::Failed("the grant ends, whatever this says".to_owned())
     }
+    let of = &grant.spec.request;
+    let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let is_certain = matches!(phase, GrantPhase::Ending | GrantPhase::Ended)
+        || grant.metadata.deletion_timestamp.is_some()
+        || context.clock.now() >= grant.spec.expires_at.time();
+    let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
+    let (false, Some(target)) = (is_certain, target) else {
+        return (unread(), unread(), unread(), BTreeMap::new());
+    };
+    // While it is being given, what was seen is new enough: the report that it is held brings the next
+    // look, as of now, and a Deny that was missed ends it then.
+    let freshness = if phase == GrantPhase::Pending { Freshness::Seen } else { Freshness::Now };
+    let reader = &context.reader;
+    tokio::join!(
+        reader.decisions(&of.namespace, &of.name, freshness),
+        reader.policy(&grant.spec.policy.name),
+        reader.role(&target),
+        reader.namespaces(&target),
+    )
 }

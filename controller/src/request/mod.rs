@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::AccessRequest;
 use lapse_engine::request::decide;
@@ -23,11 +22,9 @@ pub(crate) fn reconcile(
     context: Arc<Context>,
 ) -> Reconciliation {
     async move {
-        let namespace = cached.namespace().unwrap_or_default();
-        let name = cached.name_any();
         match &*cached {
             DeserializeGuard(Ok(request)) if is_over(request) => Ok(None),
-            DeserializeGuard(Ok(_)) => converge(&context, &namespace, &name).await,
+            DeserializeGuard(Ok(request)) => converge(&context, request).await,
             DeserializeGuard(Err(error)) => {
                 poison::report::<AccessRequest>(&context, error, "Evaluated").await
             }
@@ -43,13 +40,13 @@ fn is_over(request: &AccessRequest) -> bool {
     request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
 }
 
-async fn converge(context: &Context, namespace: &str, name: &str) -> Outcome {
+async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
     // What a request says and gets is written by the holder of the lease alone, and while the clocks
     // agree. Either can change without an event.
     if !context.may_give() {
         return Ok(Some(context.clock.now() + STAND_BY));
     }
-    let Some(mut observed) = observe::observe(context, namespace, name).await? else {
+    let Some(mut observed) = observe::observe(context, cached).await? else {
         return Ok(None);
     };
     let plan = decide(&observed, context.clock.now());

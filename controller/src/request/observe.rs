@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lapse_cluster::Freshness;
+use lapse_crds::AccessRequest;
 use lapse_engine::Read;
 use lapse_engine::grant::grant_name;
 use lapse_engine::request::Observed;
@@ -11,33 +13,42 @@ use crate::context::Context;
 use crate::error::ReconcileError;
 
 /// Observes a request; `None` if it does not exist any more.
+///
+/// What to read follows from the spec, which never changes, so the cached object is good enough to
+/// say it, and everything is read at once.
 pub(super) async fn observe(
     context: &Context,
-    namespace: &str,
-    name: &str,
+    cached: &AccessRequest,
 ) -> Result<Option<Observed>, ReconcileError> {
     let reader = &context.reader;
-    let request = match reader.request(namespace, name).await {
-        Read::Found(request) => request,
-        Read::Missing => return Ok(None),
-        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
-    };
-    let spec = &request.object.spec;
-    let target = ResolvedTarget::resolve(&spec.target, namespace);
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let namespace = text(&cached.metadata.namespace);
+    let name = text(&cached.metadata.name);
+    let target = ResolvedTarget::resolve(&cached.spec.target, &namespace);
     let place = async {
         match &target {
             Some(target) => tokio::join!(reader.role(target), reader.namespaces(target)),
             None => (Read::Failed("the target has no kind".to_owned()), BTreeMap::new()),
         }
     };
-    let uid = request.object.metadata.uid.as_deref().unwrap_or_default();
-    let grant = grant_name(namespace, name, uid);
-    let (policies, decisions, grant, (role, namespaces)) = tokio::join!(
-        reader.policies(spec.policy.as_deref()),
-        reader.decisions(namespace, name),
+    let grant = grant_name(&namespace, &name, &text(&cached.metadata.uid));
+    let (request, policies, decisions, grant, (role, namespaces)) = tokio::join!(
+        reader.request(&namespace, &name),
+        reader.policies(cached.spec.policy.as_deref()),
+        // A decision that is not seen yet brings an event; before the right is held, it is looked for.
+        reader.decisions(&namespace, &name, Freshness::Seen),
         reader.grant(&grant),
         place,
     );
+    let request = match request {
+        Read::Found(request) => request,
+        Read::Missing => return Ok(None),
+        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
+    };
+    if request.object.metadata.uid != cached.metadata.uid {
+        let why = format!("AccessRequest {namespace}/{name} was made anew");
+        return Err(ReconcileError::Unknown(why));
+    }
     Ok(Some(Observed {
         policies,
         decisions,

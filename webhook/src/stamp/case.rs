@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
-use lapse_cluster::bounded;
+use lapse_cluster::{Freshness, bounded};
 use lapse_crds::{
     API_GROUP, AccessDecisionSpec, AccessRequest, AccessRequestSpec, Identity, PolicyRef, Verdict,
     created_at,
@@ -82,7 +82,7 @@ impl Case {
             return Err(NotAdmitted::Invalid(message));
         };
         let (decisions, policies, role) = tokio::join!(
-            reader.decisions(namespace, name),
+            reader.decisions(namespace, name, Freshness::Now),
             reader.policies(policy_name(decision.verdict, &request)),
             reader.role(&target),
         );

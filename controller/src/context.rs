@@ -6,11 +6,10 @@ use kube::Client;
 use lapse_cluster::Reader;
 use lapse_cluster::clock::Clock;
 
-use crate::grant::InHand;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::watch::{Caches, Queues};
+use crate::watch::Caches;
 
 /// What every reconciler works with.
 pub(crate) struct Context {
@@ -20,8 +19,6 @@ pub(crate) struct Context {
     pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) caches: Caches,
-    pub(crate) queues: Queues,
-    pub(crate) in_hand: InHand,
 }
 
 impl Context {

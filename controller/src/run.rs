@@ -18,7 +18,6 @@ use tracing::{info, warn};
 
 use crate::config::RunOptions;
 use crate::context::Context;
-use crate::grant::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::{Kind, Metrics};
 use crate::notify::Notifier;
@@ -66,8 +65,6 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         notifier: Notifier::new(client.clone(), &identity),
         metrics: metrics.clone(),
         caches: caches.clone(),
-        queues: queues.clone(),
-        in_hand: InHand::default(),
     });
 
     let watches = Watches {

@@ -1,7 +1,6 @@
 //! Reconciles a grant: observe, decide, apply, report.
 
 mod apply;
-mod begin;
 mod observe;
 mod report;
 
@@ -9,7 +8,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::grant::{Obstacle, decide};
@@ -26,13 +24,10 @@ const STAND_BY: TimeDelta = TimeDelta::seconds(5);
 /// to spare.
 const ROUNDS: usize = 5;
 
-pub(crate) use begin::{InHand, begin};
-
 pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> Reconciliation {
     async move {
         match &*cached {
             DeserializeGuard(Ok(grant)) if is_over(grant) => Ok(None),
-            DeserializeGuard(Ok(grant)) if context.in_hand.holds(&grant.name_any()) => Ok(None),
             // Its bindings carry their own end: the sweep takes them.
             DeserializeGuard(Err(error)) => {
                 poison::report::<Grant>(&context, error, "Active").await

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, pin_mut};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -124,6 +125,10 @@ where
         .default_backoff()
 }
 
+/// How long the first list of a watch may take: kube gives it no limit, and one that hangs (on an API
+/// server that still starts, say) would keep the controller blind.
+const FIRST_LIST: Duration = Duration::from_secs(40);
+
 /// A watch of one kind.
 struct Follow<S> {
     what: &'static str,
@@ -144,11 +149,16 @@ impl<S> Follow<S> {
         loop {
             let stream = events();
             pin_mut!(stream);
+            let overdue = tokio::time::sleep(FIRST_LIST);
+            pin_mut!(overdue);
+            let mut is_listed = false;
             loop {
                 let event = tokio::select! {
                     event = stream.next() => event,
                     () = restarts.next() => break,
+                    () = &mut overdue, if !is_listed => break,
                 };
+                is_listed |= matches!(event, Some(Ok(Event::InitDone)));
                 match event {
                     Some(Ok(event)) => on_event(event),
                     Some(Err(error)) => warn!(what, %error, "a watch starts again"),

@@ -8,4 +8,4 @@ mod telemetry;
 pub use serve::{Health, serve};
 pub use settings::{SettingsFileError, read_settings};
 pub use signal::stop_requested;
-pub use telemetry::{LogFormat, start_logging};
+pub use telemetry::start_logging;

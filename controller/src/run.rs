@@ -24,7 +24,7 @@ use crate::notify::Notifier;
 use crate::queue::{self, Receiver, Worker};
 use crate::revision::Revision;
 use crate::revoke::{Deadlines, Orphans, sweeping};
-use crate::watch::{Caches, Guarded, Queues, Watches, caches};
+use crate::watch::{Caches, FirstLists, Guarded, Queues, WATCHES, Watches, caches};
 use crate::{grant, policy, request};
 
 /// How long work in flight may take to finish at the end.
@@ -57,6 +57,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let deadlines = Deadlines::default();
     let (orphans, suspects) = Orphans::new();
     let (revision, restarts) = Revision::new();
+    let first_lists = FirstLists::new(WATCHES);
     let reader = Reader::new(client.clone(), settings, keys.clone());
     let context = Arc::new(Context {
         reader: reader.clone(),
@@ -75,6 +76,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         deadlines: deadlines.clone(),
         orphans,
         restarts,
+        first_lists: first_lists.clone(),
     };
     let observing = tokio::spawn(watches.run(writers));
     let timing = tokio::spawn({
@@ -97,7 +99,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let inbox = Inbox { requests: request_queue, grants: grant_queue, policies: policy_queue };
     let workers = start_workers(inbox, &caches, &context, &working);
 
-    let ready = tokio::spawn(report_ready(caches, health.clone()));
+    let ready = tokio::spawn(report_ready(first_lists, health.clone()));
     tokio::select! {
         stopped = stop_requested() => stopped.context("waiting for a signal")?,
         served = serving => served?.context("serving health and metrics")?,
@@ -173,17 +175,11 @@ fn worker<K>(
     Worker { kind, reconcile, concurrency: 16, debounce }
 }
 
-/// Ready means: it is known which grants there are, so that they will end in time.
-async fn report_ready(caches: Caches, health: Health) {
-    let all = tokio::join!(
-        caches.grants.wait_until_ready(),
-        caches.requests.wait_until_ready(),
-        caches.policies.wait_until_ready()
-    );
-    if matches!(all, (Ok(()), Ok(()), Ok(()))) {
-        info!("ready");
-        health.set_ready(true);
-    }
+/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time.
+async fn report_ready(first_lists: FirstLists, health: Health) {
+    first_lists.all().await;
+    info!("ready");
+    health.set_ready(true);
 }
 
 /// Queues everything when the lease is gained or the keys change.

@@ -3,12 +3,13 @@
 //! What to do is decided from live reads; the caches here only say which objects there are. A watch
 //! that starts anew queues everything that it bears on, because it cannot tell what it missed.
 
+mod follow;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, pin_mut};
+use futures::Stream;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
@@ -23,8 +24,9 @@ use lapse_crds::{
 };
 use lapse_engine::grant::grant_name;
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
 
+pub(crate) use self::follow::FirstLists;
+use self::follow::{FIRST_LIST, Follow};
 use crate::queue::{Sender, reference};
 use crate::revision::Restarts;
 use crate::revoke::{BindingMeta, Deadlines, Orphans};
@@ -105,7 +107,11 @@ pub(crate) struct Watches {
     pub(crate) deadlines: Deadlines,
     pub(crate) orphans: Orphans,
     pub(crate) restarts: Restarts,
+    pub(crate) first_lists: FirstLists,
 }
+
+/// How many watches [`Watches::run`] runs.
+pub(crate) const WATCHES: usize = 6;
 
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 fn config() -> watcher::Config {
@@ -125,51 +131,6 @@ where
         .default_backoff()
 }
 
-/// How long the first list of a watch may take: kube gives it no limit, and one that hangs (on an API
-/// server that still starts, say) would keep the controller blind.
-const FIRST_LIST: Duration = Duration::from_secs(40);
-
-/// A watch of one kind.
-struct Follow<S> {
-    what: &'static str,
-    /// Makes the stream of events, from the beginning.
-    events: S,
-    restarts: Restarts,
-}
-
-impl<S> Follow<S> {
-    /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
-    /// start from the beginning when the API server's revision has run backwards.
-    async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>))
-    where
-        S: Fn() -> E,
-        E: Stream<Item = watcher::Result<Event<K>>>,
-    {
-        let Self { what, events, mut restarts } = self;
-        loop {
-            let stream = events();
-            pin_mut!(stream);
-            let overdue = tokio::time::sleep(FIRST_LIST);
-            pin_mut!(overdue);
-            let mut is_listed = false;
-            loop {
-                let event = tokio::select! {
-                    event = stream.next() => event,
-                    () = restarts.next() => break,
-                    () = &mut overdue, if !is_listed => break,
-                };
-                is_listed |= matches!(event, Some(Ok(Event::InitDone)));
-                match event {
-                    Some(Ok(event)) => on_event(event),
-                    Some(Err(error)) => warn!(what, %error, "a watch starts again"),
-                    None => return,
-                }
-            }
-            info!(what, "a watch starts from the beginning");
-        }
-    }
-}
-
 /// The object of an event that is about one.
 fn object<K>(event: Event<K>) -> Option<K> {
     match event {
@@ -180,7 +141,8 @@ fn object<K>(event: Event<K>) -> Option<K> {
 
 impl Watches {
     fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
-        Follow { what, events, restarts: self.restarts.clone() }
+        let (restarts, first_lists) = (self.restarts.clone(), self.first_lists.clone());
+        Follow { what, events, restarts, patience: FIRST_LIST, first_lists }
     }
 
     pub(crate) async fn run(self, writers: Writers) {

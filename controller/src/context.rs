@@ -6,10 +6,11 @@ use kube::Client;
 use lapse_cluster::Reader;
 use lapse_cluster::clock::Clock;
 
+use crate::grant::InHand;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::watch::Caches;
+use crate::watch::{Caches, Queues};
 
 /// What every reconciler works with.
 pub(crate) struct Context {
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) caches: Caches,
+    pub(crate) queues: Queues,
+    pub(crate) in_hand: InHand,
 }
 
 impl Context {

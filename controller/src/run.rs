@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::RunOptions;
 use crate::context::Context;
+use crate::grant::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::{Kind, Metrics};
 use crate::notify::Notifier;
@@ -66,6 +67,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         notifier: Notifier::new(client.clone(), &identity),
         metrics: metrics.clone(),
         caches: caches.clone(),
+        queues: queues.clone(),
+        in_hand: InHand::default(),
     });
 
     let watches = Watches {

@@ -1,6 +1,7 @@
 //! Reconciles a grant: observe, decide, apply, report.
 
 mod apply;
+mod begin;
 mod observe;
 mod report;
 
@@ -8,10 +9,12 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
+use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::{Grant, GrantPhase};
-use lapse_engine::grant::{Obstacle, decide};
+use lapse_engine::grant::{Observed, Obstacle, decide};
 
+pub(crate) use self::begin::{InHand, begin};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
@@ -28,11 +31,13 @@ pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> R
     async move {
         match &*cached {
             DeserializeGuard(Ok(grant)) if is_over(grant) => Ok(None),
+            // Whoever writes it begins it, and queues it after.
+            DeserializeGuard(Ok(grant)) if context.in_hand.holds(&grant.name_any()) => Ok(None),
             // Its bindings carry their own end: the sweep takes them.
             DeserializeGuard(Err(error)) => {
                 poison::report::<Grant>(&context, error, "Active").await
             }
-            DeserializeGuard(Ok(grant)) => converge(&context, grant).await,
+            DeserializeGuard(Ok(grant)) => converge(&context, grant, None).boxed().await,
         }
     }
     .boxed()
@@ -45,11 +50,16 @@ fn is_over(grant: &Grant) -> bool {
     phase == Some(GrantPhase::Ended) && grant.metadata.deletion_timestamp.is_none()
 }
 
-async fn converge(context: &Context, cached: &Grant) -> Outcome {
+/// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.
+async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observed>>) -> Outcome {
     let mut obstacle: Option<Obstacle> = None;
     for _ in 0..ROUNDS {
-        let Some(observed) = observe::observe(context, cached, obstacle.take()).await? else {
-            return Ok(None);
+        let observed = match seen.take() {
+            Some(observed) => observed,
+            None => match observe::observe(context, cached, obstacle.take()).await? {
+                Some(observed) => Box::new(observed),
+                None => return Ok(None),
+            },
         };
         let plan = decide(&observed, context.clock.now());
         if plan.gives() && !context.may_give() {

@@ -8,17 +8,17 @@ use tracing::info;
 
 use crate::context::Context;
 
-/// Creates the Grant. One that exists already is looked at next time.
-pub(super) async fn create(context: &Context, grant: &Grant) -> Result<(), CallError> {
+/// Creates the Grant, and returns it. One that exists already is looked at next time.
+pub(super) async fn create(context: &Context, grant: &Grant) -> Result<Option<Grant>, CallError> {
     let api: Api<Grant> = Api::all(context.client());
     let name = grant.metadata.name.as_deref().unwrap_or_default();
     let post = PostParams::default();
     match bounded(format!("creating Grant {name}"), api.create(&post, grant)).await {
-        Ok(_) => {
+        Ok(created) => {
             info!(grant = %name, subject = %grant.spec.subject, "wrote a grant");
-            Ok(())
+            Ok(Some(created))
         }
-        Err(error) if error.is_already_exists() => Ok(()),
+        Err(error) if error.is_already_exists() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ use lapse_crds::AccessRequest;
 use lapse_engine::request::decide;
 
 use crate::context::Context;
+use crate::grant;
 use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
 use crate::watch::Guarded;
@@ -54,9 +55,16 @@ async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
         report::report(context, &observed.request.object, plan.status, plan.notice).await?;
         return Ok(plan.wake_at);
     };
+    let name = grant.metadata.name.clone().unwrap_or_default();
+    let in_hand = context.in_hand.take(context, &name);
     match apply::create(context, grant).await {
-        // The watch of Grants brings the next step.
-        Ok(()) => Ok(plan.wake_at),
+        Ok(created) => {
+            if let Some(created) = created {
+                grant::begin(context, created, &observed).await;
+            }
+            drop(in_hand);
+            Ok(plan.wake_at)
+        }
         Err(error) => {
             observed.obstacle = Some(error.to_string());
             let plan = decide(&observed, context.clock.now());

@@ -25,7 +25,11 @@ pub enum ConnectError {
 
 /// Connects, and compares the clock with the API server's at every answer.
 pub async fn connect(clock: &Clock) -> Result<Client, ConnectError> {
-    let mut config = Config::infer().await?;
+    Ok(connect_with(Config::infer().await?, clock)?)
+}
+
+/// Connects as [`connect`] does, to the cluster that the configuration names.
+pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(5));
     let namespace = config.default_namespace.clone();
     let clock = clock.clone();

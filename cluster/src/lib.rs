@@ -16,7 +16,7 @@ mod reader;
 mod stored;
 
 pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use reader::{Freshness, Reader, read};
 pub use stored::Stored;

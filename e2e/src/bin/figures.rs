@@ -1,5 +1,6 @@
 //! Measures lifecycles: `cargo run --release -p lapse-e2e --bin figures`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,11 +12,15 @@ struct Options {
     /// How many lifecycles, one after the other
     #[arg(long, default_value_t = 30)]
     lifecycles: usize,
+    /// Where the files of the control plane go, and stay: its audit log tells what took how long
+    #[arg(long)]
+    folder: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match lapse_e2e::figures::run(Options::parse().lifecycles).await {
+    let options = Options::parse();
+    match lapse_e2e::figures::run(options.lifecycles, options.folder).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -2,11 +2,13 @@
 
 mod audit;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::PostParams;
 use kube::runtime::watcher::{self, Event};
@@ -21,13 +23,14 @@ use crate::playground::examples;
 const HELD: &str = "2s";
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Runs so many lifecycles, one after the other, and prints what they took.
+/// Runs so many lifecycles, one after the other, and prints what they took. The files of the control
+/// plane, its audit log among them, stay in the folder, if one is named.
 ///
 /// # Errors
 /// If anything could not be started, or a lifecycle went wrong.
-pub async fn run(lifecycles: usize) -> Result<()> {
+pub async fn run(lifecycles: usize, folder: Option<PathBuf>) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "measure a release build: cargo run --release …");
-    let plane = PlaneOptions { folder: None, progress: Progress::Steps };
+    let plane = PlaneOptions { folder, progress: Progress::Steps };
     let lapse = Lapse::start(plane, InstallOptions::default()).await?;
     examples::apply(lapse.plane()).await?;
     let people = People {
@@ -59,6 +62,8 @@ struct People {
 /// What one lifecycle took.
 #[derive(Clone, Copy, Debug)]
 struct Figures {
+    /// One plain write to its event in a watch, right before: what this machine takes just now.
+    plain: Duration,
     /// From the answer to the approver to the binding, as a watch shows it.
     to_binding: Duration,
     /// From `expiresAt` to the binding gone, as a watch shows it.
@@ -74,6 +79,7 @@ impl People {
 
         let mut bindings = Box::pin(bindings(self.admin.client.clone()));
         expect(&mut bindings, |event| matches!(event, Event::InitDone)).await?;
+        let plain = plain_write(self.admin.client.clone(), name).await?;
         let decisions: Api<AccessDecision> = Api::namespaced(self.bob.client.clone(), "shop");
         let decision = serde_json::from_value(approval(name))?;
         let (approved, bound) = tokio::join!(
@@ -87,7 +93,7 @@ impl People {
         let (_, gone) = expect(&mut bindings, |event| matches!(event, Event::Delete(_))).await?;
         let status = reached(&requests, name, RequestPhase::Ended).await?;
         let expires_at = status.expires_at.context("no expiresAt")?.time();
-        Ok(Figures { to_binding, late: gone - expires_at })
+        Ok(Figures { plain, to_binding, late: gone - expires_at })
     }
 
     async fn is_quiet(&self) -> Result<Option<()>> {
@@ -137,9 +143,9 @@ fn bindings(client: Client) -> impl Stream<Item = watcher::Result<Event<RoleBind
 }
 
 /// The moment, by both clocks, at which a watch shows what is awaited.
-async fn expect(
-    events: &mut (impl Stream<Item = watcher::Result<Event<RoleBinding>>> + Unpin),
-    is_awaited: impl Fn(&Event<RoleBinding>) -> bool,
+async fn expect<K>(
+    events: &mut (impl Stream<Item = watcher::Result<Event<K>>> + Unpin),
+    is_awaited: impl Fn(&Event<K>) -> bool,
 ) -> Result<(Instant, DateTime<Utc>)> {
     let found = tokio::time::timeout(DEADLINE, async {
         while let Some(event) = events.next().await {
@@ -152,6 +158,23 @@ async fn expect(
     found.await.context("the watch shows nothing")?
 }
 
+/// How long a write takes that nobody decides about, from being sent to being shown by a watch.
+async fn plain_write(client: Client, name: &str) -> Result<Duration> {
+    let api: Api<ConfigMap> = Api::namespaced(client, "shop");
+    let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(kube::runtime::watcher(api.clone(), one));
+    expect(&mut events, |event| matches!(event, Event::InitDone)).await?;
+    let map = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+    let begun = Instant::now();
+    let post = PostParams::default();
+    let (created, shown) = tokio::join!(
+        api.create(&post, &map),
+        expect(&mut events, |event| matches!(event, Event::Apply(_))),
+    );
+    created?;
+    Ok(shown?.0.saturating_duration_since(begun))
+}
+
 /// The resident memory of a process, in MiB (`VmRSS` of proc(5)).
 fn memory(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading VmRSS")?;
@@ -161,21 +184,18 @@ fn memory(pid: u32) -> Result<f64> {
 }
 
 fn report(figures: &[Figures], writes: &[(String, usize)], lifecycles: usize, memory_mib: f64) {
+    let mut plain: Vec<f64> =
+        figures.iter().map(|figure| figure.plain.as_secs_f64() * 1000.0).collect();
     let mut to_binding: Vec<f64> =
         figures.iter().map(|figure| figure.to_binding.as_secs_f64() * 1000.0).collect();
     let mut late: Vec<f64> =
         figures.iter().map(|figure| figure.late.as_seconds_f64() * 1000.0).collect();
     println!("\n{lifecycles} lifecycles, one after the other");
-    println!(
-        "approval to binding        p50 {:.1} ms, p99 {:.1} ms",
-        percentile(&mut to_binding, 50),
-        percentile(&mut to_binding, 99)
-    );
-    println!(
-        "expiresAt to binding gone  p50 {:.1} ms, p99 {:.1} ms",
-        percentile(&mut late, 50),
-        percentile(&mut late, 99)
-    );
+    println!("approval to binding        {}", percentiles(&mut to_binding));
+    println!("one plain write, beside it {}", percentiles(&mut plain));
+    let times = percentile(&mut to_binding, 50) / percentile(&mut plain, 50);
+    println!("approval to binding is     {times:.1} times a plain write (p50)");
+    println!("expiresAt to binding gone  {}", percentiles(&mut late));
     println!("memory of the controller   {memory_mib:.1} MiB");
     println!("writes of the controller in all, by kind (leases apart):");
     let mut total = 0;
@@ -191,6 +211,11 @@ fn report(figures: &[Figures], writes: &[(String, usize)], lifecycles: usize, me
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]
 fn ratio(total: usize, lifecycles: usize) -> f64 {
     total as f64 / lifecycles as f64
+}
+
+fn percentiles(values: &mut [f64]) -> String {
+    let [half, most, nearly_all] = [50, 90, 99].map(|percent| percentile(values, percent));
+    format!("p50 {half:.1} ms, p90 {most:.1} ms, p99 {nearly_all:.1} ms")
 }
 
 /// The value below or at which so many percent of the values lie (nearest rank).

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use lapse_cluster::clock::Clock;
 use serde_json::{Value, json};
 
 use super::certs::Identity;
@@ -42,7 +43,7 @@ pub(super) async fn client(kubeconfig: &str) -> Result<kube::Client> {
     let parsed = Kubeconfig::from_yaml(kubeconfig).context("reading a kubeconfig")?;
     let config =
         kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
-    kube::Client::try_from(config).context("making a client")
+    lapse_cluster::connect_with(config, &Clock::default()).context("making a client")
 }
 
 impl Credentials {

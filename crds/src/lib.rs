@@ -23,6 +23,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+mod approval;
 mod conditions;
 mod decision;
 mod duration;
@@ -35,6 +36,7 @@ mod subject;
 mod target;
 mod timestamp;
 
+pub use approval::{Approval, ApprovalOrder, Escalation, Permission, Stage};
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
@@ -46,8 +48,8 @@ pub use names::{
     MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID,
 };
 pub use policy::{
-    Approval, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, KubernetesTargets,
-    NamespaceSet, PolicyMode, PolicyTarget, ReasonRule, Stage,
+    DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, KubernetesTargets, NamespaceSet,
+    PolicyMode, PolicyTarget, ReasonRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,

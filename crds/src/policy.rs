@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, GrantDuration, RoleRef, Subject, schema};
+use crate::{Approval, Condition, GrantDuration, RoleRef, Subject, schema};
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
 /// refused.
@@ -172,43 +172,6 @@ pub struct ReasonRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4096))]
     pub min_length: Option<u32>,
-}
-
-/// Who approves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Approval {
-    /// The stages that must all be complete. They are open at the same time; a person counts once per
-    /// request, in one stage.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 8),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub stages: Vec<Stage>,
-    /// How long a request waits for its approval before it times out. Absent: 24 hours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<GrantDuration>,
-}
-
-/// One stage of an approval: so many of these people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct Stage {
-    /// The name of the stage, such as `manager`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// How many of the approvers must approve.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 16))]
-    pub required: u32,
-    /// Who may approve in this stage. They also need the verb `approve` on the policy (the role
-    /// `lapse:approver`), and nobody approves an own request.
-    #[schemars(length(min = 1, max = 64))]
-    pub approvers: Vec<Subject>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 /// What the controller observed of a policy.

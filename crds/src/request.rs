@@ -220,6 +220,9 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub waiting_for: Option<String>,
+    /// When the escalation approvers were asked, too, because nobody had answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<Timestamp>,
 }
 
 /// How far one stage is.

@@ -85,7 +85,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
         reason: Some(ReasonRule { required: true, min_length: Some(10) }),
         approval: Some(Approval {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
-            timeout: None,
+            ..Approval::default()
         }),
     };
     let mut policy = JitPolicy::new(name, spec);

@@ -15,4 +15,5 @@ mod faults;
 mod lifecycle;
 mod poison;
 mod reserved;
+mod stages;
 mod world;

@@ -1,10 +1,9 @@
 //! Whether a person may say what a decision says, judged when it is submitted.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Verdict};
+use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Timestamp, Verdict};
 
-use super::tally::{in_bounds, may_count, progress};
-use super::{Statement, Statements};
+use super::{Basis, Statement, Statements, progress};
 use crate::checks::requested_duration;
 use crate::policy::{Policy, describe};
 use crate::target::ResolvedTarget;
@@ -31,12 +30,25 @@ pub struct Judgement<'a> {
     pub statements: &'a Statements,
     /// The hash of the rules of the role, or why there is none.
     pub rules_hash: &'a Result<String, String>,
+    /// Whether the decision came with the UID of the request, rather than being stamped with it.
+    pub names_uid: bool,
     /// Whether the decider holds the verb `approve` on the policy.
     pub may_approve: bool,
     /// Whether the decider holds the verb `deny` on the policy.
     pub may_deny: bool,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+impl<'a> Judgement<'a> {
+    fn basis(&self, policy: &'a Policy) -> Basis<'a> {
+        Basis {
+            policy,
+            requester: self.requester,
+            requested_at: self.requested_at,
+            rules_hash: self.rules_hash.as_deref().ok(),
+        }
+    }
 }
 
 /// Why a decision is refused, in words for who submitted it.
@@ -81,23 +93,19 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         Ok(policy) => policy,
         Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
     };
-    if *who == case.requester.username {
-        return refuse(format!("{who} made request {name}; nobody approves an own request"));
-    }
-    if policy.stages().is_empty() {
+    let rules = policy.approval();
+    let basis = case.basis(policy);
+    if rules.is_self_service() {
         return refuse(format!(
             "request {name} needs no approval: JitPolicy {} is self-service",
             policy.name()
         ));
     }
-    if !may_count(policy, case.requester, case.decider) {
-        let approvers: Vec<String> =
-            policy.stages().iter().map(|stage| describe(&stage.approvers)).collect();
-        return refuse(format!(
-            "{who} is not an approver of JitPolicy {}; its approvers are {}",
-            policy.name(),
-            approvers.join("; ")
-        ));
+    if *who == case.requester.username && !rules.self_approval {
+        return refuse(format!("{who} made request {name}; nobody approves an own request"));
+    }
+    if !basis.may_approve(case.decider, case.now) {
+        return refuse(format!("{who} is not an approver of {}", describe_approvers(case, policy)));
     }
     if !case.may_approve {
         return refuse(format!(
@@ -106,31 +114,64 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
             policy.name()
         ));
     }
-    if case.now >= case.requested_at + policy.timeout().delta() {
+    if !basis.accepts_credential(case.decider) {
+        return refuse(format!(
+            "JitPolicy {} takes no approval without a credential id, which impersonation (--as) has \
+             none of; approve with your own credentials",
+            policy.name()
+        ));
+    }
+    if rules.require_uid && !case.names_uid {
+        return refuse(format!(
+            "JitPolicy {} asks an approval to name the UID of the request; read request {name}, then \
+             set spec.request.uid to {}",
+            policy.name(),
+            case.request.metadata.uid.as_deref().unwrap_or_default()
+        ));
+    }
+    if case.now >= rules.times_out_at(case.requested_at) {
         return refuse(format!(
             "request {name} waited longer than {} and has timed out; it must be made again",
-            policy.timeout()
+            rules.timeout
         ));
     }
     let rules_hash = match case.rules_hash {
         Ok(hash) => hash,
         Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
     };
-    adds_something(case, policy, rules_hash, name)?;
+    adds_something(case, &basis, rules_hash, name)?;
     let asked = requested_duration(&case.request.spec, policy);
     let duration = case.decision.duration.or(asked);
     Ok(summary(case, "approved", duration))
 }
 
+/// Who may approve now, and who later, in words.
+fn describe_approvers(case: &Judgement<'_>, policy: &Policy) -> String {
+    let rules = policy.approval();
+    let mut approvers: Vec<String> =
+        rules.stages.iter().map(|stage| describe(&stage.approvers)).collect();
+    let escalation = rules.describe_escalation().zip(rules.escalates_at(case.requested_at));
+    if let Some((who, at)) = escalation {
+        let from = if case.now < at {
+            format!(" (if nobody has answered by {})", Timestamp::from(at))
+        } else {
+            String::new()
+        };
+        approvers.push(format!("{who}{from}"));
+    }
+    format!("JitPolicy {}; its approvers are {}", policy.name(), approvers.join("; "))
+}
+
 /// Refuses an approval that would change nothing: a second one of the same person, or one for stages
-/// that are complete; and one whose duration the policy does not allow.
+/// that are complete or not open yet; and one whose duration the policy does not allow.
 fn adds_something(
     case: &Judgement<'_>,
-    policy: &Policy,
+    basis: &Basis<'_>,
     rules_hash: &str,
     name: &str,
 ) -> Result<(), Refusal> {
     let who = &case.decider.username;
+    let policy = basis.policy;
     let statement = Statement {
         decider: case.decider.clone(),
         verdict: Verdict::Approve,
@@ -140,7 +181,7 @@ fn adds_something(
         rules_hash: Some(rules_hash.to_owned()),
         at: case.now,
     };
-    if !in_bounds(policy, &statement) {
+    if !basis.is_within_bounds(&statement) {
         let bounds = policy.duration();
         return refuse(format!(
             "spec.duration must be within {}..{}, the bounds of JitPolicy {}",
@@ -149,7 +190,7 @@ fn adds_something(
             policy.name()
         ));
     }
-    let before = progress(policy, case.requester, Some(rules_hash), case.statements);
+    let before = progress(basis, case.statements, case.now);
     if before.completed_at.is_some() {
         return refuse(format!("request {name} is already approved"));
     }
@@ -162,8 +203,7 @@ fn adds_something(
             before.waiting_for
         ));
     }
-    let after =
-        progress(policy, case.requester, Some(rules_hash), &case.statements.with(statement));
+    let after = progress(basis, &case.statements.with(statement), case.now);
     if counted(&after) == counted(&before) {
         return refuse(format!(
             "an approval by {who} adds nothing to request {name}; it waits for {}",
@@ -176,7 +216,7 @@ fn adds_something(
 fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     let who = &case.decider.username;
     let is_approver =
-        case.policy.as_ref().is_ok_and(|policy| may_count(policy, case.requester, case.decider));
+        case.policy.as_ref().is_ok_and(|policy| case.basis(policy).may_deny(case.decider));
     if is_approver || case.may_deny {
         return Ok(summary(case, "denied", None));
     }

@@ -1,9 +1,12 @@
 //! Approvals: what people said, who of them counts where, and whether it is enough.
 
+mod basis;
 mod judge;
+pub(crate) mod seats;
 mod statement;
 mod tally;
 
+pub use basis::Basis;
 pub use judge::{Judgement, Refusal, judge};
 pub use statement::{Statement, Statements};
 pub use tally::{Progress, progress};

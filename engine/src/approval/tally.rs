@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{GrantDuration, Identity, Stage, StageStatus};
+use lapse_crds::{ApprovalOrder, GrantDuration, Stage, StageStatus};
 
-use super::{Statement, Statements};
-use crate::identity;
-use crate::policy::{Policy, describe};
+use super::{Basis, Statement, Statements, seats};
+use crate::policy::describe;
 
 /// How far an approval is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,48 +21,40 @@ pub struct Progress {
     pub as_asked: bool,
     /// Who is still to approve, in words; empty once complete.
     pub waiting_for: String,
+    /// When the escalation approvers were asked, too: the request was not approved by then.
+    pub escalated_at: Option<DateTime<Utc>>,
     /// The approvals that no longer hold, in words.
     pub void: Option<String>,
 }
 
-/// Counts the approvals of a request.
+/// Counts the approvals of a request, at this time.
 ///
-/// An approval holds for one content: the policy as it stood, and the rules of the role as they were.
-/// Nobody counts twice, and nobody counts for an own request.
+/// Nobody counts twice, and nobody for an own request unless the policy says so.
 #[must_use]
-pub fn progress(
-    policy: &Policy,
-    requester: &Identity,
-    rules_hash: Option<&str>,
-    statements: &Statements,
-) -> Progress {
-    let mut people: BTreeMap<&str, &Statement> = BTreeMap::new();
+pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) -> Progress {
+    let rules = basis.rules();
     let mut counted: Vec<&Statement> = Vec::new();
     let mut void: BTreeMap<&str, String> = BTreeMap::new();
-    let mut completed_at = None;
     for statement in statements.approvals() {
         // Before the question who may approve: a change of the policy may have changed the answer,
         // and the request says so.
-        if let Err(why) = holds(policy, rules_hash, statement) {
+        if let Err(why) = basis.holds(statement) {
             void.insert(&statement.decider.username, why);
-            continue;
-        }
-        if !may_count(policy, requester, &statement.decider) || !in_bounds(policy, statement) {
-            continue;
-        }
-        counted.push(statement);
-        people.entry(&statement.decider.username).or_insert(statement);
-        if completed_at.is_none() && is_complete(policy.stages(), &people) {
-            completed_at = Some(statement.at);
+        } else if basis.counts(statement) {
+            counted.push(statement);
         }
     }
-    let assigned = assign(policy.stages(), &people);
     // Who approved again has nothing left to do.
-    void.retain(|who, _| !people.contains_key(who));
+    void.retain(|who, _| !counted.iter().any(|statement| statement.decider.username == *who));
+    let completed = (1..=counted.len()).find(|count| is_complete(basis, &counted[..*count]));
+    let completed_at = completed.map(|count| counted[count - 1].at);
+    let assigned = assign(basis, &counted);
+    let was_open = |at: &DateTime<Utc>| now >= *at && completed_at.is_none_or(|done| done >= *at);
+    let escalated_at = rules.escalates_at(basis.requested_at).filter(was_open);
     Progress {
-        waiting_for: waiting_for(policy.stages(), &assigned),
-        stages: policy
-            .stages()
+        waiting_for: waiting_for(basis, &assigned, escalated_at.is_some()),
+        stages: rules
+            .stages
             .iter()
             .zip(assigned)
             .map(|(stage, approved_by)| StageStatus {
@@ -75,20 +66,9 @@ pub fn progress(
         completed_at,
         duration: counted.iter().filter_map(|statement| statement.duration).min(),
         as_asked: counted.iter().any(|statement| statement.duration.is_none()),
+        escalated_at,
         void: describe_void(&void),
     }
-}
-
-/// Whether this person is an approver of any stage, and not the requester.
-pub(super) fn may_count(policy: &Policy, requester: &Identity, who: &Identity) -> bool {
-    who.username != requester.username
-        && policy.stages().iter().any(|stage| identity::matches_any(who, &stage.approvers))
-}
-
-/// Whether the duration that an approver set lies within the bounds of the policy.
-pub(super) fn in_bounds(policy: &Policy, statement: &Statement) -> bool {
-    let bounds = policy.duration();
-    statement.duration.is_none_or(|set| set >= bounds.min && set <= bounds.max)
 }
 
 fn describe_void(void: &BTreeMap<&str, String>) -> Option<String> {
@@ -99,137 +79,83 @@ fn describe_void(void: &BTreeMap<&str, String>) -> Option<String> {
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
-fn holds(policy: &Policy, rules_hash: Option<&str>, statement: &Statement) -> Result<(), String> {
-    let upon = statement.policy.as_ref();
-    if upon.is_none_or(|upon| upon.name != policy.name()) {
-        return Err(format!("JitPolicy {} decides now", policy.name()));
-    }
-    if upon != Some(policy.reference()) {
-        return Err(format!("JitPolicy {} has changed since", policy.name()));
-    }
-    if rules_hash.is_none() || statement.rules_hash.as_deref() != rules_hash {
-        return Err("the rules of the role have changed since".to_owned());
-    }
-    Ok(())
+/// Whether these approvals complete every stage.
+fn is_complete(basis: &Basis<'_>, counted: &[&Statement]) -> bool {
+    let assigned = assign(basis, counted);
+    basis.rules().stages.iter().zip(&assigned).all(|(stage, who)| is_full(stage, who))
 }
 
-/// Whether everybody who approved, counted once each, completes every stage.
-fn is_complete(stages: &[Stage], people: &BTreeMap<&str, &Statement>) -> bool {
-    let assigned = assign(stages, people);
-    stages.iter().zip(&assigned).all(|(stage, who)| who.len() >= stage.required as usize)
+fn is_full(stage: &Stage, who: &[&str]) -> bool {
+    who.len() >= stage.required as usize
 }
 
-/// Assigns people to stages so that the most stages are complete. A policy has at most eight stages,
-/// so every set of them can be tried, the larger and earlier first: for each, a bipartite matching
-/// (augmenting paths, as in Ford–Fulkerson) says whether there are people enough. Whoever is left
-/// fills stages that stay incomplete.
-fn assign<'a>(stages: &[Stage], people: &BTreeMap<&'a str, &Statement>) -> Vec<Vec<&'a str>> {
-    let eligible: Vec<(&'a str, Vec<bool>)> = people
-        .iter()
-        .map(|(name, statement)| {
-            let fits = |stage: &Stage| identity::matches_any(&statement.decider, &stage.approvers);
-            (*name, stages.iter().map(fits).collect())
-        })
-        .collect();
-    let mut choices: Vec<u32> = (0..1u32 << stages.len()).collect();
-    choices.sort_by_key(|choice| (std::cmp::Reverse(choice.count_ones()), *choice));
-    let mut seats = Seats::default();
-    for choice in choices {
-        seats = Seats::new(stages, |stage| choice & (1 << stage) != 0);
-        let placed = (0..eligible.len()).filter(|person| seats.place(&eligible, *person)).count();
-        if placed == seats.len() {
-            break;
-        }
-    }
-    // Everybody keeps a seat in a complete stage; the rest take seats in the others.
-    seats.extend(stages);
-    for person in 0..eligible.len() {
-        if !seats.taken_by(person) {
-            seats.place(&eligible, person);
-        }
-    }
-    let mut assigned = vec![Vec::new(); stages.len()];
-    for (stage, person) in seats.0.iter().filter_map(|seat| Some((seat.stage, seat.person?))) {
-        assigned[stage].push(eligible[person].0);
-    }
+/// Who counts in which stage, each person once.
+fn assign<'a>(basis: &Basis<'_>, counted: &[&'a Statement]) -> Vec<Vec<&'a str>> {
+    let mut assigned = match basis.rules().order {
+        ApprovalOrder::Parallel => in_parallel(basis, counted),
+        ApprovalOrder::Sequential => in_sequence(basis, counted),
+    };
     for names in &mut assigned {
         names.sort_unstable();
     }
     assigned
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Seat {
-    stage: usize,
-    person: Option<usize>,
+/// All stages are open: people sit where the most stages are complete.
+fn in_parallel<'a>(basis: &Basis<'_>, counted: &[&'a Statement]) -> Vec<Vec<&'a str>> {
+    let stages = &basis.rules().stages;
+    let mut people: BTreeMap<&'a str, Vec<bool>> = BTreeMap::new();
+    for statement in counted {
+        let fits = stages.iter().map(|stage| basis.fits(stage, &statement.decider, statement.at));
+        people.entry(&statement.decider.username).or_insert_with(|| fits.collect());
+    }
+    let (names, fits): (Vec<&str>, Vec<Vec<bool>>) = people.into_iter().unzip();
+    let required: Vec<u32> = stages.iter().map(|stage| stage.required).collect();
+    let name = |person: usize| names[person];
+    let seated = seats::assign(&required, &fits);
+    seated.into_iter().map(|people| people.into_iter().map(name).collect()).collect()
 }
 
-/// The places that the stages of a set have, and who sits there.
-#[derive(Debug, Default)]
-struct Seats(Vec<Seat>);
-
-impl Seats {
-    fn new(stages: &[Stage], included: impl Fn(usize) -> bool) -> Self {
-        let seats = stages.iter().enumerate().filter(|(stage, _)| included(*stage)).flat_map(
-            |(stage, rule)| (0..rule.required).map(move |_| Seat { stage, person: None }),
-        );
-        Self(seats.collect())
+/// One stage is open at a time: an approval counts in the stage that was open when it was given.
+fn in_sequence<'a>(basis: &Basis<'_>, counted: &[&'a Statement]) -> Vec<Vec<&'a str>> {
+    let stages = &basis.rules().stages;
+    let mut assigned: Vec<Vec<&str>> = vec![Vec::new(); stages.len()];
+    for statement in counted {
+        let who = statement.decider.username.as_str();
+        let Some(open) = first_open(stages, &assigned) else { break };
+        let is_known = assigned.iter().any(|names| names.contains(&who));
+        if !is_known && basis.fits(&stages[open], &statement.decider, statement.at) {
+            assigned[open].push(who);
+        }
     }
+    assigned
+}
 
-    fn len(&self) -> usize {
-        self.0.len()
-    }
+fn first_open(stages: &[Stage], assigned: &[Vec<&str>]) -> Option<usize> {
+    stages.iter().zip(assigned).position(|(stage, who)| !is_full(stage, who))
+}
 
-    /// Adds the seats of the stages that have none yet.
-    fn extend(&mut self, stages: &[Stage]) {
-        let missing = Self::new(stages, |stage| !self.0.iter().any(|seat| seat.stage == stage));
-        self.0.extend(missing.0);
-    }
-
-    fn taken_by(&self, person: usize) -> bool {
-        self.0.iter().any(|seat| seat.person == Some(person))
-    }
-
-    /// Seats a person, moving others to other seats where that makes room.
-    fn place(&mut self, eligible: &[(&str, Vec<bool>)], person: usize) -> bool {
-        let mut visited = vec![false; self.0.len()];
-        self.augment(eligible, person, &mut visited)
-    }
-
-    fn augment(
-        &mut self,
-        eligible: &[(&str, Vec<bool>)],
-        person: usize,
-        visited: &mut [bool],
-    ) -> bool {
-        for seat in 0..self.0.len() {
-            if visited[seat] || !eligible[person].1[self.0[seat].stage] {
-                continue;
-            }
-            visited[seat] = true;
-            let free = match self.0[seat].person {
-                None => true,
-                Some(other) => self.augment(eligible, other, visited),
-            };
-            if free {
-                self.0[seat].person = Some(person);
-                return true;
+fn waiting_for(basis: &Basis<'_>, assigned: &[Vec<&str>], escalated: bool) -> String {
+    let rules = basis.rules();
+    let too = rules.describe_escalation().filter(|_| escalated);
+    let too = too.map(|who| format!(", or {who}")).unwrap_or_default();
+    let mut open = rules.stages.iter().zip(assigned).filter(|(stage, who)| !is_full(stage, who));
+    let missing = |(stage, who): (&Stage, &Vec<&str>)| {
+        let count = stage.required as usize - who.len();
+        format!("{count} of {}{too}", describe(&stage.approvers))
+    };
+    match rules.order {
+        ApprovalOrder::Parallel => open.map(missing).collect::<Vec<_>>().join("; "),
+        ApprovalOrder::Sequential => {
+            let now = open.next().map(missing);
+            let then: Vec<String> = open.map(missing).collect();
+            match (now, then.is_empty()) {
+                (Some(now), true) => now,
+                (Some(now), false) => format!("{now}; then {}", then.join("; then ")),
+                (None, _) => String::new(),
             }
         }
-        false
     }
-}
-
-fn waiting_for(stages: &[Stage], assigned: &[Vec<&str>]) -> String {
-    let open: Vec<String> = stages
-        .iter()
-        .zip(assigned)
-        .filter_map(|(stage, who)| {
-            let missing = (stage.required as usize).checked_sub(who.len()).filter(|n| *n > 0)?;
-            Some(format!("{missing} of {}", describe(&stage.approvers)))
-        })
-        .collect();
-    open.join("; ")
 }
 
 #[cfg(test)]

@@ -3,17 +3,13 @@
 use std::fmt;
 
 use lapse_crds::{
-    Approval, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyRef,
-    PolicyTarget, RoleRef, Stage, Subject, SubjectKind,
+    GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyRef,
+    PolicyTarget, RoleRef,
 };
 
+use super::approval::approval_rules;
 use super::{Bounds, Namespaces, Offer, Policy, ReasonRule};
 use crate::Settings;
-
-const DEFAULT_TIMEOUT: GrantDuration = match GrantDuration::from_seconds(24 * 3600) {
-    Some(timeout) => timeout,
-    None => unreachable!(),
-};
 
 /// What is wrong with a policy, as one word for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +43,7 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
-    fn new(reason: PolicyErrorReason, message: String) -> Self {
+    pub(super) fn new(reason: PolicyErrorReason, message: String) -> Self {
         Self { reason, message }
     }
 }
@@ -66,10 +62,7 @@ impl Policy {
             reason,
             approval,
         } = &policy.spec;
-        let Approval { stages, timeout } = approval.clone().unwrap_or_default();
-        for (index, stage) in stages.iter().enumerate() {
-            check_stage(index, stage)?;
-        }
+        let approval = approval_rules(approval.as_ref(), requesters)?;
         Ok(Self {
             reference: reference(policy),
             mode: *mode,
@@ -85,8 +78,7 @@ impl Policy {
                 required: rule.required,
                 min_length: rule.min_length.unwrap_or(0),
             }),
-            stages,
-            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+            approval,
         })
     }
 }
@@ -169,32 +161,12 @@ fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<()
     Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message))
 }
 
-/// Refuses a quorum that is larger than its approvers. Who is in a group is not known, so a stage
-/// with a group passes.
-fn check_stage(index: usize, stage: &Stage) -> Result<(), PolicyError> {
-    let has_group = stage.approvers.iter().any(|approver| approver.kind == SubjectKind::Group);
-    let mut people: Vec<&Subject> = stage.approvers.iter().collect();
-    people.sort();
-    people.dedup();
-    if has_group || people.len() >= stage.required as usize {
-        return Ok(());
-    }
-    let message = format!(
-        "spec.approval.stages[{index}] ({}) requires {} approvals but names {} approvers; lower \
-         required, or name more approvers",
-        stage.name,
-        stage.required,
-        people.len()
-    );
-    Err(PolicyError::new(PolicyErrorReason::Unsatisfiable, message))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::{group, policy, settings, stage, user};
+    use crate::testing::{policy, settings};
 
     fn error_of(change: impl FnOnce(&mut JitPolicySpec)) -> Option<PolicyErrorReason> {
         let mut policy = policy("shop-debug");
@@ -256,25 +228,6 @@ mod tests {
             target.namespaces.as_mut().unwrap().names.push(namespace.to_owned());
         });
         assert_eq!(error, Some(PolicyErrorReason::ProtectedNamespace));
-    }
-
-    #[rstest]
-    #[case(vec![user("bob")], 2, Some(PolicyErrorReason::Unsatisfiable))]
-    #[case(vec![user("bob"), user("bob")], 2, Some(PolicyErrorReason::Unsatisfiable))]
-    #[case(vec![user("bob"), user("olga")], 2, None)]
-    #[case(vec![group("managers")], 2, None)]
-    fn refuses_a_quorum_that_cannot_be_reached(
-        #[case] approvers: Vec<Subject>,
-        #[case] required: u32,
-        #[case] expected: Option<PolicyErrorReason>,
-    ) {
-        let error = error_of(|spec| {
-            spec.approval = Some(Approval {
-                stages: vec![stage("manager", required, approvers)],
-                timeout: None,
-            });
-        });
-        assert_eq!(error, expected);
     }
 
     use crate::InstallationBounds;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approval::{approval_rules, short_of_people};
 use lapse_crds::{
     GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, RoleRef, Stage, Subject,
     SubjectKind,
@@ -78,28 +79,27 @@ fn everybody(spec: &JitPolicySpec) -> Vec<String> {
     lists.chain(stages).filter_map(wide).collect()
 }
 
-/// Nobody approves an own request: a requester who is needed as an approver can never be granted
-/// anything. Who is in a group is not known, so a stage with a group passes.
+/// Nobody approves an own request, unless the policy says so: a requester who is needed as an approver
+/// can never be granted anything.
 fn approvers(spec: &JitPolicySpec) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (index, stage) in stages(spec).iter().enumerate() {
-        let people: BTreeSet<&Subject> = stage.approvers.iter().collect();
-        if people.iter().any(|who| who.kind == SubjectKind::Group) {
-            continue;
-        }
-        let stuck = spec
-            .requesters
-            .iter()
-            .filter(|who| people.contains(who) && people.len() <= stage.required as usize);
-        warnings.extend(stuck.map(|who| {
-            format!(
-                "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it \
-                 needs every approver, and nobody approves an own request",
-                stage.name
-            )
-        }));
-    }
-    warnings
+    // What cannot be met by anybody is refused, not warned about.
+    let Ok(rules) = approval_rules(spec.approval.as_ref(), &[]) else {
+        return Vec::new();
+    };
+    let stuck = |who: &Subject| {
+        let (index, stage) = short_of_people(&rules, Some(who))?;
+        Some(format!(
+            "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it needs \
+             every approver, and nobody approves an own request",
+            stage.name
+        ))
+    };
+    let own = || {
+        "spec.approval.selfApproval is Allow: a requester who is an approver needs nobody else"
+            .to_owned()
+    };
+    let own = (rules.self_approval && !rules.is_self_service()).then(own);
+    spec.requesters.iter().filter_map(stuck).chain(own).collect()
 }
 
 fn reason(spec: &JitPolicySpec) -> Vec<String> {
@@ -151,7 +151,7 @@ mod tests {
 
     fn approved_by(spec: &mut JitPolicySpec, required: u32, approvers: Vec<Subject>) {
         let stages = vec![stage("manager", required, approvers)];
-        spec.approval = Some(Approval { stages, timeout: None });
+        spec.approval = Some(Approval { stages, ..Approval::default() });
     }
 
     fn lasting(spec: &mut JitPolicySpec, default: &str, max: &str) {

@@ -1,12 +1,14 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
+mod approval;
 mod compile;
 mod lint;
 mod report;
 mod select;
 
-use lapse_crds::{GrantDuration, Identity, PolicyMode, PolicyRef, RoleRef, Stage, Subject};
+use lapse_crds::{GrantDuration, Identity, PolicyMode, PolicyRef, RoleRef, Subject};
 
+pub use approval::ApprovalRules;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use lint::{lint, named_roles};
 pub use report::report;
@@ -26,8 +28,7 @@ pub struct Policy {
     targets: Vec<Offer>,
     duration: Bounds,
     reason: Option<ReasonRule>,
-    stages: Vec<Stage>,
-    timeout: GrantDuration,
+    approval: ApprovalRules,
 }
 
 /// What a policy offers in one entry of its targets.
@@ -107,16 +108,10 @@ impl Policy {
         self.reason
     }
 
-    /// The stages of the approval; none means self-service.
+    /// Who approves.
     #[must_use]
-    pub fn stages(&self) -> &[Stage] {
-        &self.stages
-    }
-
-    /// How long a request waits for its approval.
-    #[must_use]
-    pub fn timeout(&self) -> GrantDuration {
-        self.timeout
+    pub fn approval(&self) -> &ApprovalRules {
+        &self.approval
     }
 
     /// Who may ask, in words.

@@ -75,7 +75,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
     let (Some(requester), Some(target)) = (&request.spec.requester, target) else {
         return Err(unattested("The request names no requester or no target.".to_owned()));
     };
-    evaluate(observed, attestation.admitted_at.time(), requester, &target)
+    evaluate(observed, attestation.admitted_at.time(), requester, &target, now)
         .map_err(|why| Box::new(unknown(writer(), "LookupFailed", &why, now)))
 }
 
@@ -161,7 +161,7 @@ fn approval(
         }
         return writer
             .condition(APPROVED, ConditionStatus::False, "Waiting", &waiting)
-            .stands(RequestPhase::Pending, Some(chosen.times_out_at));
+            .waits(chosen, Some(chosen.wakes_at(now)));
     };
     let (reason, message) = if chosen.self_service {
         ("SelfService", "The policy asks for no approval.")

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 
 use super::Observed;
-use crate::approval::{Progress, Statements, progress};
+use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration};
 use crate::policy::select;
 use crate::target::ResolvedTarget;
@@ -42,6 +42,8 @@ pub struct Chosen {
     pub progress: Progress,
     /// How long the right was asked for.
     pub requested: Option<GrantDuration>,
+    /// When further approvers are asked, if it is not approved by then.
+    pub escalates_at: Option<DateTime<Utc>>,
     /// When the request stops waiting for its approval.
     pub times_out_at: DateTime<Utc>,
 }
@@ -52,6 +54,7 @@ pub fn evaluate(
     requested_at: DateTime<Utc>,
     requester: &Identity,
     target: &ResolvedTarget,
+    now: DateTime<Utc>,
 ) -> Result<Evaluation, String> {
     let request = &observed.request.object;
     let policies = match &observed.policies {
@@ -80,12 +83,15 @@ pub fn evaluate(
                 namespaces: &observed.namespaces,
                 settings: &observed.settings,
             });
+            let rules_hash = rules_hash.as_deref();
+            let basis = Basis { policy, requester, requested_at, rules_hash };
             let chosen = Chosen {
                 policy: policy.reference().clone(),
-                self_service: policy.stages().is_empty(),
-                progress: progress(policy, requester, rules_hash.as_deref(), &statements),
+                self_service: policy.approval().is_self_service(),
+                progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
-                times_out_at: requested_at + policy.timeout().delta(),
+                escalates_at: policy.approval().escalates_at(requested_at),
+                times_out_at: policy.approval().times_out_at(requested_at),
             };
             (report, Some(chosen))
         }
@@ -108,6 +114,13 @@ impl Chosen {
     #[must_use]
     pub fn approved_at(&self, requested_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.self_service { Some(requested_at) } else { self.progress.completed_at }
+    }
+
+    /// When the request must be looked at again while it waits.
+    #[must_use]
+    pub fn wakes_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let escalates_at = self.escalates_at.filter(|at| *at > now);
+        escalates_at.map_or(self.times_out_at, |at| at.min(self.times_out_at))
     }
 
     /// How long the right is given: the shortest that was approved. Who sets no duration approves

@@ -6,6 +6,7 @@ use lapse_crds::{
     Conditions as _, RequestPhase,
 };
 
+use super::evaluate::Chosen;
 use super::{Evaluation, Notice, Plan};
 
 /// The most characters of a message that the schema takes.
@@ -53,6 +54,7 @@ impl<'a> Writer<'a> {
             chosen.filter(|chosen| !chosen.self_service).map(|chosen| ApprovalStatus {
                 stages: chosen.progress.stages.clone(),
                 waiting_for: Some(chosen.progress.waiting_for.clone()).filter(|w| !w.is_empty()),
+                escalated_at: chosen.progress.escalated_at.map(Into::into),
             });
         let waiting =
             self.status.approval.as_mut().and_then(|approval| approval.waiting_for.as_mut());
@@ -82,6 +84,23 @@ impl<'a> Writer<'a> {
     pub(super) fn stands(mut self, phase: RequestPhase, wake_at: Option<DateTime<Utc>>) -> Plan {
         self.status.phase = phase;
         Plan { create: None, status: self.changed(), notice: None, wake_at }
+    }
+
+    /// A plan of a request that waits for its approval. That it was escalated is told once: when the
+    /// status says so for the first time.
+    pub(super) fn waits(self, chosen: &Chosen, wake_at: Option<DateTime<Utc>>) -> Plan {
+        let known = self.request.status.as_ref().and_then(|status| status.approval.as_ref());
+        let is_told = known.is_some_and(|approval| approval.escalated_at.is_some());
+        let is_new = chosen.progress.escalated_at.is_some() && !is_told;
+        let notice = is_new.then(|| Notice {
+            warning: false,
+            reason: "Escalated".to_owned(),
+            message: format!(
+                "Nobody has answered in time: it waits for {}.",
+                chosen.progress.waiting_for
+            ),
+        });
+        Plan { notice, ..self.stands(RequestPhase::Pending, wake_at) }
     }
 
     /// A plan that tells people about a new phase.

@@ -137,6 +137,7 @@ impl Case {
     pub(super) fn judge(
         &self,
         decision: &AccessDecisionSpec,
+        names_uid: bool,
         decider: &Identity,
         now: DateTime<Utc>,
     ) -> Result<String, NotAdmitted> {
@@ -150,6 +151,7 @@ impl Case {
             policy: &self.policy,
             statements: &self.statements,
             rules_hash: &self.rules_hash,
+            names_uid,
             may_approve: self.may_approve,
             may_deny: self.may_deny,
             now,

@@ -62,7 +62,7 @@ fn judge(
         rules_hash: case.rules_hash().cloned(),
         ..spec.clone()
     };
-    case.judge(&stamped, decider, now)
+    case.judge(&stamped, spec.request.uid.is_some(), decider, now)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 use chrono::TimeDelta;
-use lapse_crds::{AccessRequestStatus, PolicyMode, RequestPhase, RequestTarget};
+use lapse_crds::{
+    AccessRequestStatus, Approval, ApprovalOrder, Escalation, Permission, PolicyMode, RequestPhase,
+    RequestTarget,
+};
 use rstest::rstest;
 
 use super::*;
-use crate::testing::{edit_in, person, policy, request_spec, settings, stage, user};
+use crate::testing::{edit_in, group, person, policy, request_spec, settings, stage, user};
 
 struct Case {
     verdict: Verdict,
@@ -12,6 +15,7 @@ struct Case {
     request: AccessRequest,
     policy: Result<Policy, String>,
     statements: Vec<Statement>,
+    names_uid: bool,
     may_approve: bool,
     may_deny: bool,
     now: DateTime<Utc>,
@@ -32,6 +36,7 @@ impl Default for Case {
             request,
             policy: Ok(Policy::compile(&policy("shop-debug"), &settings()).unwrap()),
             statements: vec![],
+            names_uid: false,
             may_approve: true,
             may_deny: false,
             now: time(1),
@@ -60,6 +65,7 @@ impl Case {
             policy: &self.policy,
             statements: &Statements::of(&self.statements),
             rules_hash: &Ok("sha256:role".into()),
+            names_uid: self.names_uid,
             may_approve: self.may_approve,
             may_deny: self.may_deny,
             now: self.now,
@@ -108,12 +114,72 @@ fn an_acceptance_says_what_was_decided() {
     phase: RequestPhase::Ended, ..AccessRequestStatus::default()
 }))]
 #[case::self_service(|c: &mut Case| c.policy = Ok(Policy::compile(&self_service(), &settings()).unwrap()))]
+#[case::before_escalation(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.escalation = Some(directors())));
+    c.decider = person("dora", &["directors"]);
+})]
+#[case::not_open_yet(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| {
+        approval.stages = dual().spec.approval.unwrap().stages;
+        approval.order = ApprovalOrder::Sequential;
+    }));
+    c.decider = person("olga", &[]);
+})]
+#[case::by_impersonation(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.impersonation = Permission::Forbid));
+})]
+#[case::without_the_uid(|c: &mut Case| c.policy = Ok(approved_by(|approval| approval.require_uid = true)))]
 #[case::policy_is_gone(|c: &mut Case| c.policy = Err("There is no JitPolicy shop-debug.".into()))]
 fn refuses_to_approve(#[case] change: fn(&mut Case)) {
     let mut case = Case::default();
     change(&mut case);
     let name = std::thread::current().name().unwrap().rsplit("::").next().unwrap().to_owned();
     insta::assert_snapshot!(name, case.judge().unwrap_err());
+}
+
+#[rstest]
+#[case::after_escalation(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.escalation = Some(directors())));
+    c.decider = person("dora", &["directors"]);
+    c.now = time(1800);
+})]
+#[case::own_request(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.self_approval = Permission::Allow));
+    c.decider = person("alice", &["shop-managers"]);
+})]
+#[case::with_a_credential(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.impersonation = Permission::Forbid));
+    c.decider.credential_id = Some("JTI=1".into());
+})]
+#[case::with_the_uid(|c: &mut Case| {
+    c.policy = Ok(approved_by(|approval| approval.require_uid = true));
+    c.names_uid = true;
+})]
+fn lets_approve(#[case] change: fn(&mut Case)) {
+    let mut case = Case::default();
+    change(&mut case);
+    assert_eq!(case.judge().map(|said| said.starts_with("approved: alice")), Ok(true));
+}
+
+fn approved_by(change: fn(&mut Approval)) -> Policy {
+    let mut policy = policy("shop-debug");
+    change(policy.spec.approval.as_mut().unwrap());
+    Policy::compile(&policy, &settings()).unwrap()
+}
+
+fn directors() -> Escalation {
+    Escalation { after: "30m".parse().unwrap(), approvers: vec![group("directors")] }
+}
+
+#[test]
+fn an_escalation_approver_may_deny_from_the_beginning() {
+    let case = Case {
+        verdict: Verdict::Deny,
+        policy: Ok(approved_by(|approval| approval.escalation = Some(directors()))),
+        decider: person("dora", &["directors"]),
+        ..Case::default()
+    };
+    assert!(case.judge().is_ok(), "{:?}", case.judge());
 }
 
 fn dual() -> lapse_crds::JitPolicy {

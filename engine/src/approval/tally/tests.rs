@@ -1,11 +1,13 @@
-use lapse_crds::{Approval, JitPolicy, Subject, Verdict};
+use lapse_crds::{Approval, Escalation, Identity, JitPolicy, Permission, Subject, Verdict};
 use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::policy::Policy;
 use crate::testing::{group, person, policy, settings, stage, user};
 
 const HASH: &str = "sha256:role";
+const NOW: i64 = 1000;
 
 fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
     Statement {
@@ -21,7 +23,7 @@ fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
 
 fn with_stages(stages: Vec<Stage>) -> JitPolicy {
     let mut policy = policy("shop-debug");
-    policy.spec.approval = Some(Approval { stages, timeout: None });
+    policy.spec.approval = Some(Approval { stages, ..Approval::default() });
     policy
 }
 
@@ -29,9 +31,15 @@ fn compiled(stages: Vec<Stage>) -> Policy {
     Policy::compile(&with_stages(stages), &settings()).unwrap()
 }
 
+fn tally(policy: &Policy, requester: &Identity, said: &[Statement]) -> Progress {
+    let requested_at = DateTime::from_timestamp(0, 0).unwrap();
+    let basis = Basis { policy, requester, requested_at, rules_hash: Some(HASH) };
+    progress(&basis, &Statements::of(said), DateTime::from_timestamp(NOW, 0).unwrap())
+}
+
 fn count(stages: Vec<Stage>, said: &[Statement]) -> Progress {
     let alice = person("alice", &["shop-developers"]);
-    progress(&compiled(stages), &alice, Some(HASH), &Statements::of(said))
+    tally(&compiled(stages), &alice, said)
 }
 
 fn managers(required: u32) -> Stage {
@@ -118,6 +126,74 @@ fn an_approval_of_something_else_is_void() {
     assert_eq!(progress.completed_at, DateTime::from_timestamp(2, 0));
 }
 
+fn policy_with(change: impl FnOnce(&mut Approval)) -> Policy {
+    let stages = vec![managers(1), stage("owner", 1, vec![user("olga"), group("shop-managers")])];
+    let mut policy = with_stages(stages);
+    change(policy.spec.approval.as_mut().unwrap());
+    Policy::compile(&policy, &settings()).unwrap()
+}
+
+#[test]
+fn in_sequence_only_the_open_stage_counts() {
+    let policy = policy_with(|approval| approval.order = ApprovalOrder::Sequential);
+    let alice = person("alice", &[]);
+    let olga = |at| approved("olga", &[], at);
+    let bob = |at| approved("bob", &["shop-managers"], at);
+
+    let progress = tally(&policy, &alice, &[]);
+    insta::assert_snapshot!(progress.waiting_for, @"1 of group shop-managers; then 1 of olga, group shop-managers");
+    let early = tally(&policy, &alice, &[olga(1)]);
+    assert_eq!(early.stages[1].approved_by, Vec::<String>::new(), "her stage was not open");
+    let early = tally(&policy, &alice, &[olga(1), bob(2)]);
+    insta::assert_snapshot!(early.waiting_for, @"1 of olga, group shop-managers");
+    let done = tally(&policy, &alice, &[bob(1), olga(2)]);
+    assert_eq!(done.completed_at, DateTime::from_timestamp(2, 0));
+    // Bob sits in the first stage; a second word of his is not a second person.
+    assert_eq!(tally(&policy, &alice, &[bob(1), bob(2)]).completed_at, None);
+}
+
+#[test]
+fn escalation_approvers_count_once_nobody_has_answered() {
+    let policy = policy_with(|approval| {
+        let after = "10m".parse().unwrap();
+        approval.escalation = Some(Escalation { after, approvers: vec![group("directors")] });
+    });
+    let alice = person("alice", &[]);
+    let directors =
+        |at| [approved("dora", &["directors"], at), approved("dan", &["directors"], at)];
+    assert_eq!(tally(&policy, &alice, &directors(599)).completed_at, None);
+    let progress = tally(&policy, &alice, &directors(600));
+    assert_eq!(progress.completed_at, DateTime::from_timestamp(600, 0));
+    assert_eq!(progress.escalated_at, DateTime::from_timestamp(600, 0));
+    insta::assert_snapshot!(tally(&policy, &alice, &[]).waiting_for, @"1 of group shop-managers, or group directors; 1 of olga, group shop-managers, or group directors");
+    // What was approved in time was never escalated.
+    let managers = [approved("bob", &["shop-managers"], 1), approved("olga", &[], 2)];
+    assert_eq!(tally(&policy, &alice, &managers).escalated_at, None);
+}
+
+#[test]
+fn an_own_approval_counts_where_the_policy_says_so() {
+    let said = [approved("alice", &["shop-managers"], 1), approved("olga", &[], 2)];
+    let alice = person("alice", &["shop-managers"]);
+    assert_eq!(tally(&policy_with(|_| {}), &alice, &said).completed_at, None);
+    let own = policy_with(|approval| approval.self_approval = Permission::Allow);
+    assert_eq!(tally(&own, &alice, &said).completed_at, DateTime::from_timestamp(2, 0));
+}
+
+#[test]
+fn an_approval_without_a_credential_counts_where_impersonation_may() {
+    let alice = person("alice", &[]);
+    let said = [approved("bob", &["shop-managers"], 1), approved("olga", &[], 2)];
+    assert!(tally(&policy_with(|_| {}), &alice, &said).completed_at.is_some());
+    let strict = policy_with(|approval| approval.impersonation = Permission::Forbid);
+    assert_eq!(tally(&strict, &alice, &said).completed_at, None);
+    let known = said.map(|mut statement| {
+        statement.decider.credential_id = Some("X509SHA256=1".to_owned());
+        statement
+    });
+    assert!(tally(&strict, &alice, &known).completed_at.is_some());
+}
+
 const PEOPLE: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 
 fn any_stages() -> impl Strategy<Value = Vec<Stage>> {
@@ -158,6 +234,7 @@ proptest! {
         stages in any_stages(),
         who in prop::collection::vec(0..PEOPLE.len(), 0..8),
     ) {
+        prop_assume!(Policy::compile(&with_stages(stages.clone()), &settings()).is_ok());
         let said: Vec<Statement> = who
             .iter()
             .enumerate()
@@ -186,6 +263,7 @@ proptest! {
         stages in any_stages(),
         who in prop::collection::vec(0..PEOPLE.len(), 0..8).prop_shuffle(),
     ) {
+        prop_assume!(Policy::compile(&with_stages(stages.clone()), &settings()).is_ok());
         let said: Vec<Statement> = who
             .iter()
             .enumerate()

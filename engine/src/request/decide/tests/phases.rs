@@ -243,8 +243,10 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     // It is told, too, when the change took his right to approve away.
     let mut observed = approved();
     observed.policy_becomes(|p| {
-        p.spec.approval =
-            Some(Approval { stages: vec![stage("owner", 1, vec![user("olga")])], timeout: None });
+        p.spec.approval = Some(Approval {
+            stages: vec![stage("owner", 1, vec![user("olga")])],
+            ..Approval::default()
+        });
     });
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending

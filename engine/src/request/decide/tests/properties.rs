@@ -58,7 +58,7 @@ fn any_policy() -> impl Strategy<Value = JitPolicy> {
             policy.spec.requesters = vec![user(if lets_alice_ask { "alice" } else { "erin" })];
             let bounds = DurationBounds { default: None, max: max.parse().ok(), min: None };
             policy.spec.duration = Some(bounds);
-            policy.spec.approval = Some(Approval { stages, timeout: None });
+            policy.spec.approval = Some(Approval { stages, ..Approval::default() });
             policy
         },
     )

@@ -1,0 +1,116 @@
+//! Who approves the requests of a policy, in which order, and what happens when nobody does.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GrantDuration, Subject};
+
+/// Who approves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.escalation) || !has(self.timeout) || duration(self.escalation.after) < duration(self.timeout)")
+        .message("escalation.after must be shorter than timeout: nobody answers a request that has timed out"),
+    validation = Rule::new("!has(self.escalation) || (has(self.stages) && size(self.stages) > 0)")
+        .message("escalation needs stages: without them nobody is asked")
+)]
+pub struct Approval {
+    /// The stages that must all be complete. A person counts once per request, in one stage; who counts
+    /// where is found so that the most stages are complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub stages: Vec<Stage>,
+    /// Whether all stages are open at once, or each opens when the one before is complete.
+    #[serde(default)]
+    pub order: ApprovalOrder,
+    /// How long a request waits for its approval before it times out. Absent: 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<GrantDuration>,
+    /// Whom to ask, too, when nobody answers. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
+    /// Whether a requester who is an approver may approve an own request.
+    #[serde(default)]
+    pub self_approval: Permission,
+    /// Whether an approval may be given by impersonation (`kubectl --as`). `Forbid` refuses approvals
+    /// without a credential id, which impersonation has none of. Best effort: an authenticator that
+    /// issues no credential ids is refused, too.
+    #[serde(default = "allow")]
+    pub impersonation: Permission,
+    /// Whether an approval must name the UID of the request in `spec.request.uid`, so that what was
+    /// read is what is approved.
+    #[serde(default, rename = "requireUID", skip_serializing_if = "std::ops::Not::not")]
+    pub require_uid: bool,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self {
+            stages: Vec::new(),
+            order: ApprovalOrder::default(),
+            timeout: None,
+            escalation: None,
+            self_approval: Permission::Forbid,
+            impersonation: Permission::Allow,
+            require_uid: false,
+        }
+    }
+}
+
+/// When the stages of an approval are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApprovalOrder {
+    /// All stages are open at once.
+    #[default]
+    Parallel,
+    /// A stage opens when the one before it is complete.
+    Sequential,
+}
+
+/// Whether something is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Permission {
+    /// It is refused.
+    #[default]
+    Forbid,
+    /// It is allowed.
+    Allow,
+}
+
+fn allow() -> Permission {
+    Permission::Allow
+}
+
+/// Whom to ask, too, when a request is not approved in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Escalation {
+    /// How long after the request, if it is still not approved.
+    pub after: GrantDuration,
+    /// Who may then approve in every stage. They may deny from the beginning.
+    #[schemars(length(min = 1, max = 64))]
+    pub approvers: Vec<Subject>,
+}
+
+/// One stage of an approval: so many of these people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Stage {
+    /// The name of the stage, such as `manager`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// How many of the approvers must approve.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 16))]
+    pub required: u32,
+    /// Who may approve in this stage. They also need the verb `approve` on the policy (the role
+    /// `lapse:approver`).
+    #[schemars(length(min = 1, max = 64))]
+    pub approvers: Vec<Subject>,
+}
+
+fn one() -> u32 {
+    1
+}

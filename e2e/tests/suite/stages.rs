@@ -1,0 +1,109 @@
+//! The order of stages, and what happens when nobody answers.
+
+use lapse_crds::RequestPhase;
+use serde_json::{Value, json};
+
+use crate::world::{World, refused};
+
+fn one_of(name: &str, approver: &Value) -> Value {
+    json!({"name": name, "required": 1, "approvers": [approver]})
+}
+
+fn user(name: &str) -> Value {
+    json!({"kind": "User", "name": name})
+}
+
+#[tokio::test]
+async fn in_sequence_one_stage_after_the_other() {
+    let world = World::shared("sequence").await;
+    let stages =
+        json!([one_of("manager", &user(&world.bob.name)), one_of("owner", &user(&world.ben.name))]);
+    world.policy(json!({"approval": {"stages": stages, "order": "Sequential"}})).await;
+    world.ask("fix", json!({})).await;
+    refused(world.approve(&world.ben, "fix").await, "it waits for 1 of bob-sequence; then");
+    world.approve(&world.bob, "fix").await.unwrap();
+    assert!(!world.can_write(&world.alice).await);
+    world.approve(&world.ben, "fix").await.unwrap();
+    let status = world.phase("fix", RequestPhase::Active).await;
+    let stages = status.approval.unwrap().stages;
+    let approved_by = |stage: usize| stages[stage].approved_by.join(" ");
+    assert_eq!((approved_by(0), approved_by(1)), (world.bob.name.clone(), world.ben.name.clone()));
+}
+
+#[tokio::test]
+async fn when_nobody_answers_others_are_asked() {
+    let world = World::shared("escalation").await;
+    let stages = json!([one_of("manager", &user(&world.bob.name))]);
+    let escalation = json!({"after": "5s", "approvers": [user(&world.ben.name)]});
+    world.policy(json!({"approval": {"stages": stages, "escalation": escalation}})).await;
+    world.ask("fix", json!({})).await;
+    refused(world.approve(&world.ben, "fix").await, "if nobody has answered by");
+    world.told("fix", "Escalated").await;
+    let approval = world.status("fix").await.approval.unwrap();
+    assert!(approval.escalated_at.is_some());
+    assert_eq!(approval.waiting_for.as_deref(), Some("1 of bob-escalation, or ben-escalation"));
+    world.approve(&world.ben, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+    assert!(world.can_write(&world.alice).await);
+}
+
+#[tokio::test]
+async fn an_own_request_where_the_policy_says_so() {
+    let world = World::shared("own-request").await;
+    let managers = json!({"kind": "Group", "name": "own-request-managers"});
+    let approval = |allowed: &str| {
+        json!({
+            "requesters": [managers],
+            "approval": {"stages": [one_of("manager", &managers)], "selfApproval": allowed},
+        })
+    };
+    world.policy(approval("Forbid")).await;
+    let request = world.request("fix", json!({}));
+    world.api(&world.bob).create(&kube::api::PostParams::default(), &request).await.unwrap();
+    refused(world.approve(&world.bob, "fix").await, "nobody approves an own request");
+    world.policy(approval("Allow")).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn impersonation_approves_only_where_it_may() {
+    let world = World::shared("as-bob").await;
+    let stages = json!([one_of("manager", &json!({"kind": "Group", "name": "as-bob-managers"}))]);
+    let with = |impersonation: &str| json!({"approval": {"stages": stages.clone(), "impersonation": impersonation}});
+    world.policy(with("Forbid")).await;
+    world.ask("fix", json!({})).await;
+    let decision = json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+        "metadata": {"generateName": "fix-", "namespace": world.ns},
+        "spec": {"request": {"name": "fix"}, "verdict": "Approve"},
+    })
+    .to_string();
+    let user = format!("--as={}", world.bob.name);
+    let args = ["create", "-f", "-", &user, "--as-group=as-bob-managers"];
+    refused(world.kubectl(&world.admin, &args, Some(&decision)).await, "credential id");
+    assert!(!world.can_write(&world.alice).await);
+    // He himself may, and so may who impersonates him where the policy allows it.
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    world.policy(with("Allow")).await;
+    world.ask("again", json!({})).await;
+    let again = decision.replace(r#""name":"fix""#, r#""name":"again""#);
+    world.kubectl(&world.admin, &args, Some(&again)).await.unwrap();
+    world.phase("again", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn an_approval_names_what_was_read() {
+    let world = World::shared("by-uid").await;
+    let stages = json!([one_of("manager", &user(&world.bob.name))]);
+    world.policy(json!({"approval": {"stages": stages, "requireUID": true}})).await;
+    let request = world.ask("fix", json!({})).await;
+    refused(world.approve(&world.bob, "fix").await, "set spec.request.uid");
+    let named =
+        json!({"verdict": "Approve", "request": {"name": "fix", "uid": request.metadata.uid}});
+    world.decide(&world.bob, "fix", named).await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+}

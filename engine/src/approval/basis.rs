@@ -1,0 +1,93 @@
+//! What an approval is about, and who may give it.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{Identity, Stage};
+
+use super::Statement;
+use crate::identity;
+use crate::policy::{ApprovalRules, Policy};
+
+/// What the approvals of a request are counted by.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// The policy that decides.
+    pub policy: &'a Policy,
+    /// Who asks.
+    pub requester: &'a Identity,
+    /// When it was asked.
+    pub requested_at: DateTime<Utc>,
+    /// The hash of the rules of the role, if they could be read.
+    pub rules_hash: Option<&'a str>,
+}
+
+impl<'a> Basis<'a> {
+    pub(super) fn rules(&self) -> &'a ApprovalRules {
+        self.policy.approval()
+    }
+
+    /// Whether the request was escalated by this time, unless it was approved before.
+    fn is_escalated(&self, at: DateTime<Utc>) -> bool {
+        self.rules().escalates_at(self.requested_at).is_some_and(|escalates| at >= escalates)
+    }
+
+    /// Whether this person may approve in this stage, at this time.
+    pub(super) fn fits(&self, stage: &Stage, who: &Identity, at: DateTime<Utc>) -> bool {
+        identity::matches_any(who, &stage.approvers)
+            || (self.is_escalated(at) && self.is_escalation_approver(who))
+    }
+
+    fn is_escalation_approver(&self, who: &Identity) -> bool {
+        let escalation = self.rules().escalation.as_ref();
+        escalation.is_some_and(|escalation| identity::matches_any(who, &escalation.approvers))
+    }
+
+    /// Whether this person may approve in any stage, at this time.
+    pub(super) fn may_approve(&self, who: &Identity, at: DateTime<Utc>) -> bool {
+        let is_own = who.username == self.requester.username;
+        (self.rules().self_approval || !is_own)
+            && self.rules().stages.iter().any(|stage| self.fits(stage, who, at))
+    }
+
+    /// Whether this person may say no: every approver may, and an escalation approver from the
+    /// beginning. An own request is taken back, not denied.
+    pub(super) fn may_deny(&self, who: &Identity) -> bool {
+        let stages = &self.rules().stages;
+        who.username != self.requester.username
+            && (self.is_escalation_approver(who)
+                || stages.iter().any(|stage| identity::matches_any(who, &stage.approvers)))
+    }
+
+    /// Whether the credential of this person is good enough for an approval.
+    pub(super) fn accepts_credential(&self, who: &Identity) -> bool {
+        self.rules().impersonation || who.credential_id.is_some()
+    }
+
+    /// Whether an approval counts at all: who gave it, how, and for how long.
+    pub(super) fn counts(&self, statement: &Statement) -> bool {
+        self.may_approve(&statement.decider, statement.at)
+            && self.accepts_credential(&statement.decider)
+            && self.is_within_bounds(statement)
+    }
+
+    /// Whether the duration that an approver set lies within the bounds of the policy.
+    pub(super) fn is_within_bounds(&self, statement: &Statement) -> bool {
+        let bounds = self.policy.duration();
+        statement.duration.is_none_or(|set| set >= bounds.min && set <= bounds.max)
+    }
+
+    /// Whether an approval holds for what is to be decided now, or why not. It holds for one content:
+    /// the policy as it stood, and the rules of the role as they were.
+    pub(super) fn holds(&self, statement: &Statement) -> Result<(), String> {
+        let upon = statement.policy.as_ref();
+        if upon.is_none_or(|upon| upon.name != self.policy.name()) {
+            return Err(format!("JitPolicy {} decides now", self.policy.name()));
+        }
+        if upon != Some(self.policy.reference()) {
+            return Err(format!("JitPolicy {} has changed since", self.policy.name()));
+        }
+        if self.rules_hash.is_none() || statement.rules_hash.as_deref() != self.rules_hash {
+            return Err("the rules of the role have changed since".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,7 +1,6 @@
 //! Live reads of everything that bears on a decision, each bounded, in parallel, and none of them
 //! able to hide that it failed.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RoleKind, Role
 use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::policy::PolicyState;
 use lapse_engine::role::RoleRules;
-use lapse_engine::target::ResolvedTarget;
+use lapse_engine::target::{Namespace as Labelled, Namespaces, ResolvedTarget};
 use lapse_engine::{Read, Settings};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -31,7 +30,33 @@ pub struct Reader {
     settings: Settings,
     keys: watch::Receiver<KeySet>,
     /// The highest revision of a decision that a watch of this process has shown.
-    seen: Arc<AtomicU64>,
+    seen_decisions: Seen,
+    /// The same of a policy. Each kind has a cache of its own in the API server, which is as new as its
+    /// own events.
+    seen_policies: Seen,
+}
+
+/// The highest revision of a kind that a watch of this process has shown.
+#[derive(Clone, Debug, Default)]
+struct Seen(Arc<AtomicU64>);
+
+impl Seen {
+    fn note(&self, metadata: &ObjectMeta) {
+        // One that is no number cannot be compared; lists are then read as of now.
+        if let Some(revision) = metadata.resource_version.as_ref().and_then(|v| v.parse().ok()) {
+            self.0.fetch_max(revision, Ordering::Relaxed);
+        }
+    }
+
+    /// The parameters of a list that is new enough.
+    fn bound(&self, list: ListParams, freshness: Freshness) -> ListParams {
+        let seen = self.0.load(Ordering::Relaxed);
+        if freshness == Freshness::Seen && seen > 0 {
+            list.at(&seen.to_string()).matching(VersionMatch::NotOlderThan)
+        } else {
+            list
+        }
+    }
 }
 
 /// How new a list must be. A single object is always read as it is now; a list that must be as new as
@@ -57,7 +82,8 @@ impl Reader {
     /// A reader that verifies attestations with these keys.
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
-        Self { client, settings, keys, seen: Arc::default() }
+        let (seen_decisions, seen_policies) = (Seen::default(), Seen::default());
+        Self { client, settings, keys, seen_decisions, seen_policies }
     }
 
     /// What the installation allows.
@@ -101,11 +127,13 @@ impl Reader {
     }
 
     /// Takes note of the revision of a decision that a watch shows.
-    pub fn saw(&self, decision: &ObjectMeta) {
-        // One that is no number cannot be compared; lists are then read as of now.
-        if let Some(revision) = decision.resource_version.as_ref().and_then(|v| v.parse().ok()) {
-            self.seen.fetch_max(revision, Ordering::Relaxed);
-        }
+    pub fn saw_decision(&self, decision: &ObjectMeta) {
+        self.seen_decisions.note(decision);
+    }
+
+    /// Takes note of the revision of a policy that a watch shows.
+    pub fn saw_policy(&self, policy: &ObjectMeta) {
+        self.seen_policies.note(policy);
     }
 
     /// The decisions about a request, their attestations verified. One that cannot be decoded is left
@@ -117,11 +145,8 @@ impl Reader {
         freshness: Freshness,
     ) -> Read<Vec<Attested<AccessDecision>>> {
         let api = self.namespaced::<Stored<AccessDecision>>(namespace);
-        let mut about = ListParams::default().fields(&format!("spec.request.name={request}"));
-        let seen = self.seen.load(Ordering::Relaxed);
-        if freshness == Freshness::Seen && seen > 0 {
-            about = about.at(&seen.to_string()).matching(VersionMatch::NotOlderThan);
-        }
+        let about = ListParams::default().fields(&format!("spec.request.name={request}"));
+        let about = self.seen_decisions.bound(about, freshness);
         let what = format!("listing the decisions about AccessRequest {namespace}/{request}");
         let keys = self.keys.clone();
         read(bounded(what, api.list(&about)).await).map(|list| {
@@ -130,24 +155,37 @@ impl Reader {
         })
     }
 
-    /// A policy by its name.
-    pub async fn policy(&self, name: &str) -> Read<PolicyState> {
+    /// All policies: any of them may deny. The one that is named is read as it is now, however old the
+    /// list may be.
+    pub async fn policies(
+        &self,
+        named: Option<&str>,
+        freshness: Freshness,
+    ) -> Read<Vec<PolicyState>> {
         let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
-        self.get(api, name).await.map(|stored| self.compile(&stored))
-    }
-
-    /// The policies that can decide a request: the one that it names, or all.
-    pub async fn policies(&self, named: Option<&str>) -> Read<Vec<PolicyState>> {
-        if let Some(name) = named {
-            return match self.policy(name).await {
-                Read::Found(policy) => Read::Found(vec![policy]),
-                Read::Missing => Read::Found(Vec::new()),
-                Read::Failed(why) => Read::Failed(why),
-            };
+        let params = self.seen_policies.bound(ListParams::default(), freshness);
+        let list = async { read(bounded("listing the JitPolicies", api.list(&params)).await) };
+        let named = async {
+            match named {
+                Some(name) => Some((name, self.get(api.clone(), name).await)),
+                None => None,
+            }
+        };
+        let (list, named) = tokio::join!(list, named);
+        let mut policies: Vec<PolicyState> = match list {
+            Read::Found(list) => list.items.iter().map(|stored| self.compile(stored)).collect(),
+            Read::Missing => Vec::new(),
+            Read::Failed(why) => return Read::Failed(why),
+        };
+        if let Some((name, now)) = named {
+            policies.retain(|policy| policy.name != name);
+            match now {
+                Read::Found(stored) => policies.push(self.compile(&stored)),
+                Read::Missing => {}
+                Read::Failed(why) => return Read::Failed(why),
+            }
         }
-        let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
-        let list = bounded("listing the JitPolicies", api.list(&ListParams::default())).await;
-        read(list).map(|list| list.items.iter().map(|stored| self.compile(stored)).collect())
+        Read::Found(policies)
     }
 
     /// A policy as it was stored, compiled.
@@ -206,7 +244,7 @@ impl Reader {
 
     /// The namespaces of a target. One that is being deleted takes no new objects: it counts as
     /// missing.
-    pub async fn namespaces(&self, target: &ResolvedTarget) -> BTreeMap<String, Read<()>> {
+    pub async fn namespaces(&self, target: &ResolvedTarget) -> Namespaces {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let reads = target.namespaces().map(|name| {
             let api = api.clone();
@@ -215,7 +253,9 @@ impl Reader {
                     Read::Found(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
                         Read::Missing
                     }
-                    other => other.map(|_| ()),
+                    other => other.map(|namespace| Labelled {
+                        labels: namespace.metadata.labels.unwrap_or_default(),
+                    }),
                 };
                 (name.to_owned(), found)
             }

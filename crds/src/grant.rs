@@ -102,12 +102,14 @@ pub enum EndReason {
     EndedByRequester,
     /// An approver denied it.
     Revoked,
-    /// The policy was switched off.
+    /// The policy was switched off, or to `Audit`.
     PolicyDisabled,
     /// The policy was deleted.
     PolicyDeleted,
     /// The policy no longer allows the requester, or no longer offers the target.
     RequesterNotAllowed,
+    /// A Deny policy matches it.
+    DeniedByPolicy,
     /// The request was deleted.
     RequestDeleted,
     /// The grant was deleted.

@@ -29,6 +29,7 @@ mod decision;
 mod duration;
 mod grant;
 mod names;
+mod offer;
 mod policy;
 mod request;
 mod schema;
@@ -47,9 +48,12 @@ pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL, GRANT_UID,
     MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID,
 };
+pub use offer::{
+    KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
+    PolicyTarget,
+};
 pub use policy::{
-    DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, KubernetesTargets, NamespaceSet,
-    PolicyMode, PolicyTarget, ReasonRule,
+    DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, PolicyEffect, PolicyMode, ReasonRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,

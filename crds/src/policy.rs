@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, Condition, GrantDuration, RoleRef, Subject, schema};
+use crate::{Approval, Condition, GrantDuration, PolicyTarget, Subject, schema};
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
 /// refused.
@@ -40,6 +40,12 @@ use crate::{Approval, Condition, GrantDuration, RoleRef, Subject, schema};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.approval))")
+        .message("a policy with effect Deny has requesters and targets alone; remove duration, reason and approval"),
+    validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
+        .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
+)]
 pub struct JitPolicySpec {
     /// What the policy is for, in words for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +56,10 @@ pub struct JitPolicySpec {
     /// switching a policy off ends the grants that it gave.
     #[serde(default)]
     pub mode: PolicyMode,
+
+    /// Whether the policy lets people ask, or refuses what they ask for.
+    #[serde(default)]
+    pub effect: PolicyEffect,
 
     /// When a request names no policy, the matching policy with the lowest number decides; ties go by
     /// name.
@@ -82,61 +92,29 @@ fn default_priority() -> i32 {
     100
 }
 
+/// What a policy does with the requests that it matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PolicyEffect {
+    /// What it offers may be asked for. It must contain the whole target of a request.
+    #[default]
+    Allow,
+    /// What it names may not be had, whatever other policies say: it wins over every Allow, matches a
+    /// request whose target overlaps with its own, and ends the live grants that it matches.
+    Deny,
+}
+
 /// Whether a policy gives rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyMode {
     /// Requests are evaluated, and what is allowed and approved is granted.
     #[default]
     Enforce,
+    /// For a staged roll-out: the policy gives nothing and refuses nothing. A request that names it is
+    /// evaluated and declined with what would have happened; for others it is recorded among
+    /// `status.candidates`.
+    Audit,
     /// Every request that names the policy is declined; it never decides over others.
     Disabled,
-}
-
-/// What may be asked for: exactly one kind of target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(
-    validation = Rule::new("has(self.kubernetes)")
-        .message("a target has exactly one kind; set kubernetes")
-)]
-pub struct PolicyTarget {
-    /// Existing roles of Kubernetes, in namespaces or cluster-wide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<KubernetesTargets>,
-}
-
-/// Roles of Kubernetes that may be asked for, and where. A request may ask for any one of the roles
-/// in any of the namespaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct KubernetesTargets {
-    /// The roles that may be asked for. The installation must allow the controller to bind them
-    /// (`controller.bindableRoles` of the chart). Empty: none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub roles: Vec<RoleRef>,
-    /// The namespaces in which they may be asked for. Absent: in none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<NamespaceSet>,
-    /// Whether a role may be asked for in the whole cluster, which gives it in every namespace, those
-    /// of the system included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cluster_wide: bool,
-}
-
-/// A set of namespaces. Empty: none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(
-    validation = Rule::new("!(has(self.all) && self.all && has(self.names) && size(self.names) > 0)")
-        .message("all and names exclude one another: name namespaces, or take all of them")
-)]
-pub struct NamespaceSet {
-    /// These namespaces, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::namespace_names")]
-    pub names: Vec<String>,
-    /// Every namespace but the protected ones.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
 }
 
 /// How long a grant may last.

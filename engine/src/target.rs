@@ -1,9 +1,11 @@
 //! The target of a request, with everything implied spelled out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use lapse_crds::{BindingKind, KubernetesTarget, RoleRef, Target};
+
+use crate::Read;
 
 /// Where a role is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,16 @@ pub struct ResolvedTarget {
     /// Where.
     pub scope: Scope,
 }
+
+/// What is known of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The namespaces of a target, as they were read. One that is being deleted counts as missing.
+pub type Namespaces = BTreeMap<String, Read<Namespace>>;
 
 /// A place for one binding of a target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

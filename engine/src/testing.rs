@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use lapse_crds::{
     AccessRequestSpec, Approval, DurationBounds, Identity, JitPolicy, JitPolicySpec,
-    KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyMode, PolicyTarget, ReasonRule,
-    RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
+    KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget,
+    ReasonRule, RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
 };
 
 use crate::checks::{Context, Outcome};
 use crate::policy::Policy;
 use crate::role::RoleRules;
-use crate::target::ResolvedTarget;
+use crate::target::{Namespace, Namespaces, ResolvedTarget};
 use crate::{ControllerSettings, InstallationBounds, Read, Settings};
 
 pub(crate) fn settings() -> Settings {
@@ -65,6 +65,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
     let spec = JitPolicySpec {
         description: None,
         mode: PolicyMode::Enforce,
+        effect: PolicyEffect::Allow,
         priority: 100,
         requesters: vec![group("shop-developers")],
         targets: vec![PolicyTarget {
@@ -72,10 +73,11 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
                 roles: vec![cluster_role("edit"), cluster_role("view")],
                 namespaces: Some(NamespaceSet {
                     names: vec!["shop".into(), "shop-staging".into()],
-                    all: false,
+                    ..NamespaceSet::default()
                 }),
-                cluster_wide: false,
+                ..KubernetesTargets::default()
             }),
+            ..PolicyTarget::default()
         }],
         duration: Some(DurationBounds {
             min: "5m".parse().ok(),
@@ -124,7 +126,7 @@ pub(crate) struct Fixture {
     pub(crate) target: ResolvedTarget,
     pub(crate) policy: JitPolicy,
     pub(crate) role: Read<RoleRules>,
-    pub(crate) namespaces: BTreeMap<String, Read<()>>,
+    pub(crate) namespaces: Namespaces,
 }
 
 impl Default for Fixture {
@@ -135,7 +137,7 @@ impl Default for Fixture {
             target: edit_in(&["shop"]),
             policy: policy("shop-debug"),
             role: Read::Found(RoleRules::default()),
-            namespaces: BTreeMap::from([("shop".into(), Read::Found(()))]),
+            namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
         }
     }
 }

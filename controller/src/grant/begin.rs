@@ -11,7 +11,6 @@ use futures::FutureExt as _;
 use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{BindingSpec, Observed};
-use lapse_engine::policy::PolicyState;
 use lapse_engine::request;
 use tracing::warn;
 
@@ -56,13 +55,12 @@ impl Drop for Held {
 /// Gives a right whose Grant was just written, and records that it is held. What fails is left to the
 /// grant's own reconciliation.
 pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Observed) {
-    let policy = seen.policies.found().and_then(|policies| named(policies, &grant));
     let bindings = BindingSpec::all_of(&grant).into_iter().map(|binding| (binding, Read::Missing));
     let observed = Observed {
         bindings: bindings.collect(),
         request: Read::Found(seen.request.object.clone()),
         decisions: seen.decisions.clone(),
-        policy: policy.map_or(Read::Missing, Read::Found),
+        policies: seen.policies.clone(),
         role: seen.role.clone(),
         namespaces: seen.namespaces.clone(),
         obstacle: None,
@@ -71,8 +69,4 @@ pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Obser
     if let Err(error) = super::converge(context, &grant, Some(Box::new(observed))).boxed().await {
         warn!(%error, "a right could not be given at once");
     }
-}
-
-fn named(policies: &[PolicyState], grant: &Grant) -> Option<PolicyState> {
-    policies.iter().find(|policy| policy.name == grant.spec.policy.name).cloned()
 }

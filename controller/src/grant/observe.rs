@@ -1,13 +1,11 @@
 //! Everything that bears on a grant, read live and in parallel.
 
-use std::collections::BTreeMap;
-
 use futures::future::join_all;
 use lapse_cluster::Freshness;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::Read;
 use lapse_engine::grant::{BindingSpec, LiveBinding, Observed, Obstacle};
-use lapse_engine::target::ResolvedTarget;
+use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use crate::context::Context;
 use crate::elevate::kubernetes;
@@ -39,12 +37,12 @@ pub(super) async fn observe(
     if grant.metadata.uid != cached.metadata.uid {
         return Err(ReconcileError::Unknown(format!("Grant {name} was made anew")));
     }
-    let (decisions, policy, role, namespaces) = rest;
+    let (decisions, policies, role, namespaces) = rest;
     Ok(Some(Observed {
         bindings,
         request: request.map(|attested| attested.object),
         decisions,
-        policy,
+        policies,
         role,
         namespaces,
         obstacle,
@@ -66,9 +64,9 @@ async fn bindings(context: &Context, grant: &Grant) -> Vec<(BindingSpec, Read<Li
 
 type Rest = (
     Read<Vec<lapse_engine::attest::Attested<lapse_crds::AccessDecision>>>,
-    Read<lapse_engine::policy::PolicyState>,
+    Read<Vec<lapse_engine::policy::PolicyState>>,
     Read<lapse_engine::role::RoleRules>,
-    BTreeMap<String, Read<()>>,
+    Namespaces,
 );
 
 /// What bears on whether the right goes on. When its end is certain nothing of it matters, and reading
@@ -84,7 +82,7 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
         || context.clock.now() >= grant.spec.expires_at.time();
     let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
     let (false, Some(target)) = (is_certain, target) else {
-        return (unread(), unread(), unread(), BTreeMap::new());
+        return (unread(), unread(), unread(), Namespaces::new());
     };
     // While it is being given, what was seen is new enough: the report that it is held brings the next
     // look, as of now, and a Deny that was missed ends it then.
@@ -92,7 +90,7 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
     let reader = &context.reader;
     tokio::join!(
         reader.decisions(&of.namespace, &of.name, freshness),
-        reader.policy(&grant.spec.policy.name),
+        reader.policies(Some(&grant.spec.policy.name), freshness),
         reader.role(&target),
         reader.namespaces(&target),
     )

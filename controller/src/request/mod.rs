@@ -25,7 +25,7 @@ pub(crate) fn reconcile(
     async move {
         match &*cached {
             DeserializeGuard(Ok(request)) if is_over(request) => Ok(None),
-            DeserializeGuard(Ok(request)) => converge(&context, request).await,
+            DeserializeGuard(Ok(request)) => converge(&context, request).boxed().await,
             DeserializeGuard(Err(error)) => {
                 poison::report::<AccessRequest>(&context, error, "Evaluated").await
             }

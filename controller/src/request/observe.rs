@@ -1,13 +1,11 @@
 //! Everything that bears on a request, read live and in parallel.
 
-use std::collections::BTreeMap;
-
 use lapse_cluster::Freshness;
 use lapse_crds::AccessRequest;
 use lapse_engine::Read;
 use lapse_engine::grant::grant_name;
 use lapse_engine::request::Observed;
-use lapse_engine::target::ResolvedTarget;
+use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -28,13 +26,17 @@ pub(super) async fn observe(
     let place = async {
         match &target {
             Some(target) => tokio::join!(reader.role(target), reader.namespaces(target)),
-            None => (Read::Failed("the target has no kind".to_owned()), BTreeMap::new()),
+            None => (Read::Failed("the target has no kind".to_owned()), Namespaces::new()),
         }
     };
+    // What is self-service is given at the first look, and a Deny policy may have come a moment ago. An
+    // approval was judged by the policies as of now; a ban that came since ends the right.
+    let is_first = cached.status.is_none();
+    let policies_as_of = if is_first { Freshness::Now } else { Freshness::Seen };
     let grant = grant_name(&namespace, &name, &text(&cached.metadata.uid));
     let (request, policies, decisions, grant, (role, namespaces)) = tokio::join!(
         reader.request(&namespace, &name),
-        reader.policies(cached.spec.policy.as_deref()),
+        reader.policies(cached.spec.policy.as_deref(), policies_as_of),
         // A decision that is not seen yet brings an event; before the right is held, it is looked for.
         reader.decisions(&namespace, &name, Freshness::Seen),
         reader.grant(&grant),

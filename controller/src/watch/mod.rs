@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::Stream;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
@@ -20,9 +21,10 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::Reader;
 use lapse_crds::{
     AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, JitPolicy,
-    MANAGED_BY, MANAGED_BY_LAPSE,
+    MANAGED_BY, MANAGED_BY_LAPSE, Target,
 };
 use lapse_engine::grant::grant_name;
+use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::follow::FirstLists;
@@ -111,7 +113,7 @@ pub(crate) struct Watches {
 }
 
 /// How many watches [`Watches::run`] runs.
-pub(crate) const WATCHES: usize = 6;
+pub(crate) const WATCHES: usize = 7;
 
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 fn config() -> watcher::Config {
@@ -154,6 +156,7 @@ impl Watches {
             watches.decisions(),
             watches.role_bindings(),
             watches.cluster_role_bindings(),
+            watches.namespaces(),
         );
     }
 
@@ -224,6 +227,11 @@ impl Watches {
         self.follow("JitPolicies", || guarded::<JitPolicy>(&self.client))
             .run(|event| {
                 writer.apply_watcher_event(&event);
+                if let Event::Apply(policy) | Event::InitApply(policy) | Event::Delete(policy) =
+                    &event
+                {
+                    self.reader.saw_policy(policy.meta());
+                }
                 self.policy_event(event);
             })
             .await;
@@ -249,7 +257,7 @@ impl Watches {
             .run(|event| {
                 let is_restart = matches!(event, Event::InitDone);
                 if let Some(DeserializeGuard(Ok(decision))) = object(event) {
-                    self.reader.saw(&decision.metadata);
+                    self.reader.saw_decision(&decision.metadata);
                     let namespace = decision.namespace().unwrap_or_default();
                     let about = &decision.spec.request;
                     self.queues.request(&namespace, &about.name);
@@ -261,6 +269,42 @@ impl Watches {
                 }
             })
             .await;
+    }
+
+    /// The labels of a namespace say which policies offer it.
+    async fn namespaces(&self) {
+        let events = || {
+            let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+            kube::runtime::watcher(api, config()).default_backoff()
+        };
+        self.follow("Namespaces", events)
+            .run(|event| {
+                if let Event::Apply(namespace) | Event::Delete(namespace) = event {
+                    self.namespace_touches(&namespace.name_any());
+                }
+            })
+            .await;
+    }
+
+    fn namespace_touches(&self, name: &str) {
+        let is_within = |target: &Target, namespace: &str| {
+            ResolvedTarget::resolve(target, namespace)
+                .is_some_and(|target| target.namespaces().any(|within| within == name))
+        };
+        for grant in self.caches.grants.state() {
+            if let DeserializeGuard(Ok(grant)) = &*grant
+                && is_within(&grant.spec.target, &grant.spec.request.namespace)
+            {
+                self.queues.grant(&grant.name_any());
+            }
+        }
+        for request in self.caches.requests.state() {
+            if let DeserializeGuard(Ok(request)) = &*request
+                && is_within(&request.spec.target, &request.namespace().unwrap_or_default())
+            {
+                self.queues.request(&request.namespace().unwrap_or_default(), &request.name_any());
+            }
+        }
     }
 
     async fn role_bindings(&self) {

@@ -14,6 +14,7 @@ mod examples;
 mod faults;
 mod lifecycle;
 mod poison;
+mod policies;
 mod reserved;
 mod stages;
 mod world;

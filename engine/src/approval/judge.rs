@@ -95,6 +95,12 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     };
     let rules = policy.approval();
     let basis = case.basis(policy);
+    if policy.is_audit() {
+        return refuse(format!(
+            "request {name} cannot be approved: JitPolicy {} is in mode Audit, and gives nothing",
+            policy.name()
+        ));
+    }
     if rules.is_self_service() {
         return refuse(format!(
             "request {name} needs no approval: JitPolicy {} is self-service",

@@ -7,15 +7,13 @@ mod reason;
 mod requester;
 mod target;
 
-use std::collections::BTreeMap;
-
 use lapse_crds::{
     AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
 };
 
 use crate::policy::Policy;
 use crate::role::RoleRules;
-use crate::target::ResolvedTarget;
+use crate::target::{Namespaces, ResolvedTarget};
 use crate::{Read, Settings};
 
 /// How a check came out.
@@ -45,7 +43,7 @@ pub struct Context<'a> {
     /// The rules of the role.
     pub role: &'a Read<RoleRules>,
     /// The namespaces of the target.
-    pub namespaces: &'a BTreeMap<String, Read<()>>,
+    pub namespaces: &'a Namespaces,
     /// What the installation allows.
     pub settings: &'a Settings,
 }

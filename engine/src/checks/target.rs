@@ -11,7 +11,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             return Outcome::Fail(format!("Namespace {namespace} {why}."));
         }
     }
-    if !policy.offers(target) {
+    if !policy.offers(target, namespaces) {
         return Outcome::Fail(format!(
             "{target} was asked for, but JitPolicy {} offers {}.",
             policy.name(),
@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     }
     for (namespace, found) in *namespaces {
         match found {
-            Read::Found(()) => {}
+            Read::Found(_) => {}
             Read::Missing => {
                 return Outcome::Fail(format!("Namespace {namespace} does not exist."));
             }
@@ -61,7 +61,7 @@ mod tests {
     fn all_namespaces_do_not_include_the_protected() {
         let mut fixture = Fixture { target: edit_in(&["kube-system"]), ..Fixture::default() };
         let offered = fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap();
-        offered.namespaces = Some(lapse_crds::NamespaceSet { names: vec![], all: true });
+        offered.namespaces = Some(lapse_crds::NamespaceSet { all: true, ..Default::default() });
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
             "Namespace kube-system is protected by the installation (protectedNamespaces of the chart).",

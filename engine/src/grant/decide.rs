@@ -122,8 +122,9 @@ fn first_failure(observed: &Observed) -> Option<String> {
     unread
         .or_else(|| failure(&observed.request))
         .or_else(|| failure(&observed.decisions))
-        .or_else(|| failure(&observed.policy))
+        .or_else(|| failure(&observed.policies))
         .or_else(|| failure(&observed.role))
+        .or_else(|| observed.namespaces.values().find_map(failure))
 }
 
 pub(super) fn expiry(grant: &Grant) -> DateTime<Utc> {
@@ -151,8 +152,9 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     if !missing.is_empty() {
         // A policy that cannot be compiled revokes nothing, and gives nothing more either.
-        if let Read::Found(PolicyState { compiled: Err(error), .. }) = &observed.policy {
-            let name = &grant.spec.policy.name;
+        let name = &grant.spec.policy.name;
+        let policy = observed.policies.found().and_then(|all| all.iter().find(|p| p.name == *name));
+        if let Some(PolicyState { compiled: Err(error), .. }) = policy {
             let message = format!("It waits for JitPolicy {name} to be mended: {error}");
             return waiting(observed, message, now);
         }

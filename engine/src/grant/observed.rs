@@ -1,7 +1,5 @@
 //! What a decision about a grant is made from.
 
-use std::collections::BTreeMap;
-
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
 use super::{BindingSpec, LiveBinding};
@@ -9,6 +7,7 @@ use crate::Read;
 use crate::attest::Attested;
 use crate::policy::PolicyState;
 use crate::role::RoleRules;
+use crate::target::Namespaces;
 
 /// Everything that bears on a grant. A look-up that failed revokes nothing and grants nothing; what
 /// follows from the grant alone, its end above all, needs none of them.
@@ -23,12 +22,12 @@ pub struct Observed {
     pub request: Read<AccessRequest>,
     /// The decisions in the namespace of the request.
     pub decisions: Read<Vec<Attested<AccessDecision>>>,
-    /// The policy of the grant.
-    pub policy: Read<PolicyState>,
+    /// The policies of the cluster.
+    pub policies: Read<Vec<PolicyState>>,
     /// The rules of the role.
     pub role: Read<RoleRules>,
     /// The namespaces of the target. One that is being deleted counts as missing.
-    pub namespaces: BTreeMap<String, Read<()>>,
+    pub namespaces: Namespaces,
     /// What stopped the last try to give the right.
     pub obstacle: Option<Obstacle>,
 }

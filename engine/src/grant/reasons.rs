@@ -1,13 +1,13 @@
 //! Why a right ends, or cannot be given at all.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, EndReason};
+use lapse_crds::{AccessRequest, EndReason, PolicyMode};
 
 use super::Observed;
 use super::decide::{expiry, uid};
 use crate::Read;
 use crate::approval::Statements;
-use crate::policy::PolicyState;
+use crate::policy::{PolicyState, Rule, banned};
 use crate::target::ResolvedTarget;
 
 /// Why a right ends, and in words.
@@ -87,23 +87,38 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
         let message = format!("JitPolicy {} was deleted.", of_grant.name);
         Some((Some(EndReason::PolicyDeleted), message))
     };
-    let policy = match &observed.policy {
-        Read::Failed(_) => return None,
-        Read::Missing => return deleted(),
-        Read::Found(PolicyState { uid, .. }) if *uid != of_grant.uid => return deleted(),
-        Read::Found(state) => state,
+    let policies = observed.policies.found()?;
+    let is_policy = |state: &&PolicyState| state.name == of_grant.name && state.uid == of_grant.uid;
+    let Some(state) = policies.iter().find(is_policy) else { return deleted() };
+    let switched = match state.mode {
+        PolicyMode::Disabled => Some("off"),
+        PolicyMode::Audit => Some("to Audit, in which it gives nothing"),
+        PolicyMode::Enforce => None,
     };
-    if policy.is_disabled {
-        let message = format!("JitPolicy {} was switched off.", of_grant.name);
+    if let Some(switched) = switched {
+        let message = format!("JitPolicy {} was switched {switched}.", of_grant.name);
         return Some((Some(EndReason::PolicyDisabled), message));
     }
-    let policy = policy.compiled.as_ref().ok()?;
     let requester = observed.request.found()?.spec.requester.as_ref()?;
     let namespace = &observed.grant.spec.request.namespace;
     let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
+    if let Some(ban) = banned(policies, requester, &target, &observed.namespaces) {
+        return Some((Some(EndReason::DeniedByPolicy), ban.message()));
+    }
+    // What cannot be read may be what was offered.
+    let is_known =
+        !observed.namespaces.values().any(|namespace| matches!(namespace, Read::Failed(_)));
+    let policy = match &state.compiled {
+        Ok(Rule::Allow(policy)) if is_known => policy,
+        Ok(Rule::Deny(_)) => {
+            let message = format!("JitPolicy {} allows nothing any more.", of_grant.name);
+            return Some((Some(EndReason::RequesterNotAllowed), message));
+        }
+        _ => return None,
+    };
     let message = if !policy.allows_requester(requester) {
         format!("JitPolicy {} no longer allows {}.", of_grant.name, requester.username)
-    } else if !policy.offers(&target) {
+    } else if !policy.offers(&target, &observed.namespaces) {
         format!("JitPolicy {} no longer offers {target}.", of_grant.name)
     } else {
         return None;

@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use lapse_crds::{
-    GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyRef,
-    PolicyTarget, RoleRef,
-};
+use lapse_crds::{GrantDuration, JitPolicy, JitPolicySpec, PolicyTarget, RoleRef};
 
 use super::approval::approval_rules;
-use super::{Bounds, Namespaces, Offer, Policy, ReasonRule};
+use super::offer::Offer;
+use super::{Bounds, Policy, ReasonRule, reference};
 use crate::Settings;
 
 /// What is wrong with a policy, as one word for programs.
@@ -55,6 +53,7 @@ impl Policy {
         let JitPolicySpec {
             description: _,
             mode,
+            effect: _,
             priority,
             requesters,
             targets,
@@ -80,15 +79,6 @@ impl Policy {
             }),
             approval,
         })
-    }
-}
-
-/// The policy as it stands.
-fn reference(policy: &JitPolicy) -> PolicyRef {
-    PolicyRef {
-        name: policy.metadata.name.clone().unwrap_or_default(),
-        uid: policy.metadata.uid.clone().unwrap_or_default(),
-        generation: policy.metadata.generation.unwrap_or_default(),
     }
 }
 
@@ -119,34 +109,29 @@ fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bou
 
 fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Offer, PolicyError> {
     let field = format!("spec.targets[{index}].kubernetes");
-    let Some(KubernetesTargets { roles, namespaces, cluster_wide }) = &target.kubernetes else {
-        let message = format!("{field} is missing: a target has exactly one kind");
+    let PolicyTarget { all: false, kubernetes: Some(targets) } = target else {
+        let message = format!(
+            "{field} is missing: an Allow policy spells out each target, of exactly one kind"
+        );
         return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
     };
-    for role in roles {
+    for role in &targets.roles {
         check_bindable(&field, role, settings)?;
     }
-    if *cluster_wide && !settings.allow_cluster_wide {
+    if targets.cluster_wide && !settings.allow_cluster_wide {
         let message = format!(
             "{field}.clusterWide is true, but the installation allows no ClusterRoleBindings; remove \
              it, or set the chart's value controller.allowClusterWide"
         );
         return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
     }
-    let namespaces = match namespaces {
-        Some(NamespaceSet { all: true, .. }) => Namespaces::All,
-        Some(NamespaceSet { names, .. }) => Namespaces::Named(names.clone()),
-        None => Namespaces::Named(Vec::new()),
-    };
-    if let Namespaces::Named(names) = &namespaces {
-        for name in names {
-            if let Some(why) = settings.protection_of(name) {
-                let message = format!("{field}.namespaces.names: {name} {why}");
-                return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
-            }
+    for name in targets.namespaces.iter().flat_map(|set| &set.names) {
+        if let Some(why) = settings.protection_of(name) {
+            let message = format!("{field}.namespaces.names: {name} {why}");
+            return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
         }
     }
-    Ok(Offer { roles: roles.clone(), namespaces, cluster_wide: *cluster_wide })
+    Ok(Offer::of(targets))
 }
 
 fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<(), PolicyError> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::approval::{approval_rules, short_of_people};
 use lapse_crds::{
-    GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, RoleRef, Stage, Subject,
-    SubjectKind,
+    GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyEffect, RoleRef, Stage,
+    Subject, SubjectKind,
 };
 
 /// Warnings about a policy, in words, each naming its field. Short, because clients cut warnings off
@@ -33,13 +33,15 @@ pub fn named_roles(spec: &JitPolicySpec) -> BTreeMap<RoleRef, Vec<String>> {
 }
 
 fn requesters(spec: &JitPolicySpec) -> Vec<String> {
-    let warning = || "spec.requesters is empty: nobody can ask".to_owned();
+    let what = if is_deny(spec) { "is denied anything" } else { "can ask" };
+    let warning = || format!("spec.requesters is empty: nobody {what}");
     spec.requesters.is_empty().then(warning).into_iter().collect()
 }
 
 fn targets(spec: &JitPolicySpec) -> Vec<String> {
     if spec.targets.is_empty() {
-        return vec!["spec.targets is empty: nothing can be asked for".to_owned()];
+        let what = if is_deny(spec) { "is denied" } else { "can be asked for" };
+        return vec![format!("spec.targets is empty: nothing {what}")];
     }
     let mut warnings = Vec::new();
     for (index, target) in spec.targets.iter().enumerate() {
@@ -48,23 +50,32 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
         };
         let field = format!("spec.targets[{index}].kubernetes");
         let nowhere = match namespaces {
-            Some(NamespaceSet { names, all }) => names.is_empty() && !all,
+            Some(NamespaceSet { names, selector, all }) => {
+                names.is_empty() && selector.is_none() && !all
+            }
             None => true,
         };
         if roles.is_empty() {
-            warnings.push(format!("{field}.roles is empty: this entry offers nothing"));
+            warnings.push(format!("{field}.roles is empty: this entry means nothing"));
         } else if nowhere && !cluster_wide {
             warnings.push(format!(
-                "{field} names no namespaces: this entry offers nothing; set namespaces.names, or \
-                 namespaces.all"
+                "{field} names no namespaces: this entry means nothing; set namespaces.names, \
+                 selector or all"
             ));
         }
     }
     warnings
 }
 
-/// Groups that hold everybody, or nobody in particular.
+fn is_deny(spec: &JitPolicySpec) -> bool {
+    spec.effect == PolicyEffect::Deny
+}
+
+/// Groups that hold everybody, or nobody in particular. Everybody may well be denied something.
 fn everybody(spec: &JitPolicySpec) -> Vec<String> {
+    if is_deny(spec) {
+        return Vec::new();
+    }
     let lists = [("spec.requesters", &spec.requesters)].into_iter();
     let stages = stages(spec).iter().map(|stage| ("spec.approval.stages", &stage.approvers));
     let wide = |(field, subjects): (&str, &Vec<Subject>)| {
@@ -203,10 +214,11 @@ mod tests {
                 roles: vec![role.clone(), cluster_role("view")],
                 namespaces: Some(NamespaceSet {
                     names: names.iter().map(ToString::to_string).collect(),
-                    all: false,
+                    ..NamespaceSet::default()
                 }),
                 cluster_wide: false,
             }),
+            ..PolicyTarget::default()
         };
         let mut spec = policy("p").spec;
         spec.targets = vec![target(&["shop"]), target(&["shop", "bank"])];

@@ -1,21 +1,27 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
 mod approval;
+mod ban;
 mod compile;
 mod lint;
+mod offer;
 mod report;
 mod select;
+mod state;
 
-use lapse_crds::{GrantDuration, Identity, PolicyMode, PolicyRef, RoleRef, Subject};
+use lapse_crds::{GrantDuration, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
 
 pub use approval::ApprovalRules;
+pub use ban::Ban;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use lint::{lint, named_roles};
 pub use report::report;
-pub use select::{PolicyState, Selection, describe_candidates, select};
+pub use select::{Asked, Selection, select};
+pub use state::{PolicyState, Rule, banned};
 
+use self::offer::Offer;
 use crate::identity;
-use crate::target::{ResolvedTarget, Scope};
+use crate::target::{Namespaces, ResolvedTarget};
 
 /// A policy that was checked: its bounds lie within the installation's, its roles can be bound, its
 /// approval can be reached.
@@ -29,20 +35,6 @@ pub struct Policy {
     duration: Bounds,
     reason: Option<ReasonRule>,
     approval: ApprovalRules,
-}
-
-/// What a policy offers in one entry of its targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Offer {
-    roles: Vec<RoleRef>,
-    namespaces: Namespaces,
-    cluster_wide: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Namespaces {
-    Named(Vec<String>),
-    All,
 }
 
 /// How long a grant may last; `min ≤ default ≤ max`, all within the bounds of the installation.
@@ -78,10 +70,10 @@ impl Policy {
         &self.reference.name
     }
 
-    /// Whether it is switched off.
+    /// Whether it is on trial: it is evaluated, and gives nothing.
     #[must_use]
-    pub fn is_disabled(&self) -> bool {
-        self.mode == PolicyMode::Disabled
+    pub fn is_audit(&self) -> bool {
+        self.mode == PolicyMode::Audit
     }
 
     /// Whether this person may ask.
@@ -92,8 +84,8 @@ impl Policy {
 
     /// Whether the whole target lies within one entry of what is offered.
     #[must_use]
-    pub fn offers(&self, target: &ResolvedTarget) -> bool {
-        self.targets.iter().any(|offer| offer.contains(target))
+    pub fn offers(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
+        self.targets.iter().any(|offer| offer.contains(target, namespaces))
     }
 
     /// How long a grant may last.
@@ -128,28 +120,12 @@ impl Policy {
     }
 }
 
-impl Offer {
-    fn contains(&self, target: &ResolvedTarget) -> bool {
-        let place = match &target.scope {
-            Scope::Cluster => self.cluster_wide,
-            Scope::Namespaces(asked) => match &self.namespaces {
-                Namespaces::All => true,
-                Namespaces::Named(names) => asked.iter().all(|name| names.contains(name)),
-            },
-        };
-        place && self.roles.contains(&target.role)
-    }
-
-    fn describe(&self) -> String {
-        let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let mut places = match &self.namespaces {
-            Namespaces::All => vec!["all namespaces".to_owned()],
-            Namespaces::Named(names) => names.clone(),
-        };
-        if self.cluster_wide {
-            places.push("the whole cluster".to_owned());
-        }
-        format!("{roles} in {}", places.join(", "))
+/// The policy as it stands.
+fn reference(policy: &JitPolicy) -> PolicyRef {
+    PolicyRef {
+        name: policy.metadata.name.clone().unwrap_or_default(),
+        uid: policy.metadata.uid.clone().unwrap_or_default(),
+        generation: policy.metadata.generation.unwrap_or_default(),
     }
 }
 

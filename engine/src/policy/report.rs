@@ -5,7 +5,7 @@ use lapse_crds::{
     Condition, ConditionStatus, Conditions as _, JitPolicy, JitPolicyStatus, PolicyMode,
 };
 
-use super::PolicyState;
+use super::{PolicyState, Rule};
 
 /// The status of a policy, if it says anything new: whether it can decide, and how many grants it
 /// holds.
@@ -25,8 +25,15 @@ pub fn report(
             let message = "The policy is switched off: it declines every request.";
             (ConditionStatus::False, "Disabled".to_owned(), message.to_owned())
         }
-        Ok(_) => {
-            let message = "Requests can be granted by this policy.";
+        Ok(rule) => {
+            let message = match (rule, policy.spec.mode) {
+                (Rule::Deny(_), PolicyMode::Audit) => "The policy is on trial: it denies nothing.",
+                (Rule::Deny(_), _) => "The policy denies what it matches.",
+                (Rule::Allow(_), PolicyMode::Audit) => {
+                    "The policy is on trial: requests are evaluated, and nothing is granted."
+                }
+                (Rule::Allow(_), _) => "Requests can be granted by this policy.",
+            };
             (ConditionStatus::True, "Valid".to_owned(), message.to_owned())
         }
     };

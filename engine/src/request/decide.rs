@@ -99,11 +99,15 @@ fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
     if let Some(plan) = said_no(request, &evaluation, now) {
         return plan;
     }
+    if let Some(trial) = evaluation.policy.as_ref().filter(|chosen| chosen.is_audit) {
+        return on_trial(&evaluation, trial, writer);
+    }
     if let Some(why) = evaluation.report.refusal() {
+        let reason = if evaluation.denied_by.is_some() { "DeniedByPolicy" } else { "ChecksFailed" };
         return writer
-            .condition(EVALUATED, ConditionStatus::False, "ChecksFailed", &why)
-            .condition(APPROVED, ConditionStatus::False, "ChecksFailed", &why)
-            .becomes(RequestPhase::Denied, "ChecksFailed", &why, None);
+            .condition(EVALUATED, ConditionStatus::False, reason, &why)
+            .condition(APPROVED, ConditionStatus::False, reason, &why)
+            .becomes(RequestPhase::Denied, reason, &why, None);
     }
     if let Some(why) = evaluation.report.unknown() {
         return unknown(writer, "LookupFailed", &why, now);
@@ -185,6 +189,29 @@ fn approval(
         .condition(GRANTED, ConditionStatus::False, "Pending", obstacle)
         .stands(RequestPhase::Pending, Some(grant.spec.expires_at.time()));
     Plan { create: Some(Box::new(grant)), ..plan }
+}
+
+/// A policy on trial says what would have happened, and declines.
+fn on_trial(evaluation: &Evaluation, trial: &Chosen, writer: Writer<'_>) -> Plan {
+    let would = match (evaluation.report.refusal(), evaluation.report.unknown()) {
+        (Some(why), _) => format!("would have been denied: {why}"),
+        (None, Some(why)) => format!("could not have been told: {why}"),
+        (None, None) => {
+            let duration = trial.duration().map(|duration| format!(" for {duration}"));
+            let duration = duration.unwrap_or_default();
+            if trial.self_service {
+                format!("would have been granted{duration} without approval.")
+            } else {
+                let waiting = &trial.progress.waiting_for;
+                format!("would have been granted{duration} once approved by {waiting}.")
+            }
+        }
+    };
+    let message = format!("JitPolicy {} is in mode Audit: the request {would}", trial.policy.name);
+    writer
+        .condition(EVALUATED, ConditionStatus::False, "AuditMode", &message)
+        .condition(APPROVED, ConditionStatus::False, "AuditMode", &message)
+        .becomes(RequestPhase::Denied, "AuditMode", &message, None)
 }
 
 /// The Grant of an approved request.

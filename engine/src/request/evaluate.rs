@@ -6,7 +6,7 @@ use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 use super::Observed;
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration};
-use crate::policy::select;
+use crate::policy::{Asked, select};
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
 
@@ -21,6 +21,8 @@ pub struct Evaluation {
     pub requested_at: DateTime<Utc>,
     /// The policy that decides, if one does.
     pub policy: Option<Chosen>,
+    /// The Deny policy that decides against it, if one does.
+    pub denied_by: Option<PolicyRef>,
     /// The policies that do not decide.
     pub candidates: Vec<Candidate>,
     /// The outcomes of the checks.
@@ -36,6 +38,8 @@ pub struct Evaluation {
 pub struct Chosen {
     /// The policy.
     pub policy: PolicyRef,
+    /// Whether the policy is on trial, and gives nothing.
+    pub is_audit: bool,
     /// Whether nobody needs to approve.
     pub self_service: bool,
     /// How far the approval is.
@@ -70,7 +74,18 @@ pub fn evaluate(
     let uid = request.metadata.uid.as_deref().unwrap_or_default();
     let statements = Statements::about(uid, decisions);
     let rules_hash = observed.role.found().map(crate::role::RoleRules::hash);
-    let selection = select(policies, &request.spec, requester, target);
+    for (name, namespace) in &observed.namespaces {
+        if let Read::Failed(why) = namespace {
+            return Err(format!("Namespace {name} cannot be read: {why}."));
+        }
+    }
+    let asked = Asked {
+        policy: request.spec.policy.as_deref(),
+        requester,
+        target,
+        namespaces: &observed.namespaces,
+    };
+    let selection = select(policies, asked);
     let (report, policy) = match selection.policy {
         Err(why) => (Report::without_policy(&why), None),
         Ok(policy) => {
@@ -87,6 +102,7 @@ pub fn evaluate(
             let basis = Basis { policy, requester, requested_at, rules_hash };
             let chosen = Chosen {
                 policy: policy.reference().clone(),
+                is_audit: policy.is_audit(),
                 self_service: policy.approval().is_self_service(),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
@@ -101,6 +117,7 @@ pub fn evaluate(
         target: target.clone(),
         requested_at,
         policy,
+        denied_by: selection.denied_by.cloned(),
         candidates: selection.candidates,
         report,
         statements,

@@ -1,12 +1,11 @@
 //! What a decision about a request is made from.
 
-use std::collections::BTreeMap;
-
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
 use crate::attest::Attested;
 use crate::policy::PolicyState;
 use crate::role::RoleRules;
+use crate::target::Namespaces;
 use crate::{Read, Settings};
 
 /// Everything that bears on a request.
@@ -21,7 +20,7 @@ pub struct Observed {
     /// The rules of the role that it asks for.
     pub role: Read<RoleRules>,
     /// The namespaces of its target. One that is being deleted counts as missing.
-    pub namespaces: BTreeMap<String, Read<()>>,
+    pub namespaces: Namespaces,
     /// The Grant of the name that follows from the request.
     pub grant: Read<Grant>,
     /// What the installation allows.

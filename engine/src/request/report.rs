@@ -43,7 +43,8 @@ impl<'a> Writer<'a> {
     /// Says what policies and people say.
     pub(super) fn evaluation(mut self, evaluation: &Evaluation) -> Self {
         let chosen = evaluation.policy.as_ref();
-        self.status.policy = chosen.map(|chosen| chosen.policy.clone());
+        let decides = chosen.map(|chosen| &chosen.policy).or(evaluation.denied_by.as_ref());
+        self.status.policy = decides.cloned();
         self.status.candidates.clone_from(&evaluation.candidates);
         self.status.checks = evaluation.report.clone().into_status();
         // A policy can name more than a message may hold; a status that the schema refuses would say

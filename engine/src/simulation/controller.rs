@@ -1,6 +1,6 @@
 //! A controller: observe, decide, apply, report, one read or write at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use lapse_crds::{AccessRequest, BindingKind, Grant, GrantPhase};
 
@@ -98,7 +98,7 @@ impl Controller {
             bindings: bindings.collect(),
             request: read(failing == Some(LookUp::Counterpart), world.request.clone()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
-            policy: read(false, world.policy.as_ref().map(state)),
+            policies: Read::Found(world.policy.iter().map(state).collect()),
             role: role(world, failing),
             namespaces: namespaces(),
             obstacle: None,
@@ -158,8 +158,11 @@ fn role(world: &World, failing: Option<LookUp>) -> Read<RoleRules> {
     read(failing == Some(LookUp::Role), Some(world.role.clone()))
 }
 
-fn namespaces() -> BTreeMap<String, Read<()>> {
-    NAMESPACES.iter().map(|name| ((*name).to_owned(), Read::Found(()))).collect()
+fn namespaces() -> crate::target::Namespaces {
+    NAMESPACES
+        .iter()
+        .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
+        .collect()
 }
 
 /// Lets one healthy controller, and the sweep, work until there is nothing left to do.

@@ -86,7 +86,10 @@ pub(crate) fn asked() -> request::Observed {
         policies: Read::Found(vec![state(&policy("shop-debug"))]),
         decisions: Read::Found(vec![]),
         role: Read::Found(RoleRules::default()),
-        namespaces: BTreeMap::from([("shop".into(), Read::Found(()))]),
+        namespaces: BTreeMap::from([(
+            "shop".into(),
+            Read::Found(crate::target::Namespace::default()),
+        )]),
         grant: Read::Missing,
         settings: settings(),
         obstacle: None,
@@ -162,9 +165,12 @@ pub(crate) fn pending_in(namespaces: &[&str]) -> grant::Observed {
         grant,
         request: Read::Found(asked.request.object),
         decisions: asked.decisions,
-        policy: Read::Found(state(&policy("shop-debug"))),
+        policies: Read::Found(vec![state(&policy("shop-debug"))]),
         role: asked.role,
-        namespaces: namespaces.iter().map(|name| ((*name).to_owned(), Read::Found(()))).collect(),
+        namespaces: namespaces
+            .iter()
+            .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
+            .collect(),
         obstacle: None,
     }
 }

@@ -9,13 +9,12 @@ use kube::Api;
 use kube::api::PostParams;
 use lapse_cluster::{Freshness, bounded};
 use lapse_crds::{
-    API_GROUP, AccessDecisionSpec, AccessRequest, AccessRequestSpec, Identity, PolicyRef, Verdict,
-    created_at,
+    API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict, created_at,
 };
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
-use lapse_engine::policy::{Policy, select};
+use lapse_engine::policy::{Asked, Policy, select};
 use lapse_engine::target::ResolvedTarget;
 
 use crate::admission::{Admission, NotAdmitted};
@@ -81,18 +80,27 @@ impl Case {
             let message = format!("request {name} names no requester or no target");
             return Err(NotAdmitted::Invalid(message));
         };
-        let (decisions, policies, role) = tokio::join!(
+        let named = policy_name(decision.verdict, &request);
+        let (decisions, policies, role, namespaces) = tokio::join!(
             reader.decisions(namespace, name, Freshness::Now),
-            reader.policies(policy_name(decision.verdict, &request)),
+            reader.policies(named, Freshness::Now),
             reader.role(&target),
+            reader.namespaces(&target),
         );
         let policies = known(policies)?.unwrap_or_default();
+        if decision.verdict == Verdict::Approve {
+            for namespace in namespaces.values() {
+                known(namespace.clone())?;
+            }
+        }
         let decisions = known(decisions)?.unwrap_or_default();
-        let named = AccessRequestSpec {
-            policy: policy_name(decision.verdict, &request).map(ToOwned::to_owned),
-            ..request.spec.clone()
+        let asked = Asked {
+            policy: named,
+            requester: &requester,
+            target: &target,
+            namespaces: &namespaces,
         };
-        let policy = select(&policies, &named, &requester, &target).policy.cloned();
+        let policy = select(&policies, asked).policy.cloned();
         let rules_hash = match role {
             Read::Found(role) => Ok(role.hash()),
             Read::Missing => Err(format!("there is no {}", target.role)),

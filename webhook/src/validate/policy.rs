@@ -7,7 +7,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_cluster::Reader;
 use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef};
-use lapse_engine::policy::{Policy, lint, named_roles};
+use lapse_engine::policy::{PolicyState, lint, named_roles};
 
 use crate::admission::{Admission, Admitted, NotAdmitted, Request};
 
@@ -24,7 +24,7 @@ pub(crate) async fn policy(
     }
     let policy = decode(object)?;
     let mut warnings = lint(&policy.spec);
-    match Policy::compile(&policy, admission.reader().settings()) {
+    match PolicyState::of(&policy, admission.reader().settings()).compiled {
         Ok(_) => {}
         // A policy that gives nothing can always be stored: the off switch must work when the
         // installation was narrowed since.

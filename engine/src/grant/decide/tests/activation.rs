@@ -169,7 +169,7 @@ fn an_obstacle_that_may_pass_is_told_and_it_is_tried_again() {
 #[rstest]
 #[case::request(|o: &mut Observed| o.request = Read::Failed("timeout".into()))]
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
-#[case::policy(|o: &mut Observed| o.policy = Read::Failed("timeout".into()))]
+#[case::policy(|o: &mut Observed| o.policies = Read::Failed("timeout".into()))]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
 #[case::binding(|o: &mut Observed| o.bindings[1].1 = Read::Failed("timeout".into()))]
 fn a_look_up_that_failed_gives_nothing(#[case] change: fn(&mut Observed)) {
@@ -191,7 +191,7 @@ fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
     let mut observed = pending();
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
-    observed.policy = Read::Found(state(&broken));
+    observed.policies = Read::Found(vec![state(&broken)]);
     insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
     Pending
     Active=False Pending: It waits for JitPolicy shop-debug to be mended: spec.duration.max is 48h, but the installation allows 5m..24h; change it, or the chart's value duration
@@ -209,9 +209,9 @@ fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
 #[case::policy_disabled(|o: &mut Observed| {
     let mut disabled = policy("shop-debug");
     disabled.spec.mode = PolicyMode::Disabled;
-    o.policy = Read::Found(state(&disabled));
+    o.policies = Read::Found(vec![state(&disabled)]);
 }, Some(EndReason::PolicyDisabled))]
-#[case::policy_deleted(|o: &mut Observed| o.policy = Read::Missing, Some(EndReason::PolicyDeleted))]
+#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), Some(EndReason::PolicyDeleted))]
 #[case::request_deleted(|o: &mut Observed| o.request = Read::Missing, Some(EndReason::RequestDeleted))]
 #[case::request_over(Observed::request_is_over, Some(EndReason::Revoked))]
 #[case::request_denied_in_a_race(|o: &mut Observed| {

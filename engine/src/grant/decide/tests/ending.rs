@@ -12,11 +12,11 @@ use crate::testing::{group, person, policy, tell, user};
 
 const NOW: i64 = 100;
 
-fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<crate::policy::PolicyState> {
+fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<Vec<crate::policy::PolicyState>> {
     let mut policy = policy("shop-debug");
     policy.metadata.generation = Some(2);
     change(&mut policy);
-    Read::Found(state(&policy))
+    Read::Found(vec![state(&policy)])
 }
 
 fn unbind(observed: &mut Observed, index: usize) {
@@ -49,12 +49,12 @@ const REASONS: [(Change, EndReason); 11] = [
     (expire, EndReason::Expired),
     (deny, EndReason::Revoked),
     (end, EndReason::EndedByRequester),
-    (|o| o.policy = changed(|p| p.spec.mode = PolicyMode::Disabled), EndReason::PolicyDisabled),
+    (|o| o.policies = changed(|p| p.spec.mode = PolicyMode::Disabled), EndReason::PolicyDisabled),
     (
-        |o| o.policy = changed(|p| p.spec.requesters = vec![user("carol")]),
+        |o| o.policies = changed(|p| p.spec.requesters = vec![user("carol")]),
         EndReason::RequesterNotAllowed,
     ),
-    (|o| o.policy = changed(|p| p.spec.targets.clear()), EndReason::RequesterNotAllowed),
+    (|o| o.policies = changed(|p| p.spec.targets.clear()), EndReason::RequesterNotAllowed),
     (|o| o.role = Read::Missing, EndReason::TargetDeleted),
     (
         |o| {
@@ -86,8 +86,8 @@ fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
     let Read::Found(request) = &mut o.request else { unreachable!() };
     request.metadata.deletion_timestamp = Some(deleted_at());
 }, EndReason::RequestDeleted)]
-#[case::policy_deleted(|o: &mut Observed| o.policy = Read::Missing, EndReason::PolicyDeleted)]
-#[case::policy_made_again(|o: &mut Observed| o.policy = changed(|p| p.metadata.uid = Some("new".into())), EndReason::PolicyDeleted)]
+#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), EndReason::PolicyDeleted)]
+#[case::policy_made_again(|o: &mut Observed| o.policies = changed(|p| p.metadata.uid = Some("new".into())), EndReason::PolicyDeleted)]
 #[case::binding_made_again(|o: &mut Observed| {
     let live = intact(&o.bindings[0].0, "another");
     o.bindings[0].1 = Read::Found(live);
@@ -146,9 +146,9 @@ fn the_first_reason_counts() {
 })]
 #[case::end_by_another(|o: &mut Observed| o.says(decision(Verdict::End, bob(), 50)))]
 #[case::another_approval(|o: &mut Observed| o.says(decision(Verdict::Approve, bob(), 50)))]
-#[case::lower_maximum(|o: &mut Observed| o.policy = changed(|p| p.spec.duration.as_mut().unwrap().max = "45m".parse().ok()))]
-#[case::other_approvers(|o: &mut Observed| o.policy = changed(|p| p.spec.approval.as_mut().unwrap().stages[0].approvers = vec![group("directors")]))]
-#[case::broken_policy(|o: &mut Observed| o.policy = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok()))]
+#[case::lower_maximum(|o: &mut Observed| o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "45m".parse().ok()))]
+#[case::other_approvers(|o: &mut Observed| o.policies = changed(|p| p.spec.approval.as_mut().unwrap().stages[0].approvers = vec![group("directors")]))]
+#[case::broken_policy(|o: &mut Observed| o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok()))]
 #[case::an_obstacle_of_the_past(|o: &mut Observed| o.obstacle = Some(crate::grant::Obstacle { message: "503".into(), lasting: true }))]
 fn a_right_stays(#[case] change: fn(&mut Observed)) {
     let mut observed = active();
@@ -162,7 +162,7 @@ fn a_right_stays(#[case] change: fn(&mut Observed)) {
 #[rstest]
 #[case::request(|o: &mut Observed| o.request = Read::Failed("timeout".into()))]
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
-#[case::policy(|o: &mut Observed| o.policy = Read::Failed("timeout".into()))]
+#[case::policy(|o: &mut Observed| o.policies = Read::Failed("timeout".into()))]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
 #[case::binding(|o: &mut Observed| o.bindings[0].1 = Read::Failed("timeout".into()))]
 fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {

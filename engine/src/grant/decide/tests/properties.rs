@@ -68,11 +68,11 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
         |o| o.request = Read::Missing,
         |o| o.request = Read::Failed("timeout".into()),
         Observed::request_is_over,
-        |o| o.policy = Read::Missing,
-        |o| o.policy = Read::Failed("timeout".into()),
-        |o| o.policy = edited(|spec| spec.mode = PolicyMode::Disabled),
-        |o| o.policy = edited(|spec| spec.requesters = vec![user("carol")]),
-        |o| o.policy = edited(|spec| spec.duration.as_mut().unwrap().max = "48h".parse().ok()),
+        |o| o.policies = Read::Found(vec![]),
+        |o| o.policies = Read::Failed("timeout".into()),
+        |o| o.policies = edited(|spec| spec.mode = PolicyMode::Disabled),
+        |o| o.policies = edited(|spec| spec.requesters = vec![user("carol")]),
+        |o| o.policies = edited(|spec| spec.duration.as_mut().unwrap().max = "48h".parse().ok()),
         |o| o.role = Read::Missing,
         |o| o.role = Read::Failed("timeout".into()),
         |o| o.role = Read::Found(RoleRules::of_cluster_role(vec![])),
@@ -82,10 +82,10 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
     prop::sample::select(changes.to_vec())
 }
 
-fn edited(change: fn(&mut lapse_crds::JitPolicySpec)) -> Read<crate::policy::PolicyState> {
+fn edited(change: fn(&mut lapse_crds::JitPolicySpec)) -> Read<Vec<crate::policy::PolicyState>> {
     let mut policy = policy("shop-debug");
     change(&mut policy.spec);
-    Read::Found(state(&policy))
+    Read::Found(vec![state(&policy)])
 }
 
 fn any_grant() -> impl Strategy<Value = (Observed, i64)> {
@@ -181,9 +181,11 @@ proptest! {
         prop_assert!(observed.grant.metadata.deletion_timestamp.is_none());
         let rules = observed.role.found().expect("the role was read").hash();
         prop_assert_eq!(rules, observed.grant.spec.rules_hash.clone());
-        let policy = &observed.policy.found().expect("the policy was read").compiled;
-        match policy {
-            Ok(policy) => prop_assert!(!policy.is_disabled()),
+        let policies = observed.policies.found().expect("the policies were read");
+        let policy = policies.first().expect("the policy exists");
+        prop_assert_eq!(policy.mode, PolicyMode::Enforce);
+        match &policy.compiled {
+            Ok(_) => {}
             // What stood before the policy broke is said to be held; nothing more is made.
             Err(error) => prop_assert!(!creates(&plan.actions), "{error}"),
         }

@@ -1,0 +1,138 @@
+//! Policies that deny, that are on trial, and that select namespaces by their labels.
+
+use lapse_crds::{EndReason, RequestPhase};
+use serde_json::{Value, json};
+
+use crate::world::{World, refused};
+
+fn policy(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
+        "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+fn lockout(world: &World) -> Value {
+    let alice = json!([{"kind": "User", "name": world.alice.name}]);
+    json!({
+        "effect": "Deny", "requesters": alice, "targets": [{"all": true}],
+        "description": "Locked out while an incident is looked into.",
+    })
+}
+
+#[tokio::test]
+async fn a_deny_policy_ends_what_it_matches_and_wins_over_all_others() {
+    let world = World::shared("lockout").await;
+    world.granted("fix", json!({})).await;
+    world.ask("waiting", json!({})).await;
+    world.phase("waiting", RequestPhase::Pending).await;
+    world.apply(policy("lockout-alice", &lockout(&world))).await;
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::DeniedByPolicy));
+    world.locked_out(&world.alice).await;
+    let status = world.phase("waiting", RequestPhase::Denied).await;
+    assert_eq!(status.policy.as_ref().unwrap().name, "lockout-alice");
+    assert!(status.checks[0].message.contains("Locked out while an incident"), "{status:?}");
+
+    // Self-service or not, right after the policy or later: it is denied.
+    world.self_service().await;
+    world.ask("again", json!({})).await;
+    world.phase("again", RequestPhase::Denied).await;
+    assert!(!world.can_write(&world.alice).await);
+}
+
+#[tokio::test]
+async fn a_request_right_after_a_deny_policy_is_never_given() {
+    let world = World::shared("race").await;
+    world.self_service().await;
+    for round in 0..5 {
+        let name = format!("race-deny-{round}");
+        world.apply(policy(&name, &lockout(&world))).await;
+        let request = format!("fix-{round}");
+        world.ask(&request, json!({})).await;
+        world.phase(&request, RequestPhase::Denied).await;
+        world.kubectl(&world.admin, &["delete", "jitpolicy", &name], None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn on_trial_nothing_is_given_and_what_would_have_happened_is_said() {
+    let world = World::shared("trial").await;
+    world.granted("held", json!({})).await;
+    world.policy(json!({"mode": "Audit"})).await;
+    let status = world.phase("held", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::PolicyDisabled));
+    world.ask("fix", json!({})).await;
+    let status = world.phase("fix", RequestPhase::Denied).await;
+    let approved = status.conditions.iter().find(|c| c.r#type == "Approved").unwrap();
+    assert_eq!(approved.reason, "AuditMode");
+    assert_eq!(
+        approved.message,
+        "JitPolicy trial is in mode Audit: the request would have been granted for 10m once \
+         approved by 1 of group trial-managers."
+    );
+    assert!(!world.can_write(&world.alice).await);
+
+    // Beside another policy it is recorded, and never decides.
+    world
+        .policy_named("trial-in-force", json!({"approval": {"stages": []}, "priority": 200}))
+        .await;
+    world.ask("unnamed", json!({"policy": null})).await;
+    let status = world.phase("unnamed", RequestPhase::Active).await;
+    assert_eq!(status.policy.unwrap().name, "trial-in-force");
+    let candidate = status.candidates.iter().find(|candidate| candidate.policy == "trial").unwrap();
+    assert!(candidate.reason.starts_with("it only audits; it would allow it"), "{candidate:?}");
+}
+
+#[tokio::test]
+async fn namespaces_are_selected_by_their_labels_as_they_are() {
+    let world = World::shared("labels").await;
+    let selector = json!({"selector": {"matchLabels": {"labels-team": "shop"}}});
+    let target = json!([{"kubernetes": {
+        "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": selector,
+    }}]);
+    world.policy(json!({"targets": target})).await;
+    world.ask("too-early", json!({})).await;
+    let status = world.phase("too-early", RequestPhase::Denied).await;
+    let said = status.checks.iter().map(|check| &*check.message).collect::<Vec<_>>().join(" ");
+    assert!(said.contains("offers ClusterRole edit in namespaces with labels-team=shop"), "{said}");
+
+    let label = async |value: &str| {
+        let args = ["label", "namespace", "labels", "--overwrite", value];
+        world.kubectl(&world.admin, &args, None).await.unwrap();
+    };
+    label("labels-team=shop").await;
+    world.granted("fix", json!({})).await;
+    label("labels-team=bank").await;
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::RequesterNotAllowed));
+    world.locked_out(&world.alice).await;
+}
+
+#[tokio::test]
+async fn what_means_nothing_is_refused() {
+    let world = World::shared("meaningless").await;
+    let group = json!([{"kind": "Group", "name": "developers"}]);
+    let apply = async |spec: Value| {
+        let text = policy("meaningless-policy", &spec).to_string();
+        world.kubectl(&world.admin, &["apply", "--dry-run=server", "-f", "-"], Some(&text)).await
+    };
+    let everything = json!([{"all": true}]);
+    let spec = json!({"requesters": group, "targets": everything});
+    refused(apply(spec).await, "all is allowed with effect Deny alone");
+    let spec = json!({
+        "effect": "Deny", "requesters": group, "targets": everything, "duration": {"max": "1h"},
+    });
+    refused(apply(spec).await, "remove duration, reason and approval");
+    let targets = json!([{"kubernetes": {
+        "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"selector": {}},
+    }}]);
+    refused(apply(json!({"requesters": group, "targets": targets})).await, "an empty selector");
+    let targets = json!([{"all": true, "kubernetes": {"roles": []}}]);
+    refused(
+        apply(json!({"effect": "Deny", "requesters": group, "targets": targets})).await,
+        "exactly one kind",
+    );
+    let spec = json!({"effect": "Deny", "requesters": group, "targets": everything});
+    apply(spec).await.unwrap();
+}

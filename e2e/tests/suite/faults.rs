@@ -117,7 +117,7 @@ async fn killed_at_any_moment() {
 async fn down_at_expiry_and_started_later() {
     let world = World::own("down", InstallOptions::default()).await;
     let controller = &world.lapse.controllers[0].process;
-    let status = world.granted("fix", json!({"duration": "6s"})).await;
+    let status = world.granted("fix", json!({"duration": "15s"})).await;
     controller.kill();
     let expires = status.expires_at.unwrap().time();
     eventually("its time to be up", SOON, async || {
@@ -137,7 +137,7 @@ async fn the_sweep_revokes_without_a_controller() {
     let world = World::own("swept", InstallOptions::default()).await;
     let component = &world.lapse.controllers[0].process;
     world.granted("kept", json!({})).await;
-    let status = world.granted("fix", json!({"duration": "5s"})).await;
+    let status = world.granted("fix", json!({"duration": "15s"})).await;
     component.kill();
     let expires = status.expires_at.unwrap().time();
     eventually("its time to be up", SOON, async || {
@@ -170,7 +170,7 @@ async fn another_controller_takes_over_and_revocation_waits_for_nobody() {
         lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
     };
     world.granted("fix", json!({})).await;
-    world.granted("short", json!({"duration": "3s"})).await;
+    world.granted("short", json!({"duration": "12s"})).await;
     let first = holder().await;
     let leader = world.lapse.controllers.iter().find(|c| first.contains(c.process.name())).unwrap();
     leader.process.kill();
@@ -260,7 +260,7 @@ async fn a_graceful_stop_leaves_nothing_half_done() {
 #[tokio::test]
 async fn with_the_webhook_down_nothing_gets_in_and_rights_still_end() {
     let world = World::own("webhook-down", InstallOptions::default()).await;
-    world.granted("fix", json!({"duration": "8s"})).await;
+    world.granted("fix", json!({"duration": "15s"})).await;
     world.ask("waiting", json!({})).await;
     let webhook = &world.lapse.webhooks[0].process;
     webhook.kill();

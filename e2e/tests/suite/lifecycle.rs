@@ -10,7 +10,7 @@ async fn asked_approved_held_and_expired() {
     let world = World::shared("main-path").await;
     assert!(!world.can_write(&world.alice).await);
 
-    world.ask("fix", json!({"duration": "8s"})).await;
+    world.ask("fix", json!({"duration": "15s"})).await;
     let pending = world.phase("fix", RequestPhase::Pending).await;
     let waiting = pending.approval.unwrap().waiting_for.unwrap();
     assert_eq!(waiting, "1 of group main-path-managers");
@@ -22,7 +22,7 @@ async fn asked_approved_held_and_expired() {
     assert!(world.can_write(&world.alice).await);
     assert!(!world.can_write(&world.bob).await, "nobody else holds it");
     let held = active.expires_at.unwrap().time() - active.starts_at.unwrap().time();
-    assert_eq!(held.num_seconds(), 8);
+    assert_eq!(held.num_seconds(), 15);
     assert_eq!(
         active.approval.unwrap().stages[0].approved_by,
         std::slice::from_ref(&world.bob.name)
@@ -184,7 +184,7 @@ async fn the_whole_cluster_and_several_namespaces() {
     world.locked_out(&world.alice).await;
 
     let all =
-        json!({"target": {"kubernetes": {"role": role, "clusterWide": true}}, "duration": "3s"});
+        json!({"target": {"kubernetes": {"role": role, "clusterWide": true}}, "duration": "12s"});
     world.ask("all", all).await;
     world.phase("all", RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);

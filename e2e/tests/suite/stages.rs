@@ -34,7 +34,7 @@ async fn in_sequence_one_stage_after_the_other() {
 async fn when_nobody_answers_others_are_asked() {
     let world = World::shared("escalation").await;
     let stages = json!([one_of("manager", &user(&world.bob.name))]);
-    let escalation = json!({"after": "5s", "approvers": [user(&world.ben.name)]});
+    let escalation = json!({"after": "15s", "approvers": [user(&world.ben.name)]});
     world.policy(json!({"approval": {"stages": stages, "escalation": escalation}})).await;
     world.ask("fix", json!({})).await;
     refused(world.approve(&world.ben, "fix").await, "if nobody has answered by");

@@ -8,6 +8,7 @@
 //! - [`policy`]: a `JitPolicy` becomes a [`policy::Policy`] that cannot be invalid.
 //! - [`checks`]: the rules that a request must pass, one file each.
 //! - [`approval`]: who may decide, who counts in which stage, when an approval is complete.
+//! - [`rules`]: the rules of roles as sets of rights: what covers what, what a role has gained.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 
@@ -20,6 +21,7 @@ pub mod policy;
 mod read;
 pub mod request;
 pub mod role;
+pub mod rules;
 mod settings;
 #[cfg(test)]
 mod simulation;

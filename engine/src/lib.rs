@@ -9,6 +9,7 @@
 //! - [`checks`]: the rules that a request must pass, one file each.
 //! - [`approval`]: who may decide, who counts in which stage, when an approval is complete.
 //! - [`rules`]: the rules of roles as sets of rights: what covers what, what a role has gained.
+//! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod policy;
 mod read;
 pub mod request;
+pub mod risk;
 pub mod role;
 pub mod rules;
 mod settings;

@@ -16,8 +16,8 @@ const URLS: usize = 3;
 const VERBS: usize = 4;
 
 /// The same rights in fewer rules: lists sorted and without what a wildcard beside it allows, rules
-/// that differ in one list only made one. The order of the rules and within them does not matter, and
-/// the result of a result is itself.
+/// that differ in one list only made one. The order of the rules and within them does not matter,
+/// and the result of a result is itself.
 ///
 /// An approval keeps this of the role that was approved, so that [`super::gained`] can tell later
 /// whether the role has grown. The cost is that of sorting the rules.
@@ -85,8 +85,8 @@ fn plain_urls(values: &BTreeSet<String>) -> BTreeSet<String> {
     values.iter().filter(needed).cloned().collect()
 }
 
-/// Makes rules one that differ in this list only. An empty list stays alone: no names means all names,
-/// and resources and URLs do not mix.
+/// Makes rules one that differ in this list only. An empty list stays alone: no names means all
+/// names, and resources and URLs do not mix.
 fn merge(all: BTreeSet<Lists>, side: usize) -> BTreeSet<Lists> {
     let mut merged: BTreeMap<(bool, Lists), BTreeSet<String>> = BTreeMap::new();
     for mut lists in all {

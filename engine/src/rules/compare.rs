@@ -11,8 +11,8 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use self::axis::{Axis, Budget, Exhausted, Index, RuleSet};
 use super::{Right, groups, names, resources, urls};
 
-/// How much may be looked at in one comparison, in machine words: some milliseconds and at most 32 MiB.
-/// Two real roles need some thousand; only rules that were written to be slow come near.
+/// How much may be looked at in one comparison, in machine words: some milliseconds and at most 32
+/// MiB. Two real roles need some thousand; only rules that were written to be slow come near.
 const BUDGET: u64 = 4_000_000;
 
 /// How many of the gained rights are named; the others are counted.
@@ -71,8 +71,8 @@ impl fmt::Display for Gained {
 /// escalation has it: each single right must be allowed by one rule of the owner.
 ///
 /// The cost grows with the sum of the lists, and with the product of the *different* sets of owner
-/// rules that the values of one asked rule are found in, which is small unless it is made to be large;
-/// beyond a fixed bound the answer is [`Uncovered::TooLarge`].
+/// rules that the values of one asked rule are found in, which is small unless it is made to be
+/// large; beyond a fixed bound the answer is [`Uncovered::TooLarge`].
 pub fn covers(owner: &[PolicyRule], asked: &[PolicyRule]) -> Result<(), Uncovered> {
     let Gained { listed, cut_short, .. } = missing(owner, asked, 1, true, BUDGET);
     match listed.into_iter().next() {
@@ -82,8 +82,8 @@ pub fn covers(owner: &[PolicyRule], asked: &[PolicyRule]) -> Result<(), Uncovere
     }
 }
 
-/// The rights that `after` has and `before` has not. Empty exactly when `before` covers `after`; the
-/// cost is that of [`covers`].
+/// The rights that `after` has and `before` has not. Empty exactly when `before` covers `after`;
+/// the cost is that of [`covers`].
 #[must_use]
 pub fn gained(before: &[PolicyRule], after: &[PolicyRule]) -> Gained {
     missing(before, after, LISTED, false, BUDGET)
@@ -96,8 +96,8 @@ fn missing(
     first_only: bool,
     budget: u64,
 ) -> Gained {
-    // A right that an earlier asked rule allows was judged there: for each asked rule, those before it
-    // count as the owner's, so that nothing is reported twice.
+    // A right that an earlier asked rule allows was judged there: for each asked rule, those before
+    // it count as the owner's, so that nothing is reported twice.
     let rules: Vec<&PolicyRule> = owner.iter().chain(asked).collect();
     let index = Index::of(&rules);
     let mut search = Search {
@@ -191,7 +191,8 @@ impl Search {
         Ok(())
     }
 
-    /// Notes a block of rights that no rule allows: the product of what was taken and of what remains.
+    /// Notes a block of rights that no rule allows: the product of what was taken and of what
+    /// remains.
     fn report(&mut self, taken: &[&[Option<&str>]], rest: &[Axis<'_>]) {
         let mut block: Vec<Vec<Option<&str>>> =
             taken.iter().map(|values| values.to_vec()).collect();

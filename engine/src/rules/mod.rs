@@ -1,9 +1,9 @@
 //! The rules of roles as sets of rights.
 //!
 //! A rule of Kubernetes is a product: each of its verbs on each of its resources in each of its API
-//! groups, by name or not. A *single right* is one point of it: one verb, one group, one resource, one
-//! name (or all names). What follows compares rules by the single rights that they hold, with the
-//! meaning that the API server's own check against escalation gives them
+//! groups, by name or not. A *single right* is one point of it: one verb, one group, one resource,
+//! one name (or all names). What follows compares rules by the single rights that they hold, with
+//! the meaning that the API server's own check against escalation gives them
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>),
 //! and never writes them all out: values that the same rules allow are looked at once.
 //!
@@ -18,7 +18,7 @@ mod compare;
 mod overlap;
 mod right;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod valid;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -27,26 +27,27 @@ pub use compact::compact;
 pub use compare::{Gained, Uncovered, covers, gained};
 pub use overlap::overlaps;
 pub use right::Right;
+pub(crate) use right::{resource_in_words, verb_in_words};
 pub use valid::{InvalidRule, valid};
 
 /// Means all values, in verbs, groups, resources and URLs.
-const ALL: &str = "*";
+pub(crate) const ALL: &str = "*";
 
 /// A list of a rule; an absent list is an empty one.
 fn list(values: Option<&Vec<String>>) -> &[String] {
     values.map_or(&[], Vec::as_slice)
 }
 
-fn groups(rule: &PolicyRule) -> &[String] {
+pub(crate) fn groups(rule: &PolicyRule) -> &[String] {
     list(rule.api_groups.as_ref())
 }
 
-fn resources(rule: &PolicyRule) -> &[String] {
+pub(crate) fn resources(rule: &PolicyRule) -> &[String] {
     list(rule.resources.as_ref())
 }
 
 /// The names that a rule is limited to; none means that it holds for all names.
-fn names(rule: &PolicyRule) -> &[String] {
+pub(crate) fn names(rule: &PolicyRule) -> &[String] {
     list(rule.resource_names.as_ref())
 }
 
@@ -55,7 +56,7 @@ fn urls(rule: &PolicyRule) -> &[String] {
 }
 
 /// The `*/subresource` that allows what this resource names, if it names a subresource.
-fn any_with_subresource(resource: &str) -> Option<String> {
+pub(crate) fn any_with_subresource(resource: &str) -> Option<String> {
     resource.split_once('/').map(|(_, subresource)| format!("*/{subresource}"))
 }
 

@@ -8,8 +8,8 @@ use super::{ALL, any_with_subresource, groups, names, resources, url_allows, url
 
 /// Whether any single right is in both, wildcards included: `*` and `pods` have `pods` in common.
 ///
-/// Each rule is compared with each of the other list; the cost of a pair grows with the sum of their
-/// lists (with the product for URLs).
+/// Each rule is compared with each of the other list; the cost of a pair grows with the sum of
+/// their lists (with the product for URLs).
 #[must_use]
 pub fn overlaps(one: &[PolicyRule], other: &[PolicyRule]) -> bool {
     let one: Vec<Values<'_>> = one.iter().map(Values::of).collect();

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::ALL;
 
-/// One point of a rule. Each part can be `*`, and a resource can be `*/subresource`, as in the rule.
+/// One point of a rule. Each part can be `*`, and a resource can be `*/subresource`, as in the
+/// rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// A verb on a resource.
@@ -40,12 +41,13 @@ impl fmt::Display for Right {
     }
 }
 
-fn verb_in_words(verb: &str) -> &str {
+/// A verb, so that a resource can follow.
+pub(crate) fn verb_in_words(verb: &str) -> &str {
     if verb == ALL { "any verb on" } else { verb }
 }
 
 /// A resource as `kubectl` writes it, its group after a dot: `deployments.apps/scale`.
-fn resource_in_words(group: &str, resource: &str) -> String {
+pub(crate) fn resource_in_words(group: &str, resource: &str) -> String {
     let of_group = match group {
         "" => " of the core group".to_owned(),
         ALL => " of any group".to_owned(),

@@ -68,8 +68,8 @@ pub(crate) enum Point {
     Url { verb: &'static str, path: &'static str },
 }
 
-/// Every request over the values of [`any_rules`], and over one more that no rule names: what only a
-/// wildcard allows shows there.
+/// Every request over the values of [`any_rules`], and over one more that no rule names: what only
+/// a wildcard allows shows there.
 pub(crate) fn points() -> impl Iterator<Item = Point> {
     let verbs = ["get", "create", "other"];
     let of_resources = verbs.into_iter().flat_map(|verb| {

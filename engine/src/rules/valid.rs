@@ -17,8 +17,8 @@ pub struct InvalidRule {
 /// What is wrong with one value of a list, if anything is.
 type ProblemOf = fn(&str) -> Option<&'static str>;
 
-/// Checks a rule that a person wrote; `field` is where, such as `spec.target.kubernetes.rules[0]`, and
-/// `namespaced` says that the rule holds in namespaces and not in the whole cluster.
+/// Checks a rule that a person wrote; `field` is where, such as `spec.target.kubernetes.rules[0]`,
+/// and `namespaced` says that the rule holds in namespaces and not in the whole cluster.
 ///
 /// Refuses what the API server refuses for a role
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/role-v1/>), so that it
@@ -91,8 +91,8 @@ fn wrong_resource(value: &str) -> Option<&'static str> {
     }
 }
 
-/// In RBAC the empty name matches requests that carry none, such as a list of all objects: a rule that
-/// looks limited would not be.
+/// In RBAC the empty name matches requests that carry none, such as a list of all objects: a rule
+/// that looks limited would not be.
 fn wrong_name(value: &str) -> Option<&'static str> {
     match value {
         "" => Some("would match requests for all names; leave resourceNames out to mean that"),

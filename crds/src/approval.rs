@@ -12,6 +12,8 @@ use crate::{GrantDuration, Subject};
 #[x_kube(
     validation = Rule::new("!has(self.escalation) || !has(self.timeout) || duration(self.escalation.after) < duration(self.timeout)")
         .message("escalation.after must be shorter than timeout: nobody answers a request that has timed out"),
+    validation = Rule::new("!has(self.autoApprove) || (has(self.stages) && size(self.stages) > 0)")
+        .message("autoApprove needs stages: without them every request is approved by itself"),
     validation = Rule::new("!has(self.escalation) || (has(self.stages) && size(self.stages) > 0)")
         .message("escalation needs stages: without them nobody is asked")
 )]
@@ -27,6 +29,9 @@ pub struct Approval {
     /// Whether all stages are open at once, or each opens when the one before is complete.
     #[serde(default)]
     pub order: ApprovalOrder,
+    /// Which requests need no approval although there are stages. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_approve: Option<AutoApprove>,
     /// How long a request waits for its approval before it times out. Absent: 24 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<GrantDuration>,
@@ -52,6 +57,7 @@ impl Default for Approval {
         Self {
             stages: Vec::new(),
             order: ApprovalOrder::default(),
+            auto_approve: None,
             timeout: None,
             escalation: None,
             self_approval: Permission::Forbid,
@@ -69,6 +75,14 @@ pub enum ApprovalOrder {
     Parallel,
     /// A stage opens when the one before it is complete.
     Sequential,
+}
+
+/// Which requests need no approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoApprove {
+    /// Requests for at most this long. Never those for a role that lets its holder climb further.
+    pub max_duration: GrantDuration,
 }
 
 /// Whether something is allowed.

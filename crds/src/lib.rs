@@ -37,7 +37,7 @@ mod subject;
 mod target;
 mod timestamp;
 
-pub use approval::{Approval, ApprovalOrder, Escalation, Permission, Stage};
+pub use approval::{Approval, ApprovalOrder, AutoApprove, Escalation, Permission, Stage};
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};

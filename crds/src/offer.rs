@@ -40,6 +40,13 @@ pub struct KubernetesTargets {
     /// of the system included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cluster_wide: bool,
+    /// Whether roles that let their holder climb further may be asked for: roles that can write roles
+    /// or bindings, impersonate, or change admission, and, cluster-wide or in a protected namespace,
+    /// also those that read secrets or run workloads. Such a right is not one right for a time, it is
+    /// every right for as long as its holder likes; the session guard and the audit log are what is
+    /// left. With it, protected namespaces that are named are offered, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_escalation: bool,
 }
 
 /// A set of namespaces: those by name and those by label. Empty: none.

@@ -177,6 +177,8 @@ pub enum CheckName {
     Requester,
     /// The policy offers the target.
     Target,
+    /// The role lets nobody climb further than the policy accepts.
+    Risk,
     /// The duration lies within the bounds.
     Duration,
     /// The reason is as the policy wants it.

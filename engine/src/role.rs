@@ -23,6 +23,11 @@ impl RoleRules {
         Self(rules.into_iter().collect())
     }
 
+    /// The lists of rules, each with the namespace of its `Role`; that of a cluster role is empty.
+    pub fn lists(&self) -> impl Iterator<Item = (&str, &[PolicyRule])> {
+        self.0.iter().map(|(namespace, rules)| (namespace.as_str(), rules.as_slice()))
+    }
+
     /// A hash of the rules. Orders do not matter, content does: an approval holds for these rules.
     #[must_use]
     pub fn hash(&self) -> String {

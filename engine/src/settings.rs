@@ -72,17 +72,26 @@ impl Settings {
         }
     }
 
-    /// Why a namespace can never be a target, if it cannot.
+    /// Whether this is the installation's own namespace, which is never a target.
+    #[must_use]
+    pub fn is_own(&self, namespace: &str) -> bool {
+        namespace == self.namespace
+    }
+
+    /// Why a namespace is no ordinary target, if it is not.
     #[must_use]
     pub fn protection_of(&self, namespace: &str) -> Option<&'static str> {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => namespace.starts_with(prefix),
             None => namespace == pattern,
         };
-        if namespace == self.namespace {
+        if self.is_own(namespace) {
             Some("is the installation's own namespace, which is never a target")
         } else if self.protected_namespaces.iter().any(matches) {
-            Some("is protected by the installation (protectedNamespaces of the chart)")
+            Some(
+                "is protected by the installation (protectedNamespaces of the chart); a policy \
+                 offers it by name and with allowEscalation alone",
+            )
         } else {
             None
         }

@@ -1,6 +1,6 @@
 //! The main path, and the ways in which a request is not granted.
 
-use lapse_crds::{CheckOutcome, EndReason, GrantPhase, RequestPhase};
+use lapse_crds::{CheckName, CheckOutcome, EndReason, GrantPhase, RequestPhase};
 use serde_json::json;
 
 use crate::world::{World, refused};
@@ -163,16 +163,18 @@ async fn the_whole_cluster_and_several_namespaces() {
     world
         .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "wide-two"}}))
         .await;
-    world
-        .policy(json!({
+    let policy = |allow_escalation: bool| {
+        json!({
             "targets": [{"kubernetes": {
                 "roles": [{"kind": "ClusterRole", "name": "edit"}],
                 "namespaces": {"names": ["wide", "wide-two"]},
                 "clusterWide": true,
+                "allowEscalation": allow_escalation,
             }}],
             "approval": {"stages": []},
-        }))
-        .await;
+        })
+    };
+    world.policy(policy(false)).await;
     let role = json!({"kind": "ClusterRole", "name": "edit"});
     let both =
         json!({"target": {"kubernetes": {"role": role, "namespaces": ["wide", "wide-two"]}}});
@@ -185,6 +187,14 @@ async fn the_whole_cluster_and_several_namespaces() {
 
     let all =
         json!({"target": {"kubernetes": {"role": role, "clusterWide": true}}, "duration": "12s"});
+    // In every namespace at once, those of the system included, the role reaches everything.
+    world.ask("refused", all.clone()).await;
+    let refused = world.phase("refused", RequestPhase::Denied).await;
+    let risk = refused.checks.iter().find(|check| check.name == CheckName::Risk).unwrap();
+    assert!(risk.message.contains("lets its holder climb"), "{}", risk.message);
+    assert!(!world.can_write(&world.alice).await);
+
+    world.policy(policy(true)).await;
     world.ask("all", all).await;
     world.phase("all", RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);

@@ -107,3 +107,53 @@ async fn an_approval_names_what_was_read() {
     world.decide(&world.bob, "fix", named).await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
 }
+
+#[tokio::test]
+async fn what_is_short_and_harmless_needs_nobody() {
+    let world = World::shared("short").await;
+    let stages = json!([one_of("manager", &user(&world.bob.name))]);
+    let roles = json!([{"kind": "ClusterRole", "name": "edit"}]);
+    world
+        .policy(json!({
+            "approval": {"stages": stages, "autoApprove": {"maxDuration": "5m"}},
+            "targets": [{"kubernetes": {
+                "roles": roles, "namespaces": {"names": ["short"]},
+                "clusterWide": true, "allowEscalation": true,
+            }}],
+        }))
+        .await;
+    world.ask("too-long", json!({"duration": "6m"})).await;
+    world.phase("too-long", RequestPhase::Pending).await;
+    let everywhere = json!({"kubernetes": {"role": roles[0], "clusterWide": true}});
+    world.ask("climbs", json!({"duration": "5m", "target": everywhere})).await;
+    world.phase("climbs", RequestPhase::Pending).await;
+    assert!(!world.can_write(&world.alice).await);
+
+    world.ask("fix", json!({"duration": "5m"})).await;
+    let status = world.phase("fix", RequestPhase::Active).await;
+    let approved = status.conditions.iter().find(|c| c.r#type == "Approved").unwrap();
+    assert_eq!(approved.reason, "AutoApproved");
+    assert!(world.can_write(&world.alice).await);
+    let waiting = world.status("climbs").await.approval.unwrap().waiting_for;
+    assert_eq!(waiting.as_deref(), Some("1 of bob-short"));
+}
+
+#[tokio::test]
+async fn an_approver_is_told_what_the_role_can_do() {
+    let world = World::shared("told-risk").await;
+    world.ask("fix", json!({})).await;
+    let decision = json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+        "metadata": {"name": "fix-approved", "namespace": world.ns},
+        "spec": {"request": {"name": "fix"}, "verdict": "Approve"},
+    })
+    .to_string();
+    let plane = world.lapse.plane();
+    let output = plane
+        .kubectl_with_input(&world.bob, &["create", "-f", "-"], Some(&decision))
+        .await
+        .unwrap();
+    let said = format!("{output:?}");
+    assert!(said.contains("approved: alice-told-risk asked for"), "{said}");
+    assert!(said.contains("In told-risk, this role can read secrets"), "{said}");
+}

@@ -77,6 +77,12 @@ fn still_open(case: &Judgement<'_>, name: &str) -> Result<(), Refusal> {
     if phase.is_terminal() {
         return refuse(format!("request {name} is already {phase}; nothing is left to decide"));
     }
+    let status = case.request.status.as_ref();
+    if case.decision.verdict == Verdict::Approve
+        && status.is_some_and(|status| status.grant.is_some())
+    {
+        return refuse(format!("request {name} is already approved"));
+    }
     if let Some(denial) = case.statements.denial() {
         let who = &denial.decider.username;
         return refuse(format!("request {name} was already denied by {who}"));

@@ -5,12 +5,14 @@ mod duration;
 mod policy;
 mod reason;
 mod requester;
+mod risk;
 mod target;
 
 use lapse_crds::{
     AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
 };
 
+pub(crate) use self::risk::risk_of;
 use crate::policy::Policy;
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
@@ -51,10 +53,11 @@ pub struct Context<'a> {
 type Check = fn(&Context<'_>) -> Outcome;
 
 /// The checks, in the order in which they are shown.
-const CHECKS: [(CheckName, Check); 5] = [
+const CHECKS: [(CheckName, Check); 6] = [
     (CheckName::Policy, policy::check),
     (CheckName::Requester, requester::check),
     (CheckName::Target, target::check),
+    (CheckName::Risk, risk::check),
     (CheckName::Duration, duration::check),
     (CheckName::Reason, reason::check),
 ];
@@ -100,7 +103,9 @@ impl Report {
 
     fn messages(&self, outcome: CheckOutcome) -> Option<String> {
         let of_outcome = self.0.iter().filter(|check| check.outcome == outcome);
-        let messages: Vec<&str> = of_outcome.map(|check| &*check.message).collect();
+        // Two checks may lack the same look-up.
+        let mut messages: Vec<&str> = of_outcome.map(|check| &*check.message).collect();
+        messages.dedup();
         (!messages.is_empty()).then(|| messages.join(" "))
     }
 }

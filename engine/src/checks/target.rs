@@ -5,9 +5,10 @@ use crate::Read;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Context { target, policy, role, namespaces, settings, .. } = context;
-    // A policy that offers all namespaces does not offer the protected ones.
+    // A policy that offers all namespaces, or selects some, does not offer the protected ones.
     for namespace in target.namespaces() {
-        if let Some(why) = settings.protection_of(namespace) {
+        let is_offered = !settings.is_own(namespace) && policy.offers_protected(namespace);
+        if let Some(why) = settings.protection_of(namespace).filter(|_| !is_offered) {
             return Outcome::Fail(format!("Namespace {namespace} {why}."));
         }
     }
@@ -41,7 +42,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::target::Scope;
+    use crate::policy::Policy;
+    use crate::target::{Namespace, Scope};
     use crate::testing::{Fixture, edit_in};
 
     #[rstest]
@@ -64,11 +66,38 @@ mod tests {
         offered.namespaces = Some(lapse_crds::NamespaceSet { all: true, ..Default::default() });
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "Namespace kube-system is protected by the installation (protectedNamespaces of the chart).",
+            "Namespace kube-system is protected by the installation (protectedNamespaces of the chart); a policy offers it by name and with allowEscalation alone.",
         )
         "#);
         fixture.target = edit_in(&["bank"]);
         assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+    }
+
+    #[rstest]
+    #[case("kube-system", true, true)]
+    #[case("kube-system", false, false)]
+    #[case("lapse-system", true, false)]
+    fn what_is_protected_is_offered_by_name_and_with_escalation(
+        #[case] namespace: &str,
+        #[case] allow_escalation: bool,
+        #[case] passes: bool,
+    ) {
+        let mut fixture = Fixture { target: edit_in(&[namespace]), ..Fixture::default() };
+        fixture.namespaces = [(namespace.to_owned(), Read::Found(Namespace::default()))].into();
+        let offered = fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap();
+        offered.namespaces.as_mut().unwrap().all = true;
+        offered.namespaces.as_mut().unwrap().names = vec![];
+        if allow_escalation {
+            offered.namespaces.as_mut().unwrap().names.push(namespace.to_owned());
+        }
+        offered.allow_escalation = allow_escalation;
+        // The installation's own namespace does not even compile.
+        let compiled = Policy::compile(&fixture.policy, &crate::testing::settings());
+        assert_eq!(compiled.is_ok(), namespace != "lapse-system");
+        if compiled.is_ok() {
+            let outcome = fixture.outcome(check);
+            assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
+        }
     }
 
     #[test]

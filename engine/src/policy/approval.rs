@@ -21,6 +21,8 @@ pub struct ApprovalRules {
     pub stages: Vec<Stage>,
     /// Whether all stages are open at once, or one after the other.
     pub order: ApprovalOrder,
+    /// Up to which duration requests need no approval, unless their role lets its holder climb.
+    pub auto_approve: Option<GrantDuration>,
     /// How long a request waits for its approval.
     pub timeout: GrantDuration,
     /// Whom to ask, too, when nobody answers.
@@ -65,11 +67,20 @@ pub(super) fn approval_rules(
     requesters: &[Subject],
 ) -> Result<ApprovalRules, PolicyError> {
     // Destructured without `..`: a field that is added to the API must be compiled here.
-    let Approval { stages, order, timeout, escalation, self_approval, impersonation, require_uid } =
-        approval.cloned().unwrap_or_default();
+    let Approval {
+        stages,
+        order,
+        auto_approve,
+        timeout,
+        escalation,
+        self_approval,
+        impersonation,
+        require_uid,
+    } = approval.cloned().unwrap_or_default();
     let rules = ApprovalRules {
         stages,
         order,
+        auto_approve: auto_approve.map(|auto| auto.max_duration),
         timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         escalation,
         self_approval: self_approval == Permission::Allow,

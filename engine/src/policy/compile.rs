@@ -126,7 +126,9 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
     }
     for name in targets.namespaces.iter().flat_map(|set| &set.names) {
-        if let Some(why) = settings.protection_of(name) {
+        let protection = settings.protection_of(name);
+        let is_accepted = targets.allow_escalation && !settings.is_own(name);
+        if let Some(why) = protection.filter(|_| !is_accepted) {
             let message = format!("{field}.namespaces.names: {name} {why}");
             return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
         }

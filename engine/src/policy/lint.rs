@@ -45,9 +45,8 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
     }
     let mut warnings = Vec::new();
     for (index, target) in spec.targets.iter().enumerate() {
-        let Some(KubernetesTargets { roles, namespaces, cluster_wide }) = &target.kubernetes else {
-            continue;
-        };
+        let Some(targets) = &target.kubernetes else { continue };
+        let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } = targets;
         let field = format!("spec.targets[{index}].kubernetes");
         let nowhere = match namespaces {
             Some(NamespaceSet { names, selector, all }) => {
@@ -55,6 +54,12 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
             }
             None => true,
         };
+        if *allow_escalation && !is_deny(spec) {
+            warnings.push(format!(
+                "{field}.allowEscalation: whoever is given an escalating role can give themselves \
+                 everything, for good; keep it to break-glass"
+            ));
+        }
         if roles.is_empty() {
             warnings.push(format!("{field}.roles is empty: this entry means nothing"));
         } else if nowhere && !cluster_wide {
@@ -181,6 +186,7 @@ mod tests {
     #[case(|s: &mut Spec| kubernetes(s).namespaces = None, Some("names no namespaces"))]
     #[case(|s: &mut Spec| kubernetes(s).namespaces.as_mut().unwrap().names.clear(), Some("names no namespaces"))]
     #[case(|s: &mut Spec| { kubernetes(s).namespaces = None; kubernetes(s).cluster_wide = true; }, None)]
+    #[case(|s: &mut Spec| kubernetes(s).allow_escalation = true, Some("spec.targets[0].kubernetes.allowEscalation"))]
     #[case(|s: &mut Spec| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
     #[case(|s: &mut Spec| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by olga"))]
@@ -216,7 +222,7 @@ mod tests {
                     names: names.iter().map(ToString::to_string).collect(),
                     ..NamespaceSet::default()
                 }),
-                cluster_wide: false,
+                ..KubernetesTargets::default()
             }),
             ..PolicyTarget::default()
         };

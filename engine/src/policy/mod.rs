@@ -88,6 +88,20 @@ impl Policy {
         self.targets.iter().any(|offer| offer.contains(target, namespaces))
     }
 
+    /// Whether the target is offered although its role may let its holder climb.
+    #[must_use]
+    pub fn accepts_escalation(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
+        self.targets
+            .iter()
+            .any(|offer| offer.allows_escalation() && offer.contains(target, namespaces))
+    }
+
+    /// Whether a protected namespace is offered: by its name, and where climbing is accepted.
+    #[must_use]
+    pub fn offers_protected(&self, namespace: &str) -> bool {
+        self.targets.iter().any(|offer| offer.allows_escalation() && offer.names(namespace))
+    }
+
     /// How long a grant may last.
     #[must_use]
     pub fn duration(&self) -> Bounds {

@@ -13,13 +13,25 @@ pub(super) struct Offer {
     roles: Vec<RoleRef>,
     namespaces: NamespaceSet,
     cluster_wide: bool,
+    allow_escalation: bool,
 }
 
 impl Offer {
     pub(super) fn of(targets: &KubernetesTargets) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
-        let KubernetesTargets { roles, namespaces, cluster_wide } = targets.clone();
-        Self { roles, namespaces: namespaces.unwrap_or_default(), cluster_wide }
+        let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } =
+            targets.clone();
+        Self { roles, namespaces: namespaces.unwrap_or_default(), cluster_wide, allow_escalation }
+    }
+
+    /// Whether roles that let their holder climb are accepted here.
+    pub(super) fn allows_escalation(&self) -> bool {
+        self.allow_escalation
+    }
+
+    /// Whether a namespace is offered by its name.
+    pub(super) fn names(&self, namespace: &str) -> bool {
+        self.namespaces.names.iter().any(|name| name == namespace)
     }
 
     /// Whether the whole target lies within the entry.
@@ -144,7 +156,12 @@ mod tests {
     }
 
     fn offer(set: NamespaceSet, cluster_wide: bool) -> Offer {
-        Offer { roles: vec![cluster_role("edit")], namespaces: set, cluster_wide }
+        Offer {
+            roles: vec![cluster_role("edit")],
+            namespaces: set,
+            cluster_wide,
+            allow_escalation: false,
+        }
     }
 
     #[rstest]

@@ -167,10 +167,9 @@ fn approval(
             .condition(APPROVED, ConditionStatus::False, "Waiting", &waiting)
             .waits(chosen, Some(chosen.wakes_at(now)));
     };
-    let (reason, message) = if chosen.self_service {
-        ("SelfService", "The policy asks for no approval.")
-    } else {
-        ("Complete", "Everybody who must approve has approved.")
+    let (reason, message) = match chosen.unasked {
+        Some(unasked) => (unasked.reason(), unasked.message()),
+        None => ("Complete", "Everybody who must approve has approved."),
     };
     let Some(grant) = grant(observed, evaluation, chosen, approved_at.min(now)) else {
         return nothing(None);
@@ -199,7 +198,7 @@ fn on_trial(evaluation: &Evaluation, trial: &Chosen, writer: Writer<'_>) -> Plan
         (None, None) => {
             let duration = trial.duration().map(|duration| format!(" for {duration}"));
             let duration = duration.unwrap_or_default();
-            if trial.self_service {
+            if trial.unasked.is_some() {
                 format!("would have been granted{duration} without approval.")
             } else {
                 let waiting = &trial.progress.waiting_for;

@@ -5,7 +5,7 @@ use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 
 use super::Observed;
 use crate::approval::{Basis, Progress, Statements, progress};
-use crate::checks::{Context, Report, requested_duration};
+use crate::checks::{Context, Report, requested_duration, risk_of};
 use crate::policy::{Asked, select};
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
@@ -40,8 +40,8 @@ pub struct Chosen {
     pub policy: PolicyRef,
     /// Whether the policy is on trial, and gives nothing.
     pub is_audit: bool,
-    /// Whether nobody needs to approve.
-    pub self_service: bool,
+    /// Why nobody needs to approve, if nobody does.
+    pub unasked: Option<Unasked>,
     /// How far the approval is.
     pub progress: Progress,
     /// How long the right was asked for.
@@ -50,6 +50,47 @@ pub struct Chosen {
     pub escalates_at: Option<DateTime<Utc>>,
     /// When the request stops waiting for its approval.
     pub times_out_at: DateTime<Utc>,
+}
+
+/// Why nobody is asked for approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// The policy has no stages.
+    SelfService,
+    /// The policy approves what is short and harmless by itself.
+    Automatic,
+}
+
+impl Unasked {
+    /// The reason of the condition `Approved`.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::SelfService => "SelfService",
+            Self::Automatic => "AutoApproved",
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::SelfService => "The policy asks for no approval.",
+            Self::Automatic => "The policy approves what is this short by itself.",
+        }
+    }
+}
+
+fn unasked(context: &Context<'_>) -> Option<Unasked> {
+    let rules = context.policy.approval();
+    if rules.is_self_service() {
+        return Some(Unasked::SelfService);
+    }
+    let asked = requested_duration(context.spec, context.policy);
+    let is_short = rules.auto_approve.zip(asked).is_some_and(|(most, asked)| asked <= most);
+    // Whatever the policy accepts: a role that lets its holder climb needs somebody's approval.
+    let is_harmless = risk_of(context).is_some_and(|risk| !risk.escalates());
+    (is_short && is_harmless).then_some(Unasked::Automatic)
 }
 
 /// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
@@ -89,7 +130,7 @@ pub fn evaluate(
     let (report, policy) = match selection.policy {
         Err(why) => (Report::without_policy(&why), None),
         Ok(policy) => {
-            let report = Report::run(&Context {
+            let context = Context {
                 spec: &request.spec,
                 requester,
                 target,
@@ -97,13 +138,14 @@ pub fn evaluate(
                 role: &observed.role,
                 namespaces: &observed.namespaces,
                 settings: &observed.settings,
-            });
+            };
+            let report = Report::run(&context);
             let rules_hash = rules_hash.as_deref();
             let basis = Basis { policy, requester, requested_at, rules_hash };
             let chosen = Chosen {
                 policy: policy.reference().clone(),
                 is_audit: policy.is_audit(),
-                self_service: policy.approval().is_self_service(),
+                unasked: unasked(&context),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),
@@ -127,10 +169,10 @@ pub fn evaluate(
 
 /// When the right was approved and for how long, if it was.
 impl Chosen {
-    /// The moment that completed the approval; of a self-service request, the moment it was made.
+    /// The moment that completed the approval; of a request that needs none, the moment it was made.
     #[must_use]
     pub fn approved_at(&self, requested_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.self_service { Some(requested_at) } else { self.progress.completed_at }
+        if self.unasked.is_some() { Some(requested_at) } else { self.progress.completed_at }
     }
 
     /// When the request must be looked at again while it waits.

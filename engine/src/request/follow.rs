@@ -7,6 +7,7 @@ use lapse_crds::{
 };
 
 use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation};
+use super::evaluate::Unasked;
 use super::report::Writer;
 use super::{Observed, Plan};
 
@@ -99,9 +100,9 @@ fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) ->
     }
     let reason = match evaluation(observed, now) {
         Ok(evaluation) => {
-            let self_service = evaluation.policy.as_ref().is_some_and(|chosen| chosen.self_service);
+            let unasked = evaluation.policy.as_ref().and_then(|chosen| chosen.unasked);
             let writer = writer.evaluation(&evaluation);
-            return approved(writer, if self_service { "SelfService" } else { "Complete" });
+            return approved(writer, unasked.map_or("Complete", Unasked::reason));
         }
         Err(_) => "Complete",
     };

@@ -52,7 +52,7 @@ impl<'a> Writer<'a> {
         self.status.candidates.iter_mut().for_each(|candidate| clip(&mut candidate.reason));
         self.status.checks.iter_mut().for_each(|check| clip(&mut check.message));
         self.status.approval =
-            chosen.filter(|chosen| !chosen.self_service).map(|chosen| ApprovalStatus {
+            chosen.filter(|chosen| chosen.unasked.is_none()).map(|chosen| ApprovalStatus {
                 stages: chosen.progress.stages.clone(),
                 waiting_for: Some(chosen.progress.waiting_for.clone()).filter(|w| !w.is_empty()),
                 escalated_at: chosen.progress.escalated_at.map(Into::into),

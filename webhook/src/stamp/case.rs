@@ -15,6 +15,7 @@ use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
 use lapse_engine::policy::{Asked, Policy, select};
+use lapse_engine::risk::{Reach, assess};
 use lapse_engine::target::ResolvedTarget;
 
 use crate::admission::{Admission, NotAdmitted};
@@ -28,6 +29,8 @@ pub(super) struct Case {
     pub(super) policy: Result<Policy, String>,
     pub(super) statements: Statements,
     pub(super) rules_hash: Result<String, String>,
+    /// What the role lets its holder do that whoever approves should know.
+    pub(super) risk: Option<String>,
     pub(super) may_approve: bool,
     pub(super) may_deny: bool,
 }
@@ -101,6 +104,8 @@ impl Case {
             namespaces: &namespaces,
         };
         let policy = select(&policies, asked).policy.cloned();
+        let reach = Reach::of(&target.scope, reader.settings());
+        let risk = role.found().and_then(|role| assess(role.lists(), &reach).accepted().brief());
         let rules_hash = match role {
             Read::Found(role) => Ok(role.hash()),
             Read::Missing => Err(format!("there is no {}", target.role)),
@@ -121,6 +126,7 @@ impl Case {
             target,
             policy,
             rules_hash,
+            risk,
             may_approve,
             may_deny,
         })

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use lapse_cluster::clock;
-use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget};
+use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 
 use super::case::Case;
 use super::draft::{Draft, nonce};
@@ -28,12 +28,12 @@ pub(crate) async fn decision(
     };
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
-    let now = clock::now();
+    let (now, approves) = (clock::now(), spec.verdict == Verdict::Approve);
     let said = judge(&mut draft, &case, &spec, &decider, now)?;
     let keys = admission.keys()?;
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
-        warnings: vec![said],
+        warnings: [said].into_iter().chain(case.risk.filter(|_| approves)).collect(),
         done: "judged and stamped",
     })
 }

@@ -44,6 +44,7 @@ fn case() -> Case {
         policy: Ok(policy()),
         statements: Statements::default(),
         rules_hash: Ok(RoleRules::default().hash()),
+        risk: None,
         may_approve: true,
         may_deny: false,
     }

@@ -32,6 +32,7 @@ mod names;
 mod offer;
 mod policy;
 mod request;
+mod schedule;
 mod schema;
 mod subject;
 mod target;
@@ -59,6 +60,7 @@ pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,
     CheckOutcome, CheckStatus, GrantRef, RequestPhase, StageStatus,
 };
+pub use schedule::{Schedule, Weekday, Window};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};

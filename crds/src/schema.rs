@@ -72,6 +72,37 @@ pub(crate) fn groups(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 2048, "items": subject_name(generator) })
 }
 
+/// The name of a time zone. Only the shape: which names there are is known to the engine, whose list
+/// grows with the IANA database.
+pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
+    })
+}
+
+/// A time of the day, in hours and minutes.
+pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 5,
+        "maxLength": 5,
+        "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+    })
+}
+
+/// A time of the day, or its end.
+pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 5,
+        "maxLength": 5,
+        "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+    })
+}
+
 /// The UID of an object, or of a person in the identity provider.
 pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "maxLength": 256 })

@@ -11,6 +11,7 @@
 //! - [`rules`]: the rules of roles as sets of rights: what covers what, what a role has gained.
 //! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
+//! - [`schedule`]: the hours in which rights may be held.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 
 pub mod approval;
@@ -24,6 +25,7 @@ pub mod request;
 pub mod risk;
 pub mod role;
 pub mod rules;
+pub mod schedule;
 mod settings;
 #[cfg(test)]
 mod simulation;

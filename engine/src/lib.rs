@@ -12,6 +12,7 @@
 //! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
 //! - [`schedule`]: the hours in which rights may be held.
+//! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 
 pub mod approval;
@@ -19,6 +20,7 @@ pub mod attest;
 pub mod checks;
 pub mod grant;
 pub mod identity;
+pub mod pattern;
 pub mod policy;
 mod read;
 pub mod request;

@@ -11,6 +11,7 @@
 //! - [`rules`]: the rules of roles as sets of rights: what covers what, what a role has gained.
 //! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
+//! - [`condition`]: the rules that a policy states in CEL, bounded.
 //! - [`schedule`]: the hours in which rights may be held.
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
@@ -18,6 +19,7 @@
 pub mod approval;
 pub mod attest;
 pub mod checks;
+pub mod condition;
 pub mod grant;
 pub mod identity;
 pub mod pattern;

@@ -9,6 +9,7 @@
 
 mod call;
 pub mod clock;
+mod compiled;
 mod connect;
 mod keys;
 pub mod process;

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::compiled::Compiled;
 use crate::{CallError, Stored, bounded};
 
 /// Reads from the API server, never from a cache of this process.
@@ -34,6 +35,7 @@ pub struct Reader {
     /// The same of a policy. Each kind has a cache of its own in the API server, which is as new as its
     /// own events.
     seen_policies: Seen,
+    compiled: Compiled,
 }
 
 /// The highest revision of a kind that a watch of this process has shown.
@@ -83,7 +85,14 @@ impl Reader {
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
         let (seen_decisions, seen_policies) = (Seen::default(), Seen::default());
-        Self { client, settings, keys, seen_decisions, seen_policies }
+        Self {
+            client,
+            settings,
+            keys,
+            seen_decisions,
+            seen_policies,
+            compiled: Compiled::default(),
+        }
     }
 
     /// What the installation allows.
@@ -192,7 +201,7 @@ impl Reader {
     #[must_use]
     pub fn compile(&self, stored: &Stored<JitPolicy>) -> PolicyState {
         match stored.object() {
-            Ok(policy) => PolicyState::of(policy, &self.settings),
+            Ok(policy) => self.compiled.of(policy, &self.settings),
             Err(why) => {
                 let uid = stored.uid().unwrap_or_default();
                 PolicyState::unreadable(stored.name_any(), uid, why)

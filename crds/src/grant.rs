@@ -54,6 +54,10 @@ pub struct GrantSpec {
     pub starts_at: Timestamp,
     /// When it ends, whatever happens.
     pub expires_at: Timestamp,
+    /// The ticket of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::ticket")]
+    pub ticket: Option<String>,
     /// Hash of the rules of the role as it was approved.
     #[schemars(length(min = 1, max = 128))]
     pub rules_hash: String,

@@ -47,14 +47,15 @@ pub use grant::{
 };
 pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL, GRANT_UID,
-    MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID,
+    MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID, TICKET,
 };
 pub use offer::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
     PolicyTarget,
 };
 pub use policy::{
-    DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, PolicyEffect, PolicyMode, ReasonRule,
+    ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, PolicyEffect,
+    PolicyMode, ReasonRule, TicketRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,

@@ -16,6 +16,8 @@ pub const MANAGED_BY_LAPSE: &str = "lapse";
 pub const GRANT_LABEL: &str = "lapse.dev/grant";
 /// Annotation with the UID of the Grant that an object was made for.
 pub const GRANT_UID: &str = "lapse.dev/grant-uid";
+/// Annotation with the ticket of the request that an object was made for.
+pub const TICKET: &str = "lapse.dev/ticket";
 /// Annotation with the UID of the request that an object was made for.
 pub const REQUEST_UID: &str = "lapse.dev/request-uid";
 /// Annotation with the time at which the right ends, for `lapse-controller sweep`.

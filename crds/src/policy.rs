@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, Condition, GrantDuration, PolicyTarget, Subject, schema};
+use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject, schema};
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
 /// refused.
@@ -41,8 +41,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Subject, schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.approval))")
-        .message("a policy with effect Deny has requesters and targets alone; remove duration, reason and approval"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.conditions) || has(self.approval))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, conditions and approval"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -82,6 +82,20 @@ pub struct JitPolicySpec {
     /// What a request must say about its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonRule>,
+
+    /// What a request must say about its ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketRule>,
+
+    /// The hours in which rights may be held: a right starts within them, and ends when they do. With
+    /// effect Deny: the hours in which it denies. Absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+
+    /// The policy's own rules in CEL; all must hold, and an error means no.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<ConditionRule>,
 
     /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +164,32 @@ pub struct ReasonRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4096))]
     pub min_length: Option<u32>,
+}
+
+/// What a request must say about its ticket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketRule {
+    /// Whether a request must name a ticket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// What a ticket that is named must look like: a regular expression (syntax of RE2 and of Rust's
+    /// `regex`) that matches the whole of it, such as `(INC|CHG)[0-9]+`. Absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub pattern: Option<String>,
+}
+
+/// A rule in CEL, the Common Expression Language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConditionRule {
+    /// An expression over `requester`, `request`, `target`, `policy` and `now` that says whether the
+    /// request may pass, such as `request.durationSeconds <= 3600`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub expression: String,
+    /// What to tell the requester when it may not.
+    #[schemars(length(min = 1, max = 1024))]
+    pub message: String,
 }
 
 /// What the controller observed of a policy.

@@ -41,6 +41,7 @@ use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Ti
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
         .message("a request cannot be changed; delete it and make another")
@@ -57,6 +58,16 @@ pub struct AccessRequestSpec {
     /// For how long, such as `45m` or `1h30m`. Absent: the policy's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<GrantDuration>,
+
+    /// When the right is to start, if not at once: RFC 3339, not in the past. The request is then
+    /// `Scheduled` once it is approved, and every check is made again when its time has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+
+    /// The ticket that it is for, such as `INC0012345`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::ticket")]
+    pub ticket: Option<String>,
 
     /// What it is for, in words for those who approve and for the audit. Up to 4096 bytes, without
     /// control characters other than line feeds.
@@ -76,6 +87,8 @@ pub enum RequestPhase {
     /// It waits for approval, or to be given.
     #[default]
     Pending,
+    /// It is approved, and waits for its start.
+    Scheduled,
     /// The right is held, until `expiresAt`.
     Active,
     /// A policy or an approver said no.
@@ -94,7 +107,7 @@ impl RequestPhase {
     /// Whether the phase is final.
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        !matches!(self, Self::Pending | Self::Active)
+        !matches!(self, Self::Pending | Self::Scheduled | Self::Active)
     }
 }
 
@@ -134,7 +147,8 @@ pub struct AccessRequestStatus {
     /// The grant that holds the right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRef>,
-    /// When the right starts: the moment of the decision that completed the approval.
+    /// When the right starts: the moment of the decision that completed the approval, or the start
+    /// that was asked for, if that is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
     /// When the right ends.
@@ -183,6 +197,12 @@ pub enum CheckName {
     Duration,
     /// The reason is as the policy wants it.
     Reason,
+    /// The ticket is as the policy wants it.
+    Ticket,
+    /// The right starts within the hours of the policy.
+    Schedule,
+    /// The policy's own rules hold.
+    Conditions,
 }
 
 /// How a check came out.

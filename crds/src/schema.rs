@@ -103,6 +103,11 @@ pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The identifier of a ticket: printable, without white space at its ends.
+pub(crate) fn ticket(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]([ -~]*[!-~])?$"})
+}
+
 /// The UID of an object, or of a person in the identity provider.
 pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "maxLength": 256 })

@@ -5,6 +5,7 @@ pub(crate) mod tell;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{
     AccessRequestSpec, Approval, DurationBounds, Identity, JitPolicy, JitPolicySpec,
     KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget,
@@ -85,6 +86,9 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             max: "8h".parse().ok(),
         }),
         reason: Some(ReasonRule { required: true, min_length: Some(10) }),
+        ticket: None,
+        schedule: None,
+        conditions: vec![],
         approval: Some(Approval {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
             ..Approval::default()
@@ -107,6 +111,8 @@ pub(crate) fn request_spec() -> AccessRequestSpec {
             }),
         },
         duration: "1h".parse().ok(),
+        start_time: None,
+        ticket: None,
         reason: Some("Checkout fails for EU cards".into()),
         requester: Some(person("alice", &["shop-developers"])),
     }
@@ -127,6 +133,7 @@ pub(crate) struct Fixture {
     pub(crate) policy: JitPolicy,
     pub(crate) role: Read<RoleRules>,
     pub(crate) namespaces: Namespaces,
+    pub(crate) now: DateTime<Utc>,
 }
 
 impl Default for Fixture {
@@ -138,6 +145,7 @@ impl Default for Fixture {
             policy: policy("shop-debug"),
             role: Read::Found(RoleRules::default()),
             namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
+            now: life::time(0),
         }
     }
 }
@@ -146,6 +154,9 @@ impl Fixture {
     pub(crate) fn outcome(&self, check: fn(&Context<'_>) -> Outcome) -> Outcome {
         let settings = settings();
         check(&Context {
+            name: "fix-checkout",
+            namespace: "shop",
+            now: self.now,
             spec: &self.spec,
             requester: &self.requester,
             target: &self.target,

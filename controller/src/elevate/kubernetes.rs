@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use lapse_cluster::{CallError, bounded, read};
 use lapse_crds::{
     BindingKind, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
-    REQUEST_UID, SubjectKind,
+    REQUEST_UID, SubjectKind, TICKET,
 };
 use lapse_engine::Read;
 use lapse_engine::grant::{BindingSpec, LiveBinding};
@@ -50,6 +50,9 @@ fn metadata(grant: &Grant, binding: &BindingSpec) -> ObjectMeta {
     let labels = text([(MANAGED_BY, MANAGED_BY_LAPSE.to_owned()), (GRANT_LABEL, name)]);
     let mut annotations = text([(GRANT_UID, uid), (REQUEST_UID, grant.spec.request.uid.clone())]);
     annotations.insert(EXPIRES_AT.to_owned(), grant.spec.expires_at.to_string());
+    if let Some(ticket) = &grant.spec.ticket {
+        annotations.insert(TICKET.to_owned(), ticket.clone());
+    }
     ObjectMeta {
         name: Some(binding.name.clone()),
         namespace: binding.place.namespace.clone(),

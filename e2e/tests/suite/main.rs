@@ -16,5 +16,6 @@ mod lifecycle;
 mod poison;
 mod policies;
 mod reserved;
+mod rules;
 mod stages;
 mod world;

@@ -1,13 +1,17 @@
 //! The rules that a request must pass. Each is one file: a small function from what was asked and
 //! what is allowed to an outcome in plain words.
 
+mod conditions;
 mod duration;
 mod policy;
 mod reason;
 mod requester;
 mod risk;
+mod schedule;
 mod target;
+mod ticket;
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{
     AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
 };
@@ -34,6 +38,10 @@ pub enum Outcome {
 /// What the checks look at, once a policy is found that decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
+    /// The name of the request.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
     /// What was asked.
     pub spec: &'a AccessRequestSpec,
     /// By whom.
@@ -48,18 +56,31 @@ pub struct Context<'a> {
     pub namespaces: &'a Namespaces,
     /// What the installation allows.
     pub settings: &'a Settings,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+impl Context<'_> {
+    /// When the right would start, were it approved now.
+    #[must_use]
+    pub fn starts_at(&self) -> DateTime<Utc> {
+        self.spec.start_time.map_or(self.now, |start| start.time().max(self.now))
+    }
 }
 
 type Check = fn(&Context<'_>) -> Outcome;
 
 /// The checks, in the order in which they are shown.
-const CHECKS: [(CheckName, Check); 6] = [
+const CHECKS: [(CheckName, Check); 9] = [
     (CheckName::Policy, policy::check),
     (CheckName::Requester, requester::check),
     (CheckName::Target, target::check),
     (CheckName::Risk, risk::check),
     (CheckName::Duration, duration::check),
     (CheckName::Reason, reason::check),
+    (CheckName::Ticket, ticket::check),
+    (CheckName::Schedule, schedule::check),
+    (CheckName::Conditions, conditions::check),
 ];
 
 /// The outcomes of all checks.

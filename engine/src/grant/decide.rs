@@ -5,7 +5,7 @@ use lapse_crds::{
     Condition, ConditionStatus, Conditions as _, GRANT_FINALIZER, Grant, GrantPhase, GrantStatus,
 };
 
-use super::reasons::{End, is_over, why_bindings_ended, why_ended, why_not_given};
+use super::reasons::{End, banned_from, is_over, why_bindings_ended, why_ended, why_not_given};
 use super::{BindingSpec, LiveBinding, Observed};
 use crate::Read;
 use crate::policy::PolicyState;
@@ -110,9 +110,10 @@ const ENDED: &str = "Ended";
 /// When to decide again about a right that is not over: at its end at the latest.
 fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
     let expiry = expiry(&observed.grant);
+    let next = banned_from(observed, now).map_or(expiry, |from| from.min(expiry));
     match first_failure(observed) {
-        Some(_) => expiry.min(now + LOOK_AGAIN),
-        None => expiry,
+        Some(_) => next.min(now + LOOK_AGAIN),
+        None => next,
     }
 }
 

@@ -7,7 +7,7 @@ use super::Observed;
 use super::decide::{expiry, uid};
 use crate::Read;
 use crate::approval::Statements;
-use crate::policy::{PolicyState, Rule, banned};
+use crate::policy::{Bans, PolicyState, Rule};
 use crate::target::ResolvedTarget;
 
 /// Why a right ends, and in words.
@@ -25,7 +25,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
     }
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
-        .or_else(|| why_policy_ended(observed))
+        .or_else(|| why_policy_ended(observed, now))
 }
 
 fn why_people_ended(observed: &Observed) -> Option<End> {
@@ -81,7 +81,7 @@ fn request_deleted() -> End {
 
 /// A policy that is gone, switched off or no longer allows the requester ends its grants. One that
 /// cannot be compiled ends none: that is a mistake, not a decision.
-fn why_policy_ended(observed: &Observed) -> Option<End> {
+fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     let of_grant = &observed.grant.spec.policy;
     let deleted = || {
         let message = format!("JitPolicy {} was deleted.", of_grant.name);
@@ -102,7 +102,8 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
     let requester = observed.request.found()?.spec.requester.as_ref()?;
     let namespace = &observed.grant.spec.request.namespace;
     let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
-    if let Some(ban) = banned(policies, requester, &target, &observed.namespaces) {
+    let bans = Bans::on(policies, requester, &target, &observed.namespaces);
+    if let Some(ban) = bans.in_force(now) {
         return Some((Some(EndReason::DeniedByPolicy), ban.message()));
     }
     // What cannot be read may be what was offered.
@@ -124,6 +125,15 @@ fn why_policy_ended(observed: &Observed) -> Option<End> {
         return None;
     };
     Some((Some(EndReason::RequesterNotAllowed), message))
+}
+
+/// When a Deny policy will be in force that matches the grant, if none is now.
+pub(super) fn banned_from(observed: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let requester = observed.request.found()?.spec.requester.as_ref()?;
+    let namespace = &observed.grant.spec.request.namespace;
+    let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
+    let policies = observed.policies.found()?;
+    Bans::on(policies, requester, &target, &observed.namespaces).return_at(now)
 }
 
 /// What happened to the bindings of an active grant. They are never made again: somebody removed or

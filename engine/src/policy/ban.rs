@@ -1,9 +1,13 @@
 //! A policy with effect Deny: what nobody of some people may have, whatever other policies say.
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, Subject};
 
+use super::PolicyError;
+use super::compile::compile_schedule;
 use super::offer::Offer;
 use crate::identity;
+use crate::schedule::{Hours, Schedule};
 use crate::target::{Namespaces, ResolvedTarget};
 
 /// What a Deny policy says.
@@ -13,6 +17,8 @@ pub struct Ban {
     description: Option<String>,
     requesters: Vec<Subject>,
     targets: Vec<Forbidden>,
+    /// When it denies; `None` is always.
+    schedule: Option<Schedule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +28,14 @@ enum Forbidden {
 }
 
 impl Ban {
-    pub(super) fn of(reference: PolicyRef, spec: &JitPolicySpec) -> Self {
+    /// Reads a Deny policy. One whose schedule cannot be read denies at all hours, and says what is wrong:
+    /// what is forbidden must not come free by a mistake.
+    pub(super) fn of(reference: PolicyRef, spec: &JitPolicySpec) -> (Self, Option<PolicyError>) {
+        let schedule = spec.schedule.as_ref().map(compile_schedule).transpose();
+        let (schedule, defect) = match schedule {
+            Ok(schedule) => (schedule, None),
+            Err(error) => (None, Some(error)),
+        };
         let forbidden = |target: &PolicyTarget| {
             let PolicyTarget { all, kubernetes } = target;
             if *all {
@@ -30,11 +43,28 @@ impl Ban {
             }
             kubernetes.as_ref().map(|targets| Forbidden::Roles(Offer::of(targets)))
         };
-        Self {
+        let ban = Self {
             reference,
             description: spec.description.clone(),
             requesters: spec.requesters.clone(),
             targets: spec.targets.iter().filter_map(forbidden).collect(),
+            schedule,
+        };
+        (ban, defect)
+    }
+
+    /// Whether it denies at this time.
+    #[must_use]
+    pub fn is_in_force(&self, now: DateTime<Utc>) -> bool {
+        self.schedule.as_ref().is_none_or(|hours| matches!(hours.at(now), Hours::Open { .. }))
+    }
+
+    /// When it denies again, if it does not at this time and ever will.
+    #[must_use]
+    pub fn returns_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.schedule.as_ref()?.at(now) {
+            Hours::Open { .. } => None,
+            Hours::Closed { opens } => opens,
         }
     }
 
@@ -44,7 +74,7 @@ impl Ban {
         &self.reference
     }
 
-    /// Whether it denies this person this target: any overlap is enough.
+    /// Whether it denies this person this target, at whatever time: any overlap is enough.
     #[must_use]
     pub fn matches(&self, who: &Identity, target: &ResolvedTarget, known: &Namespaces) -> bool {
         identity::matches_any(who, &self.requesters)

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use lapse_crds::{GrantDuration, JitPolicy, JitPolicySpec, PolicyTarget, RoleRef};
+use lapse_crds::{ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, PolicyTarget, RoleRef};
 
 use super::approval::approval_rules;
 use super::offer::Offer;
-use super::{Bounds, Policy, ReasonRule, reference};
+use super::{Bounds, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
+use crate::condition::Condition;
+use crate::pattern::Pattern;
+use crate::schedule::Schedule;
 
 /// What is wrong with a policy, as one word for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,12 @@ pub enum PolicyErrorReason {
     RoleNotBindable,
     /// The policy names a namespace that can never be a target.
     ProtectedNamespace,
+    /// A schedule names no known time zone, or windows that cannot be.
+    InvalidSchedule,
+    /// A condition does not compile, is no yes or no, or may cost too much.
+    InvalidCondition,
+    /// A regular expression does not compile, or may cost too much.
+    InvalidPattern,
     /// A stage can never be complete.
     Unsatisfiable,
 }
@@ -59,6 +68,9 @@ impl Policy {
             targets,
             duration,
             reason,
+            ticket,
+            schedule,
+            conditions,
             approval,
         } = &policy.spec;
         let approval = approval_rules(approval.as_ref(), requesters)?;
@@ -77,6 +89,13 @@ impl Policy {
                 required: rule.required,
                 min_length: rule.min_length.unwrap_or(0),
             }),
+            ticket: ticket.as_ref().map(ticket_rule).transpose()?,
+            schedule: schedule.as_ref().map(compile_schedule).transpose()?,
+            conditions: conditions
+                .iter()
+                .enumerate()
+                .map(|(index, rule)| condition(index, rule))
+                .collect::<Result<_, _>>()?,
             approval,
         })
     }
@@ -134,6 +153,27 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         }
     }
     Ok(Offer::of(targets))
+}
+
+fn ticket_rule(rule: &lapse_crds::TicketRule) -> Result<TicketRule, PolicyError> {
+    let compile = |source: &String| Pattern::compile("spec.ticket.pattern", source);
+    let pattern = rule.pattern.as_ref().map(compile).transpose();
+    let pattern =
+        pattern.map_err(|why| PolicyError::new(PolicyErrorReason::InvalidPattern, why))?;
+    Ok(TicketRule { required: rule.required, pattern })
+}
+
+pub(super) fn compile_schedule(schedule: &lapse_crds::Schedule) -> Result<Schedule, PolicyError> {
+    Schedule::compile(schedule)
+        .map_err(|why| PolicyError::new(PolicyErrorReason::InvalidSchedule, why))
+}
+
+fn condition(index: usize, rule: &ConditionRule) -> Result<(Condition, String), PolicyError> {
+    let compiled = Condition::compile(&rule.expression).map_err(|why| {
+        let message = format!("spec.conditions[{index}].expression: {why}");
+        PolicyError::new(PolicyErrorReason::InvalidCondition, message)
+    })?;
+    Ok((compiled, rule.message.clone()))
 }
 
 fn check_bindable(field: &str, role: &RoleRef, settings: &Settings) -> Result<(), PolicyError> {

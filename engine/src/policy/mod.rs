@@ -17,10 +17,13 @@ pub use compile::{PolicyError, PolicyErrorReason};
 pub use lint::{lint, named_roles};
 pub use report::report;
 pub use select::{Asked, Selection, select};
-pub use state::{PolicyState, Rule, banned};
+pub use state::{Bans, PolicyState, Rule};
 
 use self::offer::Offer;
+use crate::condition::Condition;
 use crate::identity;
+use crate::pattern::Pattern;
+use crate::schedule::Schedule;
 use crate::target::{Namespaces, ResolvedTarget};
 
 /// A policy that was checked: its bounds lie within the installation's, its roles can be bound, its
@@ -34,6 +37,9 @@ pub struct Policy {
     targets: Vec<Offer>,
     duration: Bounds,
     reason: Option<ReasonRule>,
+    ticket: Option<TicketRule>,
+    schedule: Option<Schedule>,
+    conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
 }
 
@@ -46,6 +52,15 @@ pub struct Bounds {
     pub default: Option<GrantDuration>,
     /// The longest.
     pub max: GrantDuration,
+}
+
+/// What a request must say about its ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketRule {
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it must look like, if it is given.
+    pub pattern: Option<Pattern>,
 }
 
 /// What a request must say about its reason.
@@ -112,6 +127,24 @@ impl Policy {
     #[must_use]
     pub fn reason(&self) -> Option<ReasonRule> {
         self.reason
+    }
+
+    /// What a request must say about its ticket.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&TicketRule> {
+        self.ticket.as_ref()
+    }
+
+    /// The hours in which rights may be held; `None` is always.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// The policy's own rules, each with what to tell a requester who does not meet it.
+    #[must_use]
+    pub fn conditions(&self) -> &[(Condition, String)] {
+        &self.conditions
     }
 
     /// Who approves.

@@ -19,13 +19,15 @@ pub fn report(
     let mut status = policy.status.clone().unwrap_or_default();
     status.observed_generation = policy.metadata.generation;
     status.active_grants = active_grants;
-    let (ready, reason, message) = match &state.compiled {
-        Err(error) => (ConditionStatus::False, error.reason.to_string(), error.message.clone()),
-        Ok(_) if policy.spec.mode == PolicyMode::Disabled => {
+    let (ready, reason, message) = match (&state.defect, &state.compiled) {
+        (Some(error), _) | (_, Err(error)) => {
+            (ConditionStatus::False, error.reason.to_string(), error.message.clone())
+        }
+        (None, Ok(_)) if policy.spec.mode == PolicyMode::Disabled => {
             let message = "The policy is switched off: it declines every request.";
             (ConditionStatus::False, "Disabled".to_owned(), message.to_owned())
         }
-        Ok(rule) => {
+        (None, Ok(rule)) => {
             let message = match (rule, policy.spec.mode) {
                 (Rule::Deny(_), PolicyMode::Audit) => "The policy is on trial: it denies nothing.",
                 (Rule::Deny(_), _) => "The policy denies what it matches.",

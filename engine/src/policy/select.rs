@@ -1,8 +1,9 @@
 //! Which policy decides a request, and why the others do not.
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, Identity, PolicyMode, PolicyRef};
 
-use super::{Ban, Policy, PolicyState, Rule, banned, describe};
+use super::{Ban, Bans, Policy, PolicyState, Rule, describe};
 use crate::target::{Namespaces, ResolvedTarget};
 
 /// How many policies that do not decide are shown on a request.
@@ -30,6 +31,8 @@ pub struct Asked<'a> {
     pub target: &'a ResolvedTarget,
     /// The namespaces of the target.
     pub namespaces: &'a Namespaces,
+    /// The time.
+    pub now: DateTime<Utc>,
 }
 
 /// Finds the policy that decides: a Deny policy that matches, whatever else there is; then the policy
@@ -37,8 +40,8 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, namespaces } = asked;
-    if let Some(ban) = banned(policies, requester, target, namespaces) {
+    let Asked { policy, requester, target, namespaces, now } = asked;
+    if let Some(ban) = Bans::on(policies, requester, target, namespaces).in_force(now) {
         return Selection {
             policy: Err(format!("{} Ask its owner.", ban.message())),
             denied_by: Some(ban.reference()),
@@ -180,8 +183,8 @@ fn would_allow(policy: &Policy) -> String {
 }
 
 fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String> {
-    let Asked { requester, target, namespaces, .. } = asked;
-    let is_audit = state.mode == PolicyMode::Audit;
+    let Asked { requester, target, namespaces, now, .. } = asked;
+    let is_audit = state.mode == PolicyMode::Audit && ban.is_in_force(now);
     let denies = is_audit && ban.matches(requester, target, namespaces);
     denies.then(|| format!("{ONLY_AUDITS}; it would deny it"))
 }
@@ -233,10 +236,19 @@ mod tests {
         policies.iter().map(state).collect()
     }
 
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000, 0).unwrap()
+    }
+
     fn select_for<'a>(policies: &'a [PolicyState], who: &Identity) -> Selection<'a> {
         let (target, namespaces) = (edit_in(&["shop"]), Namespaces::new());
-        let asked =
-            Asked { policy: None, requester: who, target: &target, namespaces: &namespaces };
+        let asked = Asked {
+            policy: None,
+            requester: who,
+            target: &target,
+            namespaces: &namespaces,
+            now: now(),
+        };
         select(policies, asked)
     }
 
@@ -288,6 +300,7 @@ mod tests {
             requester: &alice,
             target: &target,
             namespaces: &Namespaces::new(),
+            now: now(),
         };
         assert!(select(&all, named).policy.is_err());
         assert!(select_for(&all, &person("bob", &["others"])).denied_by.is_none());

@@ -1,5 +1,6 @@
 //! A policy of the cluster as it was read: compiled, or known to be unusable.
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode};
 
 use super::{Ban, Policy, PolicyError, PolicyErrorReason};
@@ -15,8 +16,10 @@ pub struct PolicyState {
     pub uid: String,
     /// Its mode, which counts even when nothing else in it can be used.
     pub mode: PolicyMode,
-    /// What it says, or what is wrong with it.
+    /// What it says, or why it says nothing.
     pub compiled: Result<Rule, PolicyError>,
+    /// What is wrong with it. A ban holds in spite of that.
+    pub defect: Option<PolicyError>,
 }
 
 /// What a policy says.
@@ -32,17 +35,23 @@ impl PolicyState {
     /// The state of a policy that was read.
     #[must_use]
     pub fn of(policy: &JitPolicy, settings: &Settings) -> Self {
-        let compiled = match policy.spec.effect {
+        let (compiled, defect) = match policy.spec.effect {
             PolicyEffect::Allow => {
-                Policy::compile(policy, settings).map(|policy| Rule::Allow(Box::new(policy)))
+                let compiled = Policy::compile(policy, settings);
+                let defect = compiled.as_ref().err().cloned();
+                (compiled.map(|policy| Rule::Allow(Box::new(policy))), defect)
             }
-            PolicyEffect::Deny => Ok(Rule::Deny(Ban::of(super::reference(policy), &policy.spec))),
+            PolicyEffect::Deny => {
+                let (ban, defect) = Ban::of(super::reference(policy), &policy.spec);
+                (Ok(Rule::Deny(ban)), defect)
+            }
         };
         Self {
             name: policy.metadata.name.clone().unwrap_or_default(),
             uid: policy.metadata.uid.clone().unwrap_or_default(),
             mode: policy.spec.mode,
             compiled,
+            defect,
         }
     }
 
@@ -51,7 +60,8 @@ impl PolicyState {
     pub fn unreadable(name: String, uid: String, why: &str) -> Self {
         let message = format!("JitPolicy {name} cannot be read: {why}");
         let error = PolicyError { reason: PolicyErrorReason::Unreadable, message };
-        Self { name, uid, mode: PolicyMode::Enforce, compiled: Err(error) }
+        let defect = Some(error.clone());
+        Self { name, uid, mode: PolicyMode::Enforce, compiled: Err(error), defect }
     }
 
     /// The ban, if the policy is one that is in force.
@@ -73,14 +83,37 @@ impl PolicyState {
     }
 }
 
-/// The first ban in force that matches, by the name of its policy.
-#[must_use]
-pub fn banned<'a>(
-    policies: &'a [PolicyState],
-    who: &Identity,
-    target: &ResolvedTarget,
-    known: &Namespaces,
-) -> Option<&'a Ban> {
-    let bans = policies.iter().filter_map(PolicyState::ban);
-    bans.filter(|ban| ban.matches(who, target, known)).min_by_key(|ban| &ban.reference().name)
+/// The bans of the cluster that match a person and a target, at whatever time.
+#[derive(Clone, Debug)]
+pub struct Bans<'a>(Vec<&'a Ban>);
+
+impl<'a> Bans<'a> {
+    /// Those that match.
+    #[must_use]
+    pub fn on(
+        policies: &'a [PolicyState],
+        who: &Identity,
+        target: &ResolvedTarget,
+        known: &Namespaces,
+    ) -> Self {
+        let mut bans: Vec<&Ban> = policies
+            .iter()
+            .filter_map(PolicyState::ban)
+            .filter(|ban| ban.matches(who, target, known))
+            .collect();
+        bans.sort_by_key(|ban| &ban.reference().name);
+        Self(bans)
+    }
+
+    /// The first that is in force, by the name of its policy.
+    #[must_use]
+    pub fn in_force(&self, now: DateTime<Utc>) -> Option<&'a Ban> {
+        self.0.iter().find(|ban| ban.is_in_force(now)).copied()
+    }
+
+    /// When the next of them denies again, if none does at this time.
+    #[must_use]
+    pub fn return_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.0.iter().filter_map(|ban| ban.returns_at(now)).min()
+    }
 }

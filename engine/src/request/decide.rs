@@ -158,6 +158,7 @@ fn approval(
     let Some(approved_at) = chosen.approved_at(evaluation.requested_at) else {
         let void = chosen.progress.void.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
         let waiting = format!("It waits for {}.{void}", chosen.progress.waiting_for);
+        let writer = writer.unscheduled();
         if now >= chosen.times_out_at {
             let message =
                 format!("Nobody answered in time. {waiting} Ask again if you still need it.");
@@ -165,15 +166,26 @@ fn approval(
         }
         return writer
             .condition(APPROVED, ConditionStatus::False, "Waiting", &waiting)
-            .waits(chosen, Some(chosen.wakes_at(now)));
+            .waits(chosen, Some(evaluation.or_ban(chosen.wakes_at(now))));
     };
     let (reason, message) = match chosen.unasked {
         Some(unasked) => (unasked.reason(), unasked.message()),
         None => ("Complete", "Everybody who must approve has approved."),
     };
-    let Some(grant) = grant(observed, evaluation, chosen, approved_at.min(now)) else {
+    let starts_at = chosen.starts_at(approved_at.min(now));
+    let Some(grant) = grant(observed, evaluation, chosen, starts_at) else {
         return nothing(None);
     };
+    if now < starts_at {
+        let waiting = format!("It starts at {}.", grant.spec.starts_at);
+        let mut writer = writer
+            .condition(APPROVED, ConditionStatus::True, reason, message)
+            .condition(GRANTED, ConditionStatus::False, "Scheduled", &waiting);
+        writer.status.starts_at = Some(grant.spec.starts_at);
+        writer.status.expires_at = Some(grant.spec.expires_at);
+        let wake_at = Some(evaluation.or_ban(starts_at));
+        return writer.becomes(RequestPhase::Scheduled, "Scheduled", &waiting, wake_at);
+    }
     if now >= grant.spec.expires_at.time() {
         let message = format!(
             "It was approved, but its time was up at {} before the right could be given. Ask again \
@@ -227,13 +239,16 @@ fn grant(
         uid: metadata.uid.clone()?,
     };
     let name = grant_name(&request.namespace, &request.name, &request.uid);
+    let expires_at = starts_at + chosen.duration()?.delta();
     let spec = GrantSpec {
         request,
         policy: chosen.policy.clone(),
         subject: subject(&evaluation.requester)?,
         target: evaluation.target.to_api(),
         starts_at: starts_at.into(),
-        expires_at: (starts_at + chosen.duration()?.delta()).into(),
+        // Rights are held within the hours of the policy.
+        expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
+        ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: evaluation.rules_hash.clone()?,
     };
     let metadata = ObjectMeta {

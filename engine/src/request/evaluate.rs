@@ -1,12 +1,13 @@
 //! What policies and people say of a request, apart from what became of it.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
+use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef, Timestamp};
 
 use super::Observed;
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration, risk_of};
-use crate::policy::{Asked, select};
+use crate::policy::{Asked, Bans, select};
+use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
 
@@ -23,6 +24,8 @@ pub struct Evaluation {
     pub policy: Option<Chosen>,
     /// The Deny policy that decides against it, if one does.
     pub denied_by: Option<PolicyRef>,
+    /// When a Deny policy will be in force that matches it, if none is now.
+    pub banned_from: Option<DateTime<Utc>>,
     /// The policies that do not decide.
     pub candidates: Vec<Candidate>,
     /// The outcomes of the checks.
@@ -42,6 +45,10 @@ pub struct Chosen {
     pub is_audit: bool,
     /// Why nobody needs to approve, if nobody does.
     pub unasked: Option<Unasked>,
+    /// When the right is to start, if it was said.
+    pub start_time: Option<DateTime<Utc>>,
+    /// The hours of the policy when the right would start; `None` is always open.
+    pub hours: Option<Hours>,
     /// How far the approval is.
     pub progress: Progress,
     /// How long the right was asked for.
@@ -125,12 +132,16 @@ pub fn evaluate(
         requester,
         target,
         namespaces: &observed.namespaces,
+        now,
     };
     let selection = select(policies, asked);
     let (report, policy) = match selection.policy {
         Err(why) => (Report::without_policy(&why), None),
         Ok(policy) => {
             let context = Context {
+                name: request.metadata.name.as_deref().unwrap_or_default(),
+                namespace: request.metadata.namespace.as_deref().unwrap_or_default(),
+                now,
                 spec: &request.spec,
                 requester,
                 target,
@@ -146,6 +157,8 @@ pub fn evaluate(
                 policy: policy.reference().clone(),
                 is_audit: policy.is_audit(),
                 unasked: unasked(&context),
+                start_time: request.spec.start_time.map(Timestamp::time),
+                hours: policy.schedule().map(|schedule| schedule.at(context.starts_at())),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),
@@ -160,11 +173,20 @@ pub fn evaluate(
         requested_at,
         policy,
         denied_by: selection.denied_by.cloned(),
+        banned_from: Bans::on(policies, requester, target, &observed.namespaces).return_at(now),
         candidates: selection.candidates,
         report,
         statements,
         rules_hash,
     })
+}
+
+impl Evaluation {
+    /// This moment, or that at which a Deny policy comes into force, if that is earlier.
+    #[must_use]
+    pub fn or_ban(&self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        self.banned_from.map_or(moment, |from| from.min(moment))
+    }
 }
 
 /// When the right was approved and for how long, if it was.
@@ -175,11 +197,28 @@ impl Chosen {
         if self.unasked.is_some() { Some(requested_at) } else { self.progress.completed_at }
     }
 
-    /// When the request must be looked at again while it waits.
+    /// When the request must be looked at again while it waits for its approval: when others are asked,
+    /// when the hours of the policy end, and when it times out.
     #[must_use]
     pub fn wakes_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let escalates_at = self.escalates_at.filter(|at| *at > now);
-        escalates_at.map_or(self.times_out_at, |at| at.min(self.times_out_at))
+        let moments = [self.escalates_at, self.closes_at(), Some(self.times_out_at)];
+        let next = moments.into_iter().flatten().filter(|at| *at > now).min();
+        next.unwrap_or(self.times_out_at)
+    }
+
+    /// When the hours of the policy end in which the right would start.
+    #[must_use]
+    pub fn closes_at(&self) -> Option<DateTime<Utc>> {
+        match self.hours {
+            Some(Hours::Open { until }) => Some(until),
+            Some(Hours::Closed { .. }) | None => None,
+        }
+    }
+
+    /// When the right starts, if it was approved at this moment: then, or when it was asked for.
+    #[must_use]
+    pub fn starts_at(&self, approved_at: DateTime<Utc>) -> DateTime<Utc> {
+        self.start_time.map_or(approved_at, |start| start.max(approved_at))
     }
 
     /// How long the right is given: the shortest that was approved. Who sets no duration approves

@@ -81,6 +81,13 @@ impl<'a> Writer<'a> {
         self
     }
 
+    /// Takes back what was said of a start: an approval that completed it no longer holds.
+    pub(super) fn unscheduled(mut self) -> Self {
+        self.status.starts_at = None;
+        self.status.expires_at = None;
+        self
+    }
+
     /// A plan that only says where the request stands.
     pub(super) fn stands(mut self, phase: RequestPhase, wake_at: Option<DateTime<Utc>>) -> Plan {
         self.status.phase = phase;

@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
-use lapse_cluster::{Freshness, bounded};
+use lapse_cluster::{Freshness, bounded, clock};
 use lapse_crds::{
     API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict, created_at,
 };
@@ -102,6 +102,7 @@ impl Case {
             requester: &requester,
             target: &target,
             namespaces: &namespaces,
+            now: clock::now(),
         };
         let policy = select(&policies, asked).policy.cloned();
         let reach = Reach::of(&target.scope, reader.settings());

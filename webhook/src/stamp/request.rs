@@ -1,8 +1,8 @@
 //! A request: who asks.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lapse_cluster::clock;
-use lapse_crds::AccessRequestSpec;
+use lapse_crds::{AccessRequestSpec, Timestamp};
 
 use super::draft::{Draft, nonce};
 use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
@@ -11,6 +11,21 @@ use crate::keys::Keys;
 /// Stamps and signs a request.
 pub(crate) fn request(admission: &Admission, request: &Request) -> Result<Admitted, NotAdmitted> {
     stamp(request, &*admission.keys()?, clock::now(), nonce()?)
+}
+
+/// How far in the past a start may lie: clocks differ, and typing takes time.
+const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+
+/// A start in the past is a mistake. One that became the past while the request waited is not: the right
+/// then starts with its approval.
+fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
+    match spec.start_time {
+        Some(start) if start.time() < now - TOLERANCE => Err(NotAdmitted::Invalid(format!(
+            "spec.startTime is {start}, which is in the past (it is {}); leave it out to start at once",
+            Timestamp::new(now)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn stamp(
@@ -24,7 +39,10 @@ pub(super) fn stamp(
     };
     draft.set_identity("requester", &caller(&request.user_info)?)?;
     let (patch, done) = match draft.spec::<AccessRequestSpec>() {
-        Some(_) => (draft.sign(keys, now, nonce)?, "stamped"),
+        Some(spec) => {
+            check_start(&spec, now)?;
+            (draft.sign(keys, now, nonce)?, "stamped")
+        }
         None => (draft.unsigned(), "left to the schema"),
     };
     Ok(Admitted { patch: Some(patch), warnings: Vec::new(), done })

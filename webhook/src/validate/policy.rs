@@ -24,14 +24,14 @@ pub(crate) async fn policy(
     }
     let policy = decode(object)?;
     let mut warnings = lint(&policy.spec);
-    match PolicyState::of(&policy, admission.reader().settings()).compiled {
-        Ok(_) => {}
+    match PolicyState::of(&policy, admission.reader().settings()).defect {
+        None => {}
         // A policy that gives nothing can always be stored: the off switch must work when the
         // installation was narrowed since.
-        Err(error) if policy.spec.mode == PolicyMode::Disabled => {
+        Some(error) if policy.spec.mode == PolicyMode::Disabled => {
             warnings.push(format!("it cannot be switched on as it is: {error}"));
         }
-        Err(error) => return Err(NotAdmitted::Invalid(error.to_string())),
+        Some(error) => return Err(NotAdmitted::Invalid(error.to_string())),
     }
     let roles = named_roles(&policy.spec);
     let missing =

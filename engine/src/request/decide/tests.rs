@@ -4,3 +4,4 @@ mod follow;
 mod granting;
 mod phases;
 mod properties;
+mod scheduled;

@@ -58,6 +58,7 @@ fn an_approved_request_is_granted() {
         expires_at: Timestamp(
             2026-11-18T12:06:50Z,
         ),
+        ticket: None,
         rules_hash: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }
     "#);

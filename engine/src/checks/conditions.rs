@@ -1,0 +1,114 @@
+//! The policy's own rules hold.
+
+use super::{Context, Outcome, requested_duration};
+use crate::condition::{Facts, RequestFacts, TargetFacts, TargetKind};
+use crate::target::Scope;
+use lapse_crds::RoleKind;
+
+pub(super) fn check(context: &Context<'_>) -> Outcome {
+    let conditions = context.policy.conditions();
+    if conditions.is_empty() {
+        return Outcome::NotApplicable("The policy has no conditions.".to_owned());
+    }
+    let Some(facts) = facts(context) else {
+        return Outcome::Fail("Without a duration the conditions cannot be told.".to_owned());
+    };
+    let mut broken = Vec::new();
+    for (condition, message) in conditions {
+        match condition.evaluate(&facts) {
+            Ok(true) => {}
+            Ok(false) => broken.push(format!("{}.", message.trim_end_matches('.'))),
+            // What cannot be told is a no.
+            Err(why) => broken.push(format!(
+                "{}. (The condition `{}` could not be told: {why})",
+                message.trim_end_matches('.'),
+                condition.as_str()
+            )),
+        }
+    }
+    if broken.is_empty() {
+        Outcome::Pass("Every condition of the policy holds.".to_owned())
+    } else {
+        Outcome::Fail(broken.join(" "))
+    }
+}
+
+fn facts(context: &Context<'_>) -> Option<Facts> {
+    let Context { spec, requester, target, policy, .. } = context;
+    let kind = match target.role.kind {
+        RoleKind::ClusterRole => TargetKind::ClusterRole,
+        RoleKind::Role => TargetKind::Role,
+    };
+    Some(Facts {
+        requester: (*requester).clone(),
+        request: RequestFacts {
+            name: context.name.to_owned(),
+            namespace: context.namespace.to_owned(),
+            duration: requested_duration(spec, policy)?,
+            reason: spec.reason.clone(),
+            ticket: spec.ticket.clone(),
+            emergency: false,
+            start_time: spec.start_time.map(lapse_crds::Timestamp::time),
+        },
+        target: TargetFacts {
+            kind,
+            role: Some(target.role.name.clone()),
+            namespaces: target.namespaces().map(ToOwned::to_owned).collect(),
+            cluster_wide: target.scope == Scope::Cluster,
+        },
+        policy: policy.name().to_owned(),
+        now: context.now,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::ConditionRule;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::Fixture;
+
+    /// It passes the trial, and fails for the request of the fixture.
+    const FAILS: &str = "1 / (request.durationSeconds - 1234) > 0";
+
+    fn outcome(expression: &str) -> Outcome {
+        let mut fixture = Fixture::default();
+        fixture.spec.duration = "20m34s".parse().ok();
+        let message = "Ask for less.".to_owned();
+        fixture.policy.spec.conditions =
+            vec![ConditionRule { expression: expression.to_owned(), message }];
+        fixture.outcome(check)
+    }
+
+    #[rstest]
+    #[case("request.durationSeconds <= 1234", true)]
+    #[case("request.durationSeconds < 1234", false)]
+    #[case("'shop-developers' in requester.groups", true)]
+    #[case("requester.username == 'mallory'", false)]
+    #[case("target.kind == 'ClusterRole' && target.role == 'edit' && !target.clusterWide", true)]
+    #[case("target.namespaces.all(name, name.startsWith('shop'))", true)]
+    #[case("policy.name == 'shop-debug' && request.namespace == 'shop'", true)]
+    #[case("request.ticket != ''", false)]
+    #[case(FAILS, false)]
+    fn hold_or_refuse(#[case] expression: &str, #[case] holds: bool) {
+        let outcome = outcome(expression);
+        assert_eq!(matches!(outcome, Outcome::Pass(_)), holds, "{outcome:?}");
+    }
+
+    #[test]
+    fn say_what_the_policy_says() {
+        let refused = outcome("request.durationSeconds < 1234");
+        assert_eq!(refused, Outcome::Fail("Ask for less.".to_owned()));
+        insta::assert_debug_snapshot!(outcome(FAILS), @r#"
+        Fail(
+            "Ask for less. (The condition `1 / (request.durationSeconds - 1234) > 0` could not be told: the expression failed: Division by zero of Int(1))",
+        )
+        "#);
+    }
+
+    #[test]
+    fn without_conditions_there_is_nothing_to_say() {
+        assert!(matches!(Fixture::default().outcome(check), Outcome::NotApplicable(_)));
+    }
+}

@@ -104,12 +104,12 @@ pub async fn bounded<T>(
 
 /// Writes the status of an object. It fails when somebody else wrote since the object was read: the
 /// object carries the version that it was read with.
-pub async fn replace_status<K>(api: &Api<K>, object: &K) -> Result<(), CallError>
+pub async fn replace_status<K>(api: &Api<K>, object: &K) -> Result<K, CallError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
 {
     let name = object.meta().name.clone().unwrap_or_default();
     let what = format!("reporting on {} {name}", K::kind(&()));
     let post = PostParams::default();
-    bounded(what, api.replace_status(&name, &post, object)).await.map(|_| ())
+    bounded(what, api.replace_status(&name, &post, object)).await
 }

@@ -11,9 +11,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{ListParams, ObjectMeta, VersionMatch};
 use kube::{Api, Client, Resource, ResourceExt};
-use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RoleKind, RoleRef};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
+use lapse_engine::identity::subject_of;
 use lapse_engine::policy::PolicyState;
+use lapse_engine::request::Peers;
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::{Namespace as Labelled, Namespaces, ResolvedTarget};
 use lapse_engine::{Read, Settings};
@@ -35,6 +37,8 @@ pub struct Reader {
     /// The same of a policy. Each kind has a cache of its own in the API server, which is as new as its
     /// own events.
     seen_policies: Seen,
+    seen_requests: Seen,
+    seen_grants: Seen,
     compiled: Compiled,
 }
 
@@ -91,6 +95,8 @@ impl Reader {
             keys,
             seen_decisions,
             seen_policies,
+            seen_requests: Seen::default(),
+            seen_grants: Seen::default(),
             compiled: Compiled::default(),
         }
     }
@@ -140,6 +146,16 @@ impl Reader {
         self.seen_decisions.note(decision);
     }
 
+    /// Takes note of the revision of a request that a watch shows or that was written.
+    pub fn saw_request(&self, request: &ObjectMeta) {
+        self.seen_requests.note(request);
+    }
+
+    /// Takes note of the revision of a Grant that a watch shows or that was written.
+    pub fn saw_grant(&self, grant: &ObjectMeta) {
+        self.seen_grants.note(grant);
+    }
+
     /// Takes note of the revision of a policy that a watch shows.
     pub fn saw_policy(&self, policy: &ObjectMeta) {
         self.seen_policies.note(policy);
@@ -162,6 +178,40 @@ impl Reader {
             let keys = keys.borrow();
             list.items.into_iter().filter_map(|stored| attested(stored, &keys)).collect()
         })
+    }
+
+    /// What a person asks for and holds, over all namespaces, at least as new as everything that this
+    /// process has seen and written. What cannot be decoded is left out: it holds nothing.
+    pub async fn peers(&self, requester: &Identity) -> Read<Peers> {
+        let by = |field: &str, name: &str| {
+            ListParams::default().fields(&format!("{field}={}", escape(name)))
+        };
+        let username = &requester.username;
+        let Some(subject) = subject_of(requester) else {
+            return Read::Found(Peers::default());
+        };
+        let requests: Api<Stored<AccessRequest>> = Api::all(self.client.clone());
+        let grants: Api<Stored<Grant>> = Api::all(self.client.clone());
+        let asked = by("spec.requester.username", username);
+        let asked = self.seen_requests.bound(asked, Freshness::Seen);
+        let held = by("spec.subject.name", &subject.name);
+        let held = self.seen_grants.bound(held, Freshness::Seen);
+        let (requests, grants) = tokio::join!(
+            bounded(format!("listing the requests of {username}"), requests.list(&asked)),
+            bounded(format!("listing the Grants of {username}"), grants.list(&held)),
+        );
+        match (read(requests), read(grants)) {
+            (Read::Found(requests), Read::Found(grants)) => {
+                let keys = self.keys.borrow();
+                let requests = requests.items.into_iter();
+                Read::Found(Peers {
+                    requests: requests.filter_map(|stored| stored.attest(&keys).ok()).collect(),
+                    grants: grants.items.into_iter().filter_map(|g| g.into_object().ok()).collect(),
+                })
+            }
+            (Read::Failed(why), _) | (_, Read::Failed(why)) => Read::Failed(why),
+            (Read::Missing, _) | (_, Read::Missing) => Read::Missing,
+        }
     }
 
     /// All policies: any of them may deny. The one that is named is read as it is now, however old the
@@ -273,10 +323,26 @@ impl Reader {
     }
 }
 
+/// A value in a field selector (`k8s.io/apimachinery/pkg/fields`, `EscapeValue`).
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")
+}
+
 fn attested(stored: Stored<AccessDecision>, keys: &KeySet) -> Option<Attested<AccessDecision>> {
     let name = stored.name_any();
     stored
         .attest(keys)
         .inspect_err(|error| warn!(decision = %name, %error, "a decision cannot be decoded"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn a_name_cannot_end_a_selector() {
+        assert_eq!(escape("alice"), "alice");
+        assert_eq!(escape(r"a,spec.x=b\c"), r"a\,spec.x\=b\\c");
+    }
 }

@@ -10,6 +10,7 @@ use crate::grant::InHand;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::request::Turns;
 use crate::watch::{Caches, Queues};
 
 /// What every reconciler works with.
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) caches: Caches,
     pub(crate) queues: Queues,
     pub(crate) in_hand: InHand,
+    pub(crate) turns: Turns,
 }
 
 impl Context {

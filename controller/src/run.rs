@@ -23,6 +23,7 @@ use crate::lease::{Candidate, Leadership};
 use crate::metrics::{Kind, Metrics};
 use crate::notify::Notifier;
 use crate::queue::{self, Receiver, Worker};
+use crate::request::Turns;
 use crate::revision::Revision;
 use crate::revoke::{Deadlines, Orphans, sweeping};
 use crate::watch::{Caches, FirstLists, Guarded, Queues, WATCHES, Watches, caches};
@@ -69,6 +70,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         caches: caches.clone(),
         queues: queues.clone(),
         in_hand: InHand::default(),
+        turns: Turns::default(),
     });
 
     let watches = Watches {

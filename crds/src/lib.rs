@@ -54,7 +54,7 @@ pub use offer::{
     PolicyTarget,
 };
 pub use policy::{
-    ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, PolicyEffect,
+    ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits, PolicyEffect,
     PolicyMode, ReasonRule, TicketRule,
 };
 pub use request::{

@@ -41,8 +41,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.conditions) || has(self.approval))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, conditions and approval"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions and approval"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -91,6 +91,11 @@ pub struct JitPolicySpec {
     /// effect Deny: the hours in which it denies. Absent: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+
+    /// How much one person may ask for and hold at once by this policy. Absent: one open request and
+    /// three live grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 
     /// The policy's own rules in CEL; all must hold, and an error means no.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -178,6 +183,24 @@ pub struct TicketRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub pattern: Option<String>,
+}
+
+/// How much one person may ask for and hold at once by one policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// How many requests may wait at once for their approval or their start. Absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub open_requests_per_user: Option<u32>,
+    /// How many grants may be live at once. Absent: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub active_grants_per_user: Option<u32>,
+    /// How long rights may be held within 24 hours, all together; the time that live grants have left
+    /// counts. Absent: as long as the durations allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_time_per_day: Option<GrantDuration>,
 }
 
 /// A rule in CEL, the Common Expression Language.

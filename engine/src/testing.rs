@@ -14,6 +14,7 @@ use lapse_crds::{
 
 use crate::checks::{Context, Outcome};
 use crate::policy::Policy;
+use crate::request::Peers;
 use crate::role::RoleRules;
 use crate::target::{Namespace, Namespaces, ResolvedTarget};
 use crate::{ControllerSettings, InstallationBounds, Read, Settings};
@@ -88,6 +89,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
         reason: Some(ReasonRule { required: true, min_length: Some(10) }),
         ticket: None,
         schedule: None,
+        limits: None,
         conditions: vec![],
         approval: Some(Approval {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
@@ -134,6 +136,8 @@ pub(crate) struct Fixture {
     pub(crate) role: Read<RoleRules>,
     pub(crate) namespaces: Namespaces,
     pub(crate) now: DateTime<Utc>,
+    pub(crate) peers: Read<Peers>,
+    pub(crate) has_place: bool,
 }
 
 impl Default for Fixture {
@@ -146,6 +150,8 @@ impl Default for Fixture {
             role: Read::Found(RoleRules::default()),
             namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
             now: life::time(0),
+            peers: Read::Found(Peers::default()),
+            has_place: false,
         }
     }
 }
@@ -156,6 +162,10 @@ impl Fixture {
         check(&Context {
             name: "fix-checkout",
             namespace: "shop",
+            uid: life::REQUEST_UID,
+            requested_at: life::time(0),
+            has_place: self.has_place,
+            peers: &self.peers,
             now: self.now,
             spec: &self.spec,
             requester: &self.requester,

@@ -3,6 +3,7 @@
 mod apply;
 mod observe;
 mod report;
+mod turns;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use kube::core::DeserializeGuard;
 use lapse_crds::AccessRequest;
 use lapse_engine::request::decide;
 
+pub(crate) use self::turns::Turns;
 use crate::context::Context;
 use crate::grant;
 use crate::poison;
@@ -47,7 +49,9 @@ async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
     if !context.may_give() {
         return Ok(Some(context.clock.now() + STAND_BY));
     }
-    let Some(mut observed) = observe::observe(context, cached).await? else {
+    let requester = cached.spec.requester.as_ref().map(|who| who.username.as_str());
+    let _turn = context.turns.of(requester.unwrap_or_default()).await;
+    let Some(mut observed) = observe::observe(context, cached).boxed().await? else {
         return Ok(None);
     };
     let plan = decide(&observed, context.clock.now());

@@ -34,12 +34,19 @@ pub(super) async fn observe(
     let is_first = cached.status.is_none();
     let policies_as_of = if is_first { Freshness::Now } else { Freshness::Seen };
     let grant = grant_name(&namespace, &name, &text(&cached.metadata.uid));
-    let (request, policies, decisions, grant, (role, namespaces)) = tokio::join!(
+    let peers = async {
+        match &cached.spec.requester {
+            Some(requester) => reader.peers(requester).await,
+            None => Read::Failed("the request names no requester".to_owned()),
+        }
+    };
+    let (request, policies, decisions, grant, peers, (role, namespaces)) = tokio::join!(
         reader.request(&namespace, &name),
         reader.policies(cached.spec.policy.as_deref(), policies_as_of),
         // A decision that is not seen yet brings an event; before the right is held, it is looked for.
         reader.decisions(&namespace, &name, Freshness::Seen),
         reader.grant(&grant),
+        peers,
         place,
     );
     let request = match request {
@@ -57,6 +64,7 @@ pub(super) async fn observe(
         role,
         namespaces,
         grant,
+        peers,
         settings: reader.settings().clone(),
         obstacle: None,
         request,

@@ -23,7 +23,7 @@ pub(super) async fn report(
     let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
     let updated = AccessRequest { status: Some(status), ..request.clone() };
     match replace_status(&api, &updated).await {
-        Ok(()) => {}
+        Ok(written) => context.reader.saw_request(&written.metadata),
         // Deleted in between: there is nothing to report on.
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error),

@@ -166,6 +166,7 @@ impl Watches {
                 writer.apply_watcher_event(&event);
                 let is_restart = matches!(event, Event::InitDone);
                 if let Some(request) = object(event) {
+                    self.reader.saw_request(request.meta());
                     let namespace = request.namespace().unwrap_or_default();
                     let uid = request.uid().unwrap_or_default();
                     self.queues.grant(&grant_name(&namespace, &request.name_any(), &uid));
@@ -181,6 +182,10 @@ impl Watches {
         self.follow("Grants", || guarded::<Grant>(&self.client))
             .run(|event| {
                 writer.apply_watcher_event(&event);
+                if let Event::Apply(grant) | Event::InitApply(grant) | Event::Delete(grant) = &event
+                {
+                    self.reader.saw_grant(grant.meta());
+                }
                 self.grant_event(event);
             })
             .await;

@@ -9,7 +9,9 @@ use lapse_crds::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, refused};
+use lapse_e2e::plane::eventually;
+
+use crate::world::{SOON, World, refused};
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -145,6 +147,57 @@ async fn a_deny_policy_with_hours_comes_at_its_time() {
     let status = world.phase("fix", RequestPhase::Ended).await;
     assert_eq!(status.end_reason, Some(EndReason::DeniedByPolicy));
     world.locked_out(&world.alice).await;
+}
+
+#[tokio::test]
+async fn one_open_request_at_once_unless_the_policy_says_otherwise() {
+    let world = World::shared("limits").await;
+    world.policy(json!({"limits": {"activeGrantsPerUser": 3}})).await;
+    world.ask("first", json!({})).await;
+    world.phase("first", RequestPhase::Pending).await;
+    world.ask("second", json!({})).await;
+    let status = world.phase("second", RequestPhase::Denied).await;
+    assert!(said(&status, CheckName::Limits).starts_with("You have 1 open request"), "{status:?}");
+    world.decide(&world.alice, "first", json!({"verdict": "End"})).await.unwrap();
+    world.phase("first", RequestPhase::Withdrawn).await;
+    world.granted("third", json!({})).await;
+
+    world.policy(json!({"limits": {"grantedTimePerDay": "15m"}})).await;
+    world.ask("too-much", json!({"duration": "10m"})).await;
+    let status = world.phase("too-much", RequestPhase::Denied).await;
+    assert!(said(&status, CheckName::Limits).contains("15m within 24 hours"), "{status:?}");
+}
+
+/// All at once: who comes first gets the places, and nobody gets one more.
+#[tokio::test]
+async fn a_race_for_the_last_places_gives_no_more_than_there_are() {
+    let world = World::shared("race-places").await;
+    let limits = json!({"openRequestsPerUser": 20, "activeGrantsPerUser": 2});
+    world.policy(json!({"limits": limits, "approval": {"stages": []}})).await;
+    let api: Api<AccessRequest> = world.api(&world.alice);
+    let requests: Vec<AccessRequest> =
+        (0..8).map(|n| world.request(&format!("fix-{n}"), json!({}))).collect();
+    let post = PostParams::default();
+    let made = requests.iter().map(|request| api.create(&post, request));
+    for made in futures::future::join_all(made).await {
+        made.unwrap();
+    }
+    let mut active = 0;
+    for n in 0..8 {
+        let name = format!("fix-{n}");
+        let phase = eventually(&format!("{name} to be decided"), SOON, async || {
+            let phase = world.status(&name).await.phase;
+            Ok((phase != RequestPhase::Pending).then_some(phase))
+        })
+        .await
+        .unwrap();
+        match phase {
+            RequestPhase::Active => active += 1,
+            phase => assert_eq!(phase, RequestPhase::Denied),
+        }
+    }
+    assert_eq!(active, 2);
+    assert_eq!(world.bindings().await.len(), 2);
 }
 
 #[tokio::test]

@@ -130,6 +130,7 @@ impl World {
                 "namespaces": {"names": [ns]},
             }}],
             "duration": {"default": "5m", "max": "1h"},
+            "limits": {"openRequestsPerUser": 20, "activeGrantsPerUser": 20},
             "approval": {"stages": [{"name": "manager", "required": 1, "approvers": managers}]},
         });
         for (field, value) in changes.as_object().unwrap() {

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod duration;
+mod limits;
 mod policy;
 mod reason;
 mod requester;
@@ -18,6 +19,7 @@ use lapse_crds::{
 
 pub(crate) use self::risk::risk_of;
 use crate::policy::Policy;
+use crate::request::Peers;
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
 use crate::{Read, Settings};
@@ -42,6 +44,14 @@ pub struct Context<'a> {
     pub name: &'a str,
     /// Its namespace.
     pub namespace: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+    /// When it was admitted.
+    pub requested_at: DateTime<Utc>,
+    /// Whether its checks have passed before, so that no limit takes its place away.
+    pub has_place: bool,
+    /// What else the requester asks for and holds.
+    pub peers: &'a Read<Peers>,
     /// What was asked.
     pub spec: &'a AccessRequestSpec,
     /// By whom.
@@ -71,7 +81,7 @@ impl Context<'_> {
 type Check = fn(&Context<'_>) -> Outcome;
 
 /// The checks, in the order in which they are shown.
-const CHECKS: [(CheckName, Check); 9] = [
+const CHECKS: [(CheckName, Check); 10] = [
     (CheckName::Policy, policy::check),
     (CheckName::Requester, requester::check),
     (CheckName::Target, target::check),
@@ -80,6 +90,7 @@ const CHECKS: [(CheckName, Check); 9] = [
     (CheckName::Reason, reason::check),
     (CheckName::Ticket, ticket::check),
     (CheckName::Schedule, schedule::check),
+    (CheckName::Limits, limits::check),
     (CheckName::Conditions, conditions::check),
 ];
 

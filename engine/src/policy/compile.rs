@@ -6,7 +6,7 @@ use lapse_crds::{ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, PolicyT
 
 use super::approval::approval_rules;
 use super::offer::Offer;
-use super::{Bounds, Policy, ReasonRule, TicketRule, reference};
+use super::{Bounds, Limits, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
 use crate::condition::Condition;
 use crate::pattern::Pattern;
@@ -70,6 +70,7 @@ impl Policy {
             reason,
             ticket,
             schedule,
+            limits,
             conditions,
             approval,
         } = &policy.spec;
@@ -91,6 +92,7 @@ impl Policy {
             }),
             ticket: ticket.as_ref().map(ticket_rule).transpose()?,
             schedule: schedule.as_ref().map(compile_schedule).transpose()?,
+            limits: compile_limits(limits.as_ref()),
             conditions: conditions
                 .iter()
                 .enumerate()
@@ -166,6 +168,18 @@ fn ticket_rule(rule: &lapse_crds::TicketRule) -> Result<TicketRule, PolicyError>
 pub(super) fn compile_schedule(schedule: &lapse_crds::Schedule) -> Result<Schedule, PolicyError> {
     Schedule::compile(schedule)
         .map_err(|why| PolicyError::new(PolicyErrorReason::InvalidSchedule, why))
+}
+
+fn compile_limits(limits: Option<&lapse_crds::Limits>) -> Limits {
+    // Destructured without `..`: a field that is added to the API must be compiled here.
+    let lapse_crds::Limits { open_requests_per_user, active_grants_per_user, granted_time_per_day } =
+        limits.cloned().unwrap_or_default();
+    let count = |limit: Option<u32>, default: u32| limit.unwrap_or(default) as usize;
+    Limits {
+        open_requests: count(open_requests_per_user, 1),
+        active_grants: count(active_grants_per_user, 3),
+        time_per_day: granted_time_per_day,
+    }
 }
 
 fn condition(index: usize, rule: &ConditionRule) -> Result<(Condition, String), PolicyError> {

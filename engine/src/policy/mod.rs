@@ -39,6 +39,7 @@ pub struct Policy {
     reason: Option<ReasonRule>,
     ticket: Option<TicketRule>,
     schedule: Option<Schedule>,
+    limits: Limits,
     conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
 }
@@ -52,6 +53,17 @@ pub struct Bounds {
     pub default: Option<GrantDuration>,
     /// The longest.
     pub max: GrantDuration,
+}
+
+/// How much one person may ask for and hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many requests may be open.
+    pub open_requests: usize,
+    /// How many grants may be live.
+    pub active_grants: usize,
+    /// How long rights may be held within 24 hours.
+    pub time_per_day: Option<GrantDuration>,
 }
 
 /// What a request must say about its ticket.
@@ -139,6 +151,12 @@ impl Policy {
     #[must_use]
     pub fn schedule(&self) -> Option<&Schedule> {
         self.schedule.as_ref()
+    }
+
+    /// How much one person may ask for and hold at once.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The policy's own rules, each with what to tell a requester who does not meet it.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef, Timestamp};
 
-use super::Observed;
+use super::{Observed, has_place};
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration, risk_of};
 use crate::policy::{Asked, Bans, select};
@@ -141,6 +141,10 @@ pub fn evaluate(
             let context = Context {
                 name: request.metadata.name.as_deref().unwrap_or_default(),
                 namespace: request.metadata.namespace.as_deref().unwrap_or_default(),
+                uid,
+                requested_at,
+                has_place: has_place(request),
+                peers: &observed.peers,
                 now,
                 spec: &request.spec,
                 requester,

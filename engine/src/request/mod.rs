@@ -4,6 +4,7 @@ mod decide;
 mod evaluate;
 mod follow;
 mod observed;
+mod peers;
 mod report;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,8 @@ use lapse_crds::{AccessRequestStatus, Grant};
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
 pub use observed::Observed;
+pub use peers::Peers;
+pub(crate) use peers::{InLine, has_place};
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
+use super::Peers;
 use crate::attest::Attested;
 use crate::policy::PolicyState;
 use crate::role::RoleRules;
@@ -21,6 +22,8 @@ pub struct Observed {
     pub role: Read<RoleRules>,
     /// The namespaces of its target. One that is being deleted counts as missing.
     pub namespaces: Namespaces,
+    /// What else the requester asks for and holds.
+    pub peers: Read<Peers>,
     /// The Grant of the name that follows from the request.
     pub grant: Read<Grant>,
     /// What the installation allows.

@@ -76,6 +76,7 @@ impl Controller {
             role: role(world, failing),
             namespaces: namespaces(),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),
+            peers: Read::Found(request::Peers::default()),
             settings: settings(),
             obstacle: None,
         };

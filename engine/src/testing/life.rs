@@ -91,6 +91,7 @@ pub(crate) fn asked() -> request::Observed {
             Read::Found(crate::target::Namespace::default()),
         )]),
         grant: Read::Missing,
+        peers: Read::Found(request::Peers::default()),
         settings: settings(),
         obstacle: None,
     }

@@ -1,0 +1,73 @@
+//! The requester does not ask for or hold more than the policy allows.
+
+use chrono::TimeDelta;
+use lapse_crds::GrantDuration;
+
+use super::{Context, Outcome, requested_duration};
+use crate::policy::Limits;
+use crate::request::InLine;
+use crate::{Read, identity};
+
+pub(super) fn check(context: &Context<'_>) -> Outcome {
+    let Context { policy, requester, uid, now, .. } = context;
+    let peers = match context.peers {
+        Read::Found(peers) => peers,
+        Read::Failed(why) => {
+            return Outcome::Pending(format!("What else you hold cannot be read: {why}."));
+        }
+        Read::Missing => return Outcome::Pending("What else you hold is not known.".to_owned()),
+    };
+    let Some(who) = identity::subject_of(requester) else {
+        return Outcome::NotApplicable("The requester is not known.".to_owned());
+    };
+    let Limits { open_requests, active_grants, time_per_day } = policy.limits();
+    let name = policy.name();
+    let me = InLine { uid, requested_at: context.requested_at, has_place: context.has_place };
+    let open = peers.open_before(name, &requester.username, me);
+    if open >= open_requests {
+        return Outcome::Fail(format!(
+            "You have {open} open {} by JitPolicy {name}, and it allows {open_requests} at once; \
+             wait for the answer, or end the other with a decision with verdict End.",
+            plural(open, "request")
+        ));
+    }
+    let live = peers.live(name, &who, uid);
+    if live >= active_grants {
+        return Outcome::Fail(format!(
+            "You hold {live} {} by JitPolicy {name}, and it allows {active_grants} at once; end one \
+             that you do not need any more.",
+            plural(live, "right")
+        ));
+    }
+    if let Some((limit, asked)) = time_per_day.zip(requested_duration(context.spec, policy)) {
+        let held = peers.held(name, &who, uid, *now);
+        if held + asked.delta() > limit.delta() {
+            let left = in_words(limit.delta() - held);
+            return Outcome::Fail(format!(
+                "{asked} was asked for, but JitPolicy {name} allows {limit} within 24 hours, of which \
+                 {} are held or promised already; {left}.",
+                GrantDuration::from_seconds(seconds(held))
+                    .map_or_else(|| "none".to_owned(), |held| held.to_string())
+            ));
+        }
+    }
+    Outcome::Pass(format!("{open} other requests are open, and {live} other rights are held."))
+}
+
+fn plural(count: usize, what: &str) -> String {
+    if count == 1 { what.to_owned() } else { format!("{what}s") }
+}
+
+fn seconds(span: TimeDelta) -> u32 {
+    u32::try_from(span.num_seconds().max(0)).unwrap_or(u32::MAX)
+}
+
+fn in_words(left: TimeDelta) -> String {
+    match GrantDuration::from_seconds(seconds(left)) {
+        Some(left) => format!("ask for at most {left}, or later"),
+        None => "ask again later".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

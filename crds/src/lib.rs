@@ -55,7 +55,7 @@ pub use offer::{
 };
 pub use policy::{
     ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits, PolicyEffect,
-    PolicyMode, ReasonRule, TicketRule,
+    PolicyMode, ReasonRule, Session, TicketRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,

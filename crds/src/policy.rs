@@ -41,8 +41,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions and approval"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval) || has(self.session))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, approval and session"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -105,6 +105,10 @@ pub struct JitPolicySpec {
     /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+
+    /// What happens while a right is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
 }
 
 fn default_priority() -> i32 {
@@ -213,6 +217,20 @@ pub struct ConditionRule {
     /// What to tell the requester when it may not.
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
+}
+
+/// What happens while a right is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Session {
+    /// How long before its end the holder of a right is warned, by an event on the request, such as
+    /// `[15m, 2m]`. Read when a warning is due, so a change bears on the rights that are held. A warning
+    /// that is as long as the grant, or longer, is left out. Empty: no warnings. Absent (an exception:
+    /// absent elsewhere means nothing) it goes by the length of the grant: more than an hour, 30m, 5m and
+    /// 1m before; from 30 minutes to an hour, 10m, 5m and 1m; from 5 minutes up to 30, 2m and 1m; less, 20s
+    /// and 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub warnings: Option<Vec<GrantDuration>>,
 }
 
 /// What the controller observed of a policy.

@@ -95,6 +95,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
             ..Approval::default()
         }),
+        session: None,
     };
     let mut policy = JitPolicy::new(name, spec);
     policy.metadata.uid = Some(format!("uid-of-{name}"));

@@ -23,6 +23,8 @@ use crate::watch::Guarded;
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
+/// How soon a warning that could not be given is tried again.
+const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
 /// to spare.
 const ROUNDS: usize = 5;
@@ -69,7 +71,9 @@ async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observ
         }
         if plan.actions.is_empty() {
             report::report(context, &observed.grant, plan.status).await?;
-            return Ok(plan.wake_at);
+            let is_told = report::tell(context, &observed.grant, plan.warning).await;
+            let retry = (!is_told).then(|| context.clock.now() + TELL_AGAIN);
+            return Ok(plan.wake_at.into_iter().chain(retry).min());
         }
         let Err(failure) = apply::apply(context, &observed.grant, &plan.actions).await else {
             if plan.report_always {

@@ -1,12 +1,18 @@
 //! Every manifest of `examples/` is applied, as the people that it speaks of apply it.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use kube::Api;
 use lapse_crds::{AccessRequest, JitPolicy, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, User, eventually, workspace};
+use serde_json::json;
 
 use crate::world::{SOON, World};
+
+/// A folder with this file is a situation, shipped switched off.
+const POLICY: &str = "policy.yaml";
 
 /// The walk of the README, from files: alice asks, bob approves, she ends it; and once more, with a
 /// Deny.
@@ -64,16 +70,62 @@ async fn the_walk_of_the_readme() {
     assert_eq!(unused, BTreeSet::new(), "an example that no test uses");
 }
 
-/// Every YAML file below `examples/`, by its path from there.
+/// What is shipped for a situation can be applied as it is, gives nothing before somebody switches it on,
+/// and can be switched on. The cookbook shows the same policy.
+#[tokio::test]
+async fn every_situation_can_be_applied_and_gives_nothing_yet() {
+    let world = World::shared("situations").await;
+    for name in ["shop", "ci"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        world.apply(namespace).await;
+    }
+    let cookbook = fs::read_to_string(workspace::root().join("docs/policies.md")).unwrap();
+    let dry_run = async |file: &Path| {
+        let mode = "--output=jsonpath={.spec.mode}";
+        let args = ["apply", "--dry-run=server", mode, "-f", file.to_str().unwrap()];
+        let answer = world.kubectl(&world.admin, &args, None).await;
+        answer.unwrap_or_else(|error| panic!("{}: {error:#}", file.display()))
+    };
+    for situation in situations() {
+        for entry in fs::read_dir(&situation).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_some_and(|extension| extension == "yaml") {
+                let mode = dry_run(&file).await;
+                let is_inactive = ["Disabled", "Audit"].contains(&mode.trim());
+                assert_eq!(is_inactive, file.ends_with(POLICY), "{} is {mode:?}", file.display());
+            }
+        }
+        let text = fs::read_to_string(situation.join(POLICY)).unwrap();
+        let name = situation.display();
+        assert!(cookbook.contains(&text), "docs/policies.md shows no policy like that of {name}");
+        // A policy that is switched off is stored with its mistakes.
+        let on = text.replace("mode: Disabled", "mode: Enforce");
+        let args = ["apply", "--dry-run=server", "-f", "-"];
+        let answer = world.kubectl(&world.admin, &args, Some(&on)).await;
+        assert!(answer.is_ok(), "{name} cannot be switched on: {answer:?}");
+    }
+}
+
+/// The folders of `examples/` that hold one situation each.
+fn situations() -> Vec<PathBuf> {
+    let entries = fs::read_dir(workspace::root().join("examples")).unwrap();
+    let folders = entries.map(|entry| entry.unwrap().path());
+    let situations: Vec<PathBuf> = folders.filter(|path| path.join(POLICY).exists()).collect();
+    assert!(!situations.is_empty(), "examples/ has no folder with a {POLICY}");
+    situations
+}
+
+/// Every YAML file below `examples/`, by its path from there; not those of the situations, which ask for
+/// people that the walk does not have.
 fn manifests() -> BTreeSet<String> {
     let root = workspace::root().join("examples");
     let mut found = BTreeSet::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!path.join(POLICY).exists()).then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
                 found.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
             }

@@ -18,4 +18,5 @@ mod policies;
 mod reserved;
 mod rules;
 mod stages;
+mod warnings;
 mod world;

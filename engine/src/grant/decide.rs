@@ -6,7 +6,8 @@ use lapse_crds::{
 };
 
 use super::reasons::{End, banned_from, is_over, why_bindings_ended, why_ended, why_not_given};
-use super::{BindingSpec, LiveBinding, Observed};
+use super::warnings::{Outlook, outlook};
+use super::{BindingSpec, LiveBinding, Observed, Warning};
 use crate::Read;
 use crate::policy::PolicyState;
 
@@ -37,6 +38,9 @@ pub struct Plan {
     /// Whether the status is reported even when every action succeeds, because they destroy what it
     /// was concluded from: a changed binding that is deleted looks as if somebody had deleted it.
     pub report_always: bool,
+    /// What to tell the holder of the right, after the status. It needs no lease: its name sees to it that
+    /// it is told once, and a fail-over must not swallow it.
+    pub warning: Option<Warning>,
     /// When to decide again, if nothing happens before.
     pub wake_at: Option<DateTime<Utc>>,
 }
@@ -91,11 +95,14 @@ fn concluded(plan: Plan) -> Plan {
 /// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
 /// repeated and not left to the next event.
 fn holds(observed: &Observed, now: DateTime<Utc>) -> Plan {
+    let Outlook { warning, next_at } = outlook(observed, now);
+    let wake_at = look_again(observed, now);
     Plan {
         actions: vec![],
         status: None,
         report_always: false,
-        wake_at: Some(look_again(observed, now)),
+        warning,
+        wake_at: Some(next_at.map_or(wake_at, |at| at.min(wake_at))),
     }
 }
 
@@ -169,12 +176,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     status.activated_at = Some(now.into());
     let message = format!("Held until {}.", grant.spec.expires_at);
     condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
-    Plan {
-        actions: vec![],
-        status: changed(grant, status),
-        report_always: false,
-        wake_at: Some(expiry(grant)),
-    }
+    Plan { status: changed(grant, status), ..holds(observed, now) }
 }
 
 fn failure<T>(read: &Read<T>) -> Option<String> {
@@ -192,6 +194,7 @@ fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
         actions: vec![],
         status: changed(grant, status),
         report_always: false,
+        warning: None,
         wake_at: Some(look_again(observed, now)),
     }
 }
@@ -220,6 +223,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
             actions,
             status: changed(grant, status),
             report_always: false,
+            warning: None,
             wake_at: None,
         };
     }
@@ -230,6 +234,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
         actions,
         status: changed(grant, status),
         report_always: false,
+        warning: None,
         wake_at: Some(now + RETRY),
     }
 }
@@ -267,7 +272,8 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     // No event follows a look-up that failed, and whoever deleted the grant waits for it to go.
     let unread = leaves && failure(&observed.request).is_some();
-    Plan { actions, status: None, report_always: false, wake_at: unread.then(|| now + LOOK_AGAIN) }
+    let wake_at = unread.then(|| now + LOOK_AGAIN);
+    Plan { actions, status: None, report_always: false, warning: None, wake_at }
 }
 
 /// Whether the request has recorded that its right is over, or is gone itself.

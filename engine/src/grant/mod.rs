@@ -6,9 +6,11 @@ mod name;
 mod observed;
 mod orphan;
 mod reasons;
+mod warnings;
 
 pub use binding::{BindingSpec, LiveBinding};
 pub use decide::{Action, Plan, decide};
 pub use name::{binding_name, grant_name};
 pub use observed::{Observed, Obstacle};
 pub use orphan::{BindingMeta, Verdict, verdict};
+pub use warnings::Warning;

@@ -73,6 +73,7 @@ impl Policy {
             limits,
             conditions,
             approval,
+            session,
         } = &policy.spec;
         let approval = approval_rules(approval.as_ref(), requesters)?;
         Ok(Self {
@@ -99,6 +100,7 @@ impl Policy {
                 .map(|(index, rule)| condition(index, rule))
                 .collect::<Result<_, _>>()?,
             approval,
+            warnings: session.as_ref().and_then(|session| session.warnings.clone()),
         })
     }
 }

@@ -42,6 +42,7 @@ pub struct Policy {
     limits: Limits,
     conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
+    warnings: Option<Vec<GrantDuration>>,
 }
 
 /// How long a grant may last; `min ≤ default ≤ max`, all within the bounds of the installation.
@@ -169,6 +170,13 @@ impl Policy {
     #[must_use]
     pub fn approval(&self) -> &ApprovalRules {
         &self.approval
+    }
+
+    /// How long before its end the holder of a right is warned; `None` if that goes by the length of the
+    /// grant.
+    #[must_use]
+    pub fn warnings(&self) -> Option<&[GrantDuration]> {
+        self.warnings.as_deref()
     }
 
     /// Who may ask, in words.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lapse_crds::Condition;
 
 use super::life::time;
-use crate::grant::Action;
+use crate::grant::{Action, Warning};
 use crate::{grant, request};
 
 /// A plan for a request.
@@ -56,6 +56,10 @@ pub(crate) fn grant(plan: &grant::Plan) -> String {
             conditions(&mut text, &status.conditions);
         }
         None => line(&mut text, "(nothing new)"),
+    }
+    if let Some(Warning { event, notice }) = &plan.warning {
+        let kind = if notice.warning { "Warning" } else { "Normal" };
+        line(&mut text, &format!("event {event} {kind} {}: {}", notice.reason, notice.message));
     }
     wakes(&mut text, plan.wake_at);
     text

@@ -24,7 +24,7 @@ fn missing_bindings_are_made_and_then_the_right_is_held() {
     insta::assert_snapshot!(tell::grant(&observed.step(13)), @r"
     Active
     Active=True Given: Held until 2026-11-18T12:06:50.000000Z.
-    looks again at 3610 s
+    looks again at 3010 s
     ");
     let status = observed.status();
     let recorded: Vec<_> = status.bindings.iter().map(|binding| &*binding.uid).collect();
@@ -32,7 +32,7 @@ fn missing_bindings_are_made_and_then_the_right_is_held() {
     assert_eq!(status.activated_at.unwrap().time(), time(13));
     insta::assert_snapshot!(tell::grant(&observed.step(14)), @r"
     (nothing new)
-    looks again at 3610 s
+    looks again at 3010 s
     ");
 }
 
@@ -252,9 +252,10 @@ fn nothing_is_given_when_its_time_is_up() {
 #[test]
 fn a_right_that_is_held_needs_nothing() {
     let observed = active_in(&["shop", "shop-staging"]);
-    for now in [13, 1000, EXPIRES_AT - 1] {
+    let first_warning = EXPIRES_AT - 600;
+    for (now, wakes) in [(13, first_warning), (1000, first_warning), (EXPIRES_AT - 1, EXPIRES_AT)] {
         let plan = decide(&observed, time(now));
         assert_eq!((plan.actions, plan.status), (vec![], None));
-        assert_eq!(plan.wake_at, Some(time(EXPIRES_AT)));
+        assert_eq!(plan.wake_at, Some(time(wakes)));
     }
 }

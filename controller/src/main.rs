@@ -13,6 +13,7 @@ mod poison;
 mod policy;
 mod queue;
 mod request;
+mod retention;
 mod revision;
 mod revoke;
 mod run;

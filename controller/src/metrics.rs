@@ -9,10 +9,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// Kinds that are reconciled.
+/// Kinds that are reconciled or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Kind {
     AccessRequest,
+    AccessDecision,
     Grant,
     JitPolicy,
 }
@@ -31,6 +32,11 @@ pub(crate) struct Reconciliation {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OfKind {
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reason {
     pub(crate) reason: String,
 }
@@ -43,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) time_to_grant: Histogram,
     pub(crate) lateness: Histogram,
     pub(crate) orphans_removed: Counter,
+    pub(crate) records_deleted: Family<OfKind, Counter>,
     pub(crate) active: Gauge,
     pub(crate) overdue: Gauge,
     pub(crate) leader: Gauge,
@@ -61,6 +68,7 @@ impl Metrics {
             time_to_grant: latency(),
             lateness: latency(),
             orphans_removed: Counter::default(),
+            records_deleted: Family::default(),
             active: Gauge::default(),
             overdue: Gauge::default(),
             leader: Gauge::default(),
@@ -73,6 +81,7 @@ impl Metrics {
             time_to_grant,
             lateness,
             orphans_removed,
+            records_deleted,
             active,
             overdue,
             leader,
@@ -98,6 +107,11 @@ impl Metrics {
             "Bindings of Lapse that had no live grant",
             orphans_removed.clone(),
         );
+        registry.register(
+            "records_deleted",
+            "Objects that were over and whose retention had passed",
+            records_deleted.clone(),
+        );
         registry.register("grants_active", "Rights held now", active.clone());
         registry.register(
             "revocations_overdue",
@@ -117,5 +131,9 @@ impl Metrics {
     pub(crate) fn reconciled(&self, kind: Kind, is_ok: bool) {
         let outcome = if is_ok { Outcome::Done } else { Outcome::Failed };
         self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
+    }
+
+    pub(crate) fn record_deleted(&self, kind: Kind) {
+        self.records_deleted.get_or_create(&OfKind { kind }).inc();
     }
 }

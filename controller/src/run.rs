@@ -27,7 +27,7 @@ use crate::request::Turns;
 use crate::revision::Revision;
 use crate::revoke::{Deadlines, Orphans, sweeping};
 use crate::watch::{Caches, FirstLists, Guarded, Queues, WATCHES, Watches, caches};
-use crate::{grant, policy, request};
+use crate::{grant, policy, request, retention};
 
 /// How long work in flight may take to finish at the end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -96,6 +96,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         Orphans::run(reader, clock.clone(), suspects, removed)
     });
     let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics, revision));
+    let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
     let waking = tokio::spawn(wake(queues, caches.clone(), leadership, keys));
 
     let stop = CancellationToken::new();
@@ -113,6 +114,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         _ = sweeping => anyhow::bail!("the sweep has ended"),
         _ = orphaned => anyhow::bail!("the look-out for orphans has ended"),
         _ = following => anyhow::bail!("the attestation keys are no longer followed"),
+        _ = keeping => anyhow::bail!("nobody deletes what is over"),
         _ = waking => anyhow::bail!("nobody queues what the lease brings"),
     }
 

@@ -41,8 +41,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval) || has(self.session))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, approval and session"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval) || has(self.session) || has(self.retention))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, approval, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -109,6 +109,12 @@ pub struct JitPolicySpec {
     /// What happens while a right is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
+
+    /// How long finished requests that this policy decided are kept, with their decisions and grants; then
+    /// they are deleted. Counted from the end of the right, or from the moment when the request became
+    /// final. Absent, or once the policy is gone: 720h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<GrantDuration>,
 }
 
 fn default_priority() -> i32 {

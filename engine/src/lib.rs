@@ -15,6 +15,7 @@
 //! - [`schedule`]: the hours in which rights may be held.
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
+//! - [`retention`]: when what is over is deleted.
 
 pub mod approval;
 pub mod attest;
@@ -26,6 +27,7 @@ pub mod pattern;
 pub mod policy;
 mod read;
 pub mod request;
+pub mod retention;
 pub mod risk;
 pub mod role;
 pub mod rules;

@@ -96,6 +96,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             ..Approval::default()
         }),
         session: None,
+        retention: None,
     };
     let mut policy = JitPolicy::new(name, spec);
     policy.metadata.uid = Some(format!("uid-of-{name}"));

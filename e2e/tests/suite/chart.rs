@@ -129,6 +129,7 @@ async fn the_components_hold_no_more_than_they_need() {
         (rbac, "create", "rolebindings", "default"),
         (rbac, "bind", "clusterroles", ""),
         ("lapse.dev", "create", "grants", ""),
+        ("lapse.dev", "delete", "accessdecisions", "default"),
         ("lapse.dev", "update", "accessrequests/status", "default"),
         (admission, "create", "mutatingwebhookconfigurations", ""),
     ];

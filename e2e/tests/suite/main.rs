@@ -16,6 +16,7 @@ mod lifecycle;
 mod poison;
 mod policies;
 mod reserved;
+mod retention;
 mod rules;
 mod stages;
 mod warnings;

@@ -74,6 +74,8 @@ impl Policy {
             conditions,
             approval,
             session,
+            // It holds when the policy cannot be compiled, too: see `crate::retention`.
+            retention,
         } = &policy.spec;
         let approval = approval_rules(approval.as_ref(), requesters)?;
         Ok(Self {
@@ -93,7 +95,7 @@ impl Policy {
             }),
             ticket: ticket.as_ref().map(ticket_rule).transpose()?,
             schedule: schedule.as_ref().map(compile_schedule).transpose()?,
-            limits: compile_limits(limits.as_ref()),
+            limits: compile_limits(limits.as_ref(), *retention)?,
             conditions: conditions
                 .iter()
                 .enumerate()
@@ -172,16 +174,34 @@ pub(super) fn compile_schedule(schedule: &lapse_crds::Schedule) -> Result<Schedu
         .map_err(|why| PolicyError::new(PolicyErrorReason::InvalidSchedule, why))
 }
 
-fn compile_limits(limits: Option<&lapse_crds::Limits>) -> Limits {
+/// How far back granted time is counted: the Grants must be kept for so long.
+const DAY: GrantDuration = match GrantDuration::from_seconds(24 * 3600) {
+    Some(day) => day,
+    None => unreachable!(),
+};
+
+fn compile_limits(
+    limits: Option<&lapse_crds::Limits>,
+    retention: Option<GrantDuration>,
+) -> Result<Limits, PolicyError> {
     // Destructured without `..`: a field that is added to the API must be compiled here.
     let lapse_crds::Limits { open_requests_per_user, active_grants_per_user, granted_time_per_day } =
         limits.cloned().unwrap_or_default();
+    if granted_time_per_day.is_some()
+        && let Some(kept) = retention.filter(|kept| *kept < DAY)
+    {
+        let message = format!(
+            "spec.retention is {kept}, but spec.limits.grantedTimePerDay counts the grants of 24 hours; \
+             keep them for at least 24h"
+        );
+        return Err(PolicyError::new(PolicyErrorReason::DurationOutOfBounds, message));
+    }
     let count = |limit: Option<u32>, default: u32| limit.unwrap_or(default) as usize;
-    Limits {
+    Ok(Limits {
         open_requests: count(open_requests_per_user, 1),
         active_grants: count(active_grants_per_user, 3),
         time_per_day: granted_time_per_day,
-    }
+    })
 }
 
 fn condition(index: usize, rule: &ConditionRule) -> Result<(Condition, String), PolicyError> {
@@ -251,6 +271,20 @@ mod tests {
         let bounds = Policy::compile(&policy, &settings()).unwrap().duration();
         let InstallationBounds { min, max } = settings().duration;
         assert_eq!(bounds, Bounds { min, default: None, max });
+    }
+
+    #[test]
+    fn granted_time_is_counted_from_grants_that_are_kept() {
+        let kept = |retention: &str| {
+            error_of(|spec| {
+                spec.retention = retention.parse().ok();
+                let granted_time_per_day = "4h".parse().ok();
+                spec.limits =
+                    Some(lapse_crds::Limits { granted_time_per_day, ..Default::default() });
+            })
+        };
+        assert_eq!(kept("23h59m"), Some(PolicyErrorReason::DurationOutOfBounds));
+        assert_eq!(kept("24h"), None);
     }
 
     #[test]

@@ -76,7 +76,8 @@ async fn the_walk_of_the_readme() {
 async fn every_situation_can_be_applied_and_gives_nothing_yet() {
     let world = World::shared("situations").await;
     for name in ["shop", "ci"] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         world.apply(namespace).await;
     }
     let cookbook = fs::read_to_string(workspace::root().join("docs/policies.md")).unwrap();
@@ -115,8 +116,8 @@ fn situations() -> Vec<PathBuf> {
     situations
 }
 
-/// Every YAML file below `examples/`, by its path from there; not those of the situations, which ask for
-/// people that the walk does not have.
+/// Every YAML file below `examples/`, by its path from there, but those of the situations: they have a
+/// test of their own.
 fn manifests() -> BTreeSet<String> {
     let root = workspace::root().join("examples");
     let mut found = BTreeSet::new();

@@ -158,7 +158,7 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
             return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
         }
     }
-    Ok(Offer::of(targets))
+    Ok(Offer::of(targets, settings))
 }
 
 fn ticket_rule(rule: &lapse_crds::TicketRule) -> Result<TicketRule, PolicyError> {

@@ -4,8 +4,8 @@ use lapse_crds::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, NamespaceSet, RoleRef,
 };
 
-use crate::Read;
 use crate::target::{Namespaces, ResolvedTarget, Scope};
+use crate::{Read, Settings};
 
 /// Roles, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +14,21 @@ pub(super) struct Offer {
     namespaces: NamespaceSet,
     cluster_wide: bool,
     allow_escalation: bool,
+    settings: Settings,
 }
 
 impl Offer {
-    pub(super) fn of(targets: &KubernetesTargets) -> Self {
+    pub(super) fn of(targets: &KubernetesTargets, settings: &Settings) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
         let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } =
             targets.clone();
-        Self { roles, namespaces: namespaces.unwrap_or_default(), cluster_wide, allow_escalation }
+        Self {
+            roles,
+            namespaces: namespaces.unwrap_or_default(),
+            cluster_wide,
+            allow_escalation,
+            settings: settings.clone(),
+        }
     }
 
     /// Whether roles that let their holder climb are accepted here.
@@ -38,9 +45,18 @@ impl Offer {
     pub(super) fn contains(&self, target: &ResolvedTarget, known: &Namespaces) -> bool {
         let place = match &target.scope {
             Scope::Cluster => self.cluster_wide,
-            Scope::Namespaces(asked) => asked.iter().all(|name| self.has_namespace(name, known)),
+            Scope::Namespaces(asked) => asked.iter().all(|name| self.offers(name, known)),
         };
         place && self.roles.contains(&target.role)
+    }
+
+    /// Whether a namespace is offered. What is protected is offered by name and with escalation alone,
+    /// and the installation's own namespace never.
+    fn offers(&self, name: &String, known: &Namespaces) -> bool {
+        match self.settings.protection_of(name) {
+            Some(_) => self.allow_escalation && !self.settings.is_own(name) && self.names(name),
+            None => self.has_namespace(name, known),
+        }
     }
 
     /// Whether any part of the target lies within the entry. The whole cluster overlaps with every
@@ -124,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::target::Namespace;
-    use crate::testing::{cluster_role, edit_in};
+    use crate::testing::{cluster_role, edit_in, settings};
 
     fn requirement(key: &str, operator: LabelOperator, values: &[&str]) -> LabelSelector {
         let values = values.iter().map(|value| LabelValue((*value).to_owned())).collect();
@@ -161,6 +177,7 @@ mod tests {
             namespaces: set,
             cluster_wide,
             allow_escalation: false,
+            settings: settings(),
         }
     }
 
@@ -190,6 +207,23 @@ mod tests {
         assert_eq!(offer.overlaps(&cluster, &known), overlaps);
         let view = ResolvedTarget { role: cluster_role("view"), ..both };
         assert!(!offer.overlaps(&view, &known) && !offer.contains(&view, &known));
+    }
+
+    #[test]
+    fn what_is_protected_is_offered_by_name_and_with_escalation() {
+        let all = NamespaceSet { all: true, ..NamespaceSet::default() };
+        let named = |name: &str| NamespaceSet { names: vec![name.into()], ..all.clone() };
+        let offers = |set: NamespaceSet, allow_escalation: bool, name: &str| {
+            let offer = Offer { allow_escalation, ..offer(set, false) };
+            offer.contains(&edit_in(&[name]), &Namespaces::new())
+        };
+        assert!(!offers(all.clone(), true, "kube-system"));
+        assert!(!offers(named("kube-system"), false, "kube-system"));
+        assert!(offers(named("kube-system"), true, "kube-system"));
+        assert!(!offers(named("lapse-system"), true, "lapse-system"));
+        // Nobody is spared a ban by that.
+        let ban = offer(all, false);
+        assert!(ban.overlaps(&edit_in(&["kube-system"]), &Namespaces::new()));
     }
 
     #[test]

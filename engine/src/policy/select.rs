@@ -31,8 +31,8 @@ pub struct Asked<'a> {
     pub target: &'a ResolvedTarget,
     /// The namespaces of the target.
     pub namespaces: &'a Namespaces,
-    /// The time.
-    pub now: DateTime<Utc>,
+    /// When the right would start.
+    pub at: DateTime<Utc>,
 }
 
 /// Finds the policy that decides: a Deny policy that matches, whatever else there is; then the policy
@@ -40,8 +40,8 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, namespaces, now } = asked;
-    if let Some(ban) = Bans::on(policies, requester, target, namespaces).in_force(now) {
+    let Asked { policy, requester, target, namespaces, at } = asked;
+    if let Some(ban) = Bans::on(policies, requester, target, namespaces).in_force(at) {
         return Selection {
             policy: Err(format!("{} Ask its owner.", ban.message())),
             denied_by: Some(ban.reference()),
@@ -183,8 +183,8 @@ fn would_allow(policy: &Policy) -> String {
 }
 
 fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String> {
-    let Asked { requester, target, namespaces, now, .. } = asked;
-    let is_audit = state.mode == PolicyMode::Audit && ban.is_in_force(now);
+    let Asked { requester, target, namespaces, at, .. } = asked;
+    let is_audit = state.mode == PolicyMode::Audit && ban.is_in_force(at);
     let denies = is_audit && ban.matches(requester, target, namespaces);
     denies.then(|| format!("{ONLY_AUDITS}; it would deny it"))
 }
@@ -247,7 +247,7 @@ mod tests {
             requester: who,
             target: &target,
             namespaces: &namespaces,
-            now: now(),
+            at: now(),
         };
         select(policies, asked)
     }
@@ -300,7 +300,7 @@ mod tests {
             requester: &alice,
             target: &target,
             namespaces: &Namespaces::new(),
-            now: now(),
+            at: now(),
         };
         assert!(select(&all, named).policy.is_err());
         assert!(select_for(&all, &person("bob", &["others"])).denied_by.is_none());

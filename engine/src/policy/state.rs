@@ -42,7 +42,7 @@ impl PolicyState {
                 (compiled.map(|policy| Rule::Allow(Box::new(policy))), defect)
             }
             PolicyEffect::Deny => {
-                let (ban, defect) = Ban::of(super::reference(policy), &policy.spec);
+                let (ban, defect) = Ban::of(super::reference(policy), &policy.spec, settings);
                 (Ok(Rule::Deny(ban)), defect)
             }
         };

@@ -127,12 +127,15 @@ pub fn evaluate(
             return Err(format!("Namespace {name} cannot be read: {why}."));
         }
     }
+    // A ban is about the time at which the right would be held: a freeze that is over by then denies
+    // nothing, and one that has come by then does.
+    let start = request.spec.start_time.map_or(now, |start| start.time().max(now));
     let asked = Asked {
         policy: request.spec.policy.as_deref(),
         requester,
         target,
         namespaces: &observed.namespaces,
-        now,
+        at: start,
     };
     let selection = select(policies, asked);
     let (report, policy) = match selection.policy {
@@ -177,7 +180,7 @@ pub fn evaluate(
         requested_at,
         policy,
         denied_by: selection.denied_by.cloned(),
-        banned_from: Bans::on(policies, requester, target, &observed.namespaces).return_at(now),
+        banned_from: Bans::on(policies, requester, target, &observed.namespaces).return_at(start),
         candidates: selection.candidates,
         report,
         statements,

@@ -126,6 +126,9 @@ impl<'a> Writer<'a> {
             reason: reason.to_owned(),
             message: message.to_owned(),
         });
+        if phase.is_terminal() && self.status.grant.is_none() {
+            self = self.unscheduled();
+        }
         if phase.is_terminal()
             && let Some(approval) = &mut self.status.approval
         {

@@ -97,12 +97,14 @@ impl Case {
             }
         }
         let decisions = known(decisions)?.unwrap_or_default();
+        let now = clock::now();
+        let start = request.spec.start_time.map_or(now, |start| start.time().max(now));
         let asked = Asked {
             policy: named,
             requester: &requester,
             target: &target,
             namespaces: &namespaces,
-            now: clock::now(),
+            at: start,
         };
         let policy = select(&policies, asked).policy.cloned();
         let reach = Reach::of(&target.scope, reader.settings());

@@ -64,7 +64,7 @@ fn a_scheduled_request_becomes(#[case] change: fn(&mut Observed), #[case] expect
     let status = observed.step(30).status.unwrap();
     assert_eq!(status.phase, expected);
     let is_planned = status.starts_at.is_some();
-    assert!(!is_planned || expected != RequestPhase::Pending, "nothing is planned any more");
+    assert!(!is_planned, "nothing is planned any more");
 }
 
 #[test]
@@ -89,14 +89,33 @@ fn when_the_hours_end_a_waiting_request_is_denied() {
     assert_eq!(status.phase, RequestPhase::Denied);
 }
 
-#[test]
-fn a_ban_that_comes_at_its_time_is_waited_for() {
-    let mut observed = later(approved());
+/// Everything is denied within these hours.
+fn frozen(mut observed: Observed, start: &str, end: &str) -> Observed {
     let mut freeze = policy("freeze");
     freeze.spec.effect = PolicyEffect::Deny;
     freeze.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
-    freeze.spec.schedule = Some(hours("11:20", "12:00"));
+    freeze.spec.schedule = Some(hours(start, end));
     observed.policies = Read::Found(vec![state(&policy("shop-debug")), state(&freeze)]);
+    observed
+}
+
+/// The request is made at 11:06:40, for 11:36:40.
+#[rstest]
+#[case::over_by_then("11:00", "11:30", RequestPhase::Scheduled)]
+#[case::come_by_then("11:30", "12:00", RequestPhase::Denied)]
+#[case::in_between("11:10", "11:30", RequestPhase::Scheduled)]
+fn a_ban_counts_when_the_right_would_start(
+    #[case] start: &str,
+    #[case] end: &str,
+    #[case] expected: RequestPhase,
+) {
+    let mut observed = frozen(later(approved()), start, end);
+    assert_eq!(observed.step(APPROVED_AT + 1).status.unwrap().phase, expected);
+}
+
+#[test]
+fn a_ban_that_comes_at_its_time_is_waited_for() {
+    let mut observed = frozen(asked(), "11:20", "12:00");
     let plan = observed.step(APPROVED_AT + 1);
     let from = plan.wake_at.unwrap();
     assert_eq!(lapse_crds::Timestamp::new(from).to_string(), "2026-11-18T11:20:00.000000Z");

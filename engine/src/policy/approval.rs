@@ -97,7 +97,7 @@ pub(super) fn approval_rules(
     if let Some((index, stage)) = short_of_people(&rules, None) {
         let people = named(&rules, stage).len();
         return Err(unsatisfiable(format!(
-            "spec.approval.stages[{index}] ({}) requires {} approvals but its approvers are {people}, \
+            "spec.approval.stages[{index}] ({}) requires {} approvals but names {people} approvers, \
              and nobody counts in two stages; lower required, or name more approvers",
             stage.name, stage.required
         )));

@@ -43,7 +43,10 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "clusterWide": true, "namespaces": ["a"]}}}), "exclude one another")]
 #[case(json!({"policy": "../secrets"}), "spec.policy")]
 #[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit/../admin"}}}}), "role.name")]
-#[case(json!({"startTime": "2026-11-21T22:00:00Z"}), "unknown field")]
+#[case(json!({"startTime": "2001-01-01T00:00:00Z"}), "which is in the past")]
+#[case(json!({"startTime": "tomorrow"}), "spec.startTime")]
+#[case(json!({"ticket": "INC1\n"}), "spec.ticket")]
+#[case(json!({"emergency": true}), "unknown field")]
 #[tokio::test]
 async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[case] words: &str) {
     let world = World::shared("bad-input").await;
@@ -63,7 +66,7 @@ async fn explain_teaches() {
     let fields = [
         ("areq.spec.target.kubernetes", "where it is bound"),
         ("areq.spec.duration", "the policy's default"),
-        ("jp.spec.approval.stages", "nobody approves an own request"),
+        ("jp.spec.approval.stages", "most stages are complete"),
         ("adec.spec.verdict", "Approve, Deny or End"),
         ("gr.spec.expiresAt", "whatever happens"),
     ];

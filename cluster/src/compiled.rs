@@ -12,7 +12,7 @@ use lapse_engine::policy::PolicyState;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compiled(Arc<Mutex<ByUid>>);
 
-type ByUid = HashMap<String, (i64, Arc<PolicyState>)>;
+type ByUid = HashMap<String, (i64, PolicyState)>;
 
 impl Compiled {
     /// How many policies are kept, so that those that come and go do not fill the memory.
@@ -25,14 +25,14 @@ impl Compiled {
         };
         let known = self.known().get(uid).filter(|(known, _)| *known == generation).cloned();
         if let Some((_, state)) = known {
-            return PolicyState::clone(&state);
+            return state;
         }
         let state = PolicyState::of(policy, settings);
         let mut known = self.known();
         if known.len() >= Self::MOST {
             known.clear();
         }
-        known.insert(uid.clone(), (generation, Arc::new(state.clone())));
+        known.insert(uid.clone(), (generation, state.clone()));
         state
     }
 

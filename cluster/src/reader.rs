@@ -32,17 +32,21 @@ pub struct Reader {
     client: Client,
     settings: Settings,
     keys: watch::Receiver<KeySet>,
-    /// The highest revision of a decision that a watch of this process has shown.
-    seen_decisions: Seen,
-    /// The same of a policy. Each kind has a cache of its own in the API server, which is as new as its
-    /// own events.
-    seen_policies: Seen,
-    seen_requests: Seen,
-    seen_grants: Seen,
+    seen: Revisions,
     compiled: Compiled,
 }
 
-/// The highest revision of a kind that a watch of this process has shown.
+/// What this process has seen of each kind, which has a cache of its own in the API server that is as new
+/// as its own events.
+#[derive(Clone, Debug, Default)]
+struct Revisions {
+    decisions: Seen,
+    policies: Seen,
+    requests: Seen,
+    grants: Seen,
+}
+
+/// The highest revision of a kind that a watch of this process has shown, or that it wrote.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<AtomicU64>);
 
@@ -88,17 +92,8 @@ impl Reader {
     /// A reader that verifies attestations with these keys.
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
-        let (seen_decisions, seen_policies) = (Seen::default(), Seen::default());
-        Self {
-            client,
-            settings,
-            keys,
-            seen_decisions,
-            seen_policies,
-            seen_requests: Seen::default(),
-            seen_grants: Seen::default(),
-            compiled: Compiled::default(),
-        }
+        let (seen, compiled) = (Revisions::default(), Compiled::default());
+        Self { client, settings, keys, seen, compiled }
     }
 
     /// What the installation allows.
@@ -143,22 +138,22 @@ impl Reader {
 
     /// Takes note of the revision of a decision that a watch shows.
     pub fn saw_decision(&self, decision: &ObjectMeta) {
-        self.seen_decisions.note(decision);
+        self.seen.decisions.note(decision);
     }
 
     /// Takes note of the revision of a request that a watch shows or that was written.
     pub fn saw_request(&self, request: &ObjectMeta) {
-        self.seen_requests.note(request);
+        self.seen.requests.note(request);
     }
 
     /// Takes note of the revision of a Grant that a watch shows or that was written.
     pub fn saw_grant(&self, grant: &ObjectMeta) {
-        self.seen_grants.note(grant);
+        self.seen.grants.note(grant);
     }
 
     /// Takes note of the revision of a policy that a watch shows.
     pub fn saw_policy(&self, policy: &ObjectMeta) {
-        self.seen_policies.note(policy);
+        self.seen.policies.note(policy);
     }
 
     /// The decisions about a request, their attestations verified. One that cannot be decoded is left
@@ -171,7 +166,7 @@ impl Reader {
     ) -> Read<Vec<Attested<AccessDecision>>> {
         let api = self.namespaced::<Stored<AccessDecision>>(namespace);
         let about = ListParams::default().fields(&format!("spec.request.name={request}"));
-        let about = self.seen_decisions.bound(about, freshness);
+        let about = self.seen.decisions.bound(about, freshness);
         let what = format!("listing the decisions about AccessRequest {namespace}/{request}");
         let keys = self.keys.clone();
         read(bounded(what, api.list(&about)).await).map(|list| {
@@ -193,9 +188,9 @@ impl Reader {
         let requests: Api<Stored<AccessRequest>> = Api::all(self.client.clone());
         let grants: Api<Stored<Grant>> = Api::all(self.client.clone());
         let asked = by("spec.requester.username", username);
-        let asked = self.seen_requests.bound(asked, Freshness::Seen);
+        let asked = self.seen.requests.bound(asked, Freshness::Seen);
         let held = by("spec.subject.name", &subject.name);
-        let held = self.seen_grants.bound(held, Freshness::Seen);
+        let held = self.seen.grants.bound(held, Freshness::Seen);
         let (requests, grants) = tokio::join!(
             bounded(format!("listing the requests of {username}"), requests.list(&asked)),
             bounded(format!("listing the Grants of {username}"), grants.list(&held)),
@@ -222,7 +217,7 @@ impl Reader {
         freshness: Freshness,
     ) -> Read<Vec<PolicyState>> {
         let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
-        let params = self.seen_policies.bound(ListParams::default(), freshness);
+        let params = self.seen.policies.bound(ListParams::default(), freshness);
         let list = async { read(bounded("listing the JitPolicies", api.list(&params)).await) };
         let named = async {
             match named {

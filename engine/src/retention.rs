@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    AccessDecision, AccessRequest, Grant, GrantDuration, GrantPhase, JitPolicy, PolicyRef,
-    created_at,
+    AccessDecision, AccessRequest, Grant, GrantDuration, JitPolicy, PolicyRef, created_at,
 };
 
 use crate::Read;
-use crate::grant::grant_name;
+use crate::grant::{grant_name, has_ended};
 
 /// How long what is over is kept when no policy says so: 30 days.
 pub const DEFAULT: TimeDelta = TimeDelta::hours(720);
@@ -149,10 +148,6 @@ impl<'a> Grants<'a> {
         !self.undecodable.is_empty()
             && self.undecodable.contains(&*grant_name(&text(namespace), &text(name), &text(uid)))
     }
-}
-
-fn has_ended(grant: &Grant) -> bool {
-    grant.status.as_ref().is_some_and(|status| status.phase == GrantPhase::Ended)
 }
 
 fn uid<'a>(request: &Listed<'a, AccessRequest>) -> Option<&'a str> {

@@ -11,8 +11,8 @@ use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
-use lapse_crds::{Grant, GrantPhase};
-use lapse_engine::grant::{Observed, Obstacle, decide};
+use lapse_crds::Grant;
+use lapse_engine::grant::{Observed, Obstacle, decide, has_ended};
 
 pub(crate) use self::begin::{InHand, begin};
 use crate::context::Context;
@@ -48,8 +48,7 @@ pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> R
 /// A grant that has ended and was not deleted: nothing will ever happen to it. (A binding that comes
 /// back under its name is an orphan, and removed as one.)
 fn is_over(grant: &Grant) -> bool {
-    let phase = grant.status.as_ref().map(|status| status.phase);
-    phase == Some(GrantPhase::Ended) && grant.metadata.deletion_timestamp.is_none()
+    has_ended(grant) && grant.metadata.deletion_timestamp.is_none()
 }
 
 /// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.

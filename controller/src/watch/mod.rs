@@ -20,10 +20,10 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::Reader;
 use lapse_crds::{
-    AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, JitPolicy,
-    MANAGED_BY, MANAGED_BY_LAPSE, Target,
+    AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, JitPolicy, MANAGED_BY,
+    MANAGED_BY_LAPSE, Target,
 };
-use lapse_engine::grant::grant_name;
+use lapse_engine::grant::{grant_name, has_ended};
 use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
@@ -133,6 +133,14 @@ where
         .default_backoff()
 }
 
+/// The object that an event shows, if it is about one.
+fn shown<K>(event: &Event<K>) -> Option<&K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
 /// The object of an event that is about one.
 fn object<K>(event: Event<K>) -> Option<K> {
     match event {
@@ -182,8 +190,7 @@ impl Watches {
         self.follow("Grants", || guarded::<Grant>(&self.client))
             .run(|event| {
                 writer.apply_watcher_event(&event);
-                if let Event::Apply(grant) | Event::InitApply(grant) | Event::Delete(grant) = &event
-                {
+                if let Some(grant) = shown(&event) {
                     self.reader.saw_grant(grant.meta());
                 }
                 self.grant_event(event);
@@ -210,8 +217,7 @@ impl Watches {
     }
 
     fn set_deadline(&self, grant: &Grant) {
-        let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-        if phase == GrantPhase::Ended {
+        if has_ended(grant) {
             self.deadlines.forget(&grant.name_any());
         } else {
             self.deadlines.set(&grant.name_any(), grant.spec.expires_at.time());
@@ -232,9 +238,7 @@ impl Watches {
         self.follow("JitPolicies", || guarded::<JitPolicy>(&self.client))
             .run(|event| {
                 writer.apply_watcher_event(&event);
-                if let Event::Apply(policy) | Event::InitApply(policy) | Event::Delete(policy) =
-                    &event
-                {
+                if let Some(policy) = shown(&event) {
                     self.reader.saw_policy(policy.meta());
                 }
                 self.policy_event(event);
@@ -361,9 +365,7 @@ impl Watches {
 
 fn is_live(grant: &Guarded<Grant>) -> bool {
     match grant {
-        DeserializeGuard(Ok(grant)) => {
-            grant.status.as_ref().is_none_or(|status| status.phase != GrantPhase::Ended)
-        }
+        DeserializeGuard(Ok(grant)) => !has_ended(grant),
         // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
         DeserializeGuard(Err(_)) => true,
     }

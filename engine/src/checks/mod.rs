@@ -19,7 +19,7 @@ use lapse_crds::{
 
 pub(crate) use self::risk::risk_of;
 use crate::policy::Policy;
-use crate::request::Peers;
+use crate::request::{Peers, starts_at};
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
 use crate::{Read, Settings};
@@ -74,7 +74,7 @@ impl Context<'_> {
     /// When the right would start, were it approved now.
     #[must_use]
     pub fn starts_at(&self) -> DateTime<Utc> {
-        self.spec.start_time.map_or(self.now, |start| start.time().max(self.now))
+        starts_at(self.spec, self.now)
     }
 }
 

@@ -7,7 +7,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Context { target, policy, role, namespaces, settings, .. } = context;
     // A policy that offers all namespaces, or selects some, does not offer the protected ones.
     for namespace in target.namespaces() {
-        let is_offered = !settings.is_own(namespace) && policy.offers_protected(namespace);
+        let is_offered = policy.offers_protected(namespace);
         if let Some(why) = settings.protection_of(namespace).filter(|_| !is_offered) {
             return Outcome::Fail(format!("Namespace {namespace} {why}."));
         }

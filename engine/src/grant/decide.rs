@@ -160,9 +160,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     if !missing.is_empty() {
         // A policy that cannot be compiled revokes nothing, and gives nothing more either.
-        let name = &grant.spec.policy.name;
-        let policy = observed.policies.found().and_then(|all| all.iter().find(|p| p.name == *name));
-        if let Some(PolicyState { compiled: Err(error), .. }) = policy {
+        if let Some(PolicyState { name, compiled: Err(error), .. }) = observed.policy() {
             let message = format!("It waits for JitPolicy {name} to be mended: {error}");
             return waiting(observed, message, now);
         }

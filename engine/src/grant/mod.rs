@@ -8,9 +8,17 @@ mod orphan;
 mod reasons;
 mod warnings;
 
+use lapse_crds::{Grant, GrantPhase};
+
 pub use binding::{BindingSpec, LiveBinding};
 pub use decide::{Action, Plan, decide};
 pub use name::{binding_name, grant_name};
 pub use observed::{Observed, Obstacle};
 pub use orphan::{BindingMeta, Verdict, verdict};
 pub use warnings::Warning;
+
+/// Whether a right is verified to be gone.
+#[must_use]
+pub fn has_ended(grant: &Grant) -> bool {
+    grant.status.as_ref().is_some_and(|status| status.phase == GrantPhase::Ended)
+}

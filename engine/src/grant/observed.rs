@@ -32,6 +32,16 @@ pub struct Observed {
     pub obstacle: Option<Obstacle>,
 }
 
+impl Observed {
+    /// The policy that gave the right, if it was read and still exists: one of the same name that was made
+    /// anew is another.
+    pub(super) fn policy(&self) -> Option<&PolicyState> {
+        let of_grant = &self.grant.spec.policy;
+        let is_it = |state: &&PolicyState| state.name == of_grant.name && state.uid == of_grant.uid;
+        self.policies.found()?.iter().find(is_it)
+    }
+}
+
 /// What stopped a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {

@@ -1,13 +1,13 @@
 //! Why a right ends, or cannot be given at all.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, EndReason, PolicyMode};
+use lapse_crds::{AccessRequest, EndReason, Identity, PolicyMode};
 
 use super::Observed;
 use super::decide::{expiry, uid};
 use crate::Read;
 use crate::approval::Statements;
-use crate::policy::{Bans, PolicyState, Rule};
+use crate::policy::{Bans, Rule};
 use crate::target::ResolvedTarget;
 
 /// Why a right ends, and in words.
@@ -87,9 +87,8 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
         let message = format!("JitPolicy {} was deleted.", of_grant.name);
         Some((Some(EndReason::PolicyDeleted), message))
     };
-    let policies = observed.policies.found()?;
-    let is_policy = |state: &&PolicyState| state.name == of_grant.name && state.uid == of_grant.uid;
-    let Some(state) = policies.iter().find(is_policy) else { return deleted() };
+    observed.policies.found()?;
+    let Some(state) = observed.policy() else { return deleted() };
     let switched = match state.mode {
         PolicyMode::Disabled => Some("off"),
         PolicyMode::Audit => Some("to Audit, in which it gives nothing"),
@@ -99,11 +98,8 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
         let message = format!("JitPolicy {} was switched {switched}.", of_grant.name);
         return Some((Some(EndReason::PolicyDisabled), message));
     }
-    let requester = observed.request.found()?.spec.requester.as_ref()?;
-    let namespace = &observed.grant.spec.request.namespace;
-    let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
-    let bans = Bans::on(policies, requester, &target, &observed.namespaces);
-    if let Some(ban) = bans.in_force(now) {
+    let (requester, target) = (requester(observed)?, target(observed)?);
+    if let Some(ban) = bans(observed)?.in_force(now) {
         return Some((Some(EndReason::DeniedByPolicy), ban.message()));
     }
     // What cannot be read may be what was offered.
@@ -129,11 +125,22 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
 
 /// When a Deny policy will be in force that matches the grant, if none is now.
 pub(super) fn banned_from(observed: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let requester = observed.request.found()?.spec.requester.as_ref()?;
-    let namespace = &observed.grant.spec.request.namespace;
-    let target = ResolvedTarget::resolve(&observed.grant.spec.target, namespace)?;
-    let policies = observed.policies.found()?;
-    Bans::on(policies, requester, &target, &observed.namespaces).return_at(now)
+    bans(observed)?.return_at(now)
+}
+
+/// The bans that match the grant, at whatever time.
+fn bans(observed: &Observed) -> Option<Bans<'_>> {
+    let (requester, target) = (requester(observed)?, target(observed)?);
+    Some(Bans::on(observed.policies.found()?, requester, &target, &observed.namespaces))
+}
+
+fn requester(observed: &Observed) -> Option<&Identity> {
+    observed.request.found()?.spec.requester.as_ref()
+}
+
+fn target(observed: &Observed) -> Option<ResolvedTarget> {
+    let spec = &observed.grant.spec;
+    ResolvedTarget::resolve(&spec.target, &spec.request.namespace)
 }
 
 /// What happened to the bindings of an active grant. They are never made again: somebody removed or

@@ -5,7 +5,6 @@ use lapse_crds::GrantDuration;
 
 use super::Observed;
 use super::decide::{expiry, uid};
-use crate::policy::PolicyState;
 use crate::request::Notice;
 
 /// Something to tell the holder of a right, once.
@@ -51,9 +50,7 @@ pub(super) fn outlook(observed: &Observed, now: DateTime<Utc>) -> Outlook {
 /// The list of the policy that gave the right, as it is now. When the policy cannot be read, or not be
 /// compiled, the length of the grant says: better one warning too many than none.
 fn of_policy(observed: &Observed) -> Option<&[GrantDuration]> {
-    let of_grant = &observed.grant.spec.policy;
-    let is_policy = |state: &&PolicyState| state.name == of_grant.name && state.uid == of_grant.uid;
-    observed.policies.found()?.iter().find(is_policy)?.policy()?.warnings()
+    observed.policy()?.policy()?.warnings()
 }
 
 /// How long before the end of a grant of this length there are warnings. One that would come when the

@@ -6,9 +6,9 @@ use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, Subject};
 use super::PolicyError;
 use super::compile::compile_schedule;
 use super::offer::Offer;
+use crate::identity;
 use crate::schedule::{Hours, Schedule};
 use crate::target::{Namespaces, ResolvedTarget};
-use crate::{Settings, identity};
 
 /// What a Deny policy says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +24,13 @@ pub struct Ban {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Forbidden {
     Everything,
-    Roles(Box<Offer>),
+    Roles(Offer),
 }
 
 impl Ban {
     /// Reads a Deny policy. One whose schedule cannot be read denies at all hours, and says what is wrong:
     /// what is forbidden must not come free by a mistake.
-    pub(super) fn of(
-        reference: PolicyRef,
-        spec: &JitPolicySpec,
-        settings: &Settings,
-    ) -> (Self, Option<PolicyError>) {
+    pub(super) fn of(reference: PolicyRef, spec: &JitPolicySpec) -> (Self, Option<PolicyError>) {
         let schedule = spec.schedule.as_ref().map(compile_schedule).transpose();
         let (schedule, defect) = match schedule {
             Ok(schedule) => (schedule, None),
@@ -45,9 +41,7 @@ impl Ban {
             if *all {
                 return Some(Forbidden::Everything);
             }
-            kubernetes
-                .as_ref()
-                .map(|targets| Forbidden::Roles(Box::new(Offer::of(targets, settings))))
+            kubernetes.as_ref().map(|targets| Forbidden::Roles(Offer::of(targets)))
         };
         let ban = Self {
             reference,

@@ -80,6 +80,7 @@ impl Policy {
         let approval = approval_rules(approval.as_ref(), requesters)?;
         Ok(Self {
             reference: reference(policy),
+            settings: settings.clone(),
             mode: *mode,
             priority: *priority,
             requesters: requesters.clone(),
@@ -150,15 +151,15 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         );
         return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
     }
+    let offer = Offer::of(targets);
     for name in targets.namespaces.iter().flat_map(|set| &set.names) {
-        let protection = settings.protection_of(name);
-        let is_accepted = targets.allow_escalation && !settings.is_own(name);
-        if let Some(why) = protection.filter(|_| !is_accepted) {
+        let is_offered = offer.offers_protected(name, settings);
+        if let Some(why) = settings.protection_of(name).filter(|_| !is_offered) {
             let message = format!("{field}.namespaces.names: {name} {why}");
             return Err(PolicyError::new(PolicyErrorReason::ProtectedNamespace, message));
         }
     }
-    Ok(Offer::of(targets, settings))
+    Ok(offer)
 }
 
 fn ticket_rule(rule: &lapse_crds::TicketRule) -> Result<TicketRule, PolicyError> {

@@ -20,6 +20,7 @@ pub use select::{Asked, Selection, select};
 pub use state::{Bans, PolicyState, Rule};
 
 use self::offer::Offer;
+use crate::Settings;
 use crate::condition::Condition;
 use crate::identity;
 use crate::pattern::Pattern;
@@ -31,6 +32,7 @@ use crate::target::{Namespaces, ResolvedTarget};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     reference: PolicyRef,
+    settings: Settings,
     mode: PolicyMode,
     priority: i32,
     requesters: Vec<Subject>,
@@ -113,21 +115,21 @@ impl Policy {
     /// Whether the whole target lies within one entry of what is offered.
     #[must_use]
     pub fn offers(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
-        self.targets.iter().any(|offer| offer.contains(target, namespaces))
+        self.targets.iter().any(|offer| offer.contains(target, namespaces, &self.settings))
     }
 
     /// Whether the target is offered although its role may let its holder climb.
     #[must_use]
     pub fn accepts_escalation(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
-        self.targets
-            .iter()
-            .any(|offer| offer.allows_escalation() && offer.contains(target, namespaces))
+        self.targets.iter().any(|offer| {
+            offer.allows_escalation() && offer.contains(target, namespaces, &self.settings)
+        })
     }
 
     /// Whether a protected namespace is offered: by its name, and where climbing is accepted.
     #[must_use]
     pub fn offers_protected(&self, namespace: &str) -> bool {
-        self.targets.iter().any(|offer| offer.allows_escalation() && offer.names(namespace))
+        self.targets.iter().any(|offer| offer.offers_protected(namespace, &self.settings))
     }
 
     /// How long a grant may last.

@@ -14,21 +14,14 @@ pub(super) struct Offer {
     namespaces: NamespaceSet,
     cluster_wide: bool,
     allow_escalation: bool,
-    settings: Settings,
 }
 
 impl Offer {
-    pub(super) fn of(targets: &KubernetesTargets, settings: &Settings) -> Self {
+    pub(super) fn of(targets: &KubernetesTargets) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
         let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } =
             targets.clone();
-        Self {
-            roles,
-            namespaces: namespaces.unwrap_or_default(),
-            cluster_wide,
-            allow_escalation,
-            settings: settings.clone(),
-        }
+        Self { roles, namespaces: namespaces.unwrap_or_default(), cluster_wide, allow_escalation }
     }
 
     /// Whether roles that let their holder climb are accepted here.
@@ -36,27 +29,30 @@ impl Offer {
         self.allow_escalation
     }
 
-    /// Whether a namespace is offered by its name.
-    pub(super) fn names(&self, namespace: &str) -> bool {
-        self.namespaces.names.iter().any(|name| name == namespace)
+    /// Whether a protected namespace is offered: by its name and with escalation alone, and the
+    /// installation's own never.
+    pub(super) fn offers_protected(&self, namespace: &str, settings: &Settings) -> bool {
+        self.allow_escalation
+            && !settings.is_own(namespace)
+            && self.namespaces.names.iter().any(|name| name == namespace)
     }
 
     /// Whether the whole target lies within the entry.
-    pub(super) fn contains(&self, target: &ResolvedTarget, known: &Namespaces) -> bool {
+    pub(super) fn contains(
+        &self,
+        target: &ResolvedTarget,
+        known: &Namespaces,
+        settings: &Settings,
+    ) -> bool {
+        let offers = |name: &String| match settings.protection_of(name) {
+            Some(_) => self.offers_protected(name, settings),
+            None => self.has_namespace(name, known),
+        };
         let place = match &target.scope {
             Scope::Cluster => self.cluster_wide,
-            Scope::Namespaces(asked) => asked.iter().all(|name| self.offers(name, known)),
+            Scope::Namespaces(asked) => asked.iter().all(offers),
         };
         place && self.roles.contains(&target.role)
-    }
-
-    /// Whether a namespace is offered. What is protected is offered by name and with escalation alone,
-    /// and the installation's own namespace never.
-    fn offers(&self, name: &String, known: &Namespaces) -> bool {
-        match self.settings.protection_of(name) {
-            Some(_) => self.allow_escalation && !self.settings.is_own(name) && self.names(name),
-            None => self.has_namespace(name, known),
-        }
     }
 
     /// Whether any part of the target lies within the entry. The whole cluster overlaps with every
@@ -177,7 +173,6 @@ mod tests {
             namespaces: set,
             cluster_wide,
             allow_escalation: false,
-            settings: settings(),
         }
     }
 
@@ -200,13 +195,16 @@ mod tests {
         ]);
         let both = edit_in(&["bank", "shop"]);
         let cluster = ResolvedTarget { scope: Scope::Cluster, ..edit_in(&[]) };
-        assert_eq!(offer.contains(&edit_in(&["shop"]), &known), contains_shop);
-        assert_eq!(offer.contains(&both, &known), contains_shop && offer.namespaces.all);
-        assert_eq!(offer.contains(&cluster, &known), contains_cluster);
+        assert_eq!(offer.contains(&edit_in(&["shop"]), &known, &settings()), contains_shop);
+        assert_eq!(
+            offer.contains(&both, &known, &settings()),
+            contains_shop && offer.namespaces.all
+        );
+        assert_eq!(offer.contains(&cluster, &known, &settings()), contains_cluster);
         assert_eq!(offer.overlaps(&both, &known), overlaps);
         assert_eq!(offer.overlaps(&cluster, &known), overlaps);
         let view = ResolvedTarget { role: cluster_role("view"), ..both };
-        assert!(!offer.overlaps(&view, &known) && !offer.contains(&view, &known));
+        assert!(!offer.overlaps(&view, &known) && !offer.contains(&view, &known, &settings()));
     }
 
     #[test]
@@ -215,7 +213,7 @@ mod tests {
         let named = |name: &str| NamespaceSet { names: vec![name.into()], ..all.clone() };
         let offers = |set: NamespaceSet, allow_escalation: bool, name: &str| {
             let offer = Offer { allow_escalation, ..offer(set, false) };
-            offer.contains(&edit_in(&[name]), &Namespaces::new())
+            offer.contains(&edit_in(&[name]), &Namespaces::new(), &settings())
         };
         assert!(!offers(all.clone(), true, "kube-system"));
         assert!(!offers(named("kube-system"), false, "kube-system"));
@@ -229,6 +227,6 @@ mod tests {
     #[test]
     fn a_namespace_that_is_not_known_is_not_selected() {
         let set = NamespaceSet { selector: Some(equal("team", "shop")), ..NamespaceSet::default() };
-        assert!(!offer(set, false).contains(&edit_in(&["shop"]), &Namespaces::new()));
+        assert!(!offer(set, false).contains(&edit_in(&["shop"]), &Namespaces::new(), &settings()));
     }
 }

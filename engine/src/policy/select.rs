@@ -16,6 +16,8 @@ pub struct Selection<'a> {
     pub policy: Result<&'a Policy, String>,
     /// The Deny policy that decides against the request, if one does.
     pub denied_by: Option<&'a PolicyRef>,
+    /// When a Deny policy will be in force that matches it, if none is when the right would start.
+    pub banned_from: Option<DateTime<Utc>>,
     /// The others, and why they do not decide.
     pub candidates: Vec<Candidate>,
 }
@@ -41,10 +43,13 @@ pub struct Asked<'a> {
 #[must_use]
 pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
     let Asked { policy, requester, target, namespaces, at } = asked;
-    if let Some(ban) = Bans::on(policies, requester, target, namespaces).in_force(at) {
+    let bans = Bans::on(policies, requester, target, namespaces);
+    let banned_from = bans.return_at(at);
+    if let Some(ban) = bans.in_force(at) {
         return Selection {
             policy: Err(format!("{} Ask its owner.", ban.message())),
             denied_by: Some(ban.reference()),
+            banned_from,
             candidates: Vec::new(),
         };
     }
@@ -52,7 +57,7 @@ pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a
         Some(name) => (named(policies, name), audited(policies, asked, name)),
         None => by_priority(policies, asked),
     };
-    Selection { policy, denied_by: None, candidates: describe_candidates(candidates) }
+    Selection { policy, denied_by: None, banned_from, candidates: describe_candidates(candidates) }
 }
 
 fn named<'a>(policies: &'a [PolicyState], name: &str) -> Result<&'a Policy, String> {
@@ -193,14 +198,9 @@ fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String
 fn audited(policies: &[PolicyState], asked: Asked<'_>, name: &str) -> Vec<(u8, Candidate)> {
     let on_trial =
         policies.iter().filter(|state| state.mode == PolicyMode::Audit && state.name != name);
-    let candidate = |state: &PolicyState| {
-        let reason = match &state.compiled {
-            Ok(Rule::Deny(ban)) => would_deny(state, ban, asked)?,
-            _ => allowed(state, asked)
-                .ok()
-                .map(|policy| format!("{ONLY_AUDITS}; {}", would_allow(policy)))?,
-        };
-        Some(Unsuitable::Almost(reason).of(&state.name))
+    let candidate = |state: &PolicyState| match suitability(state, asked)? {
+        Err(why @ Unsuitable::Almost(_)) => Some(why.of(&state.name)),
+        Ok(_) | Err(_) => None,
     };
     on_trial.filter_map(candidate).collect()
 }

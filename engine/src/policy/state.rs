@@ -1,5 +1,7 @@
 //! A policy of the cluster as it was read: compiled, or known to be unusable.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode};
 
@@ -22,13 +24,13 @@ pub struct PolicyState {
     pub defect: Option<PolicyError>,
 }
 
-/// What a policy says.
+/// What a policy says; shared, because every look reads all policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// What may be had.
-    Allow(Box<Policy>),
+    Allow(Arc<Policy>),
     /// What may not be had.
-    Deny(Ban),
+    Deny(Arc<Ban>),
 }
 
 impl PolicyState {
@@ -39,11 +41,11 @@ impl PolicyState {
             PolicyEffect::Allow => {
                 let compiled = Policy::compile(policy, settings);
                 let defect = compiled.as_ref().err().cloned();
-                (compiled.map(|policy| Rule::Allow(Box::new(policy))), defect)
+                (compiled.map(|policy| Rule::Allow(Arc::new(policy))), defect)
             }
             PolicyEffect::Deny => {
-                let (ban, defect) = Ban::of(super::reference(policy), &policy.spec, settings);
-                (Ok(Rule::Deny(ban)), defect)
+                let (ban, defect) = Ban::of(super::reference(policy), &policy.spec);
+                (Ok(Rule::Deny(Arc::new(ban))), defect)
             }
         };
         Self {

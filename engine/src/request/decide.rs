@@ -6,7 +6,7 @@ use lapse_crds::{ConditionStatus, GRANT_FINALIZER, Grant, GrantSpec, RequestPhas
 
 use super::evaluate::{Chosen, Evaluation, evaluate, subject};
 use super::report::Writer;
-use super::{Observed, Plan, follow};
+use super::{Observed, Plan, follow, starts_at};
 use crate::Read;
 use crate::grant::grant_name;
 use crate::target::ResolvedTarget;
@@ -172,7 +172,7 @@ fn approval(
         Some(unasked) => (unasked.reason(), unasked.message()),
         None => ("Complete", "Everybody who must approve has approved."),
     };
-    let starts_at = chosen.starts_at(approved_at.min(now));
+    let starts_at = starts_at(&observed.request.object.spec, approved_at.min(now));
     let Some(grant) = grant(observed, evaluation, chosen, starts_at) else {
         return nothing(None);
     };

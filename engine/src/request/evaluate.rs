@@ -1,12 +1,12 @@
 //! What policies and people say of a request, apart from what became of it.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef, Timestamp};
+use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 
-use super::{Observed, has_place};
+use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration, risk_of};
-use crate::policy::{Asked, Bans, select};
+use crate::policy::{Asked, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
@@ -45,8 +45,6 @@ pub struct Chosen {
     pub is_audit: bool,
     /// Why nobody needs to approve, if nobody does.
     pub unasked: Option<Unasked>,
-    /// When the right is to start, if it was said.
-    pub start_time: Option<DateTime<Utc>>,
     /// The hours of the policy when the right would start; `None` is always open.
     pub hours: Option<Hours>,
     /// How far the approval is.
@@ -96,8 +94,8 @@ fn unasked(context: &Context<'_>) -> Option<Unasked> {
     let asked = requested_duration(context.spec, context.policy);
     let is_short = rules.auto_approve.zip(asked).is_some_and(|(most, asked)| asked <= most);
     // Whatever the policy accepts: a role that lets its holder climb needs somebody's approval.
-    let is_harmless = risk_of(context).is_some_and(|risk| !risk.escalates());
-    (is_short && is_harmless).then_some(Unasked::Automatic)
+    let is_harmless = || risk_of(context).is_some_and(|risk| !risk.escalates());
+    (is_short && is_harmless()).then_some(Unasked::Automatic)
 }
 
 /// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
@@ -129,7 +127,7 @@ pub fn evaluate(
     }
     // A ban is about the time at which the right would be held: a freeze that is over by then denies
     // nothing, and one that has come by then does.
-    let start = request.spec.start_time.map_or(now, |start| start.time().max(now));
+    let start = starts_at(&request.spec, now);
     let asked = Asked {
         policy: request.spec.policy.as_deref(),
         requester,
@@ -164,7 +162,6 @@ pub fn evaluate(
                 policy: policy.reference().clone(),
                 is_audit: policy.is_audit(),
                 unasked: unasked(&context),
-                start_time: request.spec.start_time.map(Timestamp::time),
                 hours: policy.schedule().map(|schedule| schedule.at(context.starts_at())),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
@@ -180,7 +177,7 @@ pub fn evaluate(
         requested_at,
         policy,
         denied_by: selection.denied_by.cloned(),
-        banned_from: Bans::on(policies, requester, target, &observed.namespaces).return_at(start),
+        banned_from: selection.banned_from,
         candidates: selection.candidates,
         report,
         statements,
@@ -220,12 +217,6 @@ impl Chosen {
             Some(Hours::Open { until }) => Some(until),
             Some(Hours::Closed { .. }) | None => None,
         }
-    }
-
-    /// When the right starts, if it was approved at this moment: then, or when it was asked for.
-    #[must_use]
-    pub fn starts_at(&self, approved_at: DateTime<Utc>) -> DateTime<Utc> {
-        self.start_time.map_or(approved_at, |start| start.max(approved_at))
     }
 
     /// How long the right is given: the shortest that was approved. Who sets no duration approves

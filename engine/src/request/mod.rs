@@ -8,13 +8,20 @@ mod peers;
 mod report;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequestStatus, Grant};
+use lapse_crds::{AccessRequestSpec, AccessRequestStatus, Grant};
 
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
 pub use observed::Observed;
 pub use peers::Peers;
 pub(crate) use peers::{InLine, has_place};
+
+/// When the right starts, if it is approved at this moment: then, or when it was asked for, if that is
+/// later.
+#[must_use]
+pub fn starts_at(spec: &AccessRequestSpec, approved_at: DateTime<Utc>) -> DateTime<Utc> {
+    spec.start_time.map_or(approved_at, |start| start.time().max(approved_at))
+}
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq)]

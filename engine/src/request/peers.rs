@@ -1,11 +1,10 @@
 //! What else the requester asks for and holds.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{
-    AccessRequest, ConditionStatus, Conditions as _, Grant, GrantPhase, RequestPhase, Subject,
-};
+use lapse_crds::{AccessRequest, ConditionStatus, Conditions as _, Grant, RequestPhase, Subject};
 
 use crate::attest::Attested;
+use crate::grant::has_ended;
 
 /// The requests and the grants of the requester, over all namespaces; the request itself may be among
 /// them.
@@ -78,7 +77,7 @@ impl Peers {
 
     /// How many other grants by a policy are live.
     pub(crate) fn live(&self, policy: &str, who: &Subject, me: &str) -> usize {
-        self.grants_of(policy, who, me).filter(|grant| is_live(grant)).count()
+        self.grants_of(policy, who, me).filter(|grant| !has_ended(grant)).count()
     }
 
     /// How long rights by a policy were held within the day before now, and may be held from now on,
@@ -98,7 +97,7 @@ impl Peers {
             // What was never given was not held.
             let from = match from {
                 Some(from) => from.time(),
-                None if is_live(grant) => grant.spec.starts_at.time(),
+                None if !has_ended(grant) => grant.spec.starts_at.time(),
                 None => return TimeDelta::zero(),
             };
             let to = ended.unwrap_or(grant.spec.expires_at).time();
@@ -106,8 +105,4 @@ impl Peers {
         };
         self.grants_of(policy, who, me).map(held).sum()
     }
-}
-
-fn is_live(grant: &Grant) -> bool {
-    grant.status.as_ref().is_none_or(|status| status.phase != GrantPhase::Ended)
 }

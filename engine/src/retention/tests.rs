@@ -1,7 +1,7 @@
 //! What goes when, and what never goes.
 
 use lapse_crds::{
-    AccessRequestStatus, Condition, ConditionStatus, GrantStatus, RequestPhase, Verdict,
+    AccessRequestStatus, Condition, ConditionStatus, GrantPhase, GrantStatus, RequestPhase, Verdict,
 };
 use proptest::prelude::*;
 use rstest::rstest;

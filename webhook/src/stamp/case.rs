@@ -15,6 +15,7 @@ use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
 use lapse_engine::policy::{Asked, Policy, select};
+use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess};
 use lapse_engine::target::ResolvedTarget;
 
@@ -97,14 +98,12 @@ impl Case {
             }
         }
         let decisions = known(decisions)?.unwrap_or_default();
-        let now = clock::now();
-        let start = request.spec.start_time.map_or(now, |start| start.time().max(now));
         let asked = Asked {
             policy: named,
             requester: &requester,
             target: &target,
             namespaces: &namespaces,
-            at: start,
+            at: starts_at(&request.spec, clock::now()),
         };
         let policy = select(&policies, asked).policy.cloned();
         let reach = Reach::of(&target.scope, reader.settings());

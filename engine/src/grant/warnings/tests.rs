@@ -8,6 +8,7 @@ use rstest::rstest;
 use super::*;
 use crate::Read;
 use crate::grant::{Observed, decide};
+use crate::policy::PolicyState;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, active, pending, state, time};
 use crate::testing::{policy, tell};
 

@@ -164,9 +164,7 @@ impl<'a> Index<'a> {
         known: usize,
         budget: &mut Budget,
     ) -> Result<Axis<'b>, Exhausted> {
-        Axis::of(each(values), known, budget, |value, set| {
-            mark(&self.verbs, known, [Some(ALL), value], set);
-        })
+        plain(&self.verbs, values, known, budget)
     }
 
     pub(super) fn groups<'b>(
@@ -175,9 +173,7 @@ impl<'a> Index<'a> {
         known: usize,
         budget: &mut Budget,
     ) -> Result<Axis<'b>, Exhausted> {
-        Axis::of(each(values), known, budget, |value, set| {
-            mark(&self.groups, known, [Some(ALL), value], set);
-        })
+        plain(&self.groups, values, known, budget)
     }
 
     /// `*/subresource` allows that subresource of every resource.
@@ -222,6 +218,18 @@ impl<'a> Index<'a> {
             }
         })
     }
+}
+
+/// A side on which a value is allowed by the rules that name it, and by those that name `*`.
+fn plain<'b>(
+    naming: &Naming<'_>,
+    values: &'b [String],
+    known: usize,
+    budget: &mut Budget,
+) -> Result<Axis<'b>, Exhausted> {
+    Axis::of(each(values), known, budget, |value, set| {
+        mark(naming, known, [Some(ALL), value], set);
+    })
 }
 
 fn each(values: &[String]) -> impl Iterator<Item = Option<&str>> {

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantDuration, Identity, PolicyRef, schema};
+use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, schema};
 
 /// What a person says about a request: approve it, deny it, or end it early. Decisions are only ever
 /// added; the list of them is the record of who said what.
@@ -68,6 +68,13 @@ pub struct AccessDecisionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub rules_hash: Option<String>,
+
+    /// The rules themselves, in as few as say the same: an approval holds as long as the role has gained
+    /// none. Left out when they take more than 16 KiB; the approval then holds as long as the role has
+    /// not changed at all. Stamped at admission.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub rules: Vec<RecordedRules>,
 }
 
 /// The request that a decision speaks about.

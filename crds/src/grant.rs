@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, PolicyRef, Subject, Target, Timestamp, schema};
+use crate::{Condition, PolicyRef, RecordedRules, Subject, Target, Timestamp, schema};
 
 /// A right that the controller gives for a request, written before it takes effect, so that the right
 /// can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant
@@ -61,6 +61,11 @@ pub struct GrantSpec {
     /// Hash of the rules of the role as it was approved.
     #[schemars(length(min = 1, max = 128))]
     pub rules_hash: String,
+    /// The rules themselves, in as few as say the same, so that it can be told what the role has gained
+    /// since. Left out when they take more than 16 KiB; every change then counts as a gain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub rules: Vec<RecordedRules>,
 }
 
 /// A request, by its place and its UID.
@@ -114,6 +119,8 @@ pub enum EndReason {
     RequesterNotAllowed,
     /// A Deny policy matches it.
     DeniedByPolicy,
+    /// The role has gained rules since the approval, and the policy says `onRoleWidened: End`.
+    RoleWidened,
     /// The request was deleted.
     RequestDeleted,
     /// The grant was deleted.

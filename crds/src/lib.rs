@@ -32,6 +32,7 @@ mod names;
 mod offer;
 mod policy;
 mod request;
+mod rule;
 mod schedule;
 mod schema;
 mod subject;
@@ -54,13 +55,14 @@ pub use offer::{
     PolicyTarget,
 };
 pub use policy::{
-    ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits, PolicyEffect,
-    PolicyMode, ReasonRule, Session, TicketRule,
+    ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits,
+    OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Session, TicketRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,
     CheckOutcome, CheckStatus, GrantRef, RequestPhase, StageStatus,
 };
+pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};

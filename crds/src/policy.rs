@@ -41,8 +41,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.approval) || has(self.session) || has(self.retention))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, approval, session and retention"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.session) || has(self.retention))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, onRoleWidened, approval, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -102,6 +102,11 @@ pub struct JitPolicySpec {
     #[schemars(length(max = 16))]
     pub conditions: Vec<ConditionRule>,
 
+    /// What happens to a live grant whose role gains rules after the approval. An approval whose right has
+    /// not started is void in either case. Absent: End.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_role_widened: Option<OnRoleWidened>,
+
     /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -144,6 +149,16 @@ pub enum PolicyMode {
     Audit,
     /// Every request that names the policy is declined; it never decides over others.
     Disabled,
+}
+
+/// What happens to a live grant whose role gains rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnRoleWidened {
+    /// It ends: nobody approved what the role allows now.
+    #[default]
+    End,
+    /// It goes on, with what the role allows now.
+    Keep,
 }
 
 /// How long a grant may last.

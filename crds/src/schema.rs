@@ -108,6 +108,15 @@ pub(crate) fn ticket(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]([ -~]*[!-~])?$"})
 }
 
+/// The values of one list of a rule of RBAC.
+pub(crate) fn rule_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 512,
+        "items": {"type": "string", "maxLength": 512},
+    })
+}
+
 /// The UID of an object, or of a person in the identity provider.
 pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "maxLength": 256 })

@@ -3,7 +3,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use lapse_crds::{RecordedRules, RoleRule};
 use sha2::{Digest, Sha256};
+
+use crate::rules::{compact, gained};
+
+/// The most bytes of JSON that are kept of the rules of a role: a decision and a Grant carry them, and
+/// those of `admin` take 5 KiB.
+const MOST_KEPT: usize = 16 * 1024;
+
+/// What was kept of the rules of a role with an approval, or with a Grant.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// Their hash.
+    pub hash: Option<&'a str>,
+    /// The rules; empty if they were too large to be kept.
+    pub rules: &'a [RecordedRules],
+}
 
 /// The rules of the role that a request names. A `Role` stands in each namespace on its own, so there
 /// is one list of rules for each; a `ClusterRole` has one, under the empty name.
@@ -39,6 +55,54 @@ impl RoleRules {
             digest.update(format!("{namespace}\n{}\n\n", lines.join("\n")));
         }
         format!("sha256:{}", hex(&digest.finalize()))
+    }
+
+    /// The rules as an approval keeps them; empty if they take too much room, or more than the schema has.
+    #[must_use]
+    pub fn to_keep(&self) -> Vec<RecordedRules> {
+        let kept: Vec<RecordedRules> = self.0.iter().map(recorded).collect();
+        let fits = |list: &Vec<String>| {
+            list.len() <= 512 && list.iter().all(|value| value.chars().count() <= 512)
+        };
+        let rule_fits = |rule: &RoleRule| {
+            let RoleRule { api_groups, resources, resource_names, non_resource_urls, verbs } = rule;
+            [api_groups, resources, resource_names, non_resource_urls, verbs].into_iter().all(fits)
+        };
+        let list_fits =
+            |list: &RecordedRules| list.rules.len() <= 256 && list.rules.iter().all(rule_fits);
+        let size = serde_json::to_string(&kept).map_or(usize::MAX, |text| text.len());
+        let is_small = kept.len() <= 64 && size <= MOST_KEPT && kept.iter().all(list_fits);
+        if is_small { kept } else { Vec::new() }
+    }
+
+    /// Whether the role allows what it did not allow then, in words that follow "the role"; `None` if it
+    /// does not. It may have lost rules.
+    #[must_use]
+    pub fn widened_since(&self, kept: Kept<'_>) -> Option<String> {
+        if kept.hash == Some(&*self.hash()) {
+            return None;
+        }
+        if kept.rules.is_empty() {
+            let why = "has changed since the approval, and is too large to tell whether it has gained rules";
+            return Some(why.to_owned());
+        }
+        self.lists().find_map(|(namespace, rules)| {
+            let of_role =
+                |list: &&RecordedRules| list.namespace.as_deref().unwrap_or_default() == namespace;
+            let then = kept.rules.iter().filter(of_role).flat_map(|list| &list.rules);
+            let then: Vec<PolicyRule> = then.map(PolicyRule::from).collect();
+            let gained = gained(&then, rules);
+            let place =
+                if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
+            (!gained.is_empty()).then(|| format!("has gained {gained}{place} since the approval"))
+        })
+    }
+}
+
+fn recorded((namespace, rules): (&String, &Vec<PolicyRule>)) -> RecordedRules {
+    RecordedRules {
+        namespace: Some(namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        rules: compact(rules).into_iter().map(RoleRule::from).collect(),
     }
 }
 
@@ -95,6 +159,48 @@ mod tests {
         let c = rule(&["get"], &["secrets"]);
         assert_eq!(hash(vec![a.clone(), c.clone()]), hash(vec![c.clone(), b]));
         assert_ne!(hash(vec![a.clone()]), hash(vec![a, c]));
+    }
+
+    #[test]
+    fn what_is_lost_is_no_gain() {
+        let pods = rule(&["get", "list"], &["pods"]);
+        let secrets = rule(&["get"], &["secrets"]);
+        let then = RoleRules::of_cluster_role(vec![pods.clone()]);
+        let widened = |now: Vec<PolicyRule>| {
+            let (hash, rules) = (then.hash(), then.to_keep());
+            RoleRules::of_cluster_role(now).widened_since(Kept { hash: Some(&hash), rules: &rules })
+        };
+        assert_eq!(widened(vec![pods.clone()]), None);
+        assert_eq!(widened(vec![rule(&["get"], &["pods"])]), None);
+        assert_eq!(widened(vec![]), None);
+        insta::assert_snapshot!(widened(vec![pods, secrets]).unwrap(), @"has gained get secrets since the approval");
+    }
+
+    #[test]
+    fn a_role_counts_in_each_namespace() {
+        let pods = rule(&["get"], &["pods"]);
+        let of = |namespaces: &[&str]| {
+            RoleRules::of_roles(
+                namespaces.iter().map(|name| ((*name).to_owned(), vec![pods.clone()])),
+            )
+        };
+        let then = of(&["shop"]);
+        let kept = then.to_keep();
+        let since = Kept { hash: Some("other"), rules: &kept };
+        assert_eq!(then.widened_since(since), None);
+        insta::assert_snapshot!(of(&["bank", "shop"]).widened_since(since).unwrap(), @"has gained get pods in bank since the approval");
+    }
+
+    #[test]
+    fn what_is_too_large_to_keep_may_not_change() {
+        let names: Vec<String> = (0..400).map(|n| format!("{n}{}", "x".repeat(50))).collect();
+        let large = PolicyRule { resource_names: Some(names), ..rule(&["get"], &["secrets"]) };
+        let then = RoleRules::of_cluster_role(vec![large]);
+        assert_eq!(then.to_keep(), []);
+        let hash = then.hash();
+        let since = Kept { hash: Some(&hash), rules: &[] };
+        assert_eq!(then.widened_since(since), None);
+        assert!(RoleRules::default().widened_since(since).is_some());
     }
 
     #[test]

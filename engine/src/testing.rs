@@ -91,6 +91,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
         schedule: None,
         limits: None,
         conditions: vec![],
+        on_role_widened: None,
         approval: Some(Approval {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
             ..Approval::default()

@@ -4,14 +4,14 @@
 //! that starts anew queues everything that it bears on, because it cannot tell what it missed.
 
 mod follow;
+mod named;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::Stream;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
@@ -21,10 +21,9 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::Reader;
 use lapse_crds::{
     AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, JitPolicy, MANAGED_BY,
-    MANAGED_BY_LAPSE, Target,
+    MANAGED_BY_LAPSE, RoleKind,
 };
 use lapse_engine::grant::{grant_name, has_ended};
-use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::follow::FirstLists;
@@ -113,7 +112,7 @@ pub(crate) struct Watches {
 }
 
 /// How many watches [`Watches::run`] runs.
-pub(crate) const WATCHES: usize = 7;
+pub(crate) const WATCHES: usize = 9;
 
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 fn config() -> watcher::Config {
@@ -165,6 +164,8 @@ impl Watches {
             watches.role_bindings(),
             watches.cluster_role_bindings(),
             watches.namespaces(),
+            watches.roles::<Role>("Roles", RoleKind::Role),
+            watches.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
         );
     }
 
@@ -278,42 +279,6 @@ impl Watches {
                 }
             })
             .await;
-    }
-
-    /// The labels of a namespace say which policies offer it.
-    async fn namespaces(&self) {
-        let events = || {
-            let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
-            kube::runtime::watcher(api, config()).default_backoff()
-        };
-        self.follow("Namespaces", events)
-            .run(|event| {
-                if let Event::Apply(namespace) | Event::Delete(namespace) = event {
-                    self.namespace_touches(&namespace.name_any());
-                }
-            })
-            .await;
-    }
-
-    fn namespace_touches(&self, name: &str) {
-        let is_within = |target: &Target, namespace: &str| {
-            ResolvedTarget::resolve(target, namespace)
-                .is_some_and(|target| target.namespaces().any(|within| within == name))
-        };
-        for grant in self.caches.grants.state() {
-            if let DeserializeGuard(Ok(grant)) = &*grant
-                && is_within(&grant.spec.target, &grant.spec.request.namespace)
-            {
-                self.queues.grant(&grant.name_any());
-            }
-        }
-        for request in self.caches.requests.state() {
-            if let DeserializeGuard(Ok(request)) = &*request
-                && is_within(&request.spec.target, &request.namespace().unwrap_or_default())
-            {
-                self.queues.request(&request.namespace().unwrap_or_default(), &request.name_any());
-            }
-        }
     }
 
     async fn role_bindings(&self) {

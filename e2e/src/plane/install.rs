@@ -115,7 +115,11 @@ impl Lapse {
     pub async fn shared() -> Result<Arc<Self>> {
         let start = async || {
             let plane = Plane::shared().await?;
-            Self::install(plane, InstallOptions::default()).await.map(Arc::new)
+            // A role that tests may change, each in its own namespace.
+            let role = ["kind=Role", "name=mend"];
+            let set = role.map(|value| format!("controller.bindableRoles[4].{value}")).to_vec();
+            let options = InstallOptions { set, ..InstallOptions::default() };
+            Self::install(plane, options).await.map(Arc::new)
         };
         SHARED.get_or_try_init(start).await.cloned()
     }

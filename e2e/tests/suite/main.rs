@@ -20,4 +20,5 @@ mod retention;
 mod rules;
 mod stages;
 mod warnings;
+mod widened;
 mod world;

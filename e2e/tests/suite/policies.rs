@@ -1,6 +1,6 @@
 //! Policies that deny, that are on trial, and that select namespaces by their labels.
 
-use lapse_crds::{EndReason, RequestPhase};
+use lapse_crds::{Conditions as _, EndReason, RequestPhase};
 use serde_json::{Value, json};
 
 use crate::world::{World, refused};
@@ -64,7 +64,7 @@ async fn on_trial_nothing_is_given_and_what_would_have_happened_is_said() {
     assert_eq!(status.end_reason, Some(EndReason::PolicyDisabled));
     world.ask("fix", json!({})).await;
     let status = world.phase("fix", RequestPhase::Denied).await;
-    let approved = status.conditions.iter().find(|c| c.r#type == "Approved").unwrap();
+    let approved = status.conditions.condition("Approved").unwrap();
     assert_eq!(approved.reason, "AuditMode");
     assert_eq!(
         approved.message,

@@ -1,6 +1,6 @@
 //! The order of stages, and what happens when nobody answers.
 
-use lapse_crds::RequestPhase;
+use lapse_crds::{Conditions as _, RequestPhase};
 use serde_json::{Value, json};
 
 use crate::world::{World, refused};
@@ -131,7 +131,7 @@ async fn what_is_short_and_harmless_needs_nobody() {
 
     world.ask("fix", json!({"duration": "5m"})).await;
     let status = world.phase("fix", RequestPhase::Active).await;
-    let approved = status.conditions.iter().find(|c| c.r#type == "Approved").unwrap();
+    let approved = status.conditions.condition("Approved").unwrap();
     assert_eq!(approved.reason, "AutoApproved");
     assert!(world.can_write(&world.alice).await);
     let waiting = world.status("climbs").await.approval.unwrap().waiting_for;

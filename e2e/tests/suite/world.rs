@@ -14,7 +14,8 @@ use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_crds::{
-    AccessDecision, AccessRequest, AccessRequestStatus, Grant, GrantPhase, JitPolicy, RequestPhase,
+    AccessDecision, AccessRequest, AccessRequestStatus, Conditions as _, Grant, GrantPhase,
+    JitPolicy, RequestPhase,
 };
 use lapse_e2e::plane::{InstallOptions, Lapse, Plane, PlaneOptions, User, eventually};
 use serde::de::DeserializeOwned;
@@ -231,6 +232,20 @@ impl World {
         })
         .await;
         found.unwrap_or_else(|error| panic!("{error:#}; the last status was {last:#?}"))
+    }
+
+    /// Waits until the condition `Approved` of a request says what it waits for.
+    pub(crate) async fn waits(&self, request: &str, words: &str) {
+        let mut last = String::new();
+        let what = format!("request {request} to wait for {words:?}");
+        let found = eventually(&what, SOON, async || {
+            let conditions = self.status(request).await.conditions;
+            let approved = conditions.condition("Approved");
+            last = approved.map(|approved| approved.message.clone()).unwrap_or_default();
+            Ok(last.contains(words).then_some(()))
+        })
+        .await;
+        found.unwrap_or_else(|error| panic!("{error:#}; it said {last:?}"));
     }
 
     /// The grant that a request records.

@@ -6,6 +6,7 @@ use lapse_crds::{Identity, Stage};
 use super::Statement;
 use crate::identity;
 use crate::policy::{ApprovalRules, Policy};
+use crate::role::RoleRules;
 
 /// What the approvals of a request are counted by.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,8 @@ pub struct Basis<'a> {
     pub requester: &'a Identity,
     /// When it was asked.
     pub requested_at: DateTime<Utc>,
-    /// The hash of the rules of the role, if they could be read.
-    pub rules_hash: Option<&'a str>,
+    /// The rules of the role, if they could be read.
+    pub role: Option<&'a RoleRules>,
 }
 
 impl<'a> Basis<'a> {
@@ -76,7 +77,7 @@ impl<'a> Basis<'a> {
     }
 
     /// Whether an approval holds for what is to be decided now, or why not. It holds for one content:
-    /// the policy as it stood, and the rules of the role as they were.
+    /// the policy as it stood, and the rules of the role, which may have lost some since and gained none.
     pub(super) fn holds(&self, statement: &Statement) -> Result<(), String> {
         let upon = statement.policy.as_ref();
         if upon.is_none_or(|upon| upon.name != self.policy.name()) {
@@ -85,9 +86,12 @@ impl<'a> Basis<'a> {
         if upon != Some(self.policy.reference()) {
             return Err(format!("JitPolicy {} has changed since", self.policy.name()));
         }
-        if self.rules_hash.is_none() || statement.rules_hash.as_deref() != self.rules_hash {
-            return Err("the rules of the role have changed since".to_owned());
+        let Some(role) = self.role else {
+            return Err("the rules of the role are not known".to_owned());
+        };
+        match role.widened_since(statement.kept()) {
+            Some(widened) => Err(format!("the role {widened}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

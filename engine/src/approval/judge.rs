@@ -6,6 +6,7 @@ use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Tim
 use super::{Basis, Statement, Statements, progress};
 use crate::checks::requested_duration;
 use crate::policy::{Policy, describe};
+use crate::role::RoleRules;
 use crate::target::ResolvedTarget;
 
 /// What a decision is judged from: everything as it is stored, nothing from the status but phases
@@ -28,8 +29,8 @@ pub struct Judgement<'a> {
     pub policy: &'a Result<Policy, String>,
     /// What people said before.
     pub statements: &'a Statements,
-    /// The hash of the rules of the role, or why there is none.
-    pub rules_hash: &'a Result<String, String>,
+    /// The rules of the role, or why there are none.
+    pub role: &'a Result<RoleRules, String>,
     /// Whether the decision came with the UID of the request, rather than being stamped with it.
     pub names_uid: bool,
     /// Whether the decider holds the verb `approve` on the policy.
@@ -46,7 +47,7 @@ impl<'a> Judgement<'a> {
             policy,
             requester: self.requester,
             requested_at: self.requested_at,
-            rules_hash: self.rules_hash.as_deref().ok(),
+            role: self.role.as_ref().ok(),
         }
     }
 }
@@ -147,11 +148,10 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
             rules.timeout
         ));
     }
-    let rules_hash = match case.rules_hash {
-        Ok(hash) => hash,
-        Err(why) => return refuse(format!("request {name} cannot be approved: {why}")),
-    };
-    adds_something(case, &basis, rules_hash, name)?;
+    if let Err(why) = case.role {
+        return refuse(format!("request {name} cannot be approved: {why}"));
+    }
+    adds_something(case, &basis, name)?;
     let asked = requested_duration(&case.request.spec, policy);
     let duration = case.decision.duration.or(asked);
     Ok(summary(case, "approved", duration))
@@ -176,12 +176,7 @@ fn describe_approvers(case: &Judgement<'_>, policy: &Policy) -> String {
 
 /// Refuses an approval that would change nothing: a second one of the same person, or one for stages
 /// that are complete or not open yet; and one whose duration the policy does not allow.
-fn adds_something(
-    case: &Judgement<'_>,
-    basis: &Basis<'_>,
-    rules_hash: &str,
-    name: &str,
-) -> Result<(), Refusal> {
+fn adds_something(case: &Judgement<'_>, basis: &Basis<'_>, name: &str) -> Result<(), Refusal> {
     let who = &case.decider.username;
     let policy = basis.policy;
     let statement = Statement {
@@ -190,7 +185,9 @@ fn adds_something(
         duration: case.decision.duration,
         comment: None,
         policy: Some(policy.reference().clone()),
-        rules_hash: Some(rules_hash.to_owned()),
+        rules_hash: case.role.as_ref().ok().map(RoleRules::hash),
+        // The hash alone: nothing has changed since this moment.
+        rules: Vec::new(),
         at: case.now,
     };
     if !basis.is_within_bounds(&statement) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessDecision, GrantDuration, Identity, PolicyRef, Verdict};
+use lapse_crds::{AccessDecision, GrantDuration, Identity, PolicyRef, RecordedRules, Verdict};
 
 use crate::attest::Attested;
+use crate::role::Kept;
 
 /// A decision about the request, stamped at admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,18 @@ pub struct Statement {
     pub policy: Option<PolicyRef>,
     /// The hash of the rules of the role that was decided upon.
     pub rules_hash: Option<String>,
+    /// The rules themselves, unless they were too large.
+    pub rules: Vec<RecordedRules>,
     /// When.
     pub at: DateTime<Utc>,
+}
+
+impl Statement {
+    /// What was kept of the rules of the role.
+    #[must_use]
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { hash: self.rules_hash.as_deref(), rules: &self.rules }
+    }
 }
 
 /// Everything that people said about one request, in the order in which they said it.
@@ -54,6 +65,7 @@ impl Statements {
                     comment: spec.comment.clone(),
                     policy: spec.policy.clone(),
                     rules_hash: spec.rules_hash.clone(),
+                    rules: spec.rules.clone(),
                     at: attestation.admitted_at.time(),
                 })
             })

@@ -1,13 +1,14 @@
 //! Why a right ends, or cannot be given at all.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, EndReason, Identity, PolicyMode};
+use lapse_crds::{AccessRequest, EndReason, GrantSpec, Identity, PolicyMode};
 
 use super::Observed;
 use super::decide::{expiry, uid};
 use crate::Read;
 use crate::approval::Statements;
-use crate::policy::{Bans, Rule};
+use crate::policy::{Bans, Policy, Rule};
+use crate::role::Kept;
 use crate::target::ResolvedTarget;
 
 /// Why a right ends, and in words.
@@ -26,6 +27,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
         .or_else(|| why_policy_ended(observed, now))
+        .or_else(|| why_role_ended(observed))
 }
 
 fn why_people_ended(observed: &Observed) -> Option<End> {
@@ -123,6 +125,22 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     Some((Some(EndReason::RequesterNotAllowed), message))
 }
 
+/// A role that allows more than was approved ends the right, unless the policy says to keep it. A policy
+/// that cannot be compiled does not say so.
+fn why_role_ended(observed: &Observed) -> Option<End> {
+    if observed.policy()?.policy().is_some_and(Policy::keeps_widened) {
+        return None;
+    }
+    Some((Some(EndReason::RoleWidened), widened(observed)?))
+}
+
+/// That the role allows more than when the Grant was written, in words, if it does.
+fn widened(observed: &Observed) -> Option<String> {
+    let GrantSpec { rules_hash, rules, .. } = &observed.grant.spec;
+    let widened = observed.role.found()?.widened_since(Kept { hash: Some(rules_hash), rules })?;
+    Some(format!("The role {widened}."))
+}
+
 /// When a Deny policy will be in force that matches the grant, if none is now.
 pub(super) fn banned_from(observed: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     bans(observed)?.return_at(now)
@@ -186,10 +204,8 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     if let Some(obstacle) = observed.obstacle.as_ref().filter(|obstacle| obstacle.lasting) {
         return never(obstacle.message.clone());
     }
-    if let Read::Found(role) = &observed.role
-        && role.hash() != observed.grant.spec.rules_hash
-    {
-        return never("The rules of the role have changed since it was approved.".to_owned());
+    if let Some(widened) = widened(observed) {
+        return never(widened);
     }
     if observed.role.is_missing() {
         return never("The role does not exist any more.".to_owned());

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use lapse_crds::{ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, PolicyTarget, RoleRef};
+use lapse_crds::{
+    ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, OnRoleWidened, PolicyTarget, RoleRef,
+};
 
 use super::approval::approval_rules;
 use super::offer::Offer;
@@ -72,6 +74,7 @@ impl Policy {
             schedule,
             limits,
             conditions,
+            on_role_widened,
             approval,
             session,
             // It holds when the policy cannot be compiled, too: see `crate::retention`.
@@ -104,6 +107,7 @@ impl Policy {
                 .collect::<Result<_, _>>()?,
             approval,
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
+            keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
     }
 }

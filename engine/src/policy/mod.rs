@@ -45,6 +45,7 @@ pub struct Policy {
     conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
     warnings: Option<Vec<GrantDuration>>,
+    keeps_widened: bool,
 }
 
 /// How long a grant may last; `min ≤ default ≤ max`, all within the bounds of the installation.
@@ -179,6 +180,12 @@ impl Policy {
     #[must_use]
     pub fn warnings(&self) -> Option<&[GrantDuration]> {
         self.warnings.as_deref()
+    }
+
+    /// Whether a right goes on when its role has gained rules.
+    #[must_use]
+    pub fn keeps_widened(&self) -> bool {
+        self.keeps_widened
     }
 
     /// Who may ask, in words.

@@ -239,6 +239,7 @@ fn grant(
         uid: metadata.uid.clone()?,
     };
     let name = grant_name(&request.namespace, &request.name, &request.uid);
+    let role = observed.role.found()?;
     let expires_at = starts_at + chosen.duration()?.delta();
     let spec = GrantSpec {
         request,
@@ -249,7 +250,8 @@ fn grant(
         // Rights are held within the hours of the policy.
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
         ticket: observed.request.object.spec.ticket.clone(),
-        rules_hash: evaluation.rules_hash.clone()?,
+        rules_hash: role.hash(),
+        rules: role.to_keep(),
     };
     let metadata = ObjectMeta {
         name: Some(name),

@@ -32,8 +32,6 @@ pub struct Evaluation {
     pub report: Report,
     /// What people said.
     pub statements: Statements,
-    /// The hash of the rules of the role, if it could be read.
-    pub rules_hash: Option<String>,
 }
 
 /// What follows from the policy that decides.
@@ -119,7 +117,6 @@ pub fn evaluate(
     };
     let uid = request.metadata.uid.as_deref().unwrap_or_default();
     let statements = Statements::about(uid, decisions);
-    let rules_hash = observed.role.found().map(crate::role::RoleRules::hash);
     for (name, namespace) in &observed.namespaces {
         if let Read::Failed(why) = namespace {
             return Err(format!("Namespace {name} cannot be read: {why}."));
@@ -156,8 +153,7 @@ pub fn evaluate(
                 settings: &observed.settings,
             };
             let report = Report::run(&context);
-            let rules_hash = rules_hash.as_deref();
-            let basis = Basis { policy, requester, requested_at, rules_hash };
+            let basis = Basis { policy, requester, requested_at, role: observed.role.found() };
             let chosen = Chosen {
                 policy: policy.reference().clone(),
                 is_audit: policy.is_audit(),
@@ -181,7 +177,6 @@ pub fn evaluate(
         candidates: selection.candidates,
         report,
         statements,
-        rules_hash,
     })
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, Verdict};
 
 use crate::attest::Attested;
 use crate::grant::{BindingSpec, LiveBinding};
 use crate::role::RoleRules;
-use crate::testing::life::{asked, bob, decision, deleted_at};
+use crate::testing::life::{asked, bob, decision, deleted_at, role};
 use crate::testing::{person, policy};
 
 pub(super) const NAMESPACES: [&str; 2] = ["shop", "shop-staging"];
@@ -57,7 +56,7 @@ impl Default for World {
             request: Some(request),
             decisions: vec![],
             policy: Some(policy("shop-debug")),
-            role: RoleRules::default(),
+            role: role("get"),
             grant: None,
             bindings: BTreeMap::new(),
             given: BTreeSet::new(),
@@ -92,10 +91,7 @@ impl World {
                 }
             }
             Event::DeletePolicy => self.policy = None,
-            Event::ChangeRole => {
-                let rule = PolicyRule { verbs: vec!["get".into()], ..PolicyRule::default() };
-                self.role = RoleRules::of_cluster_role(vec![rule]);
-            }
+            Event::ChangeRole => self.role = role("get list"),
             Event::DeleteGrant => {
                 if let Some(grant) = &mut self.grant {
                     grant.metadata.deletion_timestamp = Some(deleted_at());
@@ -112,6 +108,7 @@ impl World {
         let upon = said.object.spec.policy.as_mut().unwrap();
         upon.generation = policy.metadata.generation.unwrap();
         said.object.spec.rules_hash = Some(self.role.hash());
+        said.object.spec.rules = self.role.to_keep();
         if let Ok(attestation) = &mut said.attestation {
             attestation.nonce = self.next("nonce");
         }

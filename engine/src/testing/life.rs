@@ -14,6 +14,7 @@ use crate::attest::{Attestation, AttestationError, Attested};
 use crate::grant::{BindingSpec, LiveBinding};
 use crate::policy::PolicyState;
 use crate::role::RoleRules;
+use crate::rules::testing::rule;
 use crate::{Read, grant, request};
 
 pub(crate) const REQUEST_UID: &str = "uid-1";
@@ -41,6 +42,11 @@ pub(crate) fn attestation(at: i64, nonce: &str) -> Attestation {
     }
 }
 
+/// A cluster role with these verbs on pods; that of the fixture has `get`.
+pub(crate) fn role(verbs: &str) -> RoleRules {
+    RoleRules::of_cluster_role(vec![rule(verbs, "", "pods", "")])
+}
+
 /// A decision about the request of the fixture, upon its policy and role. The nonce follows from
 /// what is said, by whom and when.
 pub(crate) fn decision(verdict: Verdict, who: Identity, at: i64) -> Attested<AccessDecision> {
@@ -52,7 +58,8 @@ pub(crate) fn decision(verdict: Verdict, who: Identity, at: i64) -> Attested<Acc
         comment: None,
         decider: Some(who),
         policy: Some(reference(1)),
-        rules_hash: Some(RoleRules::default().hash()),
+        rules_hash: Some(role("get").hash()),
+        rules: role("get").to_keep(),
     };
     Attested { object: AccessDecision::new(&nonce, spec), attestation: Ok(attestation(at, &nonce)) }
 }
@@ -85,7 +92,7 @@ pub(crate) fn asked() -> request::Observed {
         request: Attested { object: request, attestation: Ok(attestation(0, "request")) },
         policies: Read::Found(vec![state(&policy("shop-debug"))]),
         decisions: Read::Found(vec![]),
-        role: Read::Found(RoleRules::default()),
+        role: Read::Found(role("get")),
         namespaces: BTreeMap::from([(
             "shop".into(),
             Read::Found(crate::target::Namespace::default()),

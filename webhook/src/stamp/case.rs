@@ -17,6 +17,7 @@ use lapse_engine::attest::Attested;
 use lapse_engine::policy::{Asked, Policy, select};
 use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess};
+use lapse_engine::role::RoleRules;
 use lapse_engine::target::ResolvedTarget;
 
 use crate::admission::{Admission, NotAdmitted};
@@ -29,7 +30,7 @@ pub(super) struct Case {
     pub(super) target: ResolvedTarget,
     pub(super) policy: Result<Policy, String>,
     pub(super) statements: Statements,
-    pub(super) rules_hash: Result<String, String>,
+    pub(super) role: Result<RoleRules, String>,
     /// What the role lets its holder do that whoever approves should know.
     pub(super) risk: Option<String>,
     pub(super) may_approve: bool,
@@ -108,8 +109,8 @@ impl Case {
         let policy = select(&policies, asked).policy.cloned();
         let reach = Reach::of(&target.scope, reader.settings());
         let risk = role.found().and_then(|role| assess(role.lists(), &reach).accepted().brief());
-        let rules_hash = match role {
-            Read::Found(role) => Ok(role.hash()),
+        let role = match role {
+            Read::Found(role) => Ok(role),
             Read::Missing => Err(format!("there is no {}", target.role)),
             Read::Failed(why) => Err(why),
         };
@@ -127,7 +128,7 @@ impl Case {
             requester,
             target,
             policy,
-            rules_hash,
+            role,
             risk,
             may_approve,
             may_deny,
@@ -145,8 +146,8 @@ impl Case {
     }
 
     /// The rules of the role that is decided upon.
-    pub(super) fn rules_hash(&self) -> Option<&String> {
-        self.rules_hash.as_ref().ok()
+    pub(super) fn role(&self) -> Option<&RoleRules> {
+        self.role.as_ref().ok()
     }
 
     /// Judges a decision with its stamps; what it did, in words.
@@ -166,7 +167,7 @@ impl Case {
             target: &self.target,
             policy: &self.policy,
             statements: &self.statements,
-            rules_hash: &self.rules_hash,
+            role: &self.role,
             names_uid,
             may_approve: self.may_approve,
             may_deny: self.may_deny,

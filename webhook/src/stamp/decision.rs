@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_cluster::clock;
 use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
+use lapse_engine::role::RoleRules;
 
 use super::case::Case;
 use super::draft::{Draft, nonce};
@@ -28,14 +29,18 @@ pub(crate) async fn decision(
     };
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
-    let (now, approves) = (clock::now(), spec.verdict == Verdict::Approve);
+    let now = clock::now();
     let said = judge(&mut draft, &case, &spec, &decider, now)?;
     let keys = admission.keys()?;
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
-        warnings: [said].into_iter().chain(case.risk.filter(|_| approves)).collect(),
+        warnings: [said].into_iter().chain(case.risk.filter(|_| approves(&spec))).collect(),
         done: "judged and stamped",
     })
+}
+
+fn approves(spec: &AccessDecisionSpec) -> bool {
+    spec.verdict == Verdict::Approve
 }
 
 /// Whether there is a request to look for; the schema says it better if there is not.
@@ -55,11 +60,16 @@ fn judge(
         RequestTarget { name: spec.request.name.clone(), uid: Some(case.uid().to_owned()) };
     draft.set("request", Some(&target))?;
     draft.set("policy", case.policy())?;
-    draft.set("rulesHash", case.rules_hash())?;
+    let rules_hash = case.role().map(RoleRules::hash);
+    draft.set("rulesHash", rules_hash.as_ref())?;
+    let rules = if approves(spec) { case.role().map(RoleRules::to_keep) } else { None };
+    let rules = rules.filter(|rules| !rules.is_empty());
+    draft.set("rules", rules.as_ref())?;
     let stamped = AccessDecisionSpec {
         request: target,
         policy: case.policy().cloned(),
-        rules_hash: case.rules_hash().cloned(),
+        rules_hash,
+        rules: rules.unwrap_or_default(),
         ..spec.clone()
     };
     case.judge(&stamped, spec.request.uid.is_some(), decider, now)

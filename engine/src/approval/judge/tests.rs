@@ -6,6 +6,7 @@ use lapse_crds::{
 use rstest::rstest;
 
 use super::*;
+use crate::role::RoleRules;
 use crate::testing::{edit_in, group, person, policy, request_spec, settings, stage, user};
 
 struct Case {
@@ -54,6 +55,7 @@ impl Case {
             decider: None,
             policy: None,
             rules_hash: None,
+            rules: vec![],
         };
         judge(&Judgement {
             decision: &decision,
@@ -64,7 +66,7 @@ impl Case {
             target: &edit_in(&["shop"]),
             policy: &self.policy,
             statements: &Statements::of(&self.statements),
-            rules_hash: &Ok("sha256:role".into()),
+            role: &Ok(RoleRules::default()),
             names_uid: self.names_uid,
             may_approve: self.may_approve,
             may_deny: self.may_deny,
@@ -80,7 +82,8 @@ impl Case {
             duration: None,
             comment: None,
             policy: self.policy.as_ref().ok().map(|policy| policy.reference().clone()),
-            rules_hash: Some("sha256:role".into()),
+            rules_hash: Some(RoleRules::default().hash()),
+            rules: vec![],
             at: time(0),
         });
     }

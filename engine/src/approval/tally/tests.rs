@@ -4,9 +4,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::policy::Policy;
+use crate::role::RoleRules;
 use crate::testing::{group, person, policy, settings, stage, user};
 
-const HASH: &str = "sha256:role";
 const NOW: i64 = 1000;
 
 fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
@@ -16,7 +16,8 @@ fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
         duration: None,
         comment: None,
         policy: Some(compiled(vec![]).reference().clone()),
-        rules_hash: Some(HASH.into()),
+        rules_hash: Some(RoleRules::default().hash()),
+        rules: vec![],
         at: DateTime::from_timestamp(at, 0).unwrap(),
     }
 }
@@ -33,7 +34,8 @@ fn compiled(stages: Vec<Stage>) -> Policy {
 
 fn tally(policy: &Policy, requester: &Identity, said: &[Statement]) -> Progress {
     let requested_at = DateTime::from_timestamp(0, 0).unwrap();
-    let basis = Basis { policy, requester, requested_at, rules_hash: Some(HASH) };
+    let role = RoleRules::default();
+    let basis = Basis { policy, requester, requested_at, role: Some(&role) };
     progress(&basis, &Statements::of(said), DateTime::from_timestamp(NOW, 0).unwrap())
 }
 

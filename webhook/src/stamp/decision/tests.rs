@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{AccessRequest, JitPolicy};
 use lapse_engine::approval::Statements;
 use lapse_engine::policy::Policy;
@@ -43,7 +44,12 @@ fn case() -> Case {
         request,
         policy: Ok(policy()),
         statements: Statements::default(),
-        rules_hash: Ok(RoleRules::default().hash()),
+        role: Ok(RoleRules::of_cluster_role(vec![PolicyRule {
+            api_groups: Some(vec![String::new()]),
+            resources: Some(vec!["pods".to_owned()]),
+            verbs: vec!["get".to_owned()],
+            ..PolicyRule::default()
+        }])),
         risk: None,
         may_approve: true,
         may_deny: false,
@@ -88,7 +94,9 @@ fn an_approval_says_what_was_approved() {
     let spec = &stored["spec"];
     assert_eq!(spec["request"], json!({"name": "fix-checkout", "uid": "r-1"}));
     assert_eq!(spec["policy"], json!({"name": "shop-debug", "uid": "p-1", "generation": 3}));
-    assert_eq!(spec["rulesHash"], json!(case.rules_hash().unwrap()));
+    assert_eq!(spec["rulesHash"], json!(case.role().unwrap().hash()));
+    let rules = json!([{"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}]);
+    assert_eq!(spec["rules"], rules);
     assert_eq!(spec["decider"]["username"], "bob");
     assert!(stored["metadata"]["annotations"]["lapse.dev/attestation"].is_string());
     assert!(said.contains("alice asked for ClusterRole edit in shop for 1h"), "{said}");
@@ -102,6 +110,7 @@ fn what_a_client_claims_is_overwritten() {
         "decider": {"username": "olga"},
         "policy": {"name": "lenient", "uid": "x", "generation": 1},
         "rulesHash": "sha256:0",
+        "rules": [{"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}],
     });
     let case = case();
     let (stored, _) = decided(&claim, "bob", &case).unwrap();
@@ -113,7 +122,7 @@ fn what_a_client_claims_is_overwritten() {
 fn without_a_policy_none_is_claimed() {
     let mut case = case();
     case.policy = Err("gone".to_owned());
-    case.rules_hash = Err("gone".to_owned());
+    case.role = Err("gone".to_owned());
     case.may_deny = true;
     let deny = json!({
         "request": {"name": "fix-checkout"},
@@ -177,7 +186,7 @@ async fn what_the_schema_refuses_is_left_to_it(#[case] spec: Value) {
 #[test]
 fn every_field_of_a_decision_is_accounted_for() {
     let theirs = ["request", "verdict", "duration", "comment"];
-    let stamped = ["decider", "policy", "rulesHash"];
+    let stamped = ["decider", "policy", "rulesHash", "rules"];
     let crds = lapse_crds::all();
     let schema = serde_json::to_value(&crds[2]).unwrap();
     let pointer = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";

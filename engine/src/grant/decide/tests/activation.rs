@@ -5,9 +5,8 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Action, Observed, Obstacle, decide};
-use crate::role::RoleRules;
 use crate::testing::life::{
-    EXPIRES_AT, active_in, bob, decision, intact, pending, pending_in, state, time,
+    EXPIRES_AT, active_in, bob, decision, intact, pending, pending_in, role, state, time,
 };
 use crate::testing::{policy, tell};
 
@@ -104,11 +103,12 @@ fn why_a_right_is_not_given_is_told() {
     ");
 
     let mut changed = pending();
-    changed.role = Read::Found(RoleRules::of_cluster_role(vec![]));
+    changed.role = Read::Found(role("get list"));
     insta::assert_snapshot!(tell::grant(&changed.step(12)), @r"
     Ended
-    Active=False NotGiven: The rules of the role have changed since it was approved.
-    Ended=True Verified: The rules of the role have changed since it was approved.
+    because RoleWidened
+    Active=False RoleWidened: The role has gained list pods since the approval.
+    Ended=True Verified: The role has gained list pods since the approval.
     ");
 
     let mut gone = pending();

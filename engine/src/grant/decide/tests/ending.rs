@@ -1,12 +1,12 @@
 //! Every reason for which a right ends, which one counts, and when it is verified to be gone.
 
-use lapse_crds::{EndReason, GrantPhase, JitPolicy, PolicyMode, Verdict};
+use lapse_crds::{EndReason, GrantPhase, JitPolicy, OnRoleWidened, PolicyMode, Verdict};
 use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Action, Observed, decide};
 use crate::testing::life::{
-    EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, state, time, unattested,
+    EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, role, state, time, unattested,
 };
 use crate::testing::{group, person, policy, tell, user};
 
@@ -87,6 +87,11 @@ fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
     request.metadata.deletion_timestamp = Some(deleted_at());
 }, EndReason::RequestDeleted)]
 #[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), EndReason::PolicyDeleted)]
+#[case::role_widened(|o: &mut Observed| o.role = Read::Found(role("get list")), EndReason::RoleWidened)]
+#[case::role_widened_under_a_broken_policy(|o: &mut Observed| {
+    o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok());
+    o.role = Read::Found(role("get list"));
+}, EndReason::RoleWidened)]
 #[case::policy_made_again(|o: &mut Observed| o.policies = changed(|p| p.metadata.uid = Some("new".into())), EndReason::PolicyDeleted)]
 #[case::binding_made_again(|o: &mut Observed| {
     let live = intact(&o.bindings[0].0, "another");
@@ -149,6 +154,11 @@ fn the_first_reason_counts() {
 #[case::lower_maximum(|o: &mut Observed| o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "45m".parse().ok()))]
 #[case::other_approvers(|o: &mut Observed| o.policies = changed(|p| p.spec.approval.as_mut().unwrap().stages[0].approvers = vec![group("directors")]))]
 #[case::broken_policy(|o: &mut Observed| o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok()))]
+#[case::role_narrowed(|o: &mut Observed| o.role = Read::Found(role("")))]
+#[case::role_widened_and_kept(|o: &mut Observed| {
+    o.policies = changed(|p| p.spec.on_role_widened = Some(OnRoleWidened::Keep));
+    o.role = Read::Found(role("get list"));
+})]
 #[case::an_obstacle_of_the_past(|o: &mut Observed| o.obstacle = Some(crate::grant::Obstacle { message: "503".into(), lasting: true }))]
 fn a_right_stays(#[case] change: fn(&mut Observed)) {
     let mut observed = active();

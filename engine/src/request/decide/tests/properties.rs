@@ -11,8 +11,7 @@ use crate::Read;
 use crate::attest::{AttestationError, Attested};
 use crate::identity;
 use crate::request::{Observed, Plan, decide};
-use crate::role::RoleRules;
-use crate::testing::life::{asked, decision, state, time, unattested, written};
+use crate::testing::life::{asked, decision, role, state, time, unattested, written};
 use crate::testing::{group, person, policy, stage, user};
 
 const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -68,19 +67,19 @@ fn any_policy() -> impl Strategy<Value = JitPolicy> {
 fn any_decision() -> impl Strategy<Value = Attested<AccessDecision>> {
     let verdict = prop_oneof![60 => Just(Verdict::Approve), 1 => Just(Verdict::Deny), 1 => Just(Verdict::End)];
     let upon = prop_oneof![6 => Just(0), 1 => 1..3usize];
-    let content = (upon, any_generation(), prop::bool::weighted(0.95));
+    let verbs = prop_oneof![8 => Just("get"), 2 => Just("get list"), 1 => Just("")];
+    let content = (upon, any_generation(), verbs);
     let right = || prop::bool::weighted(0.95);
     let said = (prop::option::weighted(0.3, any_duration()), right(), right());
     (verdict, 0..PEOPLE.len(), prop::bool::weighted(0.8), 0..3000i64, content, said).prop_map(
-        |(verdict, who, manages, at, (upon, generation, same_role), (duration, ours, attested))| {
+        |(verdict, who, manages, at, (upon, generation, verbs), (duration, ours, attested))| {
             let groups: &[&str] = if manages { &["managers"] } else { &[] };
             let mut said = decision(verdict, person(PEOPLE[who], groups), at);
             let spec = &mut said.object.spec;
             spec.duration = duration;
             spec.policy = Some(reference(&format!("p{upon}"), generation));
-            if !same_role {
-                spec.rules_hash = Some("sha256:other".into());
-            }
+            spec.rules_hash = Some(role(verbs).hash());
+            spec.rules = role(verbs).to_keep();
             if !ours {
                 spec.request.uid = Some("uid-2".into());
             }
@@ -117,7 +116,7 @@ fn any_case() -> impl Strategy<Value = Case> {
     let decisions = prop::collection::vec(any_decision(), 0..10);
     let copies = prop::collection::vec(any::<prop::sample::Index>(), 0..2);
     let role = prop_oneof![
-        28 => Just(Read::Found(RoleRules::default())),
+        28 => Just(Read::Found(role("get"))),
         1 => Just(Read::Missing),
         1 => Just(Read::Failed("timeout".to_owned())),
     ];
@@ -163,7 +162,7 @@ fn any_case() -> impl Strategy<Value = Case> {
 fn counting<'a>(case: &'a Case, policy: &JitPolicy) -> Vec<&'a AccessDecision> {
     let name = policy.metadata.name.clone().unwrap();
     let upon = reference(&name, policy.metadata.generation.unwrap());
-    let hash = case.observed.role.found().map(RoleRules::hash);
+    let is_known = case.observed.role.found().is_some();
     let bounds = policy.spec.duration.clone().unwrap();
     let decisions = case.observed.decisions.found().unwrap().iter();
     decisions
@@ -177,7 +176,11 @@ fn counting<'a>(case: &'a Case, policy: &JitPolicy) -> Vec<&'a AccessDecision> {
             spec.verdict == Verdict::Approve
                 && spec.request.uid.as_deref() == Some("uid-1")
                 && spec.policy.as_ref() == Some(&upon)
-                && spec.rules_hash == hash
+                && is_known
+                // What the role allows now, and whatever else it allowed then.
+                && spec.rules.iter().flat_map(|list| &list.rules).any(|rule| {
+                    rule.verbs.iter().any(|verb| verb == "get")
+                })
                 && spec.decider.as_ref().unwrap().username != "alice"
                 && spec.duration.is_none_or(in_bounds)
         })

@@ -14,10 +14,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::identity::subject_of;
-use lapse_engine::policy::PolicyState;
+use lapse_engine::policy::{BannedRoles, PolicyState, banned_roles};
 use lapse_engine::request::Peers;
 use lapse_engine::role::RoleRules;
-use lapse_engine::target::{Namespace as Labelled, Namespaces, ResolvedTarget};
+use lapse_engine::target::{Namespace as Labelled, Namespaces, Privilege, ResolvedTarget};
 use lapse_engine::{Read, Settings};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -269,7 +269,12 @@ impl Reader {
 
     /// The rules of the role of a target. A `Role` must exist in each of its namespaces.
     pub async fn role(&self, target: &ResolvedTarget) -> Read<RoleRules> {
-        let RoleRef { kind, name } = &target.role;
+        let RoleRef { kind, name } = match &target.privilege {
+            Privilege::Role(role) => role,
+            Privilege::Rules(_) => {
+                return RoleRules::spelled_out(target).map_or(Read::Missing, Read::Found);
+            }
+        };
         match kind {
             RoleKind::ClusterRole => {
                 let api: Api<ClusterRole> = Api::all(self.client.clone());
@@ -294,6 +299,29 @@ impl Reader {
     async fn role_in(&self, namespace: &str, name: &str) -> Read<(String, Vec<PolicyRule>)> {
         let role = self.get(self.namespaced::<Role>(namespace), name).await;
         role.map(|role| (namespace.to_owned(), role.rules.unwrap_or_default()))
+    }
+
+    /// The rules of the roles that Deny policies name, if the target spells out rules. A `Role` that stands
+    /// in some of the namespaces alone is known by those.
+    pub async fn banned_roles(
+        &self,
+        policies: &Read<Vec<PolicyState>>,
+        target: &ResolvedTarget,
+    ) -> BannedRoles {
+        let named = policies.found().map(|policies| banned_roles(policies, target));
+        let reads = named.unwrap_or_default().into_iter().map(async |role| {
+            let of_places = target.each_with(role);
+            let mut known = RoleRules::default();
+            for read in join_all(of_places.iter().map(|place| self.role(place))).await {
+                match read {
+                    Read::Found(rules) => known.join(rules),
+                    Read::Missing => {}
+                    Read::Failed(why) => return (role.clone(), Read::Failed(why)),
+                }
+            }
+            (role.clone(), Read::Found(known))
+        });
+        join_all(reads).await.into_iter().collect()
     }
 
     /// The namespaces of a target. One that is being deleted takes no new objects: it counts as

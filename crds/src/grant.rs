@@ -133,6 +133,12 @@ pub enum EndReason {
     TargetDeleted,
 }
 
+impl fmt::Display for RbacKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -152,7 +158,11 @@ pub struct GrantStatus {
     /// The bindings that give the right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub bindings: Vec<BindingRef>,
+    pub bindings: Vec<RbacRef>,
+    /// The roles that were made for it, when the request spelled out rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub roles: Vec<RbacRef>,
     /// When the right took effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
@@ -171,30 +181,34 @@ pub struct GrantStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The kinds of binding.
+/// The kinds of object that the controller makes to give a right.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
-pub enum BindingKind {
-    /// In one namespace.
+pub enum RbacKind {
+    /// A binding in one namespace.
     RoleBinding,
-    /// In the whole cluster.
+    /// A binding in the whole cluster.
     ClusterRoleBinding,
+    /// A role of one namespace, with rules that a request spelled out.
+    Role,
+    /// A role of the whole cluster, with rules that a request spelled out.
+    ClusterRole,
 }
 
-/// A binding that the controller made.
+/// An object of RBAC that the controller made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct BindingRef {
-    /// RoleBinding or ClusterRoleBinding.
-    pub kind: BindingKind,
-    /// The namespace of a RoleBinding.
+pub struct RbacRef {
+    /// Its kind.
+    pub kind: RbacKind,
+    /// Its namespace; absent for what holds in the whole cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: Option<String>,
     /// Its name.
     #[schemars(schema_with = "schema::rbac_name")]
     pub name: String,
-    /// Its UID: a binding of the same name with another UID is not this one.
+    /// Its UID: an object of the same name with another UID is not this one.
     #[schemars(schema_with = "schema::uid")]
     pub uid: String,
 }

@@ -44,7 +44,7 @@ pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
 pub use grant::{
-    BindingKind, BindingRef, EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RequestRef,
+    EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RbacKind, RbacRef, RequestRef,
 };
 pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL, GRANT_UID,

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{RoleRef, schema};
+use crate::{RoleRef, RoleRule, schema};
 
 /// What a policy is about: exactly one kind of target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -33,6 +33,12 @@ pub struct KubernetesTargets {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub roles: Vec<RoleRef>,
+    /// Rules within which a request may spell out its own, in place of a whole role. The installation must
+    /// let the controller hand them out (`controller.grantableRules` of the chart). With effect Deny: what
+    /// no role that is asked for may contain. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub rules: Vec<RoleRule>,
     /// The namespaces in which they may be asked for. Absent: in none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceSet>,

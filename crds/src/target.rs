@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{RoleRule, schema};
 
 /// The kinds of role.
 #[derive(
@@ -51,28 +51,37 @@ impl fmt::Display for RoleRef {
         .message("a target has exactly one kind; set kubernetes")
 )]
 pub struct Target {
-    /// An existing role of Kubernetes, and where it is bound for the time of the grant.
+    /// An existing role of Kubernetes, or rules, and where they hold for the time of the grant.
     ///
     /// For example `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` asks for what the
     /// role `edit` allows, in the namespace `shop` alone; without `namespaces` it is the namespace of
-    /// the request, and with `clusterWide: true` the whole cluster. Which roles and namespaces may be
-    /// asked for, and by whom, is what JitPolicies say.
+    /// the request, and with `clusterWide: true` the whole cluster. With `rules` in place of `role` it
+    /// asks for just these rules. Which of them may be asked for, where and by whom, is what
+    /// JitPolicies say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTarget>,
 }
 
-/// A role of Kubernetes, and where it is bound.
+/// A role of Kubernetes, or rules, and where they hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && has(self.namespaces) && size(self.namespaces) > 0)")
         .message("clusterWide and namespaces exclude one another: ask for the whole cluster or for namespaces"),
-    validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && self.role.kind == 'Role')")
+    validation = Rule::new("has(self.role) != (has(self.rules) && size(self.rules) > 0)")
+        .message("set exactly one of role (an existing role) and rules (just these rules)"),
+    validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && has(self.role) && self.role.kind == 'Role')")
         .message("a Role belongs to one namespace and cannot be bound cluster-wide; name a ClusterRole")
 )]
 pub struct KubernetesTarget {
     /// The role to bind. It must exist, and a policy must offer it.
-    pub role: RoleRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleRef>,
+    /// The rules to give, if it is not to be a whole role: they must lie within the rules that a policy
+    /// offers. Lapse makes a role of exactly these, and removes it at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub rules: Vec<RoleRule>,
     /// The namespaces in which the role is bound. Absent: the namespace of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::namespace_names")]

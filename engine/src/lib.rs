@@ -38,6 +38,7 @@ mod simulation;
 pub mod target;
 #[cfg(test)]
 mod testing;
+mod words;
 
 pub use read::Read;
 pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};

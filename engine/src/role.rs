@@ -6,7 +6,8 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{RecordedRules, RoleRule};
 use sha2::{Digest, Sha256};
 
-use crate::rules::{compact, gained};
+use crate::rules::{compact, gained, overlaps};
+use crate::target::ResolvedTarget;
 
 /// The most bytes of JSON that are kept of the rules of a role: a decision and a Grant carry them, and
 /// those of `admin` take 5 KiB.
@@ -39,6 +40,12 @@ impl RoleRules {
         Self(rules.into_iter().collect())
     }
 
+    /// The rules that a request spells out: those of the role that is made of them.
+    #[must_use]
+    pub fn spelled_out(target: &ResolvedTarget) -> Option<Self> {
+        target.privilege.rules().map(Self::of_cluster_role)
+    }
+
     /// The lists of rules, each with the namespace of its `Role`; that of a cluster role is empty.
     pub fn lists(&self) -> impl Iterator<Item = (&str, &[PolicyRule])> {
         self.0.iter().map(|(namespace, rules)| (namespace.as_str(), rules.as_slice()))
@@ -55,6 +62,17 @@ impl RoleRules {
             digest.update(format!("{namespace}\n{}\n\n", lines.join("\n")));
         }
         format!("sha256:{}", hex(&digest.finalize()))
+    }
+
+    /// Takes over the rules of other places.
+    pub fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Whether any right is both in these rules and in those.
+    #[must_use]
+    pub fn overlap(&self, rules: &[PolicyRule]) -> bool {
+        self.0.values().any(|own| overlaps(own, rules))
     }
 
     /// The rules as an approval keeps them; empty if they take too much room, or more than the schema has.

@@ -1,6 +1,6 @@
 //! What the installation allows, whatever a policy says.
 
-use lapse_crds::{GrantDuration, RoleRef};
+use lapse_crds::{GrantDuration, RoleRef, RoleRule};
 use serde::Deserialize;
 
 /// The settings of an installation, from the values of the chart. Both components read the same.
@@ -11,6 +11,8 @@ pub struct Settings {
     pub namespace: String,
     /// The roles that the controller may bind.
     pub bindable_roles: Vec<RoleRef>,
+    /// The rules that the controller may hand out when a request spells out its own.
+    pub grantable_rules: Vec<RoleRule>,
     /// Whether the controller may bind roles in the whole cluster.
     pub allow_cluster_wide: bool,
     /// Namespaces that are never a target: names, or prefixes followed by `*`.

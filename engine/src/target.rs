@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use lapse_crds::{BindingKind, KubernetesTarget, RoleRef, Target};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use lapse_crds::{KubernetesTarget, RoleKind, RoleRef, RoleRule, Target};
 
 use crate::Read;
+use crate::rules::{InvalidRule, in_words, valid};
 
 /// Where a role is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +18,20 @@ pub enum Scope {
     Cluster,
 }
 
-/// A role and where it is bound.
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// An existing role.
+    Role(RoleRef),
+    /// Rules that the request spells out; never empty.
+    Rules(Vec<RoleRule>),
+}
+
+/// A privilege and where it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedTarget {
-    /// The role.
-    pub role: RoleRef,
+    /// What.
+    pub privilege: Privilege,
     /// Where.
     pub scope: Scope,
 }
@@ -35,20 +46,38 @@ pub struct Namespace {
 /// The namespaces of a target, as they were read. One that is being deleted counts as missing.
 pub type Namespaces = BTreeMap<String, Read<Namespace>>;
 
-/// A place for one binding of a target.
+/// A place of a target, for one binding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The namespace of a RoleBinding; `None` for a ClusterRoleBinding.
     pub namespace: Option<String>,
 }
 
-impl Place {
-    /// The kind of the binding.
+impl Privilege {
+    /// The role, if it is one that exists.
     #[must_use]
-    pub fn kind(&self) -> BindingKind {
-        match self.namespace {
-            Some(_) => BindingKind::RoleBinding,
-            None => BindingKind::ClusterRoleBinding,
+    pub fn role(&self) -> Option<&RoleRef> {
+        match self {
+            Self::Role(role) => Some(role),
+            Self::Rules(_) => None,
+        }
+    }
+
+    /// The rules, if they are spelled out.
+    #[must_use]
+    pub fn rules(&self) -> Option<Vec<PolicyRule>> {
+        match self {
+            Self::Role(_) => None,
+            Self::Rules(rules) => Some(rules.iter().map(PolicyRule::from).collect()),
+        }
+    }
+}
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "{role}"),
+            Self::Rules(rules) => f.write_str(&in_words(rules)),
         }
     }
 }
@@ -58,7 +87,13 @@ impl ResolvedTarget {
     /// target has no kind, which the schema refuses.
     #[must_use]
     pub fn resolve(target: &Target, request_namespace: &str) -> Option<Self> {
-        let KubernetesTarget { role, namespaces, cluster_wide } = target.kubernetes.as_ref()?;
+        let KubernetesTarget { role, rules, namespaces, cluster_wide } =
+            target.kubernetes.as_ref()?;
+        let privilege = match (role, rules.as_slice()) {
+            (Some(role), []) => Privilege::Role(role.clone()),
+            (None, [_, ..]) => Privilege::Rules(rules.clone()),
+            _ => return None,
+        };
         let scope = if *cluster_wide {
             Scope::Cluster
         } else if namespaces.is_empty() {
@@ -66,7 +101,7 @@ impl ResolvedTarget {
         } else {
             Scope::Namespaces(namespaces.iter().cloned().collect())
         };
-        Some(Self { role: role.clone(), scope })
+        Some(Self { privilege, scope })
     }
 
     /// The same target in the form of the API, as a Grant carries it.
@@ -76,8 +111,11 @@ impl ResolvedTarget {
             Scope::Namespaces(names) => (names.iter().cloned().collect(), false),
             Scope::Cluster => (Vec::new(), true),
         };
-        let role = self.role.clone();
-        Target { kubernetes: Some(KubernetesTarget { role, namespaces, cluster_wide }) }
+        let (role, rules) = match self.privilege.clone() {
+            Privilege::Role(role) => (Some(role), Vec::new()),
+            Privilege::Rules(rules) => (None, rules),
+        };
+        Target { kubernetes: Some(KubernetesTarget { role, rules, namespaces, cluster_wide }) }
     }
 
     /// The namespaces of the target; none when it is the whole cluster.
@@ -88,6 +126,21 @@ impl ResolvedTarget {
         }
         .into_iter()
         .flatten()
+    }
+
+    /// The same places one by one, with this role in place of what is asked for.
+    #[must_use]
+    pub fn each_with(&self, role: &RoleRef) -> Vec<Self> {
+        let of = |scope| Self { privilege: Privilege::Role(role.clone()), scope };
+        match (&self.scope, role.kind) {
+            (Scope::Namespaces(names), RoleKind::Role) => names
+                .iter()
+                .map(|name| of(Scope::Namespaces(BTreeSet::from([name.clone()]))))
+                .collect(),
+            // A Role holds nowhere as a whole cluster.
+            (Scope::Cluster, RoleKind::Role) => Vec::new(),
+            (scope, RoleKind::ClusterRole) => vec![of(scope.clone())],
+        }
     }
 
     /// Where bindings must stand for the target to be held.
@@ -102,14 +155,25 @@ impl ResolvedTarget {
     }
 }
 
+/// Checks the rules that a target spells out: each must mean something where it is asked for.
+pub fn check_rules(target: &Target) -> Result<(), InvalidRule> {
+    let Some(KubernetesTarget { rules, cluster_wide, .. }) = &target.kubernetes else {
+        return Ok(());
+    };
+    rules.iter().enumerate().try_for_each(|(index, rule)| {
+        let field = format!("spec.target.kubernetes.rules[{index}]");
+        valid(&PolicyRule::from(rule), &field, !cluster_wide)
+    })
+}
+
 impl fmt::Display for ResolvedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scope {
             Scope::Namespaces(names) => {
                 let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                write!(f, "{} in {names}", self.role)
+                write!(f, "{} in {names}", self.privilege)
             }
-            Scope::Cluster => write!(f, "{} in the whole cluster", self.role),
+            Scope::Cluster => write!(f, "{} in the whole cluster", self.privilege),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::checks::{Context, Outcome};
 use crate::policy::Policy;
 use crate::request::Peers;
 use crate::role::RoleRules;
+use crate::rules::testing::rule;
 use crate::target::{Namespace, Namespaces, ResolvedTarget};
 use crate::{ControllerSettings, InstallationBounds, Read, Settings};
 
@@ -23,6 +24,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         namespace: "lapse-system".into(),
         bindable_roles: vec![cluster_role("view"), cluster_role("edit")],
+        grantable_rules: vec![rule("get list patch", "", "configmaps pods", "").into()],
         allow_cluster_wide: true,
         protected_namespaces: vec!["kube-*".into()],
         duration: InstallationBounds { min: "5m".parse().unwrap(), max: "24h".parse().unwrap() },
@@ -110,7 +112,8 @@ pub(crate) fn request_spec() -> AccessRequestSpec {
         policy: Some("shop-debug".into()),
         target: Target {
             kubernetes: Some(KubernetesTarget {
-                role: cluster_role("edit"),
+                role: Some(cluster_role("edit")),
+                rules: vec![],
                 namespaces: vec![],
                 cluster_wide: false,
             }),

@@ -50,6 +50,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         namespace: "lapse-system".into(),
         bindable_roles: Vec::new(),
+        grantable_rules: Vec::new(),
         allow_cluster_wide: false,
         protected_namespaces: Vec::new(),
         duration: InstallationBounds { min: "5m".parse().unwrap(), max: "24h".parse().unwrap() },

@@ -1,47 +1,90 @@
-//! Rights of Kubernetes: role bindings, made with POST and taken back by UID.
+//! Rights of Kubernetes: roles and bindings, made with POST and taken back by UID.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions, PropagationPolicy};
+use k8s_openapi::api::rbac::v1::{
+    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef,
+    Subject,
+};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ObjectMeta, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::{Api, Client};
 use lapse_cluster::{CallError, bounded, read};
 use lapse_crds::{
-    BindingKind, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
-    REQUEST_UID, SubjectKind, TICKET,
+    EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE, REQUEST_UID, RbacKind,
+    RoleRule, SubjectKind, TICKET,
 };
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingSpec, LiveBinding};
+use lapse_engine::grant::{Content, LiveContent, LiveObject, ObjectSpec};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Creates a binding. A name that is taken is an error: nothing that exists is ever adopted.
-pub(crate) async fn create(
-    client: &Client,
-    grant: &Grant,
-    binding: &BindingSpec,
-) -> Result<(), CallError> {
-    let metadata = metadata(grant, binding);
-    let role_ref = RoleRef {
-        api_group: RBAC.to_owned(),
-        kind: binding.role.kind.to_string(),
-        name: binding.role.name.clone(),
-    };
-    let subjects = Some(vec![subject(&binding.subject)]);
-    let post = PostParams::default();
-    let what = format!("creating {}", binding.describe());
-    if let Some(namespace) = &binding.place.namespace {
-        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-        let binding = RoleBinding { metadata, role_ref, subjects };
-        bounded(what, api.create(&post, &binding)).await.map(|_| ())
-    } else {
-        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-        let binding = ClusterRoleBinding { metadata, role_ref, subjects };
-        bounded(what, api.create(&post, &binding)).await.map(|_| ())
+/// Where an object stands, by its kind.
+pub(crate) struct ObjectPlace<'a> {
+    pub(crate) kind: RbacKind,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> ObjectPlace<'a> {
+    pub(crate) fn of(object: &'a ObjectSpec) -> Self {
+        let namespace = object.place.namespace.as_deref();
+        Self { kind: object.kind(), namespace, name: &object.name }
+    }
+
+    fn resource(&self) -> ApiResource {
+        match self.kind {
+            RbacKind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+            RbacKind::ClusterRoleBinding => ApiResource::erase::<ClusterRoleBinding>(&()),
+            RbacKind::Role => ApiResource::erase::<Role>(&()),
+            RbacKind::ClusterRole => ApiResource::erase::<ClusterRole>(&()),
+        }
+    }
+
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
+        let (client, resource) = (client.clone(), self.resource());
+        match self.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        }
     }
 }
 
-fn metadata(grant: &Grant, binding: &BindingSpec) -> ObjectMeta {
+/// Creates an object. A name that is taken is an error: nothing that exists is ever adopted.
+pub(crate) async fn create(
+    client: &Client,
+    grant: &Grant,
+    object: &ObjectSpec,
+) -> Result<(), CallError> {
+    let place = ObjectPlace::of(object);
+    let made = DynamicObject {
+        metadata: metadata(grant, object),
+        data: data(&object.content),
+        ..DynamicObject::new(&object.name, &place.resource())
+    };
+    let what = format!("creating {}", object.describe());
+    bounded(what, place.api(client).create(&PostParams::default(), &made)).await.map(|_| ())
+}
+
+fn data(content: &Content) -> Value {
+    match content {
+        Content::Role { rules } => {
+            let rules: Vec<PolicyRule> = rules.iter().map(PolicyRule::from).collect();
+            json!({ "rules": rules })
+        }
+        Content::Binding { role, subject } => {
+            let (kind, name) = (role.kind.to_string(), role.name.clone());
+            let role_ref = RoleRef { api_group: RBAC.to_owned(), kind, name };
+            json!({ "roleRef": role_ref, "subjects": [self::subject(subject)] })
+        }
+    }
+}
+
+fn metadata(grant: &Grant, object: &ObjectSpec) -> ObjectMeta {
     let text = |pairs: [(&str, String); 2]| -> BTreeMap<String, String> {
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     };
@@ -54,8 +97,8 @@ fn metadata(grant: &Grant, binding: &BindingSpec) -> ObjectMeta {
         annotations.insert(TICKET.to_owned(), ticket.clone());
     }
     ObjectMeta {
-        name: Some(binding.name.clone()),
-        namespace: binding.place.namespace.clone(),
+        name: Some(object.name.clone()),
+        namespace: object.place.namespace.clone(),
         labels: Some(labels),
         annotations: Some(annotations),
         ..ObjectMeta::default()
@@ -73,18 +116,11 @@ fn subject(subject: &lapse_crds::Subject) -> Subject {
     }
 }
 
-/// Where a binding stands, by its kind.
-pub(crate) struct BindingPlace<'a> {
-    pub(crate) kind: BindingKind,
-    pub(crate) namespace: Option<&'a str>,
-    pub(crate) name: &'a str,
-}
-
-/// Deletes the binding of this UID. That it is gone already, or that another stands under its name,
+/// Deletes the object of this UID. That it is gone already, or that another stands under its name,
 /// is no error: a live read tells.
 pub(crate) async fn delete(
     client: &Client,
-    place: &BindingPlace<'_>,
+    place: &ObjectPlace<'_>,
     uid: &str,
 ) -> Result<(), CallError> {
     let params = DeleteParams {
@@ -92,46 +128,58 @@ pub(crate) async fn delete(
         propagation_policy: Some(PropagationPolicy::Background),
         ..DeleteParams::default()
     };
-    let what = format!("deleting {:?} {}", place.kind, place.name);
-    let deleted = if let (BindingKind::RoleBinding, Some(namespace)) = (place.kind, place.namespace)
-    {
-        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-        bounded(what, api.delete(place.name, &params)).await.map(|_| ())
-    } else {
-        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-        bounded(what, api.delete(place.name, &params)).await.map(|_| ())
-    };
-    match deleted {
+    let what = format!("deleting {} {}", place.kind, place.name);
+    match bounded(what, place.api(client).delete(place.name, &params)).await {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        other => other,
+        other => other.map(|_| ()),
     }
 }
 
-/// Looks at what stands in the place of a binding.
-pub(crate) async fn look(client: &Client, binding: &BindingSpec) -> Read<LiveBinding> {
-    let what = format!("reading {}", binding.describe());
-    let live = if let Some(namespace) = &binding.place.namespace {
-        let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-        let found = bounded(what, api.get(&binding.name)).await;
-        found.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
-    } else {
-        let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-        let found = bounded(what, api.get(&binding.name)).await;
-        found.map(|live| live_binding(live.metadata, live.role_ref, live.subjects))
-    };
-    read(live)
+/// Looks at what stands in the place of an object.
+pub(crate) async fn look(client: &Client, object: &ObjectSpec) -> Read<LiveObject> {
+    let place = ObjectPlace::of(object);
+    let what = format!("reading {}", object.describe());
+    let found = bounded(what, place.api(client).get(place.name)).await;
+    match read(found) {
+        Read::Found(found) => match live(&object.content, found) {
+            Ok(live) => Read::Found(live),
+            Err(error) => Read::Failed(format!("{} cannot be decoded: {error}", object.describe())),
+        },
+        Read::Missing => Read::Missing,
+        Read::Failed(why) => Read::Failed(why),
+    }
 }
 
-fn live_binding(
-    metadata: ObjectMeta,
-    role: RoleRef,
+/// What a role or a binding says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    rules: Option<Vec<PolicyRule>>,
+    aggregation_rule: Option<AggregationRule>,
+    role_ref: Option<RoleRef>,
     subjects: Option<Vec<Subject>>,
-) -> LiveBinding {
-    let subjects = subjects.unwrap_or_default().into_iter();
-    LiveBinding {
+}
+
+fn live(expected: &Content, found: DynamicObject) -> serde_json::Result<LiveObject> {
+    let DynamicObject { metadata, data, .. } = found;
+    let said: Said = serde_json::from_value(data)?;
+    let content = match expected {
+        Content::Role { .. } => LiveContent::Role {
+            rules: said.rules.unwrap_or_default().into_iter().map(RoleRule::from).collect(),
+            aggregates: said.aggregation_rule.is_some(),
+        },
+        Content::Binding { .. } => {
+            let role = said.role_ref.unwrap_or_default();
+            let subjects = said.subjects.unwrap_or_default().into_iter();
+            LiveContent::Binding {
+                role: (role.kind, role.name),
+                subjects: subjects.map(|s| (s.kind, s.namespace, s.name)).collect(),
+            }
+        }
+    };
+    Ok(LiveObject {
         uid: metadata.uid.unwrap_or_default(),
-        role: (role.kind, role.name),
-        subjects: subjects.map(|s| (s.kind, s.namespace, s.name)).collect(),
+        content,
         grant_uid: metadata.annotations.and_then(|all| all.get(GRANT_UID).cloned()),
-    }
+    })
 }

@@ -4,12 +4,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{GRANT_FINALIZER, Grant};
-use lapse_engine::grant::{Action, BindingSpec};
+use lapse_engine::grant::{Action, ObjectSpec};
 use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
-use crate::elevate::kubernetes::{self, BindingPlace};
+use crate::elevate::kubernetes::{self, ObjectPlace};
 
 /// Applies the actions. The first that fails stops the rest.
 pub(super) async fn apply(
@@ -19,15 +19,10 @@ pub(super) async fn apply(
 ) -> Result<(), CallError> {
     for action in actions {
         match action {
-            Action::Create(binding) => create(context, grant, binding).await?,
-            Action::Delete { binding, uid } => {
-                let place = BindingPlace {
-                    kind: binding.place.kind(),
-                    namespace: binding.place.namespace.as_deref(),
-                    name: &binding.name,
-                };
-                kubernetes::delete(&context.client(), &place, uid).await?;
-                info!(binding = %binding.describe(), "took a right back");
+            Action::Create(object) => create(context, grant, object).await?,
+            Action::Delete { object, uid } => {
+                kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
+                info!(object = %object.describe(), "took a right back");
             }
             Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
         }
@@ -35,10 +30,10 @@ pub(super) async fn apply(
     Ok(())
 }
 
-async fn create(context: &Context, grant: &Grant, binding: &BindingSpec) -> Result<(), CallError> {
-    match kubernetes::create(&context.client(), grant, binding).await {
+async fn create(context: &Context, grant: &Grant, object: &ObjectSpec) -> Result<(), CallError> {
+    match kubernetes::create(&context.client(), grant, object).await {
         Ok(()) => {
-            info!(binding = %binding.describe(), subject = %binding.subject, "gave a right");
+            info!(object = %object.describe(), subject = %grant.spec.subject, "gave a right");
             Ok(())
         }
         // An earlier try got through, or the name is taken: the next look tells.

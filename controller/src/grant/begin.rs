@@ -1,7 +1,7 @@
 //! Gives a right at once with what was just read, when this process has just written its Grant.
 //!
 //! Reading everything again would only take time: the reads are milliseconds old. What stands in the
-//! place of a binding need not be read either, since it is made with POST: if the name is taken, the
+//! place of an object need not be read either, since it is made with POST: if the name is taken, the
 //! next look finds out by what.
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt as _;
 use lapse_crds::Grant;
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingSpec, Observed};
+use lapse_engine::grant::{ObjectSpec, Observed};
 use lapse_engine::request;
 use tracing::warn;
 
@@ -55,13 +55,14 @@ impl Drop for Held {
 /// Gives a right whose Grant was just written, and records that it is held. What fails is left to the
 /// grant's own reconciliation.
 pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Observed) {
-    let bindings = BindingSpec::all_of(&grant).into_iter().map(|binding| (binding, Read::Missing));
+    let objects = ObjectSpec::all_of(&grant).into_iter().map(|object| (object, Read::Missing));
     let observed = Observed {
-        bindings: bindings.collect(),
+        objects: objects.collect(),
         request: Read::Found(seen.request.object.clone()),
         decisions: seen.decisions.clone(),
         policies: seen.policies.clone(),
         role: seen.role.clone(),
+        banned_roles: seen.banned_roles.clone(),
         namespaces: seen.namespaces.clone(),
         obstacle: None,
         grant: grant.clone(),

@@ -2,9 +2,12 @@
 
 use futures::future::join_all;
 use lapse_cluster::Freshness;
-use lapse_crds::{Grant, GrantPhase};
+use lapse_crds::{AccessDecision, Grant, GrantPhase};
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingSpec, LiveBinding, Observed, Obstacle};
+use lapse_engine::attest::Attested;
+use lapse_engine::grant::{LiveObject, ObjectSpec, Observed, Obstacle};
+use lapse_engine::policy::{BannedRoles, PolicyState};
+use lapse_engine::role::RoleRules;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use crate::context::Context;
@@ -23,9 +26,9 @@ pub(super) async fn observe(
     let reader = &context.reader;
     let name = cached.metadata.name.clone().unwrap_or_default();
     let of = &cached.spec.request;
-    let (grant, bindings, request, rest) = tokio::join!(
+    let (grant, objects, request, rest) = tokio::join!(
         reader.grant(&name),
-        bindings(context, cached),
+        objects(context, cached),
         reader.request(&of.namespace, &of.name),
         rest(context, cached),
     );
@@ -37,37 +40,39 @@ pub(super) async fn observe(
     if grant.metadata.uid != cached.metadata.uid {
         return Err(ReconcileError::Unknown(format!("Grant {name} was made anew")));
     }
-    let (decisions, policies, role, namespaces) = rest;
+    let Rest { decisions, policies, role, banned_roles, namespaces } = rest;
     Ok(Some(Observed {
-        bindings,
+        objects,
         request: request.map(|attested| attested.object),
         decisions,
         policies,
         role,
+        banned_roles,
         namespaces,
         obstacle,
         grant,
     }))
 }
 
-async fn bindings(context: &Context, grant: &Grant) -> Vec<(BindingSpec, Read<LiveBinding>)> {
+async fn objects(context: &Context, grant: &Grant) -> Vec<(ObjectSpec, Read<LiveObject>)> {
     let client = context.client();
-    let looks = BindingSpec::all_of(grant).into_iter().map(|binding| {
+    let looks = ObjectSpec::all_of(grant).into_iter().map(|object| {
         let client = client.clone();
         async move {
-            let live = kubernetes::look(&client, &binding).await;
-            (binding, live)
+            let live = kubernetes::look(&client, &object).await;
+            (object, live)
         }
     });
     join_all(looks).await
 }
 
-type Rest = (
-    Read<Vec<lapse_engine::attest::Attested<lapse_crds::AccessDecision>>>,
-    Read<Vec<lapse_engine::policy::PolicyState>>,
-    Read<lapse_engine::role::RoleRules>,
-    Namespaces,
-);
+struct Rest {
+    decisions: Read<Vec<Attested<AccessDecision>>>,
+    policies: Read<Vec<PolicyState>>,
+    role: Read<RoleRules>,
+    banned_roles: BannedRoles,
+    namespaces: Namespaces,
+}
 
 /// What bears on whether the right goes on. When its end is certain nothing of it matters, and reading
 /// it would only delay the end.
@@ -82,16 +87,24 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
         || context.clock.now() >= grant.spec.expires_at.time();
     let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
     let (false, Some(target)) = (is_certain, target) else {
-        return (unread(), unread(), unread(), Namespaces::new());
+        return Rest {
+            decisions: unread(),
+            policies: unread(),
+            role: unread(),
+            banned_roles: BannedRoles::new(),
+            namespaces: Namespaces::new(),
+        };
     };
     // While it is being given, what was seen is new enough: the report that it is held brings the next
     // look, as of now, and a Deny that was missed ends it then.
     let freshness = if phase == GrantPhase::Pending { Freshness::Seen } else { Freshness::Now };
     let reader = &context.reader;
-    tokio::join!(
+    let (decisions, policies, role, namespaces) = tokio::join!(
         reader.decisions(&of.namespace, &of.name, freshness),
         reader.policies(Some(&grant.spec.policy.name), freshness),
         reader.role(&target),
         reader.namespaces(&target),
-    )
+    );
+    let banned_roles = reader.banned_roles(&policies, &target).await;
+    Rest { decisions, policies, role, banned_roles, namespaces }
 }

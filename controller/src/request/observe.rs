@@ -4,6 +4,7 @@ use lapse_cluster::Freshness;
 use lapse_crds::AccessRequest;
 use lapse_engine::Read;
 use lapse_engine::grant::grant_name;
+use lapse_engine::policy::BannedRoles;
 use lapse_engine::request::Observed;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
@@ -13,7 +14,7 @@ use crate::error::ReconcileError;
 /// Observes a request; `None` if it does not exist any more.
 ///
 /// What to read follows from the spec, which never changes, so the cached object is good enough to
-/// say it, and everything is read at once.
+/// say it, and everything is read at once but for what Deny policies name.
 pub(super) async fn observe(
     context: &Context,
     cached: &AccessRequest,
@@ -58,10 +59,15 @@ pub(super) async fn observe(
         let why = format!("AccessRequest {namespace}/{name} was made anew");
         return Err(ReconcileError::Unknown(why));
     }
+    let banned_roles = match &target {
+        Some(target) => reader.banned_roles(&policies, target).await,
+        None => BannedRoles::new(),
+    };
     Ok(Some(Observed {
         policies,
         decisions,
         role,
+        banned_roles,
         namespaces,
         grant,
         peers,

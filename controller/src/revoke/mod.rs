@@ -12,4 +12,4 @@ pub(crate) use deadlines::Deadlines;
 pub(crate) use orphans::Orphans;
 pub(crate) use sweep::{sweep_once, sweeping};
 
-pub(crate) use lapse_engine::grant::BindingMeta;
+pub(crate) use lapse_engine::grant::ObjectMarks;

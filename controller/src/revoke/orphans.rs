@@ -1,47 +1,46 @@
-//! Bindings of Lapse without a live grant go at once.
+//! Bindings and roles of Lapse without a live grant go at once.
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::Client;
 use lapse_cluster::{CallError, Reader, clock::Clock};
-use lapse_crds::BindingKind;
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingMeta, Verdict, verdict};
+use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
 use tracing::{info, warn};
 
-use crate::elevate::kubernetes::{self, BindingPlace};
+use crate::elevate::kubernetes::{self, ObjectPlace};
 
-/// Where bindings are named that seem to have no grant.
+/// Where objects are named that seem to have no grant.
 #[derive(Clone)]
-pub(crate) struct Orphans(mpsc::UnboundedSender<BindingMeta>);
+pub(crate) struct Orphans(mpsc::UnboundedSender<ObjectMarks>);
 
 impl Orphans {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<BindingMeta>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectMarks>) {
         let (sender, receiver) = mpsc::unbounded();
         (Self(sender), receiver)
     }
 
-    /// Has a binding looked at.
-    pub(crate) fn suspect(&self, binding: BindingMeta) {
+    /// Has an object looked at.
+    pub(crate) fn suspect(&self, object: ObjectMarks) {
         // A closed channel means that the process is stopping.
-        let _ = self.0.unbounded_send(binding);
+        let _ = self.0.unbounded_send(object);
     }
 
-    /// Looks at each binding that is named, until the channel closes. What fails here the sweep does.
+    /// Looks at each object that is named, until the channel closes. What fails here the sweep does.
     pub(crate) async fn run(
         reader: Reader,
         clock: Clock,
-        mut suspects: mpsc::UnboundedReceiver<BindingMeta>,
+        mut suspects: mpsc::UnboundedReceiver<ObjectMarks>,
         removed: impl Fn(),
     ) {
-        while let Some(binding) = suspects.next().await {
-            let grant = match &binding.grant {
+        while let Some(object) = suspects.next().await {
+            let grant = match &object.grant {
                 Some(name) => reader.grant(name).await,
                 None => Read::Missing,
             };
-            match verdict(&binding, &grant, clock.now()) {
+            match verdict(&object, &grant, clock.now()) {
                 Verdict::Keep => {}
-                Verdict::Remove(why) => match remove(reader.client(), &binding, &why).await {
+                Verdict::Remove(why) => match remove(reader.client(), &object, &why).await {
                     Ok(()) => removed(),
                     Err(error) => warn!(%error, "the sweep will try again"),
                 },
@@ -50,22 +49,18 @@ impl Orphans {
     }
 }
 
-/// Removes a binding that has no live grant.
+/// Removes an object that has no live grant.
 pub(super) async fn remove(
     client: &Client,
-    binding: &BindingMeta,
+    object: &ObjectMarks,
     why: &str,
 ) -> Result<(), CallError> {
-    let place = BindingPlace {
-        kind: binding.kind,
-        namespace: binding.namespace.as_deref(),
-        name: &binding.name,
+    let place = ObjectPlace {
+        kind: object.kind,
+        namespace: object.namespace.as_deref(),
+        name: &object.name,
     };
-    kubernetes::delete(client, &place, &binding.uid).await?;
-    let kind = match binding.kind {
-        BindingKind::RoleBinding => "RoleBinding",
-        BindingKind::ClusterRoleBinding => "ClusterRoleBinding",
-    };
-    info!(kind, namespace = ?binding.namespace, name = %binding.name, why, "removed a binding");
+    kubernetes::delete(client, &place, &object.uid).await?;
+    info!(kind = %object.kind, namespace = ?object.namespace, name = %object.name, why, "removed an object");
     Ok(())
 }

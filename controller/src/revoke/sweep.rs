@@ -1,4 +1,4 @@
-//! The backstop: looks at every binding of Lapse and every grant, and takes what has no right to be.
+//! The backstop: looks at every binding and role of Lapse and every grant, and takes what has no right to be.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::process::read_settings;
 use lapse_cluster::{CallError, Stored, bounded, connect};
-use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE};
+use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
-use lapse_engine::grant::{BindingMeta, Verdict, verdict};
+use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
@@ -57,30 +57,32 @@ pub(crate) async fn sweeping(
 /// What a sweep found.
 #[derive(Debug, Default)]
 struct Report {
-    /// Bindings that were removed.
+    /// Objects that were removed.
     removed: u64,
-    /// Bindings that could not be removed.
+    /// Objects that could not be removed.
     failed: u64,
     /// Grants in effect.
     active: i64,
     /// Grants whose time is up, or that were deleted, and that have not ended.
     overdue: Vec<String>,
-    /// Why the grants could not be looked at, if so: bindings then go by their own end alone.
+    /// Why the grants could not be looked at, if so: objects then go by their own end alone.
     blind: Option<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
 }
 
 async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
-    // Bindings first: a grant is written before its binding, so each binding that is listed has its
-    // grant in a list that is made later.
-    let mut bindings = list_bindings::<RoleBinding>(client).await?;
-    bindings.extend(list_bindings::<ClusterRoleBinding>(client).await?);
+    // These first: a grant is written before its objects, so each that is listed has its grant in a list
+    // that is made later.
+    let mut objects = list_objects::<RoleBinding>(client, RbacKind::RoleBinding).await?;
+    objects.extend(list_objects::<ClusterRoleBinding>(client, RbacKind::ClusterRoleBinding).await?);
+    objects.extend(list_objects::<Role>(client, RbacKind::Role).await?);
+    objects.extend(list_objects::<ClusterRole>(client, RbacKind::ClusterRole).await?);
     let grants = list_grants(client).await;
     let now = clock.now();
     let mut report = Report::default();
     if let Err(error) = &grants {
-        warn!(%error, "the sweep goes by the bindings' own ends alone");
+        warn!(%error, "the sweep goes by the objects' own ends alone");
         report.blind = Some(error.to_string());
     }
     if let Ok(grants) = &grants {
@@ -96,8 +98,8 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
             }
         }
     }
-    for binding in bindings {
-        let grant = match (&grants, &binding.grant) {
+    for object in objects {
+        let grant = match (&grants, &object.grant) {
             (Ok(grants), Some(name)) => match grants.by_name.get(name).map(Stored::object) {
                 Some(Ok(grant)) => Read::Found(grant.clone()),
                 Some(Err(why)) => Read::Failed(why.to_owned()),
@@ -106,12 +108,12 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
             (Ok(_), None) => Read::Missing,
             (Err(error), _) => Read::Failed(error.to_string()),
         };
-        if let Verdict::Remove(why) = verdict(&binding, &grant, now) {
-            match remove(client, &binding, &why).await {
+        if let Verdict::Remove(why) = verdict(&object, &grant, now) {
+            match remove(client, &object, &why).await {
                 Ok(()) => report.removed += 1,
                 Err(error) => {
                     report.failed += 1;
-                    warn!(%error, "a binding could not be removed");
+                    warn!(%error, "an object could not be removed");
                 }
             }
         }
@@ -119,15 +121,14 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
     Ok(report)
 }
 
-async fn list_bindings<K>(client: &Client) -> Result<Vec<BindingMeta>, CallError>
+async fn list_objects<K>(client: &Client, kind: RbacKind) -> Result<Vec<ObjectMarks>, CallError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::all(client.clone());
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
-    let kind = K::kind(&());
     let list = bounded(format!("listing {kind}s"), api.list_metadata(&ours)).await?;
-    Ok(list.items.iter().map(|item| BindingMeta::of(&kind, &item.metadata)).collect())
+    Ok(list.items.iter().map(|item| ObjectMarks::of(kind, &item.metadata)).collect())
 }
 
 /// The grants of a moment.
@@ -152,7 +153,7 @@ pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
     let report = sweep(&client, &clock).await.context("the sweep could not look at everything")?;
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {
-        bail!("{} bindings could not be removed; see the messages above", report.failed);
+        bail!("{} objects could not be removed; see the messages above", report.failed);
     }
     if let Some(why) = report.blind {
         bail!("what has expired is gone, but not all could be looked at: {why}");

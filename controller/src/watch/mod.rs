@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::PartialObjectMeta;
+use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -21,7 +21,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::Reader;
 use lapse_crds::{
     AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, JitPolicy, MANAGED_BY,
-    MANAGED_BY_LAPSE, RoleKind,
+    MANAGED_BY_LAPSE, RbacKind, RoleKind,
 };
 use lapse_engine::grant::{grant_name, has_ended};
 use serde::de::DeserializeOwned;
@@ -30,7 +30,7 @@ pub(crate) use self::follow::FirstLists;
 use self::follow::{FIRST_LIST, Follow};
 use crate::queue::{Sender, reference};
 use crate::revision::Restarts;
-use crate::revoke::{BindingMeta, Deadlines, Orphans};
+use crate::revoke::{Deadlines, ObjectMarks, Orphans};
 
 /// An object, or what is wrong with it: one that cannot be decoded stops no watch.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -161,8 +161,11 @@ impl Watches {
             watches.grants(writers.grants),
             watches.policies(writers.policies),
             watches.decisions(),
-            watches.role_bindings(),
-            watches.cluster_role_bindings(),
+            watches.bindings::<RoleBinding>("RoleBindings", RbacKind::RoleBinding),
+            watches.bindings::<ClusterRoleBinding>(
+                "ClusterRoleBindings",
+                RbacKind::ClusterRoleBinding
+            ),
             watches.namespaces(),
             watches.roles::<Role>("Roles", RoleKind::Role),
             watches.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
@@ -281,15 +284,7 @@ impl Watches {
             .await;
     }
 
-    async fn role_bindings(&self) {
-        self.bindings::<RoleBinding>("RoleBindings").await;
-    }
-
-    async fn cluster_role_bindings(&self) {
-        self.bindings::<ClusterRoleBinding>("ClusterRoleBindings").await;
-    }
-
-    async fn bindings<K>(&self, what: &'static str)
+    async fn bindings<K>(&self, what: &'static str, kind: RbacKind)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -302,28 +297,33 @@ impl Watches {
             .run(|event| match event {
                 Event::Init => {}
                 Event::InitDone => self.queues.everything(&self.caches),
-                Event::Delete(binding) => {
-                    if let Some(grant) = grant_of(&binding) {
-                        self.queues.grant(grant);
-                    }
+                Event::Delete(binding) => self.object_gone(&binding.metadata),
+                Event::Apply(binding) | Event::InitApply(binding) => {
+                    self.object_stands(kind, &binding.metadata);
                 }
-                Event::Apply(binding) | Event::InitApply(binding) => self.binding_stands(&binding),
             })
             .await;
     }
 
-    /// A binding with a live grant is the grant's affair; one without has none to live for.
-    fn binding_stands<K: Resource<DynamicType = ()>>(&self, binding: &PartialObjectMeta<K>) {
-        let known = grant_of(binding).filter(|name| {
+    /// The grant of an object that is gone looks at it.
+    fn object_gone(&self, object: &ObjectMeta) {
+        if let Some(grant) = grant_of(object) {
+            self.queues.grant(grant);
+        }
+    }
+
+    /// An object with a live grant is the grant's affair; one without has none to live for.
+    fn object_stands(&self, kind: RbacKind, object: &ObjectMeta) {
+        let known = grant_of(object).filter(|name| {
             let grant = self.caches.grants.get(&ObjectRef::new(name));
-            let uid = binding.annotations().get(GRANT_UID);
+            let uid = object.annotations.as_ref().and_then(|all| all.get(GRANT_UID));
             grant.is_some_and(|grant| {
                 uid.is_some() && grant.uid().as_ref() == uid && is_live(&grant)
             })
         });
         match known {
             Some(name) => self.queues.grant(name),
-            None => self.orphans.suspect(BindingMeta::of(&K::kind(&()), &binding.metadata)),
+            None => self.orphans.suspect(ObjectMarks::of(kind, object)),
         }
     }
 }
@@ -347,7 +347,7 @@ fn spec_changed(policy: &Guarded<JitPolicy>) -> bool {
     }
 }
 
-fn grant_of<K: Resource>(binding: &PartialObjectMeta<K>) -> Option<&str> {
-    let labels: Option<&BTreeMap<String, String>> = binding.metadata.labels.as_ref();
+fn grant_of(object: &ObjectMeta) -> Option<&str> {
+    let labels: Option<&BTreeMap<String, String>> = object.labels.as_ref();
     labels?.get(GRANT_LABEL).map(String::as_str)
 }

@@ -8,33 +8,54 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_crds::{RoleKind, Target};
+use lapse_crds::{MANAGED_BY, MANAGED_BY_LAPSE, RbacKind, RoleKind, Target};
 use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
 use super::{Watches, config};
 
+/// What an event shows of an object.
+#[derive(Clone, Copy)]
+enum Change {
+    Stands,
+    Gone,
+}
+
+/// The kind of the roles that Lapse makes.
+fn own(kind: RoleKind) -> RbacKind {
+    match kind {
+        RoleKind::Role => RbacKind::Role,
+        RoleKind::ClusterRole => RbacKind::ClusterRole,
+    }
+}
+
 impl Watches {
     /// The labels of a namespace say which policies offer it.
     pub(super) async fn namespaces(&self) {
-        self.metadata::<Namespace>("Namespaces", |namespace| {
+        self.metadata::<Namespace>("Namespaces", |namespace, _| {
             let name = namespace.name_any();
             self.touches(|target| target.namespaces().any(|within| within == name));
         })
         .await;
     }
 
-    /// An approval holds for what a role allowed.
+    /// An approval holds for what a role allowed. The roles that Lapse made are among them.
     pub(super) async fn roles<K>(&self, what: &'static str, kind: RoleKind)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.metadata::<K>(what, |role| {
+        self.metadata::<K>(what, |role, change| {
+            if role.labels().get(MANAGED_BY).is_some_and(|value| value == MANAGED_BY_LAPSE) {
+                match change {
+                    Change::Gone => self.object_gone(&role.metadata),
+                    Change::Stands => self.object_stands(own(kind), &role.metadata),
+                }
+            }
             let (name, namespace) = (role.name_any(), role.namespace());
             self.touches(|target| {
                 let is_there = |place: &str| target.namespaces().any(|within| within == place);
-                target.role.kind == kind
-                    && target.role.name == name
+                let role = target.privilege.role();
+                role.is_some_and(|role| role.kind == kind && role.name == name)
                     && namespace.as_deref().is_none_or(is_there)
             });
         })
@@ -42,7 +63,7 @@ impl Watches {
     }
 
     /// Watches objects by their metadata.
-    async fn metadata<K>(&self, what: &'static str, touches: impl Fn(&PartialObjectMeta<K>))
+    async fn metadata<K>(&self, what: &'static str, touches: impl Fn(&PartialObjectMeta<K>, Change))
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -52,7 +73,8 @@ impl Watches {
         };
         self.follow(what, events)
             .run(|event| match event {
-                Event::Apply(object) | Event::Delete(object) => touches(&object),
+                Event::Apply(object) => touches(&object, Change::Stands),
+                Event::Delete(object) => touches(&object, Change::Gone),
                 Event::InitDone => self.queues.everything(&self.caches),
                 Event::Init | Event::InitApply(_) => {}
             })

@@ -34,6 +34,9 @@ controller:
     - {kind: ClusterRole, name: edit}
     - {kind: ClusterRole, name: admin}
     - {kind: ClusterRole, name: cluster-admin}
+  grantableRules:
+    - {apiGroups: [\"\"], resources: [configmaps], verbs: [get, list, watch, create, update, patch, delete]}
+    - {apiGroups: [\"\"], resources: [pods, pods/log], verbs: [get, list, watch]}
 duration:
   min: 1s
 ";

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, Resource};
 use lapse_crds::{ATTESTATION, AccessDecision, AccessRequest, EndReason, GrantPhase, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
-use lapse_engine::grant::{binding_name, grant_name};
+use lapse_engine::grant::{grant_name, object_name};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -126,7 +126,7 @@ async fn a_binding_under_the_name_is_never_adopted() {
     let world = World::own("squatted", InstallOptions::default()).await;
     let request = world.ask("fix", json!({})).await;
     let uid = request.metadata.uid.unwrap();
-    let name = binding_name(&grant_name("squatted", "fix", &uid));
+    let name = object_name(&grant_name("squatted", "fix", &uid));
     remove_all::<ValidatingAdmissionPolicyBinding>(&world.admin.client).await;
     let squatter: RoleBinding = typed(json!({
         "metadata": {"name": name, "namespace": "squatted"},

@@ -108,7 +108,8 @@ async fn the_components_hold_no_more_than_they_need() {
         ("", "impersonate", "users", ""),
         ("", "create", "serviceaccounts/token", "lapse-system"),
         (rbac, "escalate", "clusterroles", ""),
-        (rbac, "create", "clusterroles", ""),
+        (rbac, "update", "clusterroles", ""),
+        (rbac, "patch", "roles", "default"),
         (rbac, "update", "rolebindings", "default"),
         (rbac, "patch", "clusterrolebindings", ""),
         (admission, "update", "validatingadmissionpolicies", ""),
@@ -122,12 +123,13 @@ async fn the_components_hold_no_more_than_they_need() {
     ];
     let of_controller = [
         ("", "get", "secrets", "lapse-system"),
-        ("", "update", "configmaps", "lapse-system"),
         (admission, "update", "mutatingwebhookconfigurations", ""),
     ];
     let of_webhook = [
         (rbac, "create", "rolebindings", "default"),
         (rbac, "bind", "clusterroles", ""),
+        (rbac, "create", "clusterroles", ""),
+        ("", "update", "configmaps", "default"),
         ("lapse.dev", "create", "grants", ""),
         ("lapse.dev", "delete", "accessdecisions", "default"),
         ("lapse.dev", "update", "accessrequests/status", "default"),

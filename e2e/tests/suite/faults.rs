@@ -9,7 +9,7 @@ use lapse_crds::{AccessRequest, EndReason, GrantPhase, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
-use crate::world::{SOON, World, typed};
+use crate::world::{SOON, World, typed, until};
 
 /// Takes the right to make bindings from the controller.
 async fn take_the_right_to_bind(world: &World) {
@@ -120,11 +120,7 @@ async fn down_at_expiry_and_started_later() {
     let status = world.granted("fix", json!({"duration": "15s"})).await;
     controller.kill();
     let expires = status.expires_at.unwrap().time();
-    eventually("its time to be up", SOON, async || {
-        Ok((lapse_cluster::clock::now() > expires).then_some(()))
-    })
-    .await
-    .unwrap();
+    until(expires).await;
     controller.start().unwrap();
     world.locked_out(&world.alice).await;
     let status = world.phase("fix", RequestPhase::Ended).await;
@@ -140,11 +136,7 @@ async fn the_sweep_revokes_without_a_controller() {
     let status = world.granted("fix", json!({"duration": "15s"})).await;
     component.kill();
     let expires = status.expires_at.unwrap().time();
-    eventually("its time to be up", SOON, async || {
-        Ok((lapse_cluster::clock::now() > expires).then_some(()))
-    })
-    .await
-    .unwrap();
+    until(expires).await;
     let spec = component.spec();
     let settings = spec.args.iter().find(|arg| arg.starts_with("--settings")).unwrap();
     let output = std::process::Command::new(&spec.program)

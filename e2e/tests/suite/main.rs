@@ -17,6 +17,7 @@ mod poison;
 mod policies;
 mod reserved;
 mod retention;
+mod rights;
 mod rules;
 mod stages;
 mod warnings;

@@ -113,10 +113,7 @@ async fn namespaces_are_selected_by_their_labels_as_they_are() {
 async fn what_means_nothing_is_refused() {
     let world = World::shared("meaningless").await;
     let group = json!([{"kind": "Group", "name": "developers"}]);
-    let apply = async |spec: Value| {
-        let text = policy("meaningless-policy", &spec).to_string();
-        world.kubectl(&world.admin, &["apply", "--dry-run=server", "-f", "-"], Some(&text)).await
-    };
+    let apply = async |changes: Value| world.dry_run(changes).await;
     let everything = json!([{"all": true}]);
     let spec = json!({"requesters": group, "targets": everything});
     refused(apply(spec).await, "all is allowed with effect Deny alone");

@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RequestPhase};
@@ -163,6 +163,39 @@ async fn the_controller_binds_one_person_to_a_role_of_the_list_under_its_own_nam
     let api: Api<RoleBinding> = Api::namespaced(thief.client.clone(), ns);
     let others = format!("{ns}-developers");
     forbidden(api.delete(&others, &DeleteParams::default()).await, "lapse-controller-rbac");
+}
+
+/// A stolen token of the controller, and roles.
+#[tokio::test]
+async fn the_controller_makes_roles_of_what_it_may_hand_out_alone() {
+    let world = World::shared("reserved-roles").await;
+    let thief = component(&world, "lapse-controller").await;
+    let role = |name: &str, resource: &str, label: &str| -> ClusterRole {
+        typed(json!({
+            "metadata": {
+                "name": name,
+                "labels": {
+                    "app.kubernetes.io/managed-by": "lapse", "lapse.dev/grant": "stolen", label: "true",
+                },
+                "annotations": {"lapse.dev/grant-uid": "stolen"},
+            },
+            "rules": [{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}],
+        }))
+    };
+    let api: Api<ClusterRole> = Api::all(thief.client.clone());
+    let own = "lapse.dev/grant";
+    let aggregated = "rbac.authorization.k8s.io/aggregate-to-view";
+    let cases = [
+        (role("lapse:stolen", "secrets", own), "not currently held"),
+        (role("stolen", "configmaps", own), "lapse-controller-rbac"),
+        (role("lapse:stolen", "configmaps", aggregated), "lapse-controller-rbac"),
+    ];
+    for (role, words) in cases {
+        forbidden(api.create(&PostParams::default(), &role).await, words);
+    }
+    let gone = DeleteParams::default();
+    forbidden(api.delete("lapse:approver", &gone).await, "lapse-controller-rbac");
+    forbidden(api.delete("cluster-admin", &gone).await, "lapse-controller-rbac");
 }
 
 /// A stolen token of the webhook.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use lapse_e2e::plane::eventually;
 
-use crate::world::{SOON, World, refused};
+use crate::world::{SOON, World, refused, until};
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -141,9 +141,7 @@ async fn a_deny_policy_with_hours_comes_at_its_time() {
         }))
         .await;
     assert!(world.can_write(&world.alice).await || lapse_cluster::clock::now() >= next);
-    while lapse_cluster::clock::now() < next {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    }
+    until(next).await;
     let status = world.phase("fix", RequestPhase::Ended).await;
     assert_eq!(status.end_reason, Some(EndReason::DeniedByPolicy));
     world.locked_out(&world.alice).await;
@@ -204,20 +202,8 @@ async fn a_race_for_the_last_places_gives_no_more_than_there_are() {
 async fn rules_that_cannot_work_are_refused_with_their_field() {
     let world = World::shared("wrong-rules").await;
     let apply = async |field: &str, value: Value| {
-        let mut spec = json!({
-            "requesters": [{"kind": "Group", "name": "developers"}],
-            "targets": [{"kubernetes": {
-                "roles": [{"kind": "ClusterRole", "name": "edit"}],
-                "namespaces": {"names": ["wrong-rules"]},
-            }}],
-        });
-        spec[field] = value;
-        let policy = json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
-            "metadata": {"name": "wrong-rules-policy"}, "spec": spec,
-        });
-        let args = ["apply", "--dry-run=server", "-f", "-"];
-        world.kubectl(&world.admin, &args, Some(&policy.to_string())).await
+        let changes = [(field.to_owned(), value)].into_iter().collect();
+        world.dry_run(Value::Object(changes)).await
     };
     let window = |start: &str, end: &str| json!([{"days": ["Mon"], "start": start, "end": end}]);
     let hours = |zone: &str, windows: Value| json!({"timeZone": zone, "windows": windows});

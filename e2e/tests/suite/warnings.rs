@@ -46,18 +46,7 @@ async fn each_is_told_once_by_all_replicas_together() {
 #[tokio::test]
 async fn a_list_of_warnings_that_means_nothing_is_refused() {
     let world = World::shared("warned-wrong").await;
-    let apply = async |spec: Value| {
-        let mut policy = json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
-            "metadata": {"name": "warned-wrong-other"},
-            "spec": {"requesters": [], "targets": []},
-        });
-        for (field, value) in spec.as_object().unwrap() {
-            policy["spec"][field] = value.clone();
-        }
-        let args = ["apply", "--dry-run=server", "-f", "-"];
-        world.kubectl(&world.admin, &args, Some(&policy.to_string())).await
-    };
+    let apply = async |changes: Value| world.dry_run(changes).await;
     let list = |warnings: Value| json!({"session": {"warnings": warnings}});
     refused(apply(list(json!(["0s"]))).await, "must be more than zero");
     refused(apply(list(json!(["soon"]))).await, "spec.session.warnings[0]");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -150,6 +151,26 @@ impl World {
         })
         .await
         .unwrap();
+    }
+
+    /// Applies a policy with some fields of its spec replaced as a dry run, with kubectl.
+    pub(crate) async fn dry_run(&self, changes: Value) -> Result<String> {
+        let mut spec = json!({
+            "requesters": [{"kind": "Group", "name": "developers"}],
+            "targets": [{"kubernetes": {
+                "roles": [{"kind": "ClusterRole", "name": "edit"}],
+                "namespaces": {"names": [self.ns]},
+            }}],
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let policy = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
+            "metadata": {"name": format!("{}-dry-run", self.ns)}, "spec": spec,
+        });
+        let args = ["apply", "--dry-run=server", "-f", "-"];
+        self.kubectl(&self.admin, &args, Some(&policy.to_string())).await
     }
 
     /// Nobody needs to approve.
@@ -350,6 +371,12 @@ impl World {
         let plane: &Plane = self.lapse.plane();
         plane.kubectl_with_input(who, args, input).await?.ok()
     }
+}
+
+/// Waits until a moment has passed.
+pub(crate) async fn until(moment: DateTime<Utc>) {
+    let rest = moment - lapse_cluster::clock::now() + TimeDelta::milliseconds(1);
+    tokio::time::sleep(rest.to_std().unwrap_or_default()).await;
 }
 
 pub(crate) fn typed<K: DeserializeOwned>(value: Value) -> K {

@@ -35,9 +35,11 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
 
 fn facts(context: &Context<'_>) -> Option<Facts> {
     let Context { spec, requester, target, policy, .. } = context;
-    let kind = match target.role.kind {
-        RoleKind::ClusterRole => TargetKind::ClusterRole,
-        RoleKind::Role => TargetKind::Role,
+    let role = target.privilege.role();
+    let kind = match role.map(|role| role.kind) {
+        Some(RoleKind::ClusterRole) => TargetKind::ClusterRole,
+        Some(RoleKind::Role) => TargetKind::Role,
+        None => TargetKind::Rules,
     };
     Some(Facts {
         requester: (*requester).clone(),
@@ -52,7 +54,7 @@ fn facts(context: &Context<'_>) -> Option<Facts> {
         },
         target: TargetFacts {
             kind,
-            role: Some(target.role.name.clone()),
+            role: role.map(|role| role.name.clone()),
             namespaces: target.namespaces().map(ToOwned::to_owned).collect(),
             cluster_wide: target.scope == Scope::Cluster,
         },

@@ -15,9 +15,11 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let risk = match (risk_of(context), context.role) {
         (Some(risk), _) => risk,
         (None, Read::Failed(why)) => {
-            return Outcome::Pending(format!("{} cannot be read: {why}.", target.role));
+            return Outcome::Pending(format!("{} cannot be read: {why}.", target.privilege));
         }
-        (None, _) => return Outcome::NotApplicable(format!("{} does not exist.", target.role)),
+        (None, _) => {
+            return Outcome::NotApplicable(format!("{} does not exist.", target.privilege));
+        }
     };
     let is_accepted = policy.accepts_escalation(target, namespaces);
     let risk = if is_accepted { risk.accepted() } else { risk };

@@ -2,6 +2,7 @@
 
 use super::{Context, Outcome};
 use crate::Read;
+use crate::target::check_rules;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Context { target, policy, role, namespaces, settings, .. } = context;
@@ -12,9 +13,14 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             return Outcome::Fail(format!("Namespace {namespace} {why}."));
         }
     }
+    if let Some(why) = invalid_rule(context) {
+        return Outcome::Fail(why);
+    }
     if !policy.offers(target, namespaces) {
+        let shortfall = policy.shortfall(target, namespaces);
+        let shortfall = shortfall.map(|missing| format!(" {missing}.")).unwrap_or_default();
         return Outcome::Fail(format!(
-            "{target} was asked for, but JitPolicy {} offers {}.",
+            "{target} was asked for, but JitPolicy {} offers {}.{shortfall}",
             policy.name(),
             policy.describe_targets()
         ));
@@ -32,9 +38,17 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     }
     match role {
         Read::Found(_) => Outcome::Pass(format!("{target} is offered.")),
-        Read::Missing => Outcome::Fail(format!("{} does not exist.", target.role)),
-        Read::Failed(why) => Outcome::Pending(format!("{} cannot be read: {why}.", target.role)),
+        Read::Missing => Outcome::Fail(format!("{} does not exist.", target.privilege)),
+        Read::Failed(why) => {
+            Outcome::Pending(format!("{} cannot be read: {why}.", target.privilege))
+        }
     }
+}
+
+/// What is wrong with the rules that are spelled out, if anything is. Admission says so, too; a request
+/// that it let through is older than what it knows now.
+fn invalid_rule(context: &Context<'_>) -> Option<String> {
+    check_rules(&context.spec.target).err().map(|error| format!("{error}."))
 }
 
 #[cfg(test)]

@@ -3,23 +3,25 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
     Condition, ConditionStatus, Conditions as _, GRANT_FINALIZER, Grant, GrantPhase, GrantStatus,
+    RbacKind, RbacRef,
 };
 
-use super::reasons::{End, banned_from, is_over, why_bindings_ended, why_ended, why_not_given};
+use super::object::all_recorded;
+use super::reasons::{End, banned_from, is_over, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{Outlook, outlook};
-use super::{BindingSpec, LiveBinding, Observed, Warning};
+use super::{Content, LiveObject, ObjectSpec, Observed, Warning};
 use crate::Read;
 use crate::policy::PolicyState;
 
 /// One thing to do. Creating needs the lease; the others need nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Create a binding, with POST: if its name is taken, that is an obstacle.
-    Create(BindingSpec),
-    /// Delete the binding of this UID, and no other of the same name.
+    /// Create an object, with POST: if its name is taken, that is an obstacle.
+    Create(ObjectSpec),
+    /// Delete the object of this UID, and no other of the same name.
     Delete {
-        /// The binding.
-        binding: BindingSpec,
+        /// The object.
+        object: ObjectSpec,
         /// The UID that it must have.
         uid: String,
     },
@@ -78,7 +80,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
         GrantPhase::Active => {
             if let Some(why) = why_ended(observed, now) {
                 end(observed, why, now)
-            } else if let Some(why) = why_bindings_ended(observed) {
+            } else if let Some(why) = why_objects_ended(observed) {
                 concluded(end(observed, why, now))
             } else {
                 holds(observed, now)
@@ -126,12 +128,13 @@ fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
 
 /// What could not be looked up, in words, if anything.
 fn first_failure(observed: &Observed) -> Option<String> {
-    let unread = observed.bindings.iter().find_map(|(_, live)| failure(live));
+    let unread = observed.objects.iter().find_map(|(_, live)| failure(live));
     unread
         .or_else(|| failure(&observed.request))
         .or_else(|| failure(&observed.decisions))
         .or_else(|| failure(&observed.policies))
         .or_else(|| failure(&observed.role))
+        .or_else(|| observed.banned_roles.values().find_map(failure))
         .or_else(|| observed.namespaces.values().find_map(failure))
 }
 
@@ -152,10 +155,10 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     let mut missing = Vec::new();
     let mut recorded = Vec::new();
-    for (binding, live) in &observed.bindings {
+    for (object, live) in &observed.objects {
         match live {
-            Read::Found(live) => recorded.push(binding.recorded(live)),
-            _ => missing.push(Action::Create(binding.clone())),
+            Read::Found(live) => recorded.push(object.recorded(live)),
+            _ => missing.push(Action::Create(object.clone())),
         }
     }
     if !missing.is_empty() {
@@ -165,12 +168,13 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
             return waiting(observed, message, now);
         }
         let obstacle = observed.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
-        let message = obstacle.unwrap_or_else(|| "The bindings are being made.".to_owned());
+        let message = obstacle.unwrap_or_else(|| "It is being made.".to_owned());
         return Plan { actions: missing, ..waiting(observed, message, now) };
     }
     let mut status = grant.status.clone().unwrap_or_default();
     status.phase = GrantPhase::Active;
-    status.bindings = recorded;
+    let is_role = |object: &RbacRef| matches!(object.kind, RbacKind::Role | RbacKind::ClusterRole);
+    (status.roles, status.bindings) = recorded.into_iter().partition(is_role);
     status.activated_at = Some(now.into());
     let message = format!("Held until {}.", grant.spec.expires_at);
     condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
@@ -204,10 +208,10 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     status.end_reason = reason;
     let actions = deletions(observed);
     let unverified: Vec<String> = observed
-        .bindings
+        .objects
         .iter()
-        .filter_map(|(binding, live)| match live {
-            Read::Failed(error) => Some(format!("{} cannot be read: {error}", binding.describe())),
+        .filter_map(|(object, live)| match live {
+            Read::Failed(error) => Some(format!("{} cannot be read: {error}", object.describe())),
             _ => None,
         })
         .collect();
@@ -240,19 +244,22 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
 /// The reason of the condition `Active` of a grant whose right could never be given.
 pub(crate) const NOT_GIVEN: &str = "NotGiven";
 
-/// The bindings of this grant that still stand: those that it recorded, and those that say they were
-/// made for it. A binding that somebody else made under the same name is left alone.
+/// The objects of this grant that still stand: those that it recorded, and those that say they were
+/// made for it. What somebody else made under the same name is left alone. Bindings go first: they are
+/// what gives the right.
 fn deletions(observed: &Observed) -> Vec<Action> {
-    let recorded = observed.grant.status.as_ref().map(|status| &status.bindings);
-    let is_ours = |live: &LiveBinding| {
+    let status = observed.grant.status.as_ref();
+    let is_ours = |live: &LiveObject| {
         live.grant_uid.as_deref() == Some(uid(&observed.grant))
-            || recorded.is_some_and(|known| known.iter().any(|binding| binding.uid == live.uid))
+            || status.is_some_and(|status| all_recorded(status).any(|known| known.uid == live.uid))
     };
-    observed
-        .bindings
-        .iter()
-        .filter_map(|(binding, live)| Some((binding, live.found().filter(|live| is_ours(live))?)))
-        .map(|(binding, live)| Action::Delete { binding: binding.clone(), uid: live.uid.clone() })
+    let is_binding =
+        |(object, _): &&(ObjectSpec, _)| matches!(object.content, Content::Binding { .. });
+    let (bindings, roles): (Vec<_>, Vec<_>) = observed.objects.iter().partition(is_binding);
+    let in_order = bindings.into_iter().chain(roles);
+    in_order
+        .filter_map(|(object, live)| Some((object, live.found().filter(|live| is_ours(live))?)))
+        .map(|(object, live)| Action::Delete { object: object.clone(), uid: live.uid.clone() })
         .collect()
 }
 

@@ -1,8 +1,8 @@
 //! The life of a grant: given once, taken back whatever happens, and verified to be gone.
 
-mod binding;
 mod decide;
 mod name;
+mod object;
 mod observed;
 mod orphan;
 mod reasons;
@@ -10,11 +10,11 @@ mod warnings;
 
 use lapse_crds::{Grant, GrantPhase};
 
-pub use binding::{BindingSpec, LiveBinding};
 pub use decide::{Action, Plan, decide};
-pub use name::{binding_name, grant_name};
+pub use name::{grant_name, object_name};
+pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};
-pub use orphan::{BindingMeta, Verdict, verdict};
+pub use orphan::{ObjectMarks, Verdict, verdict};
 pub use warnings::Warning;
 
 /// Whether a right is verified to be gone.

@@ -21,9 +21,9 @@ pub fn grant_name(namespace: &str, name: &str, uid: &str) -> String {
     format!("{readable}-{}", &hash[..HASH])
 }
 
-/// The name of every binding of a Grant.
+/// The name of every object that a Grant has made.
 #[must_use]
-pub fn binding_name(grant_name: &str) -> String {
+pub fn object_name(grant_name: &str) -> String {
     format!("{OBJECT_PREFIX}{grant_name}")
 }
 

@@ -2,10 +2,10 @@
 
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
-use super::{BindingSpec, LiveBinding};
+use super::{LiveObject, ObjectSpec};
 use crate::Read;
 use crate::attest::Attested;
-use crate::policy::PolicyState;
+use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
 use crate::target::Namespaces;
 
@@ -15,9 +15,9 @@ use crate::target::Namespaces;
 pub struct Observed {
     /// The grant.
     pub grant: Grant,
-    /// Its bindings as they must be, and what stands in their place. Read from the API server, never
-    /// from a cache: the end is verified with them.
-    pub bindings: Vec<(BindingSpec, Read<LiveBinding>)>,
+    /// Its objects as they must be, in the order in which they are made, and what stands in their place.
+    /// Read from the API server, never from a cache: the end is verified with them.
+    pub objects: Vec<(ObjectSpec, Read<LiveObject>)>,
     /// The request of the grant.
     pub request: Read<AccessRequest>,
     /// The decisions in the namespace of the request.
@@ -26,6 +26,8 @@ pub struct Observed {
     pub policies: Read<Vec<PolicyState>>,
     /// The rules of the role.
     pub role: Read<RoleRules>,
+    /// The rules of the roles that Deny policies name, if the request spelled out rules.
+    pub banned_roles: BannedRoles,
     /// The namespaces of the target. One that is being deleted counts as missing.
     pub namespaces: Namespaces,
     /// What stopped the last try to give the right.

@@ -1,20 +1,20 @@
-//! Bindings of Lapse that have no live grant.
+//! Objects of RBAC of Lapse's that have no live grant.
 
 use chrono::{DateTime, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    BindingKind, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, MANAGED_BY,
-    MANAGED_BY_LAPSE, OBJECT_PREFIX,
+    EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE,
+    OBJECT_PREFIX, RbacKind,
 };
 
 use crate::Read;
 
-/// What a binding says about itself.
+/// What a binding or a role says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BindingMeta {
+pub struct ObjectMarks {
     /// Its kind.
-    pub kind: BindingKind,
-    /// The namespace of a RoleBinding.
+    pub kind: RbacKind,
+    /// Its namespace, if it has one.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -30,10 +30,10 @@ pub struct BindingMeta {
     pub is_ours: bool,
 }
 
-impl BindingMeta {
-    /// Reads the metadata of a binding of this kind.
+impl ObjectMarks {
+    /// Reads the metadata of an object of this kind.
     #[must_use]
-    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
+    pub fn of(kind: RbacKind, metadata: &ObjectMeta) -> Self {
         let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key));
         let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
         let name = metadata.name.clone().unwrap_or_default();
@@ -41,10 +41,7 @@ impl BindingMeta {
             .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
             .map(|time| time.with_timezone(&Utc));
         Self {
-            kind: match kind {
-                "RoleBinding" => BindingKind::RoleBinding,
-                _ => BindingKind::ClusterRoleBinding,
-            },
+            kind,
             namespace: metadata.namespace.clone(),
             uid: metadata.uid.clone().unwrap_or_default(),
             grant: label(GRANT_LABEL).cloned(),
@@ -57,7 +54,7 @@ impl BindingMeta {
     }
 }
 
-/// What is to become of a binding.
+/// What is to become of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It stays.
@@ -66,14 +63,14 @@ pub enum Verdict {
     Remove(String),
 }
 
-/// Judges a binding by its grant. When the grant cannot be read, its own end still counts.
+/// Judges an object by its grant. When the grant cannot be read, its own end still counts.
 #[must_use]
-pub fn verdict(binding: &BindingMeta, grant: &Read<Grant>, now: DateTime<Utc>) -> Verdict {
+pub fn verdict(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) -> Verdict {
     let remove = |why: &str| Verdict::Remove(why.to_owned());
-    if !binding.is_ours {
+    if !object.is_ours {
         return Verdict::Keep;
     }
-    if binding.expires_at.is_some_and(|at| now >= at) {
+    if object.expires_at.is_some_and(|at| now >= at) {
         return remove("its time is up");
     }
     let grant = match grant {
@@ -82,7 +79,7 @@ pub fn verdict(binding: &BindingMeta, grant: &Read<Grant>, now: DateTime<Utc>) -
         Read::Found(grant) => grant,
     };
     let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    if binding.grant_uid.is_none() || grant.metadata.uid != binding.grant_uid {
+    if object.grant_uid.is_none() || grant.metadata.uid != object.grant_uid {
         remove("its Grant is another one")
     } else if phase == GrantPhase::Ended {
         remove("its Grant has ended")

@@ -5,9 +5,10 @@ use lapse_crds::{AccessRequest, EndReason, GrantSpec, Identity, PolicyMode};
 
 use super::Observed;
 use super::decide::{expiry, uid};
+use super::object::all_recorded;
 use crate::Read;
 use crate::approval::Statements;
-use crate::policy::{Bans, Policy, Rule};
+use crate::policy::{Bans, Policy, RolesKnown, Rule};
 use crate::role::Kept;
 use crate::target::ResolvedTarget;
 
@@ -149,7 +150,8 @@ pub(super) fn banned_from(observed: &Observed, now: DateTime<Utc>) -> Option<Dat
 /// The bans that match the grant, at whatever time.
 fn bans(observed: &Observed) -> Option<Bans<'_>> {
     let (requester, target) = (requester(observed)?, target(observed)?);
-    Some(Bans::on(observed.policies.found()?, requester, &target, &observed.namespaces))
+    let roles = RolesKnown { asked: &observed.role, banned: &observed.banned_roles };
+    Some(Bans::on(observed.policies.found()?, requester, &target, &observed.namespaces, roles))
 }
 
 fn requester(observed: &Observed) -> Option<&Identity> {
@@ -161,21 +163,19 @@ fn target(observed: &Observed) -> Option<ResolvedTarget> {
     ResolvedTarget::resolve(&spec.target, &spec.request.namespace)
 }
 
-/// What happened to the bindings of an active grant. They are never made again: somebody removed or
+/// What happened to the objects of an active grant. They are never made again: somebody removed or
 /// changed them, and that is a decision.
-pub(super) fn why_bindings_ended(observed: &Observed) -> Option<End> {
+pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
     let status = observed.grant.status.as_ref()?;
     if observed.role.is_missing() {
         return Some((Some(EndReason::TargetDeleted), "The role was deleted.".to_owned()));
     }
-    observed.bindings.iter().find_map(|(binding, live)| {
-        let recorded = status.bindings.iter().find(|known| {
-            known.kind == binding.place.kind() && known.namespace == binding.place.namespace
-        });
+    observed.objects.iter().find_map(|(object, live)| {
+        let recorded = all_recorded(status).find(|known| object.is_recorded_as(known));
         match live {
             Read::Failed(_) => None,
             Read::Missing => {
-                let namespace = binding.place.namespace.as_ref();
+                let namespace = object.place.namespace.as_ref();
                 let gone = namespace.is_some_and(|name| {
                     observed.namespaces.get(name).is_some_and(Read::is_missing)
                 });
@@ -183,14 +183,14 @@ pub(super) fn why_bindings_ended(observed: &Observed) -> Option<End> {
                     let message = format!("Namespace {} was deleted.", namespace?);
                     (Some(EndReason::TargetDeleted), message)
                 } else {
-                    let message = format!("{} was deleted.", binding.describe());
+                    let message = format!("{} was deleted.", object.describe());
                     (Some(EndReason::BindingDeleted), message)
                 })
             }
             Read::Found(live) => {
                 let same = recorded.is_some_and(|known| known.uid == live.uid);
-                (!same || !binding.is_intact(live, uid(&observed.grant))).then(|| {
-                    let message = format!("{} was changed.", binding.describe());
+                (!same || !object.is_intact(live, uid(&observed.grant))).then(|| {
+                    let message = format!("{} was changed.", object.describe());
                     (Some(EndReason::BindingChanged), message)
                 })
             }
@@ -210,12 +210,12 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     if observed.role.is_missing() {
         return never("The role does not exist any more.".to_owned());
     }
-    observed.bindings.iter().find_map(|(binding, live)| {
+    observed.objects.iter().find_map(|(object, live)| {
         let live = live.found()?;
-        (!binding.is_intact(live, uid(&observed.grant))).then(|| {
+        (!object.is_intact(live, uid(&observed.grant))).then(|| {
             let message = format!(
                 "The name is taken: {} exists and was not made for this grant.",
-                binding.describe()
+                object.describe()
             );
             (None, message)
         })

@@ -1,11 +1,11 @@
 //! A policy with effect Deny: what nobody of some people may have, whatever other policies say.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, Subject};
+use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, RoleRef, Subject};
 
 use super::PolicyError;
-use super::compile::compile_schedule;
-use super::offer::Offer;
+use super::compile::{check_all_rules, compile_schedule};
+use super::offer::{Offer, RolesKnown};
 use crate::identity;
 use crate::schedule::{Hours, Schedule};
 use crate::target::{Namespaces, ResolvedTarget};
@@ -24,7 +24,7 @@ pub struct Ban {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Forbidden {
     Everything,
-    Roles(Offer),
+    Some(Offer),
 }
 
 impl Ban {
@@ -36,12 +36,13 @@ impl Ban {
             Ok(schedule) => (schedule, None),
             Err(error) => (None, Some(error)),
         };
+        let defect = defect.or_else(|| check_all_rules(&spec.targets).err());
         let forbidden = |target: &PolicyTarget| {
             let PolicyTarget { all, kubernetes } = target;
             if *all {
                 return Some(Forbidden::Everything);
             }
-            kubernetes.as_ref().map(|targets| Forbidden::Roles(Offer::of(targets)))
+            kubernetes.as_ref().map(|targets| Forbidden::Some(Offer::of(targets)))
         };
         let ban = Self {
             reference,
@@ -76,12 +77,26 @@ impl Ban {
 
     /// Whether it denies this person this target, at whatever time: any overlap is enough.
     #[must_use]
-    pub fn matches(&self, who: &Identity, target: &ResolvedTarget, known: &Namespaces) -> bool {
+    pub fn matches(
+        &self,
+        who: &Identity,
+        target: &ResolvedTarget,
+        known: &Namespaces,
+        roles: RolesKnown<'_>,
+    ) -> bool {
         identity::matches_any(who, &self.requesters)
             && self.targets.iter().any(|forbidden| match forbidden {
                 Forbidden::Everything => true,
-                Forbidden::Roles(offer) => offer.overlaps(target, known),
+                Forbidden::Some(offer) => offer.overlaps(target, known, roles),
             })
+    }
+
+    /// The roles that it names.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &RoleRef> {
+        self.targets.iter().flat_map(|forbidden| match forbidden {
+            Forbidden::Everything => &[],
+            Forbidden::Some(offer) => offer.roles(),
+        })
     }
 
     /// That it denies, and why, in words.

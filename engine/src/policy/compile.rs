@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
-    ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, OnRoleWidened, PolicyTarget, RoleRef,
+    ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
+    PolicyTarget, RoleRef,
 };
 
 use super::approval::approval_rules;
@@ -12,6 +14,7 @@ use super::{Bounds, Limits, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
 use crate::condition::Condition;
 use crate::pattern::Pattern;
+use crate::rules::{covers, valid};
 use crate::schedule::Schedule;
 
 /// What is wrong with a policy, as one word for programs.
@@ -29,6 +32,8 @@ pub enum PolicyErrorReason {
     InvalidSchedule,
     /// A condition does not compile, is no yes or no, or may cost too much.
     InvalidCondition,
+    /// A rule means nothing, or cannot hold where it is offered.
+    InvalidRule,
     /// A regular expression does not compile, or may cost too much.
     InvalidPattern,
     /// A stage can never be complete.
@@ -148,6 +153,18 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
     for role in &targets.roles {
         check_bindable(&field, role, settings)?;
     }
+    check_rules(&field, targets)?;
+    let grantable: Vec<PolicyRule> =
+        settings.grantable_rules.iter().map(PolicyRule::from).collect();
+    for (position, rule) in targets.rules.iter().enumerate() {
+        if let Err(uncovered) = covers(&grantable, &[PolicyRule::from(rule)]) {
+            let message = format!(
+                "{field}.rules[{position}]: the controller may not hand this out: {uncovered}; remove it, \
+                 or add it to the chart's value controller.grantableRules"
+            );
+            return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
+        }
+    }
     if targets.cluster_wide && !settings.allow_cluster_wide {
         let message = format!(
             "{field}.clusterWide is true, but the installation allows no ClusterRoleBindings; remove \
@@ -164,6 +181,22 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         }
     }
     Ok(offer)
+}
+
+/// Checks the rules that are spelled out in targets.
+pub(super) fn check_all_rules(targets: &[PolicyTarget]) -> Result<(), PolicyError> {
+    targets.iter().enumerate().try_for_each(|(index, target)| match &target.kubernetes {
+        Some(targets) => check_rules(&format!("spec.targets[{index}].kubernetes"), targets),
+        None => Ok(()),
+    })
+}
+
+fn check_rules(field: &str, targets: &KubernetesTargets) -> Result<(), PolicyError> {
+    targets.rules.iter().enumerate().try_for_each(|(position, rule)| {
+        let field = format!("{field}.rules[{position}]");
+        valid(&PolicyRule::from(rule), &field, !targets.cluster_wide)
+            .map_err(|error| PolicyError::new(PolicyErrorReason::InvalidRule, error.to_string()))
+    })
 }
 
 fn ticket_rule(rule: &lapse_crds::TicketRule) -> Result<TicketRule, PolicyError> {

@@ -46,7 +46,8 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, target) in spec.targets.iter().enumerate() {
         let Some(targets) = &target.kubernetes else { continue };
-        let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } = targets;
+        let KubernetesTargets { roles, rules, namespaces, cluster_wide, allow_escalation } =
+            targets;
         let field = format!("spec.targets[{index}].kubernetes");
         let nowhere = match namespaces {
             Some(NamespaceSet { names, selector, all }) => {
@@ -60,8 +61,8 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
                  everything, for good; keep it to break-glass"
             ));
         }
-        if roles.is_empty() {
-            warnings.push(format!("{field}.roles is empty: this entry means nothing"));
+        if roles.is_empty() && rules.is_empty() {
+            warnings.push(format!("{field} names neither roles nor rules: it means nothing"));
         } else if nowhere && !cluster_wide {
             warnings.push(format!(
                 "{field} names no namespaces: this entry means nothing; set namespaces.names, \
@@ -182,7 +183,7 @@ mod tests {
     #[case::fixture(|_: &mut Spec| {}, None)]
     #[case(|s: &mut Spec| s.requesters.clear(), Some("spec.requesters is empty"))]
     #[case(|s: &mut Spec| s.targets.clear(), Some("spec.targets is empty"))]
-    #[case(|s: &mut Spec| kubernetes(s).roles.clear(), Some("spec.targets[0].kubernetes.roles is empty"))]
+    #[case(|s: &mut Spec| kubernetes(s).roles.clear(), Some("spec.targets[0].kubernetes names neither roles nor rules"))]
     #[case(|s: &mut Spec| kubernetes(s).namespaces = None, Some("names no namespaces"))]
     #[case(|s: &mut Spec| kubernetes(s).namespaces.as_mut().unwrap().names.clear(), Some("names no namespaces"))]
     #[case(|s: &mut Spec| { kubernetes(s).namespaces = None; kubernetes(s).cluster_wide = true; }, None)]

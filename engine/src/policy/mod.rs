@@ -15,9 +15,10 @@ pub use approval::ApprovalRules;
 pub use ban::Ban;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use lint::{lint, named_roles};
+pub use offer::{BannedRoles, RolesKnown};
 pub use report::report;
 pub use select::{Asked, Selection, select};
-pub use state::{Bans, PolicyState, Rule};
+pub use state::{Bans, PolicyState, Rule, banned_roles};
 
 use self::offer::Offer;
 use crate::Settings;
@@ -117,6 +118,15 @@ impl Policy {
     #[must_use]
     pub fn offers(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
         self.targets.iter().any(|offer| offer.contains(target, namespaces, &self.settings))
+    }
+
+    /// The right that is asked for beyond the rules that are offered there, in words; `None` if none are.
+    #[must_use]
+    pub fn shortfall(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> Option<String> {
+        let offers = self.targets.iter();
+        let mut shortfalls =
+            offers.filter_map(|offer| offer.shortfall(target, namespaces, &self.settings));
+        shortfalls.next().map(|missing| missing.to_string())
     }
 
     /// Whether the target is offered although its role may let its holder climb.

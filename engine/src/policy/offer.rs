@@ -1,16 +1,23 @@
-//! One entry of the targets of a policy: roles, and where.
+//! One entry of the targets of a policy: roles and rules, and where.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, NamespaceSet, RoleRef,
+    RoleRule,
 };
 
-use crate::target::{Namespaces, ResolvedTarget, Scope};
+use crate::role::RoleRules;
+use crate::rules::{Uncovered, covers, in_words, overlaps};
+use crate::target::{Namespaces, Privilege, ResolvedTarget, Scope};
 use crate::{Read, Settings};
 
-/// Roles, and where.
+/// Roles and rules, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     roles: Vec<RoleRef>,
+    rules: Vec<RoleRule>,
     namespaces: NamespaceSet,
     cluster_wide: bool,
     allow_escalation: bool,
@@ -19,9 +26,19 @@ pub(super) struct Offer {
 impl Offer {
     pub(super) fn of(targets: &KubernetesTargets) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
-        let KubernetesTargets { roles, namespaces, cluster_wide, allow_escalation } =
+        let KubernetesTargets { roles, rules, namespaces, cluster_wide, allow_escalation } =
             targets.clone();
-        Self { roles, namespaces: namespaces.unwrap_or_default(), cluster_wide, allow_escalation }
+        let namespaces = namespaces.unwrap_or_default();
+        Self { roles, rules, namespaces, cluster_wide, allow_escalation }
+    }
+
+    /// The roles that are named.
+    pub(super) fn roles(&self) -> &[RoleRef] {
+        &self.roles
+    }
+
+    fn rules(&self) -> Vec<PolicyRule> {
+        self.rules.iter().map(PolicyRule::from).collect()
     }
 
     /// Whether roles that let their holder climb are accepted here.
@@ -44,20 +61,51 @@ impl Offer {
         known: &Namespaces,
         settings: &Settings,
     ) -> bool {
+        self.reaches(target, known, settings)
+            && match &target.privilege {
+                Privilege::Role(role) => self.roles.contains(role),
+                Privilege::Rules(asked) => self.exceeds(asked).is_none(),
+            }
+    }
+
+    /// Whether the entry offers anything everywhere that the target is for.
+    fn reaches(&self, target: &ResolvedTarget, known: &Namespaces, settings: &Settings) -> bool {
         let offers = |name: &String| match settings.protection_of(name) {
             Some(_) => self.offers_protected(name, settings),
             None => self.has_namespace(name, known),
         };
-        let place = match &target.scope {
+        match &target.scope {
             Scope::Cluster => self.cluster_wide,
             Scope::Namespaces(asked) => asked.iter().all(offers),
-        };
-        place && self.roles.contains(&target.role)
+        }
+    }
+
+    /// Why rules do not lie within those of the entry, if they do not.
+    fn exceeds(&self, asked: &[RoleRule]) -> Option<Uncovered> {
+        let asked: Vec<PolicyRule> = asked.iter().map(PolicyRule::from).collect();
+        covers(&self.rules(), &asked).err()
+    }
+
+    /// What is missing for the entry to contain rules that are asked for where it offers some.
+    pub(super) fn shortfall(
+        &self,
+        target: &ResolvedTarget,
+        known: &Namespaces,
+        settings: &Settings,
+    ) -> Option<Uncovered> {
+        let Privilege::Rules(asked) = &target.privilege else { return None };
+        let is_near = !self.rules.is_empty() && self.reaches(target, known, settings);
+        if is_near { self.exceeds(asked) } else { None }
     }
 
     /// Whether any part of the target lies within the entry. The whole cluster overlaps with every
-    /// namespace.
-    pub(super) fn overlaps(&self, target: &ResolvedTarget, known: &Namespaces) -> bool {
+    /// namespace, and rules overlap with a role that contains any of them.
+    pub(super) fn overlaps(
+        &self,
+        target: &ResolvedTarget,
+        known: &Namespaces,
+        roles: RolesKnown<'_>,
+    ) -> bool {
         let NamespaceSet { names, selector, all } = &self.namespaces;
         let place = match &target.scope {
             Scope::Cluster => self.cluster_wide || *all || selector.is_some() || !names.is_empty(),
@@ -65,7 +113,21 @@ impl Offer {
                 self.cluster_wide || asked.iter().any(|name| self.has_namespace(name, known))
             }
         };
-        place && self.roles.contains(&target.role)
+        let shares = |role: &Read<RoleRules>, rules: &[PolicyRule]| {
+            role.found().is_some_and(|role| role.overlap(rules))
+        };
+        place
+            && match &target.privilege {
+                Privilege::Role(role) => {
+                    self.roles.contains(role) || shares(roles.asked, &self.rules())
+                }
+                Privilege::Rules(asked) => {
+                    let asked: Vec<PolicyRule> = asked.iter().map(PolicyRule::from).collect();
+                    let named = |role: &RoleRef| roles.banned.get(role);
+                    overlaps(&self.rules(), &asked)
+                        || self.roles.iter().filter_map(named).any(|role| shares(role, &asked))
+                }
+            }
     }
 
     fn has_namespace(&self, name: &String, known: &Namespaces) -> bool {
@@ -80,7 +142,10 @@ impl Offer {
     }
 
     pub(super) fn describe(&self) -> String {
-        let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut what: Vec<String> = self.roles.iter().map(ToString::to_string).collect();
+        if !self.rules.is_empty() {
+            what.push(format!("rules ({})", in_words(&self.rules)));
+        }
         let NamespaceSet { names, selector, all } = &self.namespaces;
         let mut places = if *all { vec!["all namespaces".to_owned()] } else { names.clone() };
         places.extend(
@@ -89,8 +154,21 @@ impl Offer {
         if self.cluster_wide {
             places.push("the whole cluster".to_owned());
         }
-        format!("{roles} in {}", places.join(", "))
+        format!("{} in {}", what.join(", "), places.join(", "))
     }
+}
+
+/// The rules of the roles that Deny policies name, which rules that a request spells out are compared with.
+pub type BannedRoles = BTreeMap<RoleRef, Read<RoleRules>>;
+
+/// The rules of the roles that bear on whether a Deny policy matches. What could not be read matches
+/// nothing: whoever gives a right makes sure that all was read.
+#[derive(Clone, Copy, Debug)]
+pub struct RolesKnown<'a> {
+    /// Those of the role that is asked for.
+    pub asked: &'a Read<RoleRules>,
+    /// Those of the roles that Deny policies name.
+    pub banned: &'a BannedRoles,
 }
 
 /// Whether labels meet every requirement of a selector, as Kubernetes reads it; an empty one selects
@@ -130,103 +208,4 @@ fn describe(selector: &LabelSelector) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use lapse_crds::LabelValue;
-    use rstest::rstest;
-
-    use super::*;
-    use crate::target::Namespace;
-    use crate::testing::{cluster_role, edit_in, settings};
-
-    fn requirement(key: &str, operator: LabelOperator, values: &[&str]) -> LabelSelector {
-        let values = values.iter().map(|value| LabelValue((*value).to_owned())).collect();
-        let requirement = LabelRequirement { key: key.to_owned(), operator, values };
-        LabelSelector { match_expressions: vec![requirement], ..LabelSelector::default() }
-    }
-
-    fn equal(key: &str, value: &str) -> LabelSelector {
-        let match_labels = [(key.to_owned(), LabelValue(value.to_owned()))].into();
-        LabelSelector { match_labels, ..LabelSelector::default() }
-    }
-
-    #[rstest]
-    #[case(equal("team", "shop"), true)]
-    #[case(equal("team", "bank"), false)]
-    #[case(equal("tier", "shop"), false)]
-    #[case(requirement("team", LabelOperator::In, &["bank", "shop"]), true)]
-    #[case(requirement("tier", LabelOperator::In, &["shop"]), false)]
-    #[case(requirement("team", LabelOperator::NotIn, &["bank"]), true)]
-    #[case(requirement("tier", LabelOperator::NotIn, &["bank"]), true)]
-    #[case(requirement("team", LabelOperator::NotIn, &["shop"]), false)]
-    #[case(requirement("team", LabelOperator::Exists, &[]), true)]
-    #[case(requirement("tier", LabelOperator::Exists, &[]), false)]
-    #[case(requirement("tier", LabelOperator::DoesNotExist, &[]), true)]
-    #[case(LabelSelector::default(), false)]
-    fn selects_by_labels(#[case] selector: LabelSelector, #[case] expected: bool) {
-        let label = |key: &str| (key == "team").then_some("shop");
-        assert_eq!(selects(&selector, label), expected, "{}", describe(&selector));
-    }
-
-    fn offer(set: NamespaceSet, cluster_wide: bool) -> Offer {
-        Offer {
-            roles: vec![cluster_role("edit")],
-            namespaces: set,
-            cluster_wide,
-            allow_escalation: false,
-        }
-    }
-
-    #[rstest]
-    #[case::named(offer(NamespaceSet { names: vec!["shop".into()], ..NamespaceSet::default() }, false), true, false, true)]
-    #[case::selected(offer(NamespaceSet { selector: Some(equal("team", "shop")), ..NamespaceSet::default() }, false), true, false, true)]
-    #[case::all(offer(NamespaceSet { all: true, ..NamespaceSet::default() }, false), true, false, true)]
-    #[case::cluster(offer(NamespaceSet::default(), true), false, true, true)]
-    #[case::nothing(offer(NamespaceSet::default(), false), false, false, false)]
-    fn contains_wholes_and_overlaps_with_parts(
-        #[case] offer: Offer,
-        #[case] contains_shop: bool,
-        #[case] contains_cluster: bool,
-        #[case] overlaps: bool,
-    ) {
-        let labels = [("team".to_owned(), "shop".to_owned())].into();
-        let known = Namespaces::from([
-            ("shop".to_owned(), Read::Found(Namespace { labels })),
-            ("bank".to_owned(), Read::Found(Namespace::default())),
-        ]);
-        let both = edit_in(&["bank", "shop"]);
-        let cluster = ResolvedTarget { scope: Scope::Cluster, ..edit_in(&[]) };
-        assert_eq!(offer.contains(&edit_in(&["shop"]), &known, &settings()), contains_shop);
-        assert_eq!(
-            offer.contains(&both, &known, &settings()),
-            contains_shop && offer.namespaces.all
-        );
-        assert_eq!(offer.contains(&cluster, &known, &settings()), contains_cluster);
-        assert_eq!(offer.overlaps(&both, &known), overlaps);
-        assert_eq!(offer.overlaps(&cluster, &known), overlaps);
-        let view = ResolvedTarget { role: cluster_role("view"), ..both };
-        assert!(!offer.overlaps(&view, &known) && !offer.contains(&view, &known, &settings()));
-    }
-
-    #[test]
-    fn what_is_protected_is_offered_by_name_and_with_escalation() {
-        let all = NamespaceSet { all: true, ..NamespaceSet::default() };
-        let named = |name: &str| NamespaceSet { names: vec![name.into()], ..all.clone() };
-        let offers = |set: NamespaceSet, allow_escalation: bool, name: &str| {
-            let offer = Offer { allow_escalation, ..offer(set, false) };
-            offer.contains(&edit_in(&[name]), &Namespaces::new(), &settings())
-        };
-        assert!(!offers(all.clone(), true, "kube-system"));
-        assert!(!offers(named("kube-system"), false, "kube-system"));
-        assert!(offers(named("kube-system"), true, "kube-system"));
-        assert!(!offers(named("lapse-system"), true, "lapse-system"));
-        // Nobody is spared a ban by that.
-        let ban = offer(all, false);
-        assert!(ban.overlaps(&edit_in(&["kube-system"]), &Namespaces::new()));
-    }
-
-    #[test]
-    fn a_namespace_that_is_not_known_is_not_selected() {
-        let set = NamespaceSet { selector: Some(equal("team", "shop")), ..NamespaceSet::default() };
-        assert!(!offer(set, false).contains(&edit_in(&["shop"]), &Namespaces::new(), &settings()));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, Identity, PolicyMode, PolicyRef};
 
-use super::{Ban, Bans, Policy, PolicyState, Rule, describe};
+use super::{Ban, Bans, Policy, PolicyState, RolesKnown, Rule, describe};
 use crate::target::{Namespaces, ResolvedTarget};
 
 /// How many policies that do not decide are shown on a request.
@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub target: &'a ResolvedTarget,
     /// The namespaces of the target.
     pub namespaces: &'a Namespaces,
+    /// The rules of the roles that bear on it.
+    pub roles: RolesKnown<'a>,
     /// When the right would start.
     pub at: DateTime<Utc>,
 }
@@ -42,8 +44,8 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, namespaces, at } = asked;
-    let bans = Bans::on(policies, requester, target, namespaces);
+    let Asked { policy, requester, target, namespaces, roles, at } = asked;
+    let bans = Bans::on(policies, requester, target, namespaces, roles);
     let banned_from = bans.return_at(at);
     if let Some(ban) = bans.in_force(at) {
         return Selection {
@@ -188,9 +190,9 @@ fn would_allow(policy: &Policy) -> String {
 }
 
 fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String> {
-    let Asked { requester, target, namespaces, at, .. } = asked;
+    let Asked { requester, target, namespaces, roles, at, .. } = asked;
     let is_audit = state.mode == PolicyMode::Audit && ban.is_in_force(at);
-    let denies = is_audit && ban.matches(requester, target, namespaces);
+    let denies = is_audit && ban.matches(requester, target, namespaces, roles);
     denies.then(|| format!("{ONLY_AUDITS}; it would deny it"))
 }
 
@@ -225,6 +227,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::Read;
+    use crate::policy::BannedRoles;
     use crate::testing::{edit_in, group, person, policy, settings};
 
     fn states(policies: &[(&str, i32)]) -> Vec<PolicyState> {
@@ -240,6 +244,9 @@ mod tests {
         DateTime::from_timestamp(1_795_000_000, 0).unwrap()
     }
 
+    const NOTHING_KNOWN: RolesKnown<'_> =
+        RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
+
     fn select_for<'a>(policies: &'a [PolicyState], who: &Identity) -> Selection<'a> {
         let (target, namespaces) = (edit_in(&["shop"]), Namespaces::new());
         let asked = Asked {
@@ -247,6 +254,7 @@ mod tests {
             requester: who,
             target: &target,
             namespaces: &namespaces,
+            roles: NOTHING_KNOWN,
             at: now(),
         };
         select(policies, asked)
@@ -300,6 +308,7 @@ mod tests {
             requester: &alice,
             target: &target,
             namespaces: &Namespaces::new(),
+            roles: NOTHING_KNOWN,
             at: now(),
         };
         assert!(select(&all, named).policy.is_err());

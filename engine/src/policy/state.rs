@@ -1,13 +1,14 @@
 //! A policy of the cluster as it was read: compiled, or known to be unusable.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode};
+use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode, RoleRef};
 
-use super::{Ban, Policy, PolicyError, PolicyErrorReason};
+use super::{Ban, Policy, PolicyError, PolicyErrorReason, RolesKnown};
 use crate::Settings;
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::target::{Namespaces, Privilege, ResolvedTarget};
 
 /// A policy of the cluster: compiled, or known to be unusable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,25 @@ impl PolicyState {
     }
 }
 
+/// The roles whose rules must be known to tell which Deny policies match a target: those that these name,
+/// when the request spells out rules.
+#[must_use]
+pub fn banned_roles<'a>(
+    policies: &'a [PolicyState],
+    target: &ResolvedTarget,
+) -> BTreeSet<&'a RoleRef> {
+    let deny = |state: &'a PolicyState| match &state.compiled {
+        Ok(Rule::Deny(ban)) if state.mode != PolicyMode::Disabled => Some(ban),
+        _ => None,
+    };
+    match target.privilege {
+        Privilege::Role(_) => BTreeSet::new(),
+        Privilege::Rules(_) => {
+            policies.iter().filter_map(deny).flat_map(|ban| ban.roles()).collect()
+        }
+    }
+}
+
 /// The bans of the cluster that match a person and a target, at whatever time.
 #[derive(Clone, Debug)]
 pub struct Bans<'a>(Vec<&'a Ban>);
@@ -97,11 +117,12 @@ impl<'a> Bans<'a> {
         who: &Identity,
         target: &ResolvedTarget,
         known: &Namespaces,
+        roles: RolesKnown<'_>,
     ) -> Self {
         let mut bans: Vec<&Ban> = policies
             .iter()
             .filter_map(PolicyState::ban)
-            .filter(|ban| ban.matches(who, target, known))
+            .filter(|ban| ban.matches(who, target, known, roles))
             .collect();
         bans.sort_by_key(|ban| &ban.reference().name);
         Self(bans)

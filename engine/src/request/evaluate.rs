@@ -6,7 +6,7 @@ use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, requested_duration, risk_of};
-use crate::policy::{Asked, select};
+use crate::policy::{Asked, RolesKnown, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
@@ -122,6 +122,11 @@ pub fn evaluate(
             return Err(format!("Namespace {name} cannot be read: {why}."));
         }
     }
+    for (role, rules) in &observed.banned_roles {
+        if let Read::Failed(why) = rules {
+            return Err(format!("{role}, which a Deny policy names, cannot be read: {why}."));
+        }
+    }
     // A ban is about the time at which the right would be held: a freeze that is over by then denies
     // nothing, and one that has come by then does.
     let start = starts_at(&request.spec, now);
@@ -130,6 +135,7 @@ pub fn evaluate(
         requester,
         target,
         namespaces: &observed.namespaces,
+        roles: RolesKnown { asked: &observed.role, banned: &observed.banned_roles },
         at: start,
     };
     let selection = select(policies, asked);

@@ -71,18 +71,18 @@ pub struct WithinReach {
 /// account, as the user that it is, or by one of the groups that every service account is in
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-subjects>).
 ///
-/// `binding_namespace` is the namespace of a RoleBinding, which stands for that of a subject that names
+/// `object_namespace` is the namespace of a RoleBinding, which stands for that of a subject that names
 /// none, and `None` for a ClusterRoleBinding.
 #[must_use]
 pub fn is_bound(
     subject: &Subject,
-    binding_namespace: Option<&str>,
+    object_namespace: Option<&str>,
     (namespace, name): (&str, &str),
 ) -> bool {
     match subject.kind.as_str() {
         "ServiceAccount" => {
             let named = subject.namespace.as_deref().filter(|named| !named.is_empty());
-            named.or(binding_namespace) == Some(namespace) && subject.name == name
+            named.or(object_namespace) == Some(namespace) && subject.name == name
         }
         "User" => subject.name == format!("system:serviceaccount:{namespace}:{name}"),
         "Group" => [

@@ -6,10 +6,10 @@ use std::fmt;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::entry::Pattern;
-use super::words::few;
 use crate::rules::{
     ALL, any_with_subresource, groups, names, resource_in_words, resources, verb_in_words,
 };
+use crate::words::few;
 
 /// A resource, and the names that a rule is limited to; no names means all.
 type Object = (String, BTreeSet<String>);

@@ -85,13 +85,6 @@ fn right(Finding { entry, held, place: _ }: &Finding) -> String {
     format!("{} ({held}): {}", entry.title, entry.reason)
 }
 
-/// The first few of a list, then a count.
-pub(super) fn few<'a>(list: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
-    let more = list.len().saturating_sub(most);
-    let first = list.take(most).collect::<Vec<_>>().join(", ");
-    if more == 0 { first } else { format!("{first} and {more} more") }
-}
-
 /// A place in a few words.
 pub(super) fn short(place: &Place) -> String {
     let words = place.to_string();

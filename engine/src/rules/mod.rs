@@ -20,6 +20,7 @@ mod right;
 #[cfg(test)]
 pub(crate) mod testing;
 mod valid;
+mod words;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -29,6 +30,7 @@ pub use overlap::overlaps;
 pub use right::Right;
 pub(crate) use right::{resource_in_words, verb_in_words};
 pub use valid::{InvalidRule, valid};
+pub(crate) use words::in_words;
 
 /// Means all values, in verbs, groups, resources and URLs.
 pub(crate) const ALL: &str = "*";

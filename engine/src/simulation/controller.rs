@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use lapse_crds::{AccessRequest, BindingKind, Grant, GrantPhase};
+use lapse_crds::{AccessRequest, Grant, GrantPhase, RbacKind};
 
 use super::world::{NAMESPACES, World};
 use super::{Kind, LookUp};
 use crate::attest::Attested;
-use crate::grant::{Action, BindingMeta, BindingSpec, LiveBinding, Verdict, verdict};
+use crate::grant::{Action, LiveObject, ObjectMarks, ObjectSpec, Verdict, verdict};
+use crate::policy::BannedRoles;
 use crate::role::RoleRules;
 use crate::testing::life::{attestation, state, time};
 use crate::testing::settings;
@@ -74,6 +75,7 @@ impl Controller {
             policies: Read::Found(world.policy.iter().map(state).collect()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
             role: role(world, failing),
+            banned_roles: BannedRoles::new(),
             namespaces: namespaces(),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),
             peers: Read::Found(request::Peers::default()),
@@ -90,17 +92,18 @@ impl Controller {
     }
 
     fn decide_grant(&mut self, world: &World, failing: Option<LookUp>, grant: Grant) {
-        let bindings = BindingSpec::all_of(&grant).into_iter().map(|binding| {
-            let namespace = binding.place.namespace.clone().unwrap();
+        let objects = ObjectSpec::all_of(&grant).into_iter().map(|object| {
+            let namespace = object.place.namespace.clone().unwrap();
             let live = world.bindings.get(&namespace).map(|(_, live)| live.clone());
-            (binding, read(failing == Some(LookUp::Bindings), live))
+            (object, read(failing == Some(LookUp::Bindings), live))
         });
         let observed = grant::Observed {
-            bindings: bindings.collect(),
+            objects: objects.collect(),
             request: read(failing == Some(LookUp::Counterpart), world.request.clone()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
             policies: Read::Found(world.policy.iter().map(state).collect()),
             role: role(world, failing),
+            banned_roles: BannedRoles::new(),
             namespaces: namespaces(),
             obstacle: None,
             grant: grant.clone(),
@@ -133,8 +136,8 @@ impl Controller {
 
 fn act(world: &mut World, mut grant: Grant, action: Action) -> Result<(), ()> {
     match action {
-        Action::Create(binding) => {
-            world.create_binding(binding, grant.metadata.uid.as_deref().unwrap())
+        Action::Create(object) => {
+            world.create_binding(object, grant.metadata.uid.as_deref().unwrap())
         }
         Action::Delete { uid, .. } => {
             world.delete_binding(&uid);
@@ -189,9 +192,9 @@ pub(super) fn settle(world: &mut World) {
 fn sweep(world: &mut World) -> bool {
     let grant = read(false, world.grant.clone());
     let now = time(world.now);
-    let orphan = |(spec, live): &(BindingSpec, LiveBinding)| {
-        let binding = BindingMeta {
-            kind: BindingKind::RoleBinding,
+    let orphan = |(spec, live): &(ObjectSpec, LiveObject)| {
+        let binding = ObjectMarks {
+            kind: RbacKind::RoleBinding,
             namespace: spec.place.namespace.clone(),
             name: spec.name.clone(),
             uid: live.uid.clone(),

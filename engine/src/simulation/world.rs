@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, Verdict};
 
 use crate::attest::Attested;
-use crate::grant::{BindingSpec, LiveBinding};
+use crate::grant::{LiveObject, ObjectSpec};
 use crate::role::RoleRules;
-use crate::testing::life::{asked, bob, decision, deleted_at, role};
+use crate::testing::life::{asked, bob, decision, deleted_at, live, role};
 use crate::testing::{person, policy};
 
 pub(super) const NAMESPACES: [&str; 2] = ["shop", "shop-staging"];
@@ -40,7 +40,7 @@ pub(super) struct World {
     pub(super) role: RoleRules,
     pub(super) grant: Option<Grant>,
     /// By the namespace where they stand.
-    pub(super) bindings: BTreeMap<String, (BindingSpec, LiveBinding)>,
+    pub(super) bindings: BTreeMap<String, (ObjectSpec, LiveObject)>,
     /// The Grants that ever had a binding while they were live.
     pub(super) given: BTreeSet<String>,
     counter: u32,
@@ -76,7 +76,7 @@ impl World {
             Event::DeleteBinding => drop(self.bindings.pop_first()),
             Event::ChangeBinding => {
                 if let Some(mut entry) = self.bindings.first_entry() {
-                    entry.get_mut().1.subjects[0].2 = "mallory".into();
+                    entry.get_mut().1.subjects()[0].2 = "mallory".into();
                 }
             }
             Event::EditPolicy => {
@@ -164,17 +164,12 @@ impl World {
     }
 
     /// POST of a binding. Fails if the name is taken.
-    pub(super) fn create_binding(&mut self, spec: BindingSpec, grant_uid: &str) -> Result<(), ()> {
+    pub(super) fn create_binding(&mut self, spec: ObjectSpec, grant_uid: &str) -> Result<(), ()> {
         let namespace = spec.place.namespace.clone().unwrap();
         if self.bindings.contains_key(&namespace) {
             return Err(());
         }
-        let live = LiveBinding {
-            uid: self.next("binding"),
-            role: (spec.role.kind.to_string(), spec.role.name.clone()),
-            subjects: vec![("User".into(), None, spec.subject.name.clone())],
-            grant_uid: Some(grant_uid.to_owned()),
-        };
+        let live = live(&spec, &self.next("binding"), grant_uid);
         self.bindings.insert(namespace, (spec, live));
         // A binding that comes after the end of its Grant gives nothing new: it is swept away.
         let ended = |grant: &Grant| {

@@ -11,8 +11,8 @@ use lapse_crds::{
 
 use super::{person, policy, request_spec, settings};
 use crate::attest::{Attestation, AttestationError, Attested};
-use crate::grant::{BindingSpec, LiveBinding};
-use crate::policy::PolicyState;
+use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
+use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
 use crate::{Read, grant, request};
@@ -93,6 +93,7 @@ pub(crate) fn asked() -> request::Observed {
         policies: Read::Found(vec![state(&policy("shop-debug"))]),
         decisions: Read::Found(vec![]),
         role: Read::Found(role("get")),
+        banned_roles: BannedRoles::new(),
         namespaces: BTreeMap::from([(
             "shop".into(),
             Read::Found(crate::target::Namespace::default()),
@@ -146,13 +147,38 @@ pub(crate) fn written() -> Grant {
     grant
 }
 
-/// The binding as the controller makes it for the grant of the fixture.
-pub(crate) fn intact(binding: &BindingSpec, uid: &str) -> LiveBinding {
-    LiveBinding {
-        uid: uid.into(),
-        role: (binding.role.kind.to_string(), binding.role.name.clone()),
-        subjects: vec![("User".into(), None, "alice".into())],
-        grant_uid: Some(GRANT_UID.into()),
+/// The object as the controller makes it for the grant of the fixture.
+pub(crate) fn intact(object: &ObjectSpec, uid: &str) -> LiveObject {
+    live(object, uid, GRANT_UID)
+}
+
+/// The object as the controller makes it for a grant.
+pub(crate) fn live(object: &ObjectSpec, uid: &str, grant_uid: &str) -> LiveObject {
+    let content = match object.content.clone() {
+        Content::Role { rules } => LiveContent::Role { rules, aggregates: false },
+        Content::Binding { role, subject } => LiveContent::Binding {
+            role: (role.kind.to_string(), role.name),
+            subjects: vec![("User".into(), None, subject.name)],
+        },
+    };
+    LiveObject { uid: uid.into(), content, grant_uid: Some(grant_uid.into()) }
+}
+
+impl LiveObject {
+    /// The role that a binding of the fixture binds.
+    pub(crate) fn role(&mut self) -> &mut (String, String) {
+        match &mut self.content {
+            LiveContent::Binding { role, .. } => role,
+            LiveContent::Role { .. } => panic!("a role binds no role"),
+        }
+    }
+
+    /// The subjects of a binding of the fixture.
+    pub(crate) fn subjects(&mut self) -> &mut Vec<(String, Option<String>, String)> {
+        match &mut self.content {
+            LiveContent::Binding { subjects, .. } => subjects,
+            LiveContent::Role { .. } => panic!("a role has no subjects"),
+        }
     }
 }
 
@@ -167,14 +193,15 @@ pub(crate) fn pending_in(namespaces: &[&str]) -> grant::Observed {
     let mut grant = written();
     let target = grant.spec.target.kubernetes.as_mut().unwrap();
     target.namespaces = namespaces.iter().map(ToString::to_string).collect();
-    let bindings = BindingSpec::all_of(&grant).into_iter();
+    let objects = ObjectSpec::all_of(&grant).into_iter();
     grant::Observed {
-        bindings: bindings.map(|binding| (binding, Read::Missing)).collect(),
+        objects: objects.map(|object| (object, Read::Missing)).collect(),
         grant,
         request: Read::Found(asked.request.object),
         decisions: asked.decisions,
         policies: Read::Found(vec![state(&policy("shop-debug"))]),
         role: asked.role,
+        banned_roles: BannedRoles::new(),
         namespaces: namespaces
             .iter()
             .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
@@ -201,7 +228,7 @@ pub(crate) fn active_in(namespaces: &[&str]) -> grant::Observed {
 impl grant::Observed {
     /// Every binding stands.
     pub(crate) fn bind(&mut self) {
-        for (index, (binding, live)) in self.bindings.iter_mut().enumerate() {
+        for (index, (binding, live)) in self.objects.iter_mut().enumerate() {
             *live = Read::Found(intact(binding, &format!("binding-{index}")));
         }
     }
@@ -247,14 +274,14 @@ impl grant::Observed {
     fn apply(&mut self, action: &grant::Action) {
         match action {
             grant::Action::Create(created) => {
-                for (index, (binding, live)) in self.bindings.iter_mut().enumerate() {
+                for (index, (binding, live)) in self.objects.iter_mut().enumerate() {
                     if binding == created {
                         *live = Read::Found(intact(binding, &format!("binding-{index}")));
                     }
                 }
             }
             grant::Action::Delete { uid, .. } => {
-                for (_, live) in &mut self.bindings {
+                for (_, live) in &mut self.objects {
                     if live.found().is_some_and(|live| live.uid == *uid) {
                         *live = Read::Missing;
                     }

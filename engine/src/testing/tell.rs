@@ -42,7 +42,7 @@ pub(crate) fn grant(plan: &grant::Plan) -> String {
     for action in &plan.actions {
         let action = match action {
             Action::Create(binding) => format!("create {}", binding.describe()),
-            Action::Delete { binding, uid } => format!("delete {} ({uid})", binding.describe()),
+            Action::Delete { object, uid } => format!("delete {} ({uid})", object.describe()),
             Action::RemoveFinalizer => "let the grant go".to_owned(),
         };
         line(&mut text, &action);

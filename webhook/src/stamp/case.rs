@@ -14,7 +14,7 @@ use lapse_crds::{
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
-use lapse_engine::policy::{Asked, Policy, select};
+use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess};
 use lapse_engine::role::RoleRules;
@@ -99,11 +99,16 @@ impl Case {
             }
         }
         let decisions = known(decisions)?.unwrap_or_default();
+        let banned_roles = reader.banned_roles(&Read::Found(policies.clone()), &target).await;
+        for rules in banned_roles.values() {
+            known(rules.clone())?;
+        }
         let asked = Asked {
             policy: named,
             requester: &requester,
             target: &target,
             namespaces: &namespaces,
+            roles: RolesKnown { asked: &role, banned: &banned_roles },
             at: starts_at(&request.spec, clock::now()),
         };
         let policy = select(&policies, asked).policy.cloned();
@@ -111,7 +116,7 @@ impl Case {
         let risk = role.found().and_then(|role| assess(role.lists(), &reach).accepted().brief());
         let role = match role {
             Read::Found(role) => Ok(role),
-            Read::Missing => Err(format!("there is no {}", target.role)),
+            Read::Missing => Err(format!("there is no {}", target.privilege)),
             Read::Failed(why) => Err(why),
         };
         let (may_approve, may_deny) = match decision.verdict {

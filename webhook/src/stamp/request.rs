@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_cluster::clock;
 use lapse_crds::{AccessRequestSpec, Timestamp};
+use lapse_engine::target::check_rules;
 
 use super::draft::{Draft, nonce};
 use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
@@ -41,6 +42,7 @@ pub(super) fn stamp(
     let (patch, done) = match draft.spec::<AccessRequestSpec>() {
         Some(spec) => {
             check_start(&spec, now)?;
+            check_rules(&spec.target).map_err(|error| NotAdmitted::Invalid(error.to_string()))?;
             (draft.sign(keys, now, nonce)?, "stamped")
         }
         None => (draft.unsigned(), "left to the schema"),

@@ -119,7 +119,7 @@ fn bindings_hold_for_an_account(
     #[case] kind: &str,
     #[case] name: &str,
     #[case] namespace: Option<&str>,
-    #[case] binding_namespace: Option<&str>,
+    #[case] object_namespace: Option<&str>,
     #[case] expected: bool,
 ) {
     let subject = Subject {
@@ -128,5 +128,5 @@ fn bindings_hold_for_an_account(
         namespace: namespace.map(ToOwned::to_owned),
         api_group: None,
     };
-    assert_eq!(is_bound(&subject, binding_namespace, ("shop", "web")), expected);
+    assert_eq!(is_bound(&subject, object_namespace, ("shop", "web")), expected);
 }

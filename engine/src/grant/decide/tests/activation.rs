@@ -1,10 +1,12 @@
 //! From a written Grant to a right that is held, or to none.
 
-use lapse_crds::{EndReason, GrantPhase, PolicyMode, RequestPhase, Verdict};
+use lapse_crds::{EndReason, GrantPhase, PolicyMode, RbacKind, RequestPhase, RoleRule, Verdict};
 use rstest::rstest;
 
 use crate::Read;
-use crate::grant::{Action, Observed, Obstacle, decide};
+use crate::grant::{Action, LiveContent, LiveObject, ObjectSpec, Observed, Obstacle, decide};
+use crate::policy::PolicyState;
+use crate::rules::testing::rule;
 use crate::testing::life::{
     EXPIRES_AT, active_in, bob, decision, intact, pending, pending_in, role, state, time,
 };
@@ -17,7 +19,7 @@ fn missing_bindings_are_made_and_then_the_right_is_held() {
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     create RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: The bindings are being made.
+    Active=False Pending: It is being made.
     looks again at 3610 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(13)), @r"
@@ -38,12 +40,12 @@ fn missing_bindings_are_made_and_then_the_right_is_held() {
 #[test]
 fn what_an_earlier_try_made_is_recorded_and_only_the_rest_is_made() {
     let mut observed = pending_in(&["shop", "shop-staging"]);
-    let there = intact(&observed.bindings[0].0, "earlier");
-    observed.bindings[0].1 = Read::Found(there);
+    let there = intact(&observed.objects[0].0, "earlier");
+    observed.objects[0].1 = Read::Found(there);
     insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
     create RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: The bindings are being made.
+    Active=False Pending: It is being made.
     looks again at 3610 s
     ");
     observed.step(13);
@@ -53,23 +55,23 @@ fn what_an_earlier_try_made_is_recorded_and_only_the_rest_is_made() {
 
 /// Each case is a binding under the name that the grant needs and that it did not make.
 #[rstest]
-#[case::another_role(|live: &mut crate::grant::LiveBinding| live.role.1 = "admin".into(), true)]
-#[case::another_kind_of_role(|live: &mut crate::grant::LiveBinding| live.role.0 = "Role".into(), true)]
-#[case::another_subject(|live: &mut crate::grant::LiveBinding| live.subjects[0].2 = "mallory".into(), true)]
-#[case::a_second_subject(|live: &mut crate::grant::LiveBinding| live.subjects.push(("User".into(), None, "mallory".into())), true)]
-#[case::no_subject(|live: &mut crate::grant::LiveBinding| live.subjects.clear(), true)]
-#[case::a_group(|live: &mut crate::grant::LiveBinding| live.subjects[0].0 = "Group".into(), true)]
-#[case::no_grant(|live: &mut crate::grant::LiveBinding| live.grant_uid = None, false)]
-#[case::another_grant(|live: &mut crate::grant::LiveBinding| live.grant_uid = Some("grant-2".into()), false)]
+#[case::another_role(|live: &mut crate::grant::LiveObject| live.role().1 = "admin".into(), true)]
+#[case::another_kind_of_role(|live: &mut crate::grant::LiveObject| live.role().0 = "Role".into(), true)]
+#[case::another_subject(|live: &mut crate::grant::LiveObject| live.subjects()[0].2 = "mallory".into(), true)]
+#[case::a_second_subject(|live: &mut crate::grant::LiveObject| live.subjects().push(("User".into(), None, "mallory".into())), true)]
+#[case::no_subject(|live: &mut crate::grant::LiveObject| live.subjects().clear(), true)]
+#[case::a_group(|live: &mut crate::grant::LiveObject| live.subjects()[0].0 = "Group".into(), true)]
+#[case::no_grant(|live: &mut crate::grant::LiveObject| live.grant_uid = None, false)]
+#[case::another_grant(|live: &mut crate::grant::LiveObject| live.grant_uid = Some("grant-2".into()), false)]
 fn a_name_that_is_taken_gives_nothing_and_nothing_is_adopted(
-    #[case] change: fn(&mut crate::grant::LiveBinding),
+    #[case] change: fn(&mut crate::grant::LiveObject),
     #[case] says_ours: bool,
 ) {
     let mut observed = pending_in(&["shop", "shop-staging"]);
-    let mut theirs = intact(&observed.bindings[1].0, "theirs");
+    let mut theirs = intact(&observed.objects[1].0, "theirs");
     change(&mut theirs);
-    observed.bindings[1].1 = Read::Found(theirs);
-    observed.bindings[0].1 = Read::Found(intact(&observed.bindings[0].0, "ours"));
+    observed.objects[1].1 = Read::Found(theirs);
+    observed.objects[0].1 = Read::Found(intact(&observed.objects[0].0, "ours"));
     let plan = observed.step(12);
     let deleted: Vec<&str> = plan
         .actions
@@ -87,15 +89,15 @@ fn a_name_that_is_taken_gives_nothing_and_nothing_is_adopted(
 
     let status = observed.step(13).status.unwrap();
     assert_eq!((status.phase, status.end_reason), (GrantPhase::Ended, None));
-    assert_eq!(observed.bindings[1].1.found().is_some(), !says_ours);
+    assert_eq!(observed.objects[1].1.found().is_some(), !says_ours);
 }
 
 #[test]
 fn why_a_right_is_not_given_is_told() {
     let mut taken = pending();
-    let mut theirs = intact(&taken.bindings[0].0, "theirs");
+    let mut theirs = intact(&taken.objects[0].0, "theirs");
     theirs.grant_uid = None;
-    taken.bindings[0].1 = Read::Found(theirs);
+    taken.objects[0].1 = Read::Found(theirs);
     insta::assert_snapshot!(tell::grant(&taken.step(12)), @r"
     Ended
     Active=False NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not made for this grant.
@@ -136,7 +138,7 @@ fn why_a_right_is_not_given_is_told() {
 #[test]
 fn a_right_that_cannot_be_given_whole_is_not_tried_in_circles() {
     let mut observed = pending_in(&["shop", "shop-staging"]);
-    observed.bindings[0].1 = Read::Found(intact(&observed.bindings[0].0, "half"));
+    observed.objects[0].1 = Read::Found(intact(&observed.objects[0].0, "half"));
     observed.obstacle = Some(Obstacle { message: "403".into(), lasting: true });
     let plan = observed.step(12);
     assert!(plan.report_always, "{plan:?}");
@@ -171,7 +173,7 @@ fn an_obstacle_that_may_pass_is_told_and_it_is_tried_again() {
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
 #[case::policy(|o: &mut Observed| o.policies = Read::Failed("timeout".into()))]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
-#[case::binding(|o: &mut Observed| o.bindings[1].1 = Read::Failed("timeout".into()))]
+#[case::binding(|o: &mut Observed| o.objects[1].1 = Read::Failed("timeout".into()))]
 fn a_look_up_that_failed_gives_nothing(#[case] change: fn(&mut Observed)) {
     let mut observed = pending_in(&["shop", "shop-staging"]);
     change(&mut observed);
@@ -258,4 +260,78 @@ fn a_right_that_is_held_needs_nothing() {
         assert_eq!((plan.actions, plan.status), (vec![], None));
         assert_eq!(plan.wake_at, Some(time(wakes)));
     }
+}
+
+/// The grant of a request that spells out its rules.
+fn spelled_out() -> Observed {
+    let mut observed = pending();
+    let target = observed.grant.spec.target.kubernetes.as_mut().unwrap();
+    target.role = None;
+    target.rules = vec![rule("get", "", "pods", "").into()];
+    let objects = ObjectSpec::all_of(&observed.grant).into_iter();
+    observed.objects = objects.map(|object| (object, Read::Missing)).collect();
+    observed.policies = offered();
+    observed
+}
+
+fn offered() -> Read<Vec<PolicyState>> {
+    let mut policy = policy("shop-debug");
+    policy.spec.targets[0].kubernetes.as_mut().unwrap().rules =
+        vec![rule("get list", "", "pods", "").into()];
+    Read::Found(vec![state(&policy)])
+}
+
+#[test]
+fn a_role_of_the_rules_is_made_before_its_binding_and_goes_after_it() {
+    let mut observed = spelled_out();
+    insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
+    create Role shop/lapse:shop-fix-checkout-4a49acf8a6
+    create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
+    Pending
+    Active=False Pending: It is being made.
+    looks again at 3610 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(13)), @r"
+    Active
+    Active=True Given: Held until 2026-11-18T12:06:50.000000Z.
+    looks again at 3010 s
+    ");
+    assert_eq!(observed.status().roles[0].kind, RbacKind::Role);
+    assert_eq!(observed.status().bindings.len(), 1);
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
+    delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-1)
+    delete Role shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
+    Ending
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    looks again at 3611 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 1)), @r"
+    Ended
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    ");
+}
+
+#[rstest]
+#[case::other_rules(|rules: &mut Vec<RoleRule>, _: &mut bool| rules[0].verbs = vec!["*".into()])]
+#[case::more_rules(|rules: &mut Vec<RoleRule>, _: &mut bool| rules.push(rule("get", "", "secrets", "").into()))]
+#[case::rules_of_others(|_: &mut Vec<RoleRule>, aggregates: &mut bool| *aggregates = true)]
+fn a_role_that_was_changed_ends_the_right(#[case] change: fn(&mut Vec<RoleRule>, &mut bool)) {
+    let mut observed = spelled_out();
+    observed.step(12);
+    observed.step(13);
+    assert_eq!(observed.status().phase, GrantPhase::Active);
+    let Read::Found(LiveObject { content: LiveContent::Role { rules, aggregates }, .. }) =
+        &mut observed.objects[0].1
+    else {
+        panic!("the role comes first");
+    };
+    change(rules, aggregates);
+    observed.step(14);
+    assert_eq!(observed.status().end_reason, Some(EndReason::BindingChanged));
+    observed.step(15);
+    assert!(observed.objects.iter().all(|(_, live)| live.is_missing()), "both are gone");
 }

@@ -20,13 +20,13 @@ fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<Vec<crate::policy::Polic
 }
 
 fn unbind(observed: &mut Observed, index: usize) {
-    observed.bindings[index].1 = Read::Missing;
+    observed.objects[index].1 = Read::Missing;
 }
 
 fn tamper(observed: &mut Observed) {
-    let mut live = intact(&observed.bindings[0].0, "binding-0");
-    live.subjects[0].2 = "mallory".into();
-    observed.bindings[0].1 = Read::Found(live);
+    let mut live = intact(&observed.objects[0].0, "binding-0");
+    live.subjects()[0].2 = "mallory".into();
+    observed.objects[0].1 = Read::Found(live);
 }
 
 fn expire(observed: &mut Observed) {
@@ -94,13 +94,13 @@ fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
 }, EndReason::RoleWidened)]
 #[case::policy_made_again(|o: &mut Observed| o.policies = changed(|p| p.metadata.uid = Some("new".into())), EndReason::PolicyDeleted)]
 #[case::binding_made_again(|o: &mut Observed| {
-    let live = intact(&o.bindings[0].0, "another");
-    o.bindings[0].1 = Read::Found(live);
+    let live = intact(&o.objects[0].0, "another");
+    o.objects[0].1 = Read::Found(live);
 }, EndReason::BindingChanged)]
 #[case::annotation_removed(|o: &mut Observed| {
-    let mut live = intact(&o.bindings[0].0, "binding-0");
+    let mut live = intact(&o.objects[0].0, "binding-0");
     live.grant_uid = None;
-    o.bindings[0].1 = Read::Found(live);
+    o.objects[0].1 = Read::Found(live);
 }, EndReason::BindingChanged)]
 fn a_right_ends_too(#[case] change: fn(&mut Observed), #[case] reason: EndReason) {
     let mut observed = active();
@@ -119,7 +119,7 @@ fn ends_with(observed: &mut Observed, reason: EndReason) {
     assert_eq!(status.phase, GrantPhase::Ended);
     assert_eq!(status.end_reason, Some(reason));
     let stands = |(_, live): &(_, Read<_>)| live.found().is_some();
-    assert!(!observed.bindings.iter().any(stands), "a binding still stands");
+    assert!(!observed.objects.iter().any(stands), "a binding still stands");
 }
 
 /// Of two reasons the earlier in the table counts: what people and policies say, and above all the
@@ -174,7 +174,7 @@ fn a_right_stays(#[case] change: fn(&mut Observed)) {
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
 #[case::policy(|o: &mut Observed| o.policies = Read::Failed("timeout".into()))]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
-#[case::binding(|o: &mut Observed| o.bindings[0].1 = Read::Failed("timeout".into()))]
+#[case::binding(|o: &mut Observed| o.objects[0].1 = Read::Failed("timeout".into()))]
 fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {
     let mut observed = active();
     change(&mut observed);
@@ -191,7 +191,7 @@ fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {
 #[test]
 fn an_end_is_told_from_the_first_step_to_the_last() {
     let mut observed = active_in(&["shop", "shop-staging"]);
-    observed.bindings[1].1 = Read::Failed("timeout".into());
+    observed.objects[1].1 = Read::Failed("timeout".into());
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
     delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
     Ending
@@ -211,7 +211,7 @@ fn an_end_is_told_from_the_first_step_to_the_last() {
     (nothing new)
     looks again at 3613 s
     ");
-    observed.bindings[1].1 = Read::Found(intact(&observed.bindings[1].0, "binding-1"));
+    observed.objects[1].1 = Read::Found(intact(&observed.objects[1].0, "binding-1"));
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 3)), @r"
     delete RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6 (binding-1)
     (nothing new)
@@ -265,9 +265,9 @@ fn the_reason_outlives_the_deletion_of_what_it_was_seen_in() {
 #[test]
 fn a_binding_of_somebody_else_is_left_alone() {
     let mut observed = active();
-    let mut theirs = intact(&observed.bindings[0].0, "theirs");
+    let mut theirs = intact(&observed.objects[0].0, "theirs");
     theirs.grant_uid = None;
-    observed.bindings[0].1 = Read::Found(theirs);
+    observed.objects[0].1 = Read::Found(theirs);
     let plan = decide(&observed, time(EXPIRES_AT));
     let delete = |action: &Action| matches!(action, Action::Delete { .. });
     assert!(!plan.actions.iter().any(delete), "{plan:?}");

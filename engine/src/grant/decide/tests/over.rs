@@ -30,16 +30,16 @@ fn it_stays_as_a_record_and_does_nothing() {
 fn bindings_that_come_back_are_deleted() {
     let mut observed = ended();
     for uid in ["binding-0", "restored"] {
-        observed.bindings[0].1 = Read::Found(intact(&observed.bindings[0].0, uid));
+        observed.objects[0].1 = Read::Found(intact(&observed.objects[0].0, uid));
         let plan = observed.step(100);
         assert!(
             matches!(&plan.actions[..], [Action::Delete { uid: deleted, .. }] if deleted == uid)
         );
         assert_eq!(plan.status, None);
     }
-    let mut theirs = intact(&observed.bindings[0].0, "theirs");
+    let mut theirs = intact(&observed.objects[0].0, "theirs");
     theirs.grant_uid = None;
-    observed.bindings[0].1 = Read::Found(theirs);
+    observed.objects[0].1 = Read::Found(theirs);
     assert_eq!(decide(&observed, time(100)).actions, []);
 }
 

@@ -1,10 +1,10 @@
 //! What holds for every grant, whatever its bindings and everything around it look like.
 
-use lapse_crds::{BindingRef, GrantPhase, PolicyMode, RequestPhase, Verdict};
+use lapse_crds::{GrantPhase, PolicyMode, RbacRef, RequestPhase, Verdict};
 use proptest::prelude::*;
 
 use crate::Read;
-use crate::grant::{Action, LiveBinding, Observed, Obstacle, decide};
+use crate::grant::{Action, LiveObject, Observed, Obstacle, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{
     EXPIRES_AT, GRANT_UID, bob, decision, deleted_at, intact, pending_in, role, state, time,
@@ -40,19 +40,19 @@ fn any_stands() -> impl Strategy<Value = Stands> {
 }
 
 fn place(observed: &mut Observed, index: usize, stands: Stands) {
-    let (binding, place) = &mut observed.bindings[index];
+    let (binding, place) = &mut observed.objects[index];
     let mut live = intact(binding, &format!("binding-{index}"));
     *place = match stands {
         Stands::Nothing => Read::Missing,
         Stands::Unknown => Read::Failed("timeout".into()),
         Stands::Intact => Read::Found(live),
         Stands::Changed => {
-            live.subjects[0].2 = "mallory".into();
+            live.subjects()[0].2 = "mallory".into();
             Read::Found(live)
         }
-        Stands::Unmarked => Read::Found(LiveBinding { grant_uid: None, ..live }),
+        Stands::Unmarked => Read::Found(LiveObject { grant_uid: None, ..live }),
         Stands::Foreign => {
-            Read::Found(LiveBinding { uid: "theirs".into(), grant_uid: None, ..live })
+            Read::Found(LiveObject { uid: "theirs".into(), grant_uid: None, ..live })
         }
     };
 }
@@ -102,7 +102,7 @@ fn any_grant() -> impl Strategy<Value = (Observed, i64)> {
             if phase != GrantPhase::Pending {
                 let status = observed.grant.status.get_or_insert_default();
                 status.phase = phase;
-                let bindings = observed.bindings.iter().enumerate();
+                let bindings = observed.objects.iter().enumerate();
                 status.bindings = bindings
                     .map(|(index, (binding, _))| {
                         binding.recorded(&intact(binding, &format!("binding-{index}")))
@@ -122,14 +122,14 @@ fn any_grant() -> impl Strategy<Value = (Observed, i64)> {
 }
 
 /// Whether a live binding is the grant's: recorded by it, or saying that it was made for it.
-fn is_ours(observed: &Observed, live: &LiveBinding) -> bool {
+fn is_ours(observed: &Observed, live: &LiveObject) -> bool {
     let recorded = observed.status().bindings;
-    let known = |binding: &BindingRef| binding.uid == live.uid;
+    let known = |binding: &RbacRef| binding.uid == live.uid;
     live.grant_uid.as_deref() == Some(GRANT_UID) || recorded.iter().any(known)
 }
 
 fn ours(observed: &Observed) -> Vec<String> {
-    let live = observed.bindings.iter().filter_map(|(_, live)| live.found());
+    let live = observed.objects.iter().filter_map(|(_, live)| live.found());
     live.filter(|live| is_ours(observed, live)).map(|live| live.uid.clone()).collect()
 }
 
@@ -197,7 +197,7 @@ proptest! {
         let said = observed.decisions.found().expect("the decisions were read");
         let no = |verdict| said.iter().any(|said| said.attestation.is_ok() && said.object.spec.verdict == verdict);
         prop_assert!(!no(Verdict::Deny));
-        for (binding, live) in &observed.bindings {
+        for (binding, live) in &observed.objects {
             match live {
                 Read::Found(live) => prop_assert!(binding.is_intact(live, GRANT_UID)),
                 Read::Missing => prop_assert!(!becomes_active),
@@ -215,7 +215,7 @@ proptest! {
         if becomes == GrantPhase::Ended && was != GrantPhase::Ended {
             prop_assert_eq!(ours(&observed), Vec::<String>::new());
             let unknown = |(_, live): &(_, Read<_>)| matches!(live, Read::Failed(_));
-            prop_assert!(!observed.bindings.iter().any(unknown));
+            prop_assert!(!observed.objects.iter().any(unknown));
             prop_assert_eq!(&plan.actions, &[]);
         }
         if plan.actions.contains(&Action::RemoveFinalizer) {
@@ -253,7 +253,7 @@ proptest! {
     #[test]
     fn it_comes_to_rest((mut observed, now) in any_grant()) {
         let unreadable = |(_, live): &(_, Read<_>)| matches!(live, Read::Failed(_));
-        prop_assume!(!observed.bindings.iter().any(unreadable));
+        prop_assume!(!observed.objects.iter().any(unreadable));
         for _ in 0..4 {
             observed.step(now);
         }

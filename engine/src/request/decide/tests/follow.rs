@@ -95,7 +95,7 @@ fn the_policy_that_allowed_the_right_is_shown_not_the_one_that_stands_now() {
 #[test]
 fn a_right_that_is_being_taken_back_is_told_and_then_its_end() {
     let mut ending = active();
-    ending.bindings[0].1 = Read::Failed("timeout".into());
+    ending.objects[0].1 = Read::Failed("timeout".into());
     ending.says(decision(Verdict::Deny, bob(), 100));
     ending.step(101);
     let mut observed = held();
@@ -108,7 +108,7 @@ fn a_right_that_is_being_taken_back_is_told_and_then_its_end() {
     Ended=False Unverified: The right is being taken back. Denied by bob.
     ");
 
-    ending.bindings[0].1 = Read::Missing;
+    ending.objects[0].1 = Read::Missing;
     ending.step(103);
     observed.grant = Read::Found(ending.grant);
     insta::assert_snapshot!(tell::request(&observed.step(104)), @r"
@@ -155,9 +155,9 @@ fn the_end_reason_is_the_grants(
 #[test]
 fn a_right_that_could_not_be_given_is_a_failure() {
     let mut blocked = pending();
-    let mut theirs = intact(&blocked.bindings[0].0, "theirs");
+    let mut theirs = intact(&blocked.objects[0].0, "theirs");
     theirs.grant_uid = None;
-    blocked.bindings[0].1 = Read::Found(theirs);
+    blocked.objects[0].1 = Read::Found(theirs);
     blocked.step(12);
     let mut observed = with(blocked.grant);
     insta::assert_snapshot!(tell::request(&observed.step(13)), @r"

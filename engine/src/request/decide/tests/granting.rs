@@ -43,10 +43,13 @@ fn an_approved_request_is_granted() {
         target: Target {
             kubernetes: Some(
                 KubernetesTarget {
-                    role: RoleRef {
-                        kind: ClusterRole,
-                        name: "edit",
-                    },
+                    role: Some(
+                        RoleRef {
+                            kind: ClusterRole,
+                            name: "edit",
+                        },
+                    ),
+                    rules: [],
                     namespaces: [
                         "shop",
                     ],

@@ -7,6 +7,7 @@
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`process`]: settings, logs, signals, health and metrics of a component.
 
+mod accounts;
 mod call;
 pub mod clock;
 mod compiled;

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::accounts::Known;
 use crate::compiled::Compiled;
 use crate::{CallError, Stored, bounded};
 
@@ -34,6 +35,7 @@ pub struct Reader {
     keys: watch::Receiver<KeySet>,
     seen: Revisions,
     compiled: Compiled,
+    accounts: Known,
 }
 
 /// What this process has seen of each kind, which has a cache of its own in the API server that is as new
@@ -93,13 +95,17 @@ impl Reader {
     #[must_use]
     pub fn new(client: Client, settings: Settings, keys: watch::Receiver<KeySet>) -> Self {
         let (seen, compiled) = (Revisions::default(), Compiled::default());
-        Self { client, settings, keys, seen, compiled }
+        Self { client, settings, keys, seen, compiled, accounts: Known::default() }
     }
 
     /// What the installation allows.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn known_accounts(&self) -> &Known {
+        &self.accounts
     }
 
     /// The client.

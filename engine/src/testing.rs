@@ -15,6 +15,7 @@ use lapse_crds::{
 use crate::checks::{Context, Outcome};
 use crate::policy::Policy;
 use crate::request::Peers;
+use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
 use crate::target::{Namespace, Namespaces, ResolvedTarget};
@@ -140,6 +141,7 @@ pub(crate) struct Fixture {
     pub(crate) target: ResolvedTarget,
     pub(crate) policy: JitPolicy,
     pub(crate) role: Read<RoleRules>,
+    pub(crate) accounts: Read<Vec<ServiceAccount>>,
     pub(crate) namespaces: Namespaces,
     pub(crate) now: DateTime<Utc>,
     pub(crate) peers: Read<Peers>,
@@ -154,6 +156,7 @@ impl Default for Fixture {
             target: edit_in(&["shop"]),
             policy: policy("shop-debug"),
             role: Read::Found(RoleRules::default()),
+            accounts: Read::Found(vec![]),
             namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
             now: life::time(0),
             peers: Read::Found(Peers::default()),
@@ -178,6 +181,7 @@ impl Fixture {
             target: &self.target,
             policy: &Policy::compile(&self.policy, &settings).unwrap(),
             role: &self.role,
+            accounts: &self.accounts,
             namespaces: &self.namespaces,
             settings: &settings,
         })

@@ -25,9 +25,16 @@ pub(super) async fn observe(
     let name = text(&cached.metadata.name);
     let target = ResolvedTarget::resolve(&cached.spec.target, &namespace);
     let place = async {
-        match &target {
-            Some(target) => tokio::join!(reader.role(target), reader.namespaces(target)),
-            None => (Read::Failed("the target has no kind".to_owned()), Namespaces::new()),
+        if let Some(target) = &target {
+            let role = async {
+                let role = reader.role(target).await;
+                let accounts = reader.accounts(target, &role).await;
+                (role, accounts)
+            };
+            tokio::join!(role, reader.namespaces(target))
+        } else {
+            let why = "the target has no kind".to_owned();
+            ((Read::Failed(why.clone()), Read::Failed(why)), Namespaces::new())
         }
     };
     // What is self-service is given at the first look, and a Deny policy may have come a moment ago. An
@@ -41,7 +48,7 @@ pub(super) async fn observe(
             None => Read::Failed("the request names no requester".to_owned()),
         }
     };
-    let (request, policies, decisions, grant, peers, (role, namespaces)) = tokio::join!(
+    let (request, policies, decisions, grant, peers, ((role, accounts), namespaces)) = tokio::join!(
         reader.request(&namespace, &name),
         reader.policies(cached.spec.policy.as_deref(), policies_as_of),
         // A decision that is not seen yet brings an event; before the right is held, it is looked for.
@@ -67,6 +74,7 @@ pub(super) async fn observe(
         policies,
         decisions,
         role,
+        accounts,
         banned_roles,
         namespaces,
         grant,

@@ -1,6 +1,6 @@
 //! The order of stages, and what happens when nobody answers.
 
-use lapse_crds::{Conditions as _, RequestPhase};
+use lapse_crds::{CheckName, Conditions as _, RequestPhase};
 use serde_json::{Value, json};
 
 use crate::world::{World, refused};
@@ -156,4 +156,35 @@ async fn an_approver_is_told_what_the_role_can_do() {
     let said = format!("{output:?}");
     assert!(said.contains("approved: alice-told-risk asked for"), "{said}");
     assert!(said.contains("In told-risk, this role can read secrets"), "{said}");
+    assert!(said.contains("It can act as service accounts told-risk/default"), "{said}");
+}
+
+/// Whoever can run workloads beside a service account can act as it does.
+#[tokio::test]
+async fn a_role_is_refused_that_reaches_a_service_account_that_climbs() {
+    let world = World::shared("reaches").await;
+    let rbac = "rbac.authorization.k8s.io";
+    world
+        .apply(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "operator", "namespace": world.ns},
+        }))
+        .await;
+    // The binding may stand anywhere; it is the account that is within reach.
+    world
+        .apply(json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": "reaches-operator"},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": world.ns}],
+        }))
+        .await;
+    world.ask("climbs", json!({})).await;
+    let status = world.phase("climbs", RequestPhase::Denied).await;
+    let risk = status.checks.iter().find(|check| check.name == CheckName::Risk).unwrap();
+    let words = "act as service account reaches/operator, which holds ClusterRole cluster-admin";
+    assert!(risk.message.contains(words), "{risk:?}");
+    let view = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}}});
+    world.ask("looks", json!({"target": view})).await;
+    world.phase("looks", RequestPhase::Pending).await;
 }

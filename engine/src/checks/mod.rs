@@ -17,9 +17,10 @@ use lapse_crds::{
     AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
 };
 
-pub(crate) use self::risk::risk_of;
+pub(crate) use self::risk::is_harmless;
 use crate::policy::Policy;
 use crate::request::{Peers, starts_at};
+use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
 use crate::{Read, Settings};
@@ -62,6 +63,8 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// The rules of the role.
     pub role: &'a Read<RoleRules>,
+    /// The service accounts in its namespaces, if the role lets its holder act as any.
+    pub accounts: &'a Read<Vec<ServiceAccount>>,
     /// The namespaces of the target.
     pub namespaces: &'a Namespaces,
     /// What the installation allows.

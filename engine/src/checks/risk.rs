@@ -2,12 +2,20 @@
 
 use super::{Context, Outcome};
 use crate::Read;
-use crate::risk::{Reach, Risk, assess};
+use crate::risk::{Reach, Risk, WithinReach, assess, within_reach};
 
 /// The risk of the role where it is asked for; `None` if its rules are not known.
 pub(crate) fn risk_of(context: &Context<'_>) -> Option<Risk> {
     let role = context.role.found()?;
     Some(assess(role.lists(), &Reach::of(&context.target.scope, context.settings)))
+}
+
+/// Whether the role surely lets nobody climb, neither by itself nor by a service account within its reach.
+pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
+    let reached = |risk: &Risk| context.accounts.found().map(|all| within_reach(risk, all));
+    risk_of(context).is_some_and(|risk| {
+        !risk.escalates() && reached(&risk).is_some_and(|reached| reached.climbers.is_empty())
+    })
 }
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
@@ -21,24 +29,43 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             return Outcome::NotApplicable(format!("{} does not exist.", target.privilege));
         }
     };
+    let reached = match context.accounts {
+        Read::Found(accounts) => within_reach(&risk, accounts),
+        Read::Missing => WithinReach::default(),
+        Read::Failed(why) => {
+            return Outcome::Pending(format!(
+                "The service accounts within reach cannot be read: {why}."
+            ));
+        }
+    };
     let is_accepted = policy.accepts_escalation(target, namespaces);
     let risk = if is_accepted { risk.accepted() } else { risk };
-    match (risk.refusal(), risk.warning()) {
-        (Some(why), _) => Outcome::Fail(why),
-        (None, Some(warning)) => Outcome::Pass(warning),
-        (None, None) => Outcome::Pass("The role lets nobody climb further.".to_owned()),
+    let refusals = [risk.refusal(), reached.refusal().filter(|_| !is_accepted)];
+    if let Some(why) = sentences(refusals) {
+        return Outcome::Fail(why);
     }
+    let warnings = [risk.warning(), reached.warning()];
+    let harmless = || "The role lets nobody climb further.".to_owned();
+    Outcome::Pass(sentences(warnings).unwrap_or_else(harmless))
+}
+
+fn sentences(parts: [Option<String>; 2]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use k8s_openapi::api::rbac::v1::PolicyRule;
     use rstest::rstest;
 
     use super::*;
+    use crate::risk::{BoundRole, ServiceAccount};
     use crate::role::RoleRules;
     use crate::target::{Namespace, Scope};
-    use crate::testing::{Fixture, edit_in};
+    use crate::testing::{Fixture, cluster_role, edit_in};
 
     fn role(verb: &str, group: &str, resource: &str) -> Read<RoleRules> {
         Read::Found(RoleRules::of_cluster_role(vec![PolicyRule {
@@ -88,6 +115,51 @@ mod tests {
             "This role lets its holder climb. In kube-system it can read secrets (get secrets): list and watch show what is in them as well as get, tokens and passwords included. Ask for a role without these rights, or under a policy with allowEscalation.",
         )
         "#);
+    }
+
+    fn account(name: &str, verb: &str) -> ServiceAccount {
+        let rule = PolicyRule {
+            api_groups: Some(vec!["rbac.authorization.k8s.io".to_owned()]),
+            resources: Some(vec!["clusterrolebindings".to_owned()]),
+            verbs: vec![verb.to_owned()],
+            ..PolicyRule::default()
+        };
+        let bound = BoundRole::new(cluster_role("operator"), &[rule], &Reach::Cluster);
+        let roles = vec![Arc::new(bound)];
+        ServiceAccount { namespace: "shop".into(), name: name.into(), roles }
+    }
+
+    #[test]
+    fn a_service_account_within_reach_that_climbs_is_as_good_as_the_role() {
+        let mut fixture = Fixture {
+            role: role("create", "", "pods"),
+            accounts: Read::Found(vec![account("web", "get"), account("operator", "create")]),
+            ..Fixture::default()
+        };
+        insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+        Fail(
+            "With this role one can act as service account shop/operator, which holds ClusterRole operator in the whole cluster, and so can write roles and bindings (create clusterrolebindings.rbac.authorization.k8s.io): who decides what roles hold and who is bound to them decides who may do what. Ask for a role without the right to create workloads, run commands, get tokens or impersonate there, or under a policy with allowEscalation.",
+        )
+        "#);
+        fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().allow_escalation = true;
+        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+        // Who can run nothing there acts as nobody.
+        let fixture = Fixture { role: role("get", "", "pods"), ..fixture };
+        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+    }
+
+    #[test]
+    fn the_service_accounts_within_reach_are_named() {
+        let accounts = Read::Found(vec![account("web", "get"), account("default", "list")]);
+        let fixture = Fixture { role: role("create", "", "pods"), accounts, ..Fixture::default() };
+        insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+        Pass(
+            "This role is powerful. In shop it can run workloads (create pods): a pod runs as any service account of its namespace and mounts any secret. With it one can act as the service accounts shop/default, shop/web.",
+        )
+        "#);
+        let accounts = Read::Failed("timeout".into());
+        let fixture = Fixture { accounts, ..fixture };
+        assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 
 use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
-use crate::checks::{Context, Report, requested_duration, risk_of};
+use crate::checks::{Context, Report, is_harmless, requested_duration};
 use crate::policy::{Asked, RolesKnown, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
@@ -92,8 +92,7 @@ fn unasked(context: &Context<'_>) -> Option<Unasked> {
     let asked = requested_duration(context.spec, context.policy);
     let is_short = rules.auto_approve.zip(asked).is_some_and(|(most, asked)| asked <= most);
     // Whatever the policy accepts: a role that lets its holder climb needs somebody's approval.
-    let is_harmless = || risk_of(context).is_some_and(|risk| !risk.escalates());
-    (is_short && is_harmless()).then_some(Unasked::Automatic)
+    (is_short && is_harmless(context)).then_some(Unasked::Automatic)
 }
 
 /// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
@@ -155,6 +154,7 @@ pub fn evaluate(
                 target,
                 policy,
                 role: &observed.role,
+                accounts: &observed.accounts,
                 namespaces: &observed.namespaces,
                 settings: &observed.settings,
             };

@@ -5,6 +5,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use super::Peers;
 use crate::attest::Attested;
 use crate::policy::{BannedRoles, PolicyState};
+use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::target::Namespaces;
 use crate::{Read, Settings};
@@ -20,6 +21,8 @@ pub struct Observed {
     pub decisions: Read<Vec<Attested<AccessDecision>>>,
     /// The rules of the role that it asks for.
     pub role: Read<RoleRules>,
+    /// The service accounts in its namespaces, if the role lets its holder act as any.
+    pub accounts: Read<Vec<ServiceAccount>>,
     /// The rules of the roles that Deny policies name, if the request spells out rules.
     pub banned_roles: BannedRoles,
     /// The namespaces of its target. One that is being deleted counts as missing.

@@ -10,6 +10,7 @@
 //! before the next check.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Subject};
 use lapse_crds::RoleRef;
@@ -22,7 +23,7 @@ use super::{Finding, Reach, Risk, assess};
 const NAMED: usize = 10;
 
 /// A service account in a namespace of the target, and what it holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccount {
     /// Its namespace.
     pub namespace: String,
@@ -30,18 +31,29 @@ pub struct ServiceAccount {
     pub name: String,
     /// The roles that are bound to it, directly or through a group (see [`is_bound`]), wherever
     /// they are bound.
-    pub roles: Vec<BoundRole>,
+    pub roles: Vec<Arc<BoundRole>>,
 }
 
-/// A role that somebody holds.
-#[derive(Clone, Debug, PartialEq)]
+/// A role that somebody holds; shared, because many accounts hold it through a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundRole {
-    /// The role.
-    pub role: RoleRef,
-    /// Its rules, aggregation resolved by Kubernetes.
-    pub rules: Vec<PolicyRule>,
-    /// Where it is bound: the namespace of a RoleBinding, or the whole cluster.
-    pub reach: Reach,
+    role: RoleRef,
+    /// The worst of what it holds, if it lets its holder climb.
+    climbs_by: Option<Finding>,
+}
+
+impl BoundRole {
+    /// A role with its rules, aggregation resolved by Kubernetes, and where it is bound: the namespace of a
+    /// RoleBinding, or the whole cluster.
+    #[must_use]
+    pub fn new(role: RoleRef, rules: &[PolicyRule], reach: &Reach) -> Self {
+        let risk = assess([("", rules)], reach);
+        Self { role, climbs_by: risk.refusals.into_iter().next() }
+    }
+
+    fn climbs(&self) -> Option<(RoleRef, Finding)> {
+        Some((self.role.clone(), self.climbs_by.clone()?))
+    }
 }
 
 /// A service account within reach that lets its user climb.
@@ -71,18 +83,18 @@ pub struct WithinReach {
 /// account, as the user that it is, or by one of the groups that every service account is in
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-subjects>).
 ///
-/// `object_namespace` is the namespace of a RoleBinding, which stands for that of a subject that names
+/// `binding_namespace` is the namespace of a RoleBinding, which stands for that of a subject that names
 /// none, and `None` for a ClusterRoleBinding.
 #[must_use]
 pub fn is_bound(
     subject: &Subject,
-    object_namespace: Option<&str>,
+    binding_namespace: Option<&str>,
     (namespace, name): (&str, &str),
 ) -> bool {
     match subject.kind.as_str() {
         "ServiceAccount" => {
             let named = subject.namespace.as_deref().filter(|named| !named.is_empty());
-            named.or(object_namespace) == Some(namespace) && subject.name == name
+            named.or(binding_namespace) == Some(namespace) && subject.name == name
         }
         "User" => subject.name == format!("system:serviceaccount:{namespace}:{name}"),
         "Group" => [
@@ -106,7 +118,7 @@ pub fn within_reach(risk: &Risk, accounts: &[ServiceAccount]) -> WithinReach {
         let findings = || risk.refusals.iter().chain(&risk.warnings);
         let is_new = findings().any(|finding| reaches(finding, account))
             && reached.accounts.insert((namespace.clone(), name.clone()));
-        if is_new && let Some((role, finding)) = roles.iter().find_map(climbs_by) {
+        if is_new && let Some((role, finding)) = roles.iter().find_map(|bound| bound.climbs()) {
             reached.climbers.push(Climber {
                 namespace: namespace.clone(),
                 name: name.clone(),
@@ -130,9 +142,11 @@ fn reaches(finding: &Finding, account: &ServiceAccount) -> bool {
         }
 }
 
-fn climbs_by(bound: &BoundRole) -> Option<(RoleRef, Finding)> {
-    let risk = assess([("", bound.rules.as_slice())], &bound.reach);
-    Some((bound.role.clone(), risk.refusals.into_iter().next()?))
+/// Whether the holder of a role can act as any service account, so that it matters what these hold.
+#[must_use]
+pub fn acts_as_accounts(risk: &Risk) -> bool {
+    let mut findings = risk.refusals.iter().chain(&risk.warnings);
+    findings.any(|finding| finding.entry.acts_as != ActsAs::Nobody)
 }
 
 impl WithinReach {

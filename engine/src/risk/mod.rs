@@ -15,7 +15,9 @@ mod place;
 mod tests;
 mod words;
 
-pub use accounts::{BoundRole, Climber, ServiceAccount, WithinReach, is_bound, within_reach};
+pub use accounts::{
+    BoundRole, Climber, ServiceAccount, WithinReach, acts_as_accounts, is_bound, within_reach,
+};
 pub use assess::assess;
 pub use catalogue::CATALOGUE;
 pub use entry::{Entry, Severity, Source};

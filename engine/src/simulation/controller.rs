@@ -75,6 +75,7 @@ impl Controller {
             policies: Read::Found(world.policy.iter().map(state).collect()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
             role: role(world, failing),
+            accounts: Read::Found(vec![]),
             banned_roles: BannedRoles::new(),
             namespaces: namespaces(),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),

@@ -93,6 +93,7 @@ pub(crate) fn asked() -> request::Observed {
         policies: Read::Found(vec![state(&policy("shop-debug"))]),
         decisions: Read::Found(vec![]),
         role: Read::Found(role("get")),
+        accounts: Read::Found(vec![]),
         banned_roles: BannedRoles::new(),
         namespaces: BTreeMap::from([(
             "shop".into(),

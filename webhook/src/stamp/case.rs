@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
-use lapse_cluster::{Freshness, bounded, clock};
+use lapse_cluster::{Freshness, Reader, bounded, clock};
 use lapse_crds::{
     API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict, created_at,
 };
@@ -16,7 +16,7 @@ use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::request::starts_at;
-use lapse_engine::risk::{Reach, assess};
+use lapse_engine::risk::{Reach, assess, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::ResolvedTarget;
 
@@ -32,7 +32,7 @@ pub(super) struct Case {
     pub(super) statements: Statements,
     pub(super) role: Result<RoleRules, String>,
     /// What the role lets its holder do that whoever approves should know.
-    pub(super) risk: Option<String>,
+    pub(super) risk: Vec<String>,
     pub(super) may_approve: bool,
     pub(super) may_deny: bool,
 }
@@ -112,8 +112,10 @@ impl Case {
             at: starts_at(&request.spec, clock::now()),
         };
         let policy = select(&policies, asked).policy.cloned();
-        let reach = Reach::of(&target.scope, reader.settings());
-        let risk = role.found().and_then(|role| assess(role.lists(), &reach).accepted().brief());
+        let risk = match decision.verdict {
+            Verdict::Approve => risk(reader, &target, &role).await?,
+            Verdict::Deny | Verdict::End => Vec::new(),
+        };
         let role = match role {
             Read::Found(role) => Ok(role),
             Read::Missing => Err(format!("there is no {}", target.privilege)),
@@ -180,6 +182,19 @@ impl Case {
         };
         judge(&judgement).map_err(|refusal| NotAdmitted::Forbidden(refusal.to_string()))
     }
+}
+
+/// What the role lets its holder do, and as whom they could act, in words for whoever approves.
+async fn risk(
+    reader: &Reader,
+    target: &ResolvedTarget,
+    role: &Read<RoleRules>,
+) -> Result<Vec<String>, NotAdmitted> {
+    let Read::Found(rules) = role else { return Ok(Vec::new()) };
+    let reach = Reach::of(&target.scope, reader.settings());
+    let risk = assess(rules.lists(), &reach).accepted();
+    let accounts = known(reader.accounts(target, role).await)?.unwrap_or_default();
+    Ok(risk.brief().into_iter().chain(within_reach(&risk, &accounts).brief()).collect())
 }
 
 /// The request. If its signature is by a key that this replica does not know yet, the keys are read

@@ -1,5 +1,7 @@
 //! Who is within reach, and who climbs.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::rbac::v1::Subject;
 use rstest::rstest;
 
@@ -9,11 +11,12 @@ use crate::rules::testing::rule;
 use crate::testing::cluster_role;
 
 fn account(namespace: &str, name: &str, roles: Vec<BoundRole>) -> ServiceAccount {
+    let roles = roles.into_iter().map(Arc::new).collect();
     ServiceAccount { namespace: namespace.into(), name: name.into(), roles }
 }
 
-fn bound(name: &str, rules: Vec<PolicyRule>, reach: Reach) -> BoundRole {
-    BoundRole { role: cluster_role(name), rules, reach }
+fn bound(name: &str, rules: &[PolicyRule], reach: &Reach) -> BoundRole {
+    BoundRole::new(cluster_role(name), rules, reach)
 }
 
 fn reached(rules: &[PolicyRule], accounts: &[ServiceAccount]) -> WithinReach {
@@ -47,13 +50,13 @@ fn reaches_the_accounts_of_the_target(#[case] rule: PolicyRule, #[case] expected
 }
 
 #[rstest]
-#[case::anywhere(bound("cluster-admin", cluster_admin(), within("bank", "")), true)]
-#[case::wide_in_the_cluster(bound("edit", edit(), Reach::Cluster), true)]
-#[case::wide_in_a_protected_namespace(bound("edit", edit(), within("", "kube-system")), true)]
-#[case::wide_in_a_namespace(bound("edit", edit(), within("shop", "")), false)]
-#[case::harmless(bound("view", view(), Reach::Cluster), false)]
+#[case::anywhere(bound("cluster-admin", &cluster_admin(), &within("bank", "")), true)]
+#[case::wide_in_the_cluster(bound("edit", &edit(), &Reach::Cluster), true)]
+#[case::wide_in_a_protected_namespace(bound("edit", &edit(), &within("", "kube-system")), true)]
+#[case::wide_in_a_namespace(bound("edit", &edit(), &within("shop", "")), false)]
+#[case::harmless(bound("view", &view(), &Reach::Cluster), false)]
 fn refuses_accounts_that_climb(#[case] role: BoundRole, #[case] climbs: bool) {
-    let accounts = [account("shop", "web", vec![bound("view", view(), Reach::Cluster), role])];
+    let accounts = [account("shop", "web", vec![bound("view", &view(), &Reach::Cluster), role])];
     let reached = reached(&edit(), &accounts);
     assert_eq!(reached.climbers.len(), usize::from(climbs));
     assert_eq!(reached.refusal().is_some(), climbs);
@@ -61,7 +64,7 @@ fn refuses_accounts_that_climb(#[case] role: BoundRole, #[case] climbs: bool) {
 
 #[test]
 fn who_climbs_out_of_reach_does_not_matter() {
-    let deployer = bound("cluster-admin", cluster_admin(), Reach::Cluster);
+    let deployer = bound("cluster-admin", &cluster_admin(), &Reach::Cluster);
     let accounts = [account("bank", "deployer", vec![deployer])];
     assert_eq!(reached(&edit(), &accounts), WithinReach::default());
     assert_eq!(reached(&view(), &accounts).warning(), None);
@@ -70,7 +73,7 @@ fn who_climbs_out_of_reach_does_not_matter() {
 
 #[test]
 fn says_who_is_within_reach_and_why_that_is_refused() {
-    let deployer = || vec![bound("edit", edit(), Reach::Cluster)];
+    let deployer = || vec![bound("edit", &edit(), &Reach::Cluster)];
     let mut accounts = of_shop().to_vec();
     accounts.push(account("shop", "deployer", deployer()));
     let one = reached(&edit(), &accounts);
@@ -119,7 +122,7 @@ fn bindings_hold_for_an_account(
     #[case] kind: &str,
     #[case] name: &str,
     #[case] namespace: Option<&str>,
-    #[case] object_namespace: Option<&str>,
+    #[case] binding_namespace: Option<&str>,
     #[case] expected: bool,
 ) {
     let subject = Subject {
@@ -128,5 +131,5 @@ fn bindings_hold_for_an_account(
         namespace: namespace.map(ToOwned::to_owned),
         api_group: None,
     };
-    assert_eq!(is_bound(&subject, object_namespace, ("shop", "web")), expected);
+    assert_eq!(is_bound(&subject, binding_namespace, ("shop", "web")), expected);
 }

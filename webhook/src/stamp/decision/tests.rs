@@ -50,7 +50,7 @@ fn case() -> Case {
             verbs: vec!["get".to_owned()],
             ..PolicyRule::default()
         }])),
-        risk: None,
+        risk: Vec::new(),
         may_approve: true,
         may_deny: false,
     }

@@ -183,7 +183,7 @@ impl Reader {
 
     /// What a person asks for and holds, over all namespaces, at least as new as everything that this
     /// process has seen and written. What cannot be decoded is left out: it holds nothing.
-    pub async fn peers(&self, requester: &Identity) -> Read<Peers> {
+    pub async fn peers(&self, requester: &Identity, freshness: Freshness) -> Read<Peers> {
         let by = |field: &str, name: &str| {
             ListParams::default().fields(&format!("{field}={}", escape(name)))
         };
@@ -194,9 +194,9 @@ impl Reader {
         let requests: Api<Stored<AccessRequest>> = Api::all(self.client.clone());
         let grants: Api<Stored<Grant>> = Api::all(self.client.clone());
         let asked = by("spec.requester.username", username);
-        let asked = self.seen.requests.bound(asked, Freshness::Seen);
+        let asked = self.seen.requests.bound(asked, freshness);
         let held = by("spec.subject.name", &subject.name);
-        let held = self.seen.grants.bound(held, Freshness::Seen);
+        let held = self.seen.grants.bound(held, freshness);
         let (requests, grants) = tokio::join!(
             bounded(format!("listing the requests of {username}"), requests.list(&asked)),
             bounded(format!("listing the Grants of {username}"), grants.list(&held)),
@@ -271,6 +271,21 @@ impl Reader {
             Read::Missing => Read::Missing,
             Read::Failed(why) => Read::Failed(why),
         }
+    }
+
+    /// The Grants of the requests that have, or had, this name: one at most for each UID. Those that
+    /// cannot be decoded are left out.
+    pub async fn grants_of(&self, namespace: &str, request: &str) -> Read<Vec<Grant>> {
+        let api: Api<Stored<Grant>> = Api::all(self.client.clone());
+        let list = bounded("listing the Grants", api.list(&ListParams::default())).await;
+        let is_of = |grant: &Grant| {
+            let of = &grant.spec.request;
+            of.namespace == namespace && of.name == request
+        };
+        read(list).map(|list| {
+            let decoded = list.items.into_iter().filter_map(|stored| stored.into_object().ok());
+            decoded.filter(is_of).collect()
+        })
     }
 
     /// The rules of the role of a target. A `Role` must exist in each of its namespaces.

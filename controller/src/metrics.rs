@@ -45,6 +45,7 @@ pub(crate) struct Reason {
 pub(crate) struct Metrics {
     pub(crate) reconciliations: Family<Reconciliation, Counter>,
     pub(crate) granted: Counter,
+    pub(crate) emergencies: Counter,
     pub(crate) ended: Family<Reason, Counter>,
     pub(crate) time_to_grant: Histogram,
     pub(crate) lateness: Histogram,
@@ -52,6 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) records_deleted: Family<OfKind, Counter>,
     pub(crate) active: Gauge,
     pub(crate) overdue: Gauge,
+    pub(crate) reviews_pending: Gauge,
+    pub(crate) reviews_overdue: Gauge,
     pub(crate) leader: Gauge,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
 }
@@ -64,6 +67,7 @@ impl Metrics {
         let metrics = Self {
             reconciliations: Family::default(),
             granted: Counter::default(),
+            emergencies: Counter::default(),
             ended: Family::default(),
             time_to_grant: latency(),
             lateness: latency(),
@@ -71,12 +75,15 @@ impl Metrics {
             records_deleted: Family::default(),
             active: Gauge::default(),
             overdue: Gauge::default(),
+            reviews_pending: Gauge::default(),
+            reviews_overdue: Gauge::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
         };
         let Self {
             reconciliations,
             granted,
+            emergencies,
             ended,
             time_to_grant,
             lateness,
@@ -84,11 +91,18 @@ impl Metrics {
             records_deleted,
             active,
             overdue,
+            reviews_pending,
+            reviews_overdue,
             leader,
             clock_skew,
         } = &metrics;
         registry.register("reconciliations", "Reconciliations", reconciliations.clone());
         registry.register("grants_given", "Rights given", granted.clone());
+        registry.register(
+            "emergencies_given",
+            "Rights given without approval",
+            emergencies.clone(),
+        );
         registry.register("grants_ended", "Rights taken back, by reason", ended.clone());
         registry.register_with_unit(
             "time_to_grant",
@@ -117,6 +131,16 @@ impl Metrics {
             "revocations_overdue",
             "Rights whose time is up and that are not verified to be gone",
             overdue.clone(),
+        );
+        registry.register(
+            "reviews_pending",
+            "Emergencies that await their review, those that are overdue among them",
+            reviews_pending.clone(),
+        );
+        registry.register(
+            "reviews_overdue",
+            "Emergencies whose review is overdue",
+            reviews_overdue.clone(),
         );
         registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(

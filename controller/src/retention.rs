@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy};
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_cluster::{CallError, Freshness, Stored, bounded};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use lapse_engine::Read;
+use lapse_engine::grant::grant_name;
 use lapse_engine::retention::{
     Listed, Observed, Record, Retentions, decide, is_about, is_orphan, kept_until,
 };
@@ -185,10 +187,26 @@ fn has_cached_request(context: &Context, decision: &AccessDecision) -> bool {
     request.is_some_and(|request| is_about(decision, &request.uid().unwrap_or_default()))
 }
 
+/// The Grant of the request that a decision is about.
+fn cached_grant(context: &Context, decision: &AccessDecision) -> Option<Arc<Guarded<Grant>>> {
+    let namespace = decision.namespace().unwrap_or_default();
+    let AccessDecision { spec, .. } = decision;
+    let name = grant_name(&namespace, &spec.request.name, spec.request.uid.as_ref()?);
+    context.caches.grants.get(&ObjectRef::new(&name))
+}
+
 async fn remove_orphan(context: &Context, decision: &AccessDecision) -> Result<(), CallError> {
     let namespace = decision.namespace().unwrap_or_default();
     let request = context.reader.request(&namespace, &decision.spec.request.name).await;
-    if is_orphan(decision, &request.map(|attested| attested.object)) {
+    let request = request.map(|attested| attested.object);
+    let grant = cached_grant(context, decision);
+    // One that cannot be decoded may await the review that the decision is.
+    let grant = match grant.as_deref() {
+        Some(DeserializeGuard(Ok(grant))) => Some(grant),
+        Some(DeserializeGuard(Err(_))) => return Ok(()),
+        None => None,
+    };
+    if is_orphan(decision, &request, grant) {
         let api: Api<AccessDecision> = Api::namespaced(context.client(), &namespace);
         delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
         info!(%namespace, name = %decision.name_any(), "deleted a decision without a request");

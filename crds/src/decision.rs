@@ -6,10 +6,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, schema};
+use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, schema};
 
-/// What a person says about a request: approve it, deny it, or end it early. Decisions are only ever
-/// added; the list of them is the record of who said what.
+/// What a person says about a request: approve it, deny it, end it early, or review it afterwards.
+/// Decisions are only ever added; the list of them is the record of who said what.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -24,7 +24,7 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, schema};
     category = "lapse",
     namespaced,
     derive = "PartialEq",
-    doc = "What a person says about a request: approve it, deny it, or end it early. Decisions are only ever added; the list of them is the record of who said what.",
+    doc = "What a person says about a request: approve it, deny it, end it early, or review it afterwards. Decisions are only ever added; the list of them is the record of who said what.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.request.name",
     printcolumn(name = "Verdict", type_ = "string", json_path = ".spec.verdict"),
@@ -37,19 +37,25 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, schema};
     validation = Rule::new("self == oldSelf")
         .message("a decision cannot be changed; make another"),
     validation = Rule::new("!has(self.duration) || self.verdict == 'Approve'")
-        .message("duration is allowed with verdict Approve alone: the approver sets it")
+        .message("duration is allowed with verdict Approve alone: the approver sets it"),
+    validation = Rule::new("has(self.outcome) == (self.verdict == 'Review')")
+        .message("outcome (Justified or Unjustified) is required with verdict Review, and allowed with it alone")
 )]
 pub struct AccessDecisionSpec {
     /// The request, in the namespace of the decision.
     pub request: RequestTarget,
 
-    /// Approve, Deny or End.
+    /// Approve, Deny, End or Review.
     pub verdict: Verdict,
 
     /// With Approve: the approver sets the duration, within the bounds of the policy. Of several, the
     /// shortest applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<GrantDuration>,
+
+    /// With Review: what the reviewer found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<ReviewOutcome>,
 
     /// Why, in words for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +105,8 @@ pub enum Verdict {
     Deny,
     /// By the requester: the right is not needed any more.
     End,
+    /// By a reviewer of the policy other than the requester, after an emergency: whether it was one.
+    Review,
 }
 
 impl fmt::Display for Verdict {

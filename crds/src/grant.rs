@@ -6,7 +6,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, PolicyRef, RecordedRules, Subject, Target, Timestamp, schema};
+use crate::{
+    Condition, PolicyRef, RecordedRules, ReviewStatus, Subject, Target, Timestamp, schema,
+};
 
 /// A right that the controller gives for a request, written before it takes effect, so that the right
 /// can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant
@@ -29,6 +31,7 @@ use crate::{Condition, PolicyRef, RecordedRules, Subject, Target, Timestamp, sch
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".status.phase",
     selectable = ".spec.subject.name",
+    selectable = ".spec.emergency",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
     printcolumn(
@@ -37,7 +40,13 @@ use crate::{Condition, PolicyRef, RecordedRules, Subject, Target, Timestamp, sch
         json_path = ".spec.target.kubernetes.role.name"
     ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
-    printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name")
+    printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name"),
+    printcolumn(
+        name = "Review",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Reviewed")].reason"#,
+        description = "Where the review of an emergency stands; empty for what was approved"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a grant cannot be changed"))]
@@ -54,6 +63,12 @@ pub struct GrantSpec {
     pub starts_at: Timestamp,
     /// When it ends, whatever happens.
     pub expires_at: Timestamp,
+    /// Whether it is given in an emergency, without approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+    /// With an emergency: by when it must be reviewed, as its policy said when it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_by: Option<Timestamp>,
     /// The ticket of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ticket")]
@@ -172,7 +187,11 @@ pub struct GrantStatus {
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// `Active` and `Ended` (reason `Verified` or `Unverified`).
+    /// The review of an emergency. A Grant that awaits it stays, whatever becomes of its request and its
+    /// policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewStatus>,
+    /// `Active`, `Ended` (reason `Verified` or `Unverified`) and, of an emergency, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`JitPolicy`] | cluster | security owners, usually from Git |
 //! | [`AccessRequest`] | namespace | the requester |
-//! | [`AccessDecision`] | namespace | approvers, and the requester to end early |
+//! | [`AccessDecision`] | namespace | approvers, reviewers, and the requester to end early |
 //! | [`Grant`] | cluster | the controller alone |
 //!
 //! The Rust types are the source: the YAML of the custom resource definitions is generated from
@@ -27,6 +27,7 @@ mod approval;
 mod conditions;
 mod decision;
 mod duration;
+mod emergency;
 mod grant;
 mod names;
 mod offer;
@@ -43,12 +44,13 @@ pub use approval::{Approval, ApprovalOrder, AutoApprove, Escalation, Permission,
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
+pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
 pub use grant::{
     EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RbacKind, RbacRef, RequestRef,
 };
 pub use names::{
-    API_GROUP, API_VERSION, ATTESTATION, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL, GRANT_UID,
-    MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID, TICKET,
+    API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL,
+    GRANT_UID, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID, TICKET,
 };
 pub use offer::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,

@@ -22,5 +22,7 @@ pub const TICKET: &str = "lapse.dev/ticket";
 pub const REQUEST_UID: &str = "lapse.dev/request-uid";
 /// Annotation with the time at which the right ends, for `lapse-controller sweep`.
 pub const EXPIRES_AT: &str = "lapse.dev/expires-at";
+/// Annotation that marks what was given in an emergency, without approval.
+pub const EMERGENCY: &str = "lapse.dev/emergency";
 /// The name of every object that the controller makes begins with this.
 pub const OBJECT_PREFIX: &str = "lapse:";

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject, schema};
+use crate::{
+    Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Subject, schema,
+};
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
 /// refused.
@@ -41,8 +43,8 @@ use crate::{Approval, Condition, GrantDuration, PolicyTarget, Schedule, Subject,
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.session) || has(self.retention))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, onRoleWidened, approval, session and retention"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, onRoleWidened, approval, emergency, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -110,6 +112,10 @@ pub struct JitPolicySpec {
     /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+
+    /// Break-glass: what requesters may have at once, to be reviewed afterwards. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
 
     /// What happens while a right is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]

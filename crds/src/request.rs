@@ -6,7 +6,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Timestamp, schema};
+use crate::{
+    Condition, EndReason, GrantDuration, Identity, PolicyRef, ReviewStatus, Target, Timestamp,
+    schema,
+};
 
 /// A request for a right, for a task and a time. It never changes: to ask for something else, make
 /// another request.
@@ -39,12 +42,30 @@ use crate::{Condition, EndReason, GrantDuration, Identity, PolicyRef, Target, Ti
     ),
     printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Emergency",
+        type_ = "boolean",
+        json_path = ".spec.emergency",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Review",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Reviewed")].reason"#,
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
-        .message("a request cannot be changed; delete it and make another")
+        .message("a request cannot be changed; delete it and make another"),
+    validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.startTime))")
+        .message("an emergency starts at once; remove startTime, or ask without emergency"),
+    validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.extends))")
+        .message("an emergency extends nothing; remove extends, or ask without emergency"),
+    validation = Rule::new("!(has(self.extends) && has(self.startTime))")
+        .message("an extension starts when it is approved; remove startTime or extends")
 )]
 pub struct AccessRequestSpec {
     /// The policy to ask under. Absent: the matching policy with the lowest priority number decides.
@@ -74,6 +95,19 @@ pub struct AccessRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::prose")]
     pub reason: Option<String>,
+
+    /// Break-glass: have the right at once, without approval and outside the hours of the policy, which
+    /// must offer that. Everything else is checked as ever, everybody sees that it was an emergency, and
+    /// somebody else reviews it afterwards. Not with `startTime`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+
+    /// The name of an own request in the same namespace that this one extends: its right is held now, by
+    /// the same policy, and the target lies within its target. The extension is a right of its own, from
+    /// its approval on. A request is extended once; an extension can be extended in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub extends: Option<String>,
 
     /// Who asks, as the API server authenticated the caller. Stamped at admission: what a client
     /// sends is overwritten.
@@ -160,7 +194,10 @@ pub struct AccessRequestStatus {
     /// Why the right ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// `Evaluated`, `Approved`, `Granted`, `Ended`.
+    /// The review of an emergency, as its Grant records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewStatus>,
+    /// `Evaluated`, `Approved`, `Granted`, `Ended`, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -6,6 +6,12 @@ use lapse_crds::{Identity, Subject, SubjectKind};
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>).
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
+/// How the API server calls a service account.
+#[must_use]
+pub fn service_account_name(namespace: &str, name: &str) -> String {
+    format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
+}
+
 /// Whether the identity is the subject, or in the group.
 ///
 /// A `User` never matches a service account and the other way round, whatever their names look like.

@@ -2,18 +2,20 @@
 //! retention of the policy that decided it has passed.
 //!
 //! A right that may still be held is never touched: a Grant goes only when it has ended, and never before
-//! its request is final, because a request that loses its Grant records that somebody deleted it.
+//! its request is final, because a request that loses its Grant records that somebody deleted it. What an
+//! emergency left is kept until it is reviewed, and from then on counts as over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    AccessDecision, AccessRequest, Grant, GrantDuration, JitPolicy, PolicyRef, created_at,
+    AccessDecision, AccessRequest, Condition, ConditionStatus, Conditions as _, Grant,
+    GrantDuration, JitPolicy, PolicyRef, Timestamp, created_at,
 };
 
 use crate::Read;
-use crate::grant::{grant_name, has_ended};
+use crate::grant::{REVIEWED, awaits_review, grant_name, has_ended};
 
 /// How long what is over is kept when no policy says so: 30 days.
 pub const DEFAULT: TimeDelta = TimeDelta::hours(720);
@@ -89,7 +91,7 @@ pub fn decide<'a>(observed: &Observed<'a>, now: DateTime<Utc>) -> Plan<'a> {
         let grant = grants.of_request(request);
         let is_over = status.phase.is_terminal()
             && request.metadata.deletion_timestamp.is_none()
-            && grant.is_none_or(has_ended)
+            && grant.is_none_or(is_over)
             && !grants.is_hidden(request);
         let kept = observed.retentions.get(status.policy.as_ref()).filter(|_| is_over)?;
         Some((over_since(request)? + kept, Record::Request(request, grant)))
@@ -97,12 +99,13 @@ pub fn decide<'a>(observed: &Observed<'a>, now: DateTime<Utc>) -> Plan<'a> {
     let known: BTreeSet<&str> = observed.requests.iter().filter_map(uid).collect();
     let of_grants = grants.by_request.values().filter_map(|grant| {
         let is_gone = !known.contains(&*grant.spec.request.uid);
-        let is_over = has_ended(grant) && grant.metadata.deletion_timestamp.is_none();
+        let is_over = is_over(grant) && grant.metadata.deletion_timestamp.is_none();
         let kept =
             observed.retentions.get(Some(&grant.spec.policy)).filter(|_| is_gone && is_over)?;
-        let ended_at = grant.status.as_ref().and_then(|status| status.ended_at);
-        let ended_at = ended_at.unwrap_or(grant.spec.expires_at).time();
-        Some((ended_at + kept, Record::Grant(grant)))
+        let status = grant.status.as_ref()?;
+        let ended_at = Some(status.ended_at.unwrap_or(grant.spec.expires_at));
+        let since = ended_at.max(reviewed_at(&status.conditions))?.time();
+        Some((since + kept, Record::Grant(grant)))
     });
     let mut all: Vec<_> = of_requests.chain(of_grants).collect();
     all.sort_by_key(|(at, record)| (*at, record.uid()));
@@ -158,13 +161,24 @@ fn uid<'a>(request: &Listed<'a, AccessRequest>) -> Option<&'a str> {
     metadata.uid.as_deref()
 }
 
-/// Since when a request is over: since its right was verified to be gone, or else since a condition last
-/// changed.
+/// Whether a right is gone, and nobody needs to review it any more.
+fn is_over(grant: &Grant) -> bool {
+    has_ended(grant) && awaits_review(grant).is_none()
+}
+
+/// When an emergency was reviewed.
+fn reviewed_at(conditions: &Vec<Condition>) -> Option<Timestamp> {
+    let reviewed = conditions.condition(REVIEWED)?;
+    (reviewed.status == ConditionStatus::True).then_some(reviewed.last_transition_time)
+}
+
+/// Since when a request is over: since its right was verified to be gone and, of an emergency, since it
+/// was reviewed; or else since a condition last changed.
 fn over_since(request: &AccessRequest) -> Option<DateTime<Utc>> {
     let status = request.status.as_ref()?;
     let changes = status.conditions.iter().map(|condition| condition.last_transition_time);
-    let since = status.ended_at.or(changes.max()).map(lapse_crds::Timestamp::time);
-    since.or_else(|| created_at(&request.metadata))
+    let since = status.ended_at.or(changes.max()).max(reviewed_at(&status.conditions));
+    since.map(Timestamp::time).or_else(|| created_at(&request.metadata))
 }
 
 /// Until when a decision is kept whose request is gone: the retention counts from its creation, as nothing
@@ -174,9 +188,17 @@ pub fn kept_until(decision: &AccessDecision, retentions: &Retentions) -> Option<
     Some(created_at(&decision.metadata)? + retentions.get(decision.spec.policy.as_ref())?)
 }
 
-/// Whether the request that a decision is about is gone; one of the same name is another.
+/// Whether the request that a decision is about is gone; one of the same name is another. While an
+/// emergency awaits its review, what was said of it stays: the review may be among it.
 #[must_use]
-pub fn is_orphan(decision: &AccessDecision, request: &Read<AccessRequest>) -> bool {
+pub fn is_orphan(
+    decision: &AccessDecision,
+    request: &Read<AccessRequest>,
+    grant: Option<&Grant>,
+) -> bool {
+    if grant.is_some_and(|grant| awaits_review(grant).is_some()) {
+        return false;
+    }
     match request {
         Read::Missing => true,
         Read::Failed(_) => false,

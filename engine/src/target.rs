@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{KubernetesTarget, RoleKind, RoleRef, RoleRule, Target};
 
 use crate::Read;
-use crate::rules::{InvalidRule, in_words, valid};
+use crate::rules::{InvalidRule, covers, in_words, valid};
 
 /// Where a role is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,22 @@ impl ResolvedTarget {
             Privilege::Rules(rules) => (None, rules),
         };
         Target { kubernetes: Some(KubernetesTarget { role, rules, namespaces, cluster_wide }) }
+    }
+
+    /// Whether all of another target lies within this one: the same role, or no rules beyond, in no other
+    /// place. A role and rules are not compared.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        let has_place = match (&self.scope, &other.scope) {
+            (Scope::Cluster, _) => true,
+            (Scope::Namespaces(_), Scope::Cluster) => false,
+            (Scope::Namespaces(own), Scope::Namespaces(others)) => others.is_subset(own),
+        };
+        let has_privilege = match (self.privilege.rules(), other.privilege.rules()) {
+            (Some(own), Some(others)) => covers(&own, &others).is_ok(),
+            _ => self.privilege == other.privilege,
+        };
+        has_privilege && has_place
     }
 
     /// The namespaces of the target; none when it is the whole cluster.

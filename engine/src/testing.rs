@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use lapse_crds::{
-    AccessRequestSpec, Approval, DurationBounds, Identity, JitPolicy, JitPolicySpec,
-    KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget,
-    ReasonRule, RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
+    AccessRequestSpec, Approval, DurationBounds, Emergency, EmergencyReview, Identity, JitPolicy,
+    JitPolicySpec, KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode,
+    PolicyTarget, ReasonRule, RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
 };
 
 use crate::checks::{Context, Outcome};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyState};
 use crate::request::Peers;
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
@@ -99,6 +99,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             stages: vec![stage("manager", 1, vec![group("shop-managers")])],
             ..Approval::default()
         }),
+        emergency: None,
         session: None,
         retention: None,
     };
@@ -106,6 +107,18 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
     policy.metadata.uid = Some(format!("uid-of-{name}"));
     policy.metadata.generation = Some(1);
     policy
+}
+
+/// Break-glass for an hour, which security reviews within a day, one at a time.
+pub(crate) fn emergency() -> Emergency {
+    Emergency {
+        max_duration: "1h".parse().unwrap(),
+        max_unreviewed: None,
+        review: EmergencyReview {
+            within: "24h".parse().unwrap(),
+            reviewers: vec![group("security")],
+        },
+    }
 }
 
 pub(crate) fn request_spec() -> AccessRequestSpec {
@@ -123,6 +136,8 @@ pub(crate) fn request_spec() -> AccessRequestSpec {
         start_time: None,
         ticket: None,
         reason: Some("Checkout fails for EU cards".into()),
+        emergency: false,
+        extends: None,
         requester: Some(person("alice", &["shop-developers"])),
     }
 }
@@ -180,6 +195,7 @@ impl Fixture {
             requester: &self.requester,
             target: &self.target,
             policy: &Policy::compile(&self.policy, &settings).unwrap(),
+            policies: &[PolicyState::of(&self.policy, &settings)],
             role: &self.role,
             accounts: &self.accounts,
             namespaces: &self.namespaces,

@@ -51,7 +51,7 @@ controllers, all of them are system:kube-controller-manager.
 
 {{/* ClusterRoles for people that the chart ships, as a CEL list. */}}
 {{- define "lapse.peopleRoles" -}}
-['lapse:requester', 'lapse:approver', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']
+['lapse:requester', 'lapse:approver', 'lapse:reviewer', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']
 {{- end }}
 
 {{/* The binding that puts an admission policy to work everywhere. Call with (dict "root" $ "name" "..."). */}}

@@ -13,8 +13,8 @@ use kube::api::{
 use kube::{Api, Client};
 use lapse_cluster::{CallError, bounded, read};
 use lapse_crds::{
-    EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE, REQUEST_UID, RbacKind,
-    RoleRule, SubjectKind, TICKET,
+    EMERGENCY, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
+    REQUEST_UID, RbacKind, RoleRule, SubjectKind, TICKET,
 };
 use lapse_engine::Read;
 use lapse_engine::grant::{Content, LiveContent, LiveObject, ObjectSpec};
@@ -93,6 +93,9 @@ fn metadata(grant: &Grant, object: &ObjectSpec) -> ObjectMeta {
     let labels = text([(MANAGED_BY, MANAGED_BY_LAPSE.to_owned()), (GRANT_LABEL, name)]);
     let mut annotations = text([(GRANT_UID, uid), (REQUEST_UID, grant.spec.request.uid.clone())]);
     annotations.insert(EXPIRES_AT.to_owned(), grant.spec.expires_at.to_string());
+    if grant.spec.emergency {
+        annotations.insert(EMERGENCY.to_owned(), "true".to_owned());
+    }
     if let Some(ticket) = &grant.spec.ticket {
         annotations.insert(TICKET.to_owned(), ticket.clone());
     }

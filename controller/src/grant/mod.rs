@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::Grant;
-use lapse_engine::grant::{Observed, Obstacle, decide, has_ended};
+use lapse_engine::grant::{Observed, Obstacle, awaits_review, decide, has_ended};
 
 pub(crate) use self::begin::{InHand, begin};
 use crate::context::Context;
@@ -45,10 +45,12 @@ pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> R
     .boxed()
 }
 
-/// A grant that has ended and was not deleted: nothing will ever happen to it. (A binding that comes
-/// back under its name is an orphan, and removed as one.)
+/// A grant that has ended, was not deleted and awaits no review: nothing will ever happen to it. (A
+/// binding that comes back under its name is an orphan, and removed as one.)
 fn is_over(grant: &Grant) -> bool {
-    has_ended(grant) && grant.metadata.deletion_timestamp.is_none()
+    has_ended(grant)
+        && grant.metadata.deletion_timestamp.is_none()
+        && awaits_review(grant).is_none()
 }
 
 /// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.

@@ -5,7 +5,7 @@ use lapse_cluster::Freshness;
 use lapse_crds::{AccessDecision, Grant, GrantPhase};
 use lapse_engine::Read;
 use lapse_engine::attest::Attested;
-use lapse_engine::grant::{LiveObject, ObjectSpec, Observed, Obstacle};
+use lapse_engine::grant::{LiveObject, ObjectSpec, Observed, Obstacle, awaits_review};
 use lapse_engine::policy::{BannedRoles, PolicyState};
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
@@ -85,10 +85,18 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
     let is_certain = matches!(phase, GrantPhase::Ending | GrantPhase::Ended)
         || grant.metadata.deletion_timestamp.is_some()
         || context.clock.now() >= grant.spec.expires_at.time();
+    let reader = &context.reader;
     let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
     let (false, Some(target)) = (is_certain, target) else {
+        // What is left of an emergency is its review, and nothing delays that.
+        let is_owed = phase == GrantPhase::Ended && awaits_review(grant).is_some();
+        let decisions = if is_owed {
+            reader.decisions(&of.namespace, &of.name, Freshness::Now).await
+        } else {
+            unread()
+        };
         return Rest {
-            decisions: unread(),
+            decisions,
             policies: unread(),
             role: unread(),
             banned_roles: BannedRoles::new(),
@@ -98,7 +106,6 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
     // While it is being given, what was seen is new enough: the report that it is held brings the next
     // look, as of now, and a Deny that was missed ends it then.
     let freshness = if phase == GrantPhase::Pending { Freshness::Seen } else { Freshness::Now };
-    let reader = &context.reader;
     let (decisions, policies, role, namespaces) = tokio::join!(
         reader.decisions(&of.namespace, &of.name, freshness),
         reader.policies(Some(&grant.spec.policy.name), freshness),

@@ -1,4 +1,5 @@
-//! Writes the status of a grant, counts what became of it, and warns its holder before the end.
+//! Writes the status of a grant, counts what became of it, and gives warnings: before the end, and when
+//! a review is overdue.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Resource as _};
@@ -29,7 +30,7 @@ pub(super) async fn report(
     Ok(())
 }
 
-/// Tells the holder of a right what there is to tell; says whether it need not be tried again. The event
+/// Tells what there is to tell of a right; says whether it need not be tried again. The event
 /// stands on the request, where people look.
 ///
 /// Every replica does this, with the lease or without: the name of the event sees to it that it is told
@@ -48,7 +49,7 @@ pub(super) async fn tell(context: &Context, grant: &Grant, warning: Option<Warni
     let now = context.clock.now();
     match context.notifier.tell_once(&event, about, &notice, now).await {
         Ok(true) => {
-            info!(grant = ?grant.metadata.name, %event, "warned of the end");
+            info!(grant = ?grant.metadata.name, %event, "gave a warning");
             true
         }
         Ok(false) => true,
@@ -66,6 +67,7 @@ fn count(context: &Context, grant: &Grant, status: &GrantStatus) {
     match status.phase {
         GrantPhase::Active => {
             context.metrics.granted.inc();
+            context.metrics.emergencies.inc_by(u64::from(grant.spec.emergency));
             let took = now - grant.spec.starts_at.time();
             context.metrics.time_to_grant.observe(seconds(took));
         }

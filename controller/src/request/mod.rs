@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::core::DeserializeGuard;
 use lapse_crds::AccessRequest;
-use lapse_engine::request::decide;
+use lapse_engine::request::{decide, is_settled};
 
 pub(crate) use self::turns::Turns;
 use crate::context::Context;
@@ -26,7 +26,7 @@ pub(crate) fn reconcile(
 ) -> Reconciliation {
     async move {
         match &*cached {
-            DeserializeGuard(Ok(request)) if is_over(request) => Ok(None),
+            DeserializeGuard(Ok(request)) if is_settled(request) => Ok(None),
             DeserializeGuard(Ok(request)) => converge(&context, request).boxed().await,
             DeserializeGuard(Err(error)) => {
                 poison::report::<AccessRequest>(&context, error, "Evaluated").await
@@ -38,10 +38,6 @@ pub(crate) fn reconcile(
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
-
-fn is_over(request: &AccessRequest) -> bool {
-    request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
-}
 
 async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
     // What a request says and gets is written by the holder of the lease alone, and while the clocks

@@ -41,10 +41,14 @@ pub(super) async fn observe(
     // approval was judged by the policies as of now; a ban that came since ends the right.
     let is_first = cached.status.is_none();
     let policies_as_of = if is_first { Freshness::Now } else { Freshness::Seen };
+    // Emergencies are bounded by what is owed alone, and the last one may be a moment old and by another
+    // replica.
+    let is_emergency = cached.spec.emergency;
+    let peers_as_of = if is_emergency { Freshness::Now } else { Freshness::Seen };
     let grant = grant_name(&namespace, &name, &text(&cached.metadata.uid));
     let peers = async {
         match &cached.spec.requester {
-            Some(requester) => reader.peers(requester).await,
+            Some(requester) => reader.peers(requester, peers_as_of).await,
             None => Read::Failed("the request names no requester".to_owned()),
         }
     };

@@ -14,7 +14,7 @@ use lapse_cluster::process::read_settings;
 use lapse_cluster::{CallError, Stored, bounded, connect};
 use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
-use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
+use lapse_engine::grant::{ObjectMarks, Verdict, awaits_review, verdict};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
@@ -45,6 +45,8 @@ pub(crate) async fn sweeping(
                 if report.blind.is_none() {
                     metrics.active.set(report.active);
                     metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                    metrics.reviews_pending.set(report.reviews.pending);
+                    metrics.reviews_overdue.set(report.reviews.overdue);
                 }
                 report.overdue.iter().for_each(|name| queues.grant(name));
             }
@@ -65,10 +67,19 @@ struct Report {
     active: i64,
     /// Grants whose time is up, or that were deleted, and that have not ended.
     overdue: Vec<String>,
+    /// Emergencies that await their review.
+    reviews: Reviews,
     /// Why the grants could not be looked at, if so: objects then go by their own end alone.
     blind: Option<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
+}
+
+/// How many emergencies await their review, and how many of them are overdue.
+#[derive(Debug, Default)]
+struct Reviews {
+    pending: i64,
+    overdue: i64,
 }
 
 async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
@@ -91,7 +102,12 @@ async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
             let Ok(grant) = stored.object() else { continue };
             let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
             report.active += i64::from(phase == GrantPhase::Active);
-            let due = grant.metadata.deletion_timestamp.is_some()
+            let review_by = awaits_review(grant);
+            report.reviews.pending += i64::from(review_by.is_some());
+            report.reviews.overdue += i64::from(review_by.is_some_and(|by| now >= by.time()));
+            // One that was deleted and has ended stays on purpose until it is reviewed.
+            let is_gone = phase == GrantPhase::Ended && review_by.is_some();
+            let due = (grant.metadata.deletion_timestamp.is_some() && !is_gone)
                 || (now >= grant.spec.expires_at.time() && phase != GrantPhase::Ended);
             if due {
                 report.overdue.push(grant.name_any());

@@ -5,6 +5,7 @@
 
 mod follow;
 mod named;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -233,8 +234,12 @@ impl Watches {
         if let DeserializeGuard(Ok(grant)) = grant
             && (grant.status.is_some() || grant.metadata.deletion_timestamp.is_some())
         {
-            self.queues.request(&grant.spec.request.namespace, &grant.spec.request.name);
+            let of = &grant.spec.request;
+            self.queues.request(&of.namespace, &of.name);
             self.queues.policy(&grant.spec.policy.name);
+            if has_ended(grant) {
+                self.extensions_of(&of.namespace, &of.name);
+            }
         }
     }
 

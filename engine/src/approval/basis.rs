@@ -49,13 +49,19 @@ impl<'a> Basis<'a> {
             && self.rules().stages.iter().any(|stage| self.fits(stage, who, at))
     }
 
-    /// Whether this person may say no: every approver may, and an escalation approver from the
-    /// beginning. An own request is taken back, not denied.
+    /// Whether this person may say no: every approver may, an escalation approver from the beginning,
+    /// and a reviewer of emergencies. An own request is taken back, not denied.
     pub(super) fn may_deny(&self, who: &Identity) -> bool {
         let stages = &self.rules().stages;
         who.username != self.requester.username
             && (self.is_escalation_approver(who)
+                || self.is_reviewer(who)
                 || stages.iter().any(|stage| identity::matches_any(who, &stage.approvers)))
+    }
+
+    fn is_reviewer(&self, who: &Identity) -> bool {
+        let emergency = self.policy.emergency();
+        emergency.is_some_and(|rules| identity::matches_any(who, &rules.reviewers))
     }
 
     /// Whether the credential of this person is good enough for an approval.

@@ -57,7 +57,7 @@ impl<'a> Judgement<'a> {
 #[error("{0}")]
 pub struct Refusal(String);
 
-fn refuse<T>(message: String) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(message: String) -> Result<T, Refusal> {
     Err(Refusal(message))
 }
 
@@ -69,6 +69,8 @@ pub fn judge(case: &Judgement<'_>) -> Result<String, Refusal> {
         Verdict::Approve => approve(case, name),
         Verdict::Deny => deny(case, name),
         Verdict::End => end(case, name),
+        // By then the request may be gone: see `judge_review`.
+        Verdict::Review => refuse(format!("request {name} is reviewed by its Grant, and has none")),
     }
 }
 
@@ -106,6 +108,12 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         return refuse(format!(
             "request {name} cannot be approved: JitPolicy {} is in mode Audit, and gives nothing",
             policy.name()
+        ));
+    }
+    if case.request.spec.emergency {
+        return refuse(format!(
+            "request {name} is an emergency, and needs no approval; review it afterwards with verdict \
+             Review"
         ));
     }
     if rules.is_self_service() {
@@ -183,6 +191,7 @@ fn adds_something(case: &Judgement<'_>, basis: &Basis<'_>, name: &str) -> Result
         decider: case.decider.clone(),
         verdict: Verdict::Approve,
         duration: case.decision.duration,
+        outcome: None,
         comment: None,
         policy: Some(policy.reference().clone()),
         rules_hash: case.role.as_ref().ok().map(RoleRules::hash),

@@ -2,11 +2,13 @@
 
 mod basis;
 mod judge;
+mod review;
 pub(crate) mod seats;
 mod statement;
 mod tally;
 
 pub use basis::Basis;
 pub use judge::{Judgement, Refusal, judge};
+pub use review::{Review, judge_review};
 pub use statement::{Statement, Statements};
 pub use tally::{Progress, progress};

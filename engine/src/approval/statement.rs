@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessDecision, GrantDuration, Identity, PolicyRef, RecordedRules, Verdict};
+use lapse_crds::{
+    AccessDecision, GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, Verdict,
+};
 
 use crate::attest::Attested;
 use crate::role::Kept;
@@ -17,6 +19,8 @@ pub struct Statement {
     pub verdict: Verdict,
     /// The duration that an approver set.
     pub duration: Option<GrantDuration>,
+    /// What a reviewer found.
+    pub outcome: Option<ReviewOutcome>,
     /// Why, in the decider's words.
     pub comment: Option<String>,
     /// The policy that was decided upon.
@@ -62,6 +66,7 @@ impl Statements {
                     decider: spec.decider.clone()?,
                     verdict: spec.verdict,
                     duration: spec.duration,
+                    outcome: spec.outcome,
                     comment: spec.comment.clone(),
                     policy: spec.policy.clone(),
                     rules_hash: spec.rules_hash.clone(),
@@ -98,6 +103,15 @@ impl Statements {
         self.0.iter().find(|statement| {
             statement.verdict == Verdict::End && statement.decider.username == requester.username
         })
+    }
+
+    /// The first Review, and what it found, by anybody but the person whose emergency it was.
+    #[must_use]
+    pub fn review(&self, holder: &str) -> Option<(&Statement, ReviewOutcome)> {
+        let mut reviews = self.0.iter().filter(|statement| {
+            statement.verdict == Verdict::Review && statement.decider.username != holder
+        });
+        reviews.find_map(|statement| Some((statement, statement.outcome?)))
     }
 
     /// The approvals, valid or void.

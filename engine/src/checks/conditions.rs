@@ -49,7 +49,7 @@ fn facts(context: &Context<'_>) -> Option<Facts> {
             duration: requested_duration(spec, policy)?,
             reason: spec.reason.clone(),
             ticket: spec.ticket.clone(),
-            emergency: false,
+            emergency: spec.emergency,
             start_time: spec.start_time.map(lapse_crds::Timestamp::time),
         },
         target: TargetFacts {

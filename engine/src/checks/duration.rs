@@ -1,10 +1,10 @@
 //! The duration lies within the policy's bounds.
 
-use super::{Context, Outcome, requested_duration};
+use super::{Context, Outcome, bounds, requested_duration};
 use crate::policy::Bounds;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
-    let Bounds { min, max, .. } = context.policy.duration();
+    let Bounds { min, max, .. } = bounds(context.spec, context.policy);
     let Some(asked) = requested_duration(context.spec, context.policy) else {
         return Outcome::Fail(format!(
             "No duration was asked for, and JitPolicy {} has no default; set spec.duration to \
@@ -12,16 +12,17 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             context.policy.name()
         ));
     };
+    let when = if context.spec.emergency { " in an emergency" } else { "" };
     let origin = if context.spec.duration.is_some() { "" } else { " (the policy's default)" };
     if asked < min {
         Outcome::Fail(format!("{asked} was asked for, but at least {min} must be."))
     } else if asked > max {
         Outcome::Fail(format!(
-            "{asked} was asked for, but at most {max} is allowed; ask for less, and again when you \
+            "{asked} was asked for, but at most {max} is allowed{when}; ask for less, and again when you \
              need more."
         ))
     } else {
-        Outcome::Pass(format!("{asked}{origin} is within {min}..{max}."))
+        Outcome::Pass(format!("{asked}{origin} is within {min}..{max}{when}."))
     }
 }
 

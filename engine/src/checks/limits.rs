@@ -3,9 +3,8 @@
 use chrono::TimeDelta;
 use lapse_crds::GrantDuration;
 
-use super::{Context, Outcome, requested_duration};
+use super::{Context, Outcome, debts, requested_duration};
 use crate::policy::Limits;
-use crate::request::InLine;
 use crate::{Read, identity};
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
@@ -22,8 +21,10 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     };
     let Limits { open_requests, active_grants, time_per_day } = policy.limits();
     let name = policy.name();
-    let me = InLine { uid, requested_at: context.requested_at, has_place: context.has_place };
-    let open = peers.open_before(name, &requester.username, me);
+    if let Some(why) = debts::refusal(context, peers, &who) {
+        return Outcome::Fail(why);
+    }
+    let open = peers.open_before(name, &requester.username, context.in_line());
     if open >= open_requests {
         return Outcome::Fail(format!(
             "You have {open} open {} by JitPolicy {name}, and it allows {open_requests} at once; \
@@ -31,7 +32,10 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             plural(open, "request")
         ));
     }
-    let live = peers.live(name, &who, uid);
+    // An extension has the place of what it extends.
+    let extended = context.extended().ok().flatten().map(|extended| extended.grant);
+    let extended = extended.map(|grant| &*grant.spec.request.uid);
+    let live = peers.live(name, &who, [Some(*uid), extended]);
     if live >= active_grants {
         return Outcome::Fail(format!(
             "You hold {live} {} by JitPolicy {name}, and it allows {active_grants} at once; end one \

@@ -2,6 +2,7 @@
 //! what is allowed to an outcome in plain words.
 
 mod conditions;
+mod debts;
 mod duration;
 mod limits;
 mod policy;
@@ -18,12 +19,12 @@ use lapse_crds::{
 };
 
 pub(crate) use self::risk::is_harmless;
-use crate::policy::Policy;
-use crate::request::{Peers, starts_at};
+use crate::policy::{Bounds, Policy, PolicyState};
+use crate::request::{Extended, InLine, Peers, starts_at};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
-use crate::{Read, Settings};
+use crate::{Read, Settings, identity};
 
 /// How a check came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Context<'a> {
     pub target: &'a ResolvedTarget,
     /// The policy that decides.
     pub policy: &'a Policy,
+    /// All policies: who reviews what they gave is told by them.
+    pub policies: &'a [PolicyState],
     /// The rules of the role.
     pub role: &'a Read<RoleRules>,
     /// The service accounts in its namespaces, if the role lets its holder act as any.
@@ -78,6 +81,30 @@ impl Context<'_> {
     #[must_use]
     pub fn starts_at(&self) -> DateTime<Utc> {
         starts_at(self.spec, self.now)
+    }
+
+    /// The place of the request among those of its requester.
+    fn in_line(&self) -> InLine<'_> {
+        let Self { uid, requested_at, has_place, .. } = *self;
+        InLine { uid, requested_at, has_place }
+    }
+
+    /// What the request extends, if it extends anything; or the outcome of a check that needs to know.
+    fn extended(&self) -> Result<Option<Extended<'_>>, Outcome> {
+        let Some(name) = &self.spec.extends else { return Ok(None) };
+        let peers = match self.peers {
+            Read::Found(peers) => peers,
+            Read::Failed(why) => {
+                let message = format!("What else you hold cannot be read: {why}.");
+                return Err(Outcome::Pending(message));
+            }
+            Read::Missing => {
+                return Err(Outcome::Pending("What else you hold is not known.".to_owned()));
+            }
+        };
+        let Some(who) = identity::subject_of(self.requester) else { return Ok(None) };
+        let extended = peers.extended(self.namespace, name, &who, self.now);
+        extended.map(Some).map_err(Outcome::Fail)
     }
 }
 
@@ -158,5 +185,14 @@ fn status(name: CheckName, outcome: Outcome) -> CheckStatus {
 /// How long the grant is to last: what was asked, else the policy's default.
 #[must_use]
 pub fn requested_duration(spec: &AccessRequestSpec, policy: &Policy) -> Option<GrantDuration> {
-    spec.duration.or(policy.duration().default)
+    spec.duration.or(bounds(spec, policy).default)
+}
+
+/// How long the grant may last: an emergency has a bound of its own.
+#[must_use]
+pub fn bounds(spec: &AccessRequestSpec, policy: &Policy) -> Bounds {
+    match policy.emergency().filter(|_| spec.emergency) {
+        Some(rules) => rules.bounds(policy.duration()),
+        None => policy.duration(),
+    }
 }

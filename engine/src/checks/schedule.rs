@@ -9,6 +9,11 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Some(schedule) = context.policy.schedule() else {
         return Outcome::NotApplicable("The policy keeps no hours.".to_owned());
     };
+    if context.spec.emergency {
+        return Outcome::NotApplicable(
+            "An emergency does not wait for the policy's hours.".to_owned(),
+        );
+    }
     let start = context.starts_at();
     let hours = schedule.describe();
     match schedule.at(start) {

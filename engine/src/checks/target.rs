@@ -2,7 +2,8 @@
 
 use super::{Context, Outcome};
 use crate::Read;
-use crate::target::check_rules;
+use crate::target::{ResolvedTarget, check_rules};
+use lapse_crds::Grant;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Context { target, policy, role, namespaces, settings, .. } = context;
@@ -24,6 +25,19 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             policy.name(),
             policy.describe_targets()
         ));
+    }
+    // Why nothing is extended is the affair of the check of the policy.
+    if let Ok(Some(extended)) = context.extended() {
+        let Grant { spec, .. } = extended.grant;
+        let earlier = ResolvedTarget::resolve(&spec.target, &spec.request.namespace);
+        if !earlier.as_ref().is_some_and(|earlier| earlier.contains(target)) {
+            let held = earlier.map(|earlier| earlier.to_string()).unwrap_or_default();
+            return Outcome::Fail(format!(
+                "{target} was asked for, but request {}, which it extends, is for {held}; ask for no \
+                 more than that, or leave spec.extends out.",
+                spec.request.name
+            ));
+        }
     }
     for (namespace, found) in *namespaces {
         match found {

@@ -7,11 +7,12 @@ use lapse_crds::{
 };
 
 use super::object::all_recorded;
-use super::reasons::{End, banned_from, is_over, why_ended, why_not_given, why_objects_ended};
+use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{Outlook, outlook};
-use super::{Content, LiveObject, ObjectSpec, Observed, Warning};
+use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, awaits_review, review};
 use crate::Read;
 use crate::policy::PolicyState;
+use crate::request::is_settled;
 
 /// One thing to do. Creating needs the lease; the others need nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,8 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
             } else if let Some(why) = why_objects_ended(observed) {
                 concluded(end(observed, why, now))
             } else {
-                holds(observed, now)
+                let status = observed.grant.status.clone().unwrap_or_default();
+                holds(observed, status, now)
             }
         }
     }
@@ -96,15 +98,17 @@ fn concluded(plan: Plan) -> Plan {
 
 /// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
 /// repeated and not left to the next event.
-fn holds(observed: &Observed, now: DateTime<Utc>) -> Plan {
+fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Plan {
     let Outlook { warning, next_at } = outlook(observed, now);
-    let wake_at = look_again(observed, now);
+    // An emergency may be reviewed, and its review may be overdue, before its end.
+    let review = review::note(observed, &mut status, now);
+    let moments = [Some(look_again(observed, now)), next_at, review.next_at];
     Plan {
         actions: vec![],
-        status: None,
+        status: changed(&observed.grant, status),
         report_always: false,
-        warning,
-        wake_at: Some(next_at.map_or(wake_at, |at| at.min(wake_at))),
+        warning: review.warning.or(warning),
+        wake_at: moments.into_iter().flatten().min(),
     }
 }
 
@@ -178,7 +182,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     status.activated_at = Some(now.into());
     let message = format!("Held until {}.", grant.spec.expires_at);
     condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
-    Plan { status: changed(grant, status), ..holds(observed, now) }
+    holds(observed, status, now)
 }
 
 fn failure<T>(read: &Read<T>) -> Option<String> {
@@ -215,6 +219,11 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
             _ => None,
         })
         .collect();
+    // Nothing was given where there is no reason, and so nothing is owed.
+    let review = match reason {
+        Some(_) => review::note(observed, &mut status, now),
+        None => review::Outlook::default(),
+    };
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
     if actions.is_empty() && unverified.is_empty() {
@@ -225,8 +234,8 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
             actions,
             status: changed(grant, status),
             report_always: false,
-            warning: None,
-            wake_at: None,
+            warning: review.warning,
+            wake_at: review.next_at,
         };
     }
     status.phase = GrantPhase::Ending;
@@ -265,35 +274,49 @@ fn deletions(observed: &Observed) -> Vec<Action> {
 
 /// A grant that is over gives nothing, not even when its bindings come back (from a backup, say). It
 /// goes when it was deleted and its request knows: a request that lost its grant unseen would be
-/// granted again.
+/// granted again. An emergency stays until it is reviewed, or deleting it would pay the debt.
 fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let mut actions = deletions(observed);
     let metadata = &observed.grant.metadata;
     let has_finalizer =
         metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
-    let leaves = metadata.deletion_timestamp.is_some() && has_finalizer;
+    let mut status = observed.grant.status.clone().unwrap_or_default();
+    let owes = awaits_review(&observed.grant).is_some();
+    let mut review = review::Outlook::default();
+    if owes {
+        review = review::note(observed, &mut status, now);
+    }
+    let leaves = metadata.deletion_timestamp.is_some() && has_finalizer && !owes;
     if actions.is_empty() && leaves && request_knows(observed) {
         actions.push(Action::RemoveFinalizer);
     }
-    // No event follows a look-up that failed, and whoever deleted the grant waits for it to go.
-    let unread = leaves && failure(&observed.request).is_some();
-    let wake_at = unread.then(|| now + LOOK_AGAIN);
-    Plan { actions, status: None, report_always: false, warning: None, wake_at }
+    // No event follows a look-up that failed, and somebody waits: whoever deleted the grant for it to
+    // go, and whoever reviewed the emergency for that to count.
+    let unread = (leaves && failure(&observed.request).is_some())
+        || (owes && failure(&observed.decisions).is_some());
+    let soon = unread.then(|| now + LOOK_AGAIN);
+    Plan {
+        actions,
+        status: changed(&observed.grant, status),
+        report_always: false,
+        warning: review.warning,
+        wake_at: soon.into_iter().chain(review.next_at).min(),
+    }
 }
 
-/// Whether the request has recorded that its right is over, or is gone itself.
+/// Whether the request has recorded all that became of its right, or is gone itself.
 fn request_knows(observed: &Observed) -> bool {
     match &observed.request {
         Read::Missing => true,
         Read::Failed(_) => false,
         Read::Found(request) => {
             request.metadata.uid.as_ref() != Some(&observed.grant.spec.request.uid)
-                || is_over(request)
+                || is_settled(request)
         }
     }
 }
 
-fn condition(
+pub(super) fn condition(
     status: &mut GrantStatus,
     grant: &Grant,
     r#type: &str,
@@ -311,6 +334,9 @@ fn condition(
         last_transition_time: now.into(),
         observed_generation: grant.metadata.generation,
     });
+    let order = [ACTIVE, ENDED, REVIEWED];
+    let position = |of: &Condition| order.iter().position(|known| *known == of.r#type);
+    status.conditions.sort_by_key(position);
 }
 
 /// The status, if it says anything new.

@@ -6,6 +6,7 @@ mod object;
 mod observed;
 mod orphan;
 mod reasons;
+mod review;
 mod warnings;
 
 use lapse_crds::{Grant, GrantPhase};
@@ -15,6 +16,8 @@ pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};
 pub use orphan::{ObjectMarks, Verdict, verdict};
+pub(crate) use review::REVIEWED;
+pub use review::{awaits_review, holder, was_never_given};
 pub use warnings::Warning;
 
 /// Whether a right is verified to be gone.

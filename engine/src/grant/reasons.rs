@@ -74,7 +74,7 @@ fn why_request_ended(observed: &Observed) -> Option<End> {
 }
 
 /// Whether the request has reached a phase that is final.
-pub(super) fn is_over(request: &AccessRequest) -> bool {
+fn is_over(request: &AccessRequest) -> bool {
     request.status.as_ref().is_some_and(|status| status.phase.is_terminal())
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Outlook {
 /// How late a warning may be told: long enough for another replica to take over, or for this one to come
 /// back. It must be much shorter than an API server keeps events (an hour, unless its `--event-ttl` says
 /// otherwise), because a warning whose event is forgotten would be told again.
-const LATEST: TimeDelta = TimeDelta::minutes(2);
+pub(super) const LATEST: TimeDelta = TimeDelta::minutes(2);
 
 /// What there is to tell about a right that is held now. Of several warnings that were missed, the last is
 /// told alone: each says how much time is left.

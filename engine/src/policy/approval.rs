@@ -114,7 +114,7 @@ pub(super) fn approval_rules(
     Ok(rules)
 }
 
-fn unsatisfiable(message: String) -> PolicyError {
+pub(super) fn unsatisfiable(message: String) -> PolicyError {
     PolicyError::new(PolicyErrorReason::Unsatisfiable, message)
 }
 

@@ -9,6 +9,7 @@ use lapse_crds::{
 };
 
 use super::approval::approval_rules;
+use super::emergency::emergency_rules;
 use super::offer::Offer;
 use super::{Bounds, Limits, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
@@ -81,11 +82,14 @@ impl Policy {
             conditions,
             on_role_widened,
             approval,
+            emergency,
             session,
             // It holds when the policy cannot be compiled, too: see `crate::retention`.
             retention,
         } = &policy.spec;
         let approval = approval_rules(approval.as_ref(), requesters)?;
+        let duration = bounds(&duration.clone().unwrap_or_default(), settings)?;
+        let in_emergency = |rules| emergency_rules(rules, requesters, duration, settings);
         Ok(Self {
             reference: reference(policy),
             settings: settings.clone(),
@@ -97,7 +101,7 @@ impl Policy {
                 .enumerate()
                 .map(|(index, target)| offer(index, target, settings))
                 .collect::<Result<_, _>>()?,
-            duration: bounds(&duration.clone().unwrap_or_default(), settings)?,
+            duration,
             reason: reason.as_ref().map(|rule| ReasonRule {
                 required: rule.required,
                 min_length: rule.min_length.unwrap_or(0),
@@ -111,6 +115,7 @@ impl Policy {
                 .map(|(index, rule)| condition(index, rule))
                 .collect::<Result<_, _>>()?,
             approval,
+            emergency: emergency.as_ref().map(in_emergency).transpose()?,
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })

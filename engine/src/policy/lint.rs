@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::approval::{approval_rules, short_of_people};
+use super::emergency::has_no_reviewer;
 use lapse_crds::{
     GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyEffect, RoleRef, Stage,
     Subject, SubjectKind,
@@ -12,8 +13,8 @@ use lapse_crds::{
 /// at 256 characters.
 #[must_use]
 pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
-    let rules: [fn(&JitPolicySpec) -> Vec<String>; 6] =
-        [requesters, targets, everybody, approvers, reason, default_duration];
+    let rules: [fn(&JitPolicySpec) -> Vec<String>; 7] =
+        [requesters, targets, everybody, approvers, emergency, reason, default_duration];
     rules.iter().flat_map(|rule| rule(spec)).collect()
 }
 
@@ -93,7 +94,10 @@ fn everybody(spec: &JitPolicySpec) -> Vec<String> {
         let name = &group.name;
         Some(format!("{field} names the group {name}: that is not a group of people you know"))
     };
-    lists.chain(stages).filter_map(wide).collect()
+    let reviewers = spec.emergency.iter();
+    let reviewers =
+        reviewers.map(|emergency| ("spec.emergency.review.reviewers", &emergency.review.reviewers));
+    lists.chain(stages).chain(reviewers).filter_map(wide).collect()
 }
 
 /// Nobody approves an own request, unless the policy says so: a requester who is needed as an approver
@@ -117,6 +121,30 @@ fn approvers(spec: &JitPolicySpec) -> Vec<String> {
     };
     let own = (rules.self_approval && !rules.is_self_service()).then(own);
     spec.requesters.iter().filter_map(stuck).chain(own).collect()
+}
+
+/// Break-glass that somebody cannot have reviewed, or that gives more time than an approval does.
+fn emergency(spec: &JitPolicySpec) -> Vec<String> {
+    let Some(emergency) = &spec.emergency else { return Vec::new() };
+    let reviewers = &emergency.review.reviewers;
+    let stuck = spec.requesters.iter().filter(|who| has_no_reviewer(who, reviewers));
+    let mut warnings: Vec<String> = stuck
+        .map(|who| {
+            format!(
+                "spec.emergency.review.reviewers: nobody can review the emergencies of {who}, the only \
+                 reviewer; they are overdue for ever"
+            )
+        })
+        .collect();
+    let max = spec.duration.as_ref().and_then(|duration| duration.max);
+    if let Some(max) = max.filter(|max| emergency.max_duration > *max) {
+        warnings.push(format!(
+            "spec.emergency.maxDuration is {}, longer than spec.duration.max, {max}: who wants more time \
+             calls it an emergency",
+            emergency.max_duration
+        ));
+    }
+    warnings
 }
 
 fn reason(spec: &JitPolicySpec) -> Vec<String> {
@@ -157,7 +185,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::{cluster_role, group, policy, stage, user};
+    use crate::testing::{cluster_role, emergency, group, policy, stage, user};
 
     type Spec = JitPolicySpec;
     type Change = fn(&mut Spec);
@@ -199,6 +227,10 @@ mod tests {
     #[case(|s: &mut Spec| s.reason = Some(ReasonRule { required: false, min_length: Some(0) }), None)]
     #[case(|s: &mut Spec| lasting(s, "8h", "8h"), Some("spec.duration.default is the maximum, 8h"))]
     #[case(|s: &mut Spec| lasting(s, "1h", "1h"), None)]
+    #[case(|s: &mut Spec| s.emergency = Some(emergency()), None)]
+    #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().max_duration = "9h".parse().unwrap(); }, Some("spec.emergency.maxDuration is 9h, longer than spec.duration.max, 8h"))]
+    #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![group("system:authenticated")]; }, Some("spec.emergency.review.reviewers names the group"))]
+    #[case(|s: &mut Spec| { s.requesters.push(user("carol")); s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![user("carol")]; }, Some("nobody can review the emergencies of carol"))]
     fn warns(#[case] change: Change, #[case] expected: Option<&str>) {
         let mut spec = policy("p").spec;
         change(&mut spec);

@@ -3,6 +3,7 @@
 mod approval;
 mod ban;
 mod compile;
+mod emergency;
 mod lint;
 mod offer;
 mod report;
@@ -14,6 +15,7 @@ use lapse_crds::{GrantDuration, Identity, JitPolicy, PolicyMode, PolicyRef, Subj
 pub use approval::ApprovalRules;
 pub use ban::Ban;
 pub use compile::{PolicyError, PolicyErrorReason};
+pub use emergency::{EmergencyRules, describe_reviewers};
 pub use lint::{lint, named_roles};
 pub use offer::{BannedRoles, RolesKnown};
 pub use report::report;
@@ -45,6 +47,7 @@ pub struct Policy {
     limits: Limits,
     conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
+    emergency: Option<EmergencyRules>,
     warnings: Option<Vec<GrantDuration>>,
     keeps_widened: bool,
 }
@@ -183,6 +186,12 @@ impl Policy {
     #[must_use]
     pub fn approval(&self) -> &ApprovalRules {
         &self.approval
+    }
+
+    /// What is given in an emergency; `None` if nothing is.
+    #[must_use]
+    pub fn emergency(&self) -> Option<&EmergencyRules> {
+        self.emergency.as_ref()
     }
 
     /// How long before its end the holder of a right is warned; `None` if that goes by the length of the

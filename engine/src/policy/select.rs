@@ -31,6 +31,8 @@ pub struct Asked<'a> {
     pub requester: &'a Identity,
     /// For what, spelled out.
     pub target: &'a ResolvedTarget,
+    /// Whether it is an emergency, which not every policy gives anything in.
+    pub emergency: bool,
     /// The namespaces of the target.
     pub namespaces: &'a Namespaces,
     /// The rules of the roles that bear on it.
@@ -44,7 +46,7 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, namespaces, roles, at } = asked;
+    let Asked { policy, requester, target, emergency: _, namespaces, roles, at } = asked;
     let bans = Bans::on(policies, requester, target, namespaces, roles);
     let banned_from = bans.return_at(at);
     if let Some(ban) = bans.in_force(at) {
@@ -111,8 +113,9 @@ fn by_priority<'a>(
         }));
     }
     let policy = decides.ok_or_else(|| {
+        let when = if asked.emergency { " in an emergency" } else { "" };
         format!(
-            "No policy lets {} ask for {}; status.candidates says why for each. Ask for something \
+            "No policy lets {} ask for {}{when}; status.candidates says why for each. Ask for something \
              that a policy offers, or ask the owners of the policies.",
             asked.requester.username, asked.target
         )
@@ -152,14 +155,14 @@ fn suitability<'a>(
     }
     Some(allowed(state, asked).and_then(|policy| match state.mode {
         PolicyMode::Audit => {
-            Err(Unsuitable::Almost(format!("{ONLY_AUDITS}; {}", would_allow(policy))))
+            Err(Unsuitable::Almost(format!("{ONLY_AUDITS}; {}", would_allow(policy, asked))))
         }
         PolicyMode::Enforce | PolicyMode::Disabled => Ok(policy),
     }))
 }
 
 fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, Unsuitable> {
-    let Asked { requester, target, namespaces, .. } = asked;
+    let Asked { requester, target, emergency, namespaces, .. } = asked;
     if state.mode == PolicyMode::Disabled {
         return Err(Unsuitable::Others(DISABLED.to_owned()));
     }
@@ -173,6 +176,8 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
         Err(Unsuitable::Others(why))
     } else if !policy.offers(target, namespaces) {
         Err(Unsuitable::Elsewhere(format!("it does not offer {target}")))
+    } else if emergency && policy.emergency().is_none() {
+        Err(Unsuitable::Elsewhere("it offers no emergency access".to_owned()))
     } else {
         Ok(policy)
     }
@@ -180,9 +185,9 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
 
 const ONLY_AUDITS: &str = "it only audits";
 
-fn would_allow(policy: &Policy) -> String {
+fn would_allow(policy: &Policy, asked: Asked<'_>) -> String {
     let stages = &policy.approval().stages;
-    if stages.is_empty() {
+    if stages.is_empty() || asked.emergency {
         return "it would allow it without approval".to_owned();
     }
     let who: Vec<String> = stages.iter().map(|stage| describe(&stage.approvers)).collect();
@@ -253,6 +258,7 @@ mod tests {
             policy: None,
             requester: who,
             target: &target,
+            emergency: false,
             namespaces: &namespaces,
             roles: NOTHING_KNOWN,
             at: now(),
@@ -307,6 +313,7 @@ mod tests {
             policy: Some("shop-debug"),
             requester: &alice,
             target: &target,
+            emergency: false,
             namespaces: &Namespaces::new(),
             roles: NOTHING_KNOWN,
             at: now(),

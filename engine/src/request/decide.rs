@@ -24,7 +24,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let request = &observed.request.object;
     let status = request.status.as_ref();
     if status.is_some_and(|status| status.phase.is_terminal()) {
-        return nothing(None);
+        return follow::over(observed, now);
     }
     let recorded = status.and_then(|status| status.grant.as_ref());
     match (&observed.grant, recorded) {
@@ -46,7 +46,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
 }
 
-fn nothing(wake_at: Option<DateTime<Utc>>) -> Plan {
+pub(super) fn nothing(wake_at: Option<DateTime<Utc>>) -> Plan {
     Plan { create: None, status: None, notice: None, wake_at }
 }
 
@@ -249,6 +249,8 @@ fn grant(
         starts_at: starts_at.into(),
         // Rights are held within the hours of the policy.
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
+        emergency: observed.request.object.spec.emergency,
+        review_by: chosen.review_within.map(|within| (starts_at + within.delta()).into()),
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),

@@ -43,6 +43,8 @@ pub struct Chosen {
     pub is_audit: bool,
     /// Why nobody needs to approve, if nobody does.
     pub unasked: Option<Unasked>,
+    /// How long after its start an emergency must be reviewed.
+    pub review_within: Option<GrantDuration>,
     /// The hours of the policy when the right would start; `None` is always open.
     pub hours: Option<Hours>,
     /// How far the approval is.
@@ -58,6 +60,8 @@ pub struct Chosen {
 /// Why nobody is asked for approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
+    /// It is an emergency, to be reviewed afterwards.
+    Emergency,
     /// The policy has no stages.
     SelfService,
     /// The policy approves what is short and harmless by itself.
@@ -69,6 +73,7 @@ impl Unasked {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
+            Self::Emergency => "Emergency",
             Self::SelfService => "SelfService",
             Self::Automatic => "AutoApproved",
         }
@@ -78,6 +83,7 @@ impl Unasked {
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
+            Self::Emergency => "It is an emergency: nobody was asked, and somebody must review it.",
             Self::SelfService => "The policy asks for no approval.",
             Self::Automatic => "The policy approves what is this short by itself.",
         }
@@ -86,13 +92,18 @@ impl Unasked {
 
 fn unasked(context: &Context<'_>) -> Option<Unasked> {
     let rules = context.policy.approval();
+    if context.spec.emergency {
+        return Some(Unasked::Emergency);
+    }
     if rules.is_self_service() {
         return Some(Unasked::SelfService);
     }
     let asked = requested_duration(context.spec, context.policy);
+    // More of what is held already is not short any more.
+    let is_new = context.spec.extends.is_none();
     let is_short = rules.auto_approve.zip(asked).is_some_and(|(most, asked)| asked <= most);
     // Whatever the policy accepts: a role that lets its holder climb needs somebody's approval.
-    (is_short && is_harmless(context)).then_some(Unasked::Automatic)
+    (is_new && is_short && is_harmless(context)).then_some(Unasked::Automatic)
 }
 
 /// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
@@ -133,6 +144,7 @@ pub fn evaluate(
         policy: request.spec.policy.as_deref(),
         requester,
         target,
+        emergency: request.spec.emergency,
         namespaces: &observed.namespaces,
         roles: RolesKnown { asked: &observed.role, banned: &observed.banned_roles },
         at: start,
@@ -153,6 +165,7 @@ pub fn evaluate(
                 requester,
                 target,
                 policy,
+                policies,
                 role: &observed.role,
                 accounts: &observed.accounts,
                 namespaces: &observed.namespaces,
@@ -160,11 +173,14 @@ pub fn evaluate(
             };
             let report = Report::run(&context);
             let basis = Basis { policy, requester, requested_at, role: observed.role.found() };
+            let rules = policy.emergency().filter(|_| request.spec.emergency);
+            let hours = policy.schedule().filter(|_| !request.spec.emergency);
             let chosen = Chosen {
                 policy: policy.reference().clone(),
                 is_audit: policy.is_audit(),
                 unasked: unasked(&context),
-                hours: policy.schedule().map(|schedule| schedule.at(context.starts_at())),
+                hours: hours.map(|schedule| schedule.at(context.starts_at())),
+                review_within: rules.map(|rules| rules.within),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),
@@ -224,6 +240,10 @@ impl Chosen {
     /// what was asked for, and no later approval makes that longer.
     #[must_use]
     pub fn duration(&self) -> Option<GrantDuration> {
+        // Nobody is asked in an emergency, so nobody sets anything either.
+        if self.unasked == Some(Unasked::Emergency) {
+            return self.requested;
+        }
         let as_asked = self.requested.filter(|_| self.progress.as_asked);
         [self.progress.duration, as_asked].into_iter().flatten().min().or(self.requested)
     }

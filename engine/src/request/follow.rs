@@ -3,16 +3,19 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{
     AccessRequest, Condition, ConditionStatus, Conditions as _, EndReason, Grant, GrantPhase,
-    GrantRef, RequestPhase,
+    GrantRef, GrantStatus, RequestPhase, ReviewOutcome,
 };
 
-use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation};
+use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation, nothing};
 use super::evaluate::Unasked;
 use super::report::Writer;
-use super::{Observed, Plan};
+use super::{Notice, Observed, Plan, is_settled};
+use crate::Read;
+use crate::grant::{REVIEWED, holder};
+use crate::target::ResolvedTarget;
 
 const ACTIVE: &str = "Active";
-const ENDED: &str = "Ended";
+pub(super) const ENDED: &str = "Ended";
 
 /// The Grant of the request's name exists.
 pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> Plan {
@@ -33,12 +36,17 @@ pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> P
     });
     writer.status.starts_at = Some(grant.spec.starts_at);
     writer.status.expires_at = Some(grant.spec.expires_at);
+    let (writer, news) = reviewed(writer, &status);
+    let plan = given(writer, grant, &status, request);
+    Plan { notice: plan.notice.or(news), ..plan }
+}
+
+/// What became of the right.
+fn given(writer: Writer<'_>, grant: &Grant, status: &GrantStatus, request: &AccessRequest) -> Plan {
+    let mut writer = writer;
     match status.phase {
         GrantPhase::Pending => pending(writer, &status.conditions),
-        GrantPhase::Active => {
-            let message = format!("The right is held until {}.", grant.spec.expires_at);
-            granted(writer, &message).becomes(RequestPhase::Active, "Granted", &message, None)
-        }
+        GrantPhase::Active => held(writer, grant),
         GrantPhase::Ending => ending(writer, &status.conditions, request, status.end_reason),
         GrantPhase::Ended => {
             writer.status.ended_at = status.ended_at;
@@ -51,6 +59,62 @@ pub(super) fn found(observed: &Observed, grant: &Grant, now: DateTime<Utc>) -> P
             }
         }
     }
+}
+
+fn held(writer: Writer<'_>, grant: &Grant) -> Plan {
+    let message = format!("The right is held until {}.", grant.spec.expires_at);
+    let plan = granted(writer, &message).becomes(RequestPhase::Active, "Granted", &message, None);
+    let Some(review_by) = grant.spec.review_by else { return plan };
+    // Without approval: whoever watches events is to see it as it happens.
+    let notice = plan.notice.map(|_| Notice {
+        warning: true,
+        reason: "EmergencyGranted".to_owned(),
+        message: format!(
+            "{} has {} until {}, in an emergency and without approval; it must be reviewed by {review_by}.",
+            holder(grant),
+            describe(grant),
+            grant.spec.expires_at
+        ),
+    });
+    Plan { notice, ..plan }
+}
+
+fn describe(grant: &Grant) -> String {
+    let target = ResolvedTarget::resolve(&grant.spec.target, &grant.spec.request.namespace);
+    target.map(|target| target.to_string()).unwrap_or_default()
+}
+
+/// A request that is final changes no more, but for the review of an emergency.
+pub(super) fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
+    let request = &observed.request.object;
+    let status = request.status.as_ref();
+    let recorded = status.and_then(|status| status.grant.as_ref().map(|grant| &grant.uid));
+    match &observed.grant {
+        Read::Found(grant) if !is_settled(request) && grant.metadata.uid.as_ref() == recorded => {
+            let status = grant.status.clone().unwrap_or_default();
+            let (writer, notice) = reviewed(Writer::new(request, now), &status);
+            let phase = writer.status.phase;
+            Plan { notice, ..writer.stands(phase, None) }
+        }
+        _ => nothing(None),
+    }
+}
+
+/// Says where the review stands, as the Grant does; and tells people once that it was reviewed.
+fn reviewed<'a>(mut writer: Writer<'a>, grant: &GrantStatus) -> (Writer<'a>, Option<Notice>) {
+    let known = writer.status.review.take();
+    writer.status.review.clone_from(&grant.review);
+    let Some(condition) = grant.conditions.condition(REVIEWED) else { return (writer, None) };
+    let Condition { status, reason, message, .. } = condition;
+    let writer = writer.condition(REVIEWED, *status, reason, message);
+    let was_reviewed = known.is_some_and(|review| review.outcome.is_some());
+    let outcome = grant.review.as_ref().and_then(|review| review.outcome);
+    let news = outcome.filter(|_| !was_reviewed).map(|outcome| Notice {
+        warning: outcome == ReviewOutcome::Unjustified,
+        reason: REVIEWED.to_owned(),
+        message: message.clone(),
+    });
+    (writer, news)
 }
 
 /// The right is about to be given. The Grant says something about that only when it meets an

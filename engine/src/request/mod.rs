@@ -1,17 +1,21 @@
 //! The life of a request: from what was asked to a grant, and to what became of it.
 
+mod debts;
 mod decide;
 mod evaluate;
+mod extension;
 mod follow;
 mod observed;
 mod peers;
 mod report;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequestSpec, AccessRequestStatus, Grant};
+use lapse_crds::{AccessRequest, AccessRequestSpec, AccessRequestStatus, Grant};
 
+pub(crate) use debts::Debt;
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
+pub(crate) use extension::Extended;
 pub use observed::Observed;
 pub use peers::Peers;
 pub(crate) use peers::{InLine, has_place};
@@ -21,6 +25,15 @@ pub(crate) use peers::{InLine, has_place};
 #[must_use]
 pub fn starts_at(spec: &AccessRequestSpec, approved_at: DateTime<Utc>) -> DateTime<Utc> {
     spec.start_time.map_or(approved_at, |start| start.time().max(approved_at))
+}
+
+/// Whether nothing will ever happen to a request again: it is final, and was reviewed if it must be.
+#[must_use]
+pub fn is_settled(request: &AccessRequest) -> bool {
+    request.status.as_ref().is_some_and(|status| {
+        let review = status.review.as_ref();
+        status.phase.is_terminal() && review.is_none_or(|review| review.reviewed_by.is_some())
+    })
 }
 
 /// What is to be done about a request.

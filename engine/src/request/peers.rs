@@ -67,17 +67,20 @@ impl Peers {
         &'a self,
         policy: &'a str,
         who: &'a Subject,
-        me: &'a str,
     ) -> impl Iterator<Item = &'a Grant> {
         self.grants.iter().filter(move |grant| {
             let spec = &grant.spec;
-            spec.policy.name == policy && spec.subject == *who && spec.request.uid != me
+            spec.policy.name == policy && spec.subject == *who
         })
     }
 
-    /// How many other grants by a policy are live.
-    pub(crate) fn live(&self, policy: &str, who: &Subject, me: &str) -> usize {
-        self.grants_of(policy, who, me).filter(|grant| !has_ended(grant)).count()
+    /// How many grants by a policy are live, but for those of some requests.
+    pub(crate) fn live(&self, policy: &str, who: &Subject, but: [Option<&str>; 2]) -> usize {
+        let counts = |grant: &&Grant| {
+            let uid = &*grant.spec.request.uid;
+            !has_ended(grant) && !but.contains(&Some(uid))
+        };
+        self.grants_of(policy, who).filter(counts).count()
     }
 
     /// How long rights by a policy were held within the day before now, and may be held from now on,
@@ -103,6 +106,7 @@ impl Peers {
             let to = ended.unwrap_or(grant.spec.expires_at).time();
             (to - from.max(since)).max(TimeDelta::zero())
         };
-        self.grants_of(policy, who, me).map(held).sum()
+        let others = self.grants_of(policy, who).filter(|grant| grant.spec.request.uid != me);
+        others.map(held).sum()
     }
 }

@@ -6,8 +6,11 @@ use lapse_crds::{
     Conditions as _, RequestPhase,
 };
 
+use super::decide::{APPROVED, EVALUATED, GRANTED};
 use super::evaluate::Chosen;
+use super::follow::ENDED;
 use super::{Evaluation, Notice, Plan};
+use crate::grant::REVIEWED;
 
 /// The most characters of a message that the schema takes.
 const LONGEST_MESSAGE: usize = 4096;
@@ -24,6 +27,12 @@ fn clipped(message: &str) -> String {
     let mut message = message.to_owned();
     clip(&mut message);
     message
+}
+
+/// Where a condition stands among the others, whichever came first.
+fn position(r#type: &str) -> usize {
+    let order = [EVALUATED, APPROVED, GRANTED, ENDED, REVIEWED];
+    order.iter().position(|known| *known == r#type).unwrap_or(order.len())
 }
 
 /// The status of a request as it is being written.
@@ -91,6 +100,7 @@ impl<'a> Writer<'a> {
     /// A plan that only says where the request stands.
     pub(super) fn stands(mut self, phase: RequestPhase, wake_at: Option<DateTime<Utc>>) -> Plan {
         self.status.phase = phase;
+        self.status.conditions.sort_by_key(|condition| position(&condition.r#type));
         Plan { create: None, status: self.changed(), notice: None, wake_at }
     }
 

@@ -1,7 +1,8 @@
 //! What goes when, and what never goes.
 
 use lapse_crds::{
-    AccessRequestStatus, Condition, ConditionStatus, GrantPhase, GrantStatus, RequestPhase, Verdict,
+    AccessRequestStatus, Condition, ConditionStatus, EndReason, GrantPhase, GrantStatus,
+    RequestPhase, ReviewStatus, Verdict,
 };
 use proptest::prelude::*;
 use rstest::rstest;
@@ -209,9 +210,67 @@ fn a_decision_is_about_one_request(#[case] uid: Option<&str>, #[case] orphan: bo
     let mut deny = decision(Verdict::Deny, bob(), 60).object;
     deny.spec.request.uid = uid.map(ToOwned::to_owned);
     let request = asked().request.object;
-    assert_eq!(is_orphan(&deny, &Read::Found(request)), orphan);
-    assert!(is_orphan(&deny, &Read::Missing));
-    assert!(!is_orphan(&deny, &Read::Failed("timeout".into())));
+    assert_eq!(is_orphan(&deny, &Read::Found(request), None), orphan);
+    assert!(is_orphan(&deny, &Read::Missing, None));
+    assert!(!is_orphan(&deny, &Read::Failed("timeout".into()), None));
+}
+
+/// An emergency that is over, which somebody reviewed at this time.
+fn emergency(reviewed_at: Option<i64>) -> World {
+    let mut world = World::ended();
+    let mut review =
+        ReviewStatus { due_by: time(ENDED_AT).into(), reviewed_by: None, outcome: None };
+    let mut conditions = vec![];
+    if let Some(at) = reviewed_at {
+        review.reviewed_by = Some("carol".into());
+        conditions.push(Condition {
+            r#type: REVIEWED.into(),
+            status: ConditionStatus::True,
+            reason: "Justified".into(),
+            message: String::new(),
+            last_transition_time: time(at).into(),
+            observed_generation: None,
+        });
+    }
+    let grant = world.grant();
+    grant.spec.review_by = Some(review.due_by);
+    let status = grant.status.as_mut().unwrap();
+    status.end_reason = Some(EndReason::Expired);
+    status.review = Some(review.clone());
+    status.conditions.clone_from(&conditions);
+    let status = world.request().status.as_mut().unwrap();
+    status.review = Some(review);
+    status.conditions.extend(conditions);
+    world
+}
+
+#[rstest]
+#[case::with_its_request(false)]
+#[case::when_its_request_was_deleted(true)]
+fn an_emergency_stays_until_it_is_reviewed(#[case] request_is_gone: bool) {
+    let at = |reviewed_at: Option<i64>, now: i64| {
+        let mut world = emergency(reviewed_at);
+        if request_is_gone {
+            world.requests.clear();
+        }
+        let plan = decide(&world.observed(), time(now));
+        (plan.due.len(), plan.wake_at)
+    };
+    assert_eq!(at(None, 1000 * DAY), (0, None));
+    // A day from its review, as it was over a day from its end otherwise.
+    let reviewed = ENDED_AT + 3 * DAY;
+    assert_eq!(at(Some(reviewed), reviewed), (0, Some(time(reviewed + DAY))));
+    assert_eq!(at(Some(reviewed), reviewed + DAY), (1, None));
+    let early = ENDED_AT - 10;
+    assert_eq!(at(Some(early), ENDED_AT + DAY), (1, None));
+}
+
+#[test]
+fn what_was_said_of_an_emergency_stays_until_it_is_reviewed() {
+    let said = decision(Verdict::Review, bob(), 60).object;
+    for (mut world, is_orphan_then) in [(emergency(None), false), (emergency(Some(0)), true)] {
+        assert_eq!(is_orphan(&said, &Read::Missing, Some(world.grant())), is_orphan_then);
+    }
 }
 
 fn any_world() -> impl Strategy<Value = World> {
@@ -227,11 +286,12 @@ fn any_world() -> impl Strategy<Value = World> {
         prop::option::of(prop::sample::select(phases.to_vec())),
         prop::option::of(prop::sample::select(grants.to_vec())),
         0i64..2 * DAY,
-        any::<[bool; 2]>(),
+        any::<[bool; 3]>(),
     );
     prop::collection::vec(one, 0..6).prop_map(|all| {
         let mut world = World { requests: vec![], grants: vec![], ..World::ended() };
-        for (index, (request, grant, at, [undecodable, anew])) in all.into_iter().enumerate() {
+        for (index, (request, grant, at, [undecodable, anew, owes])) in all.into_iter().enumerate()
+        {
             let uid = format!("{REQUEST_UID}-{index}");
             if let Some(phase) = request {
                 let mut request = finished(phase, Some(at));
@@ -246,6 +306,8 @@ fn any_world() -> impl Strategy<Value = World> {
                 grant.spec.request.uid = uid;
                 let status = grant.status.as_mut().unwrap();
                 (status.phase, status.ended_at) = (phase, Some(time(at).into()));
+                status.end_reason = Some(EndReason::Expired);
+                grant.spec.review_by = owes.then(|| time(at).into());
                 world.grants.push(Ok(grant));
             }
         }
@@ -275,6 +337,7 @@ proptest! {
                 }
             };
             prop_assert!(grant.is_none_or(has_ended));
+            prop_assert!(grant.is_none_or(|grant| grant.spec.review_by.is_none()));
         }
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lapse_crds::{
     AccessDecision, AccessDecisionSpec, AccessRequest, Grant, GrantPhase, GrantStatus, Identity,
-    JitPolicy, PolicyRef, RequestTarget, Verdict,
+    JitPolicy, PolicyRef, RequestTarget, ReviewOutcome, Verdict,
 };
 
 use super::{person, policy, request_spec, settings};
@@ -55,6 +55,7 @@ pub(crate) fn decision(verdict: Verdict, who: Identity, at: i64) -> Attested<Acc
         request: RequestTarget { name: "fix-checkout".into(), uid: Some(REQUEST_UID.into()) },
         verdict,
         duration: None,
+        outcome: None,
         comment: None,
         decider: Some(who),
         policy: Some(reference(1)),
@@ -224,6 +225,30 @@ pub(crate) fn active_in(namespaces: &[&str]) -> grant::Observed {
     let phase = observed.grant.status.as_ref().map(|status| status.phase);
     assert_eq!(phase, Some(GrantPhase::Active));
     observed
+}
+
+/// By when the emergency of the fixture must be reviewed.
+pub(crate) const REVIEW_BY: i64 = EXPIRES_AT + 1000;
+
+/// The same, given in an emergency.
+pub(crate) fn active_emergency() -> grant::Observed {
+    let mut observed = pending();
+    observed.grant.spec.emergency = true;
+    observed.grant.spec.review_by = Some(time(REVIEW_BY).into());
+    observed.bind();
+    observed.step(APPROVED_AT + 2);
+    observed
+}
+
+pub(crate) fn carol() -> Identity {
+    person("carol", &["security"])
+}
+
+/// A review of the request of the fixture.
+pub(crate) fn review(outcome: ReviewOutcome, who: Identity, at: i64) -> Attested<AccessDecision> {
+    let mut review = decision(Verdict::Review, who, at);
+    review.object.spec.outcome = Some(outcome);
+    review
 }
 
 impl grant::Observed {

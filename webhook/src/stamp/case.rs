@@ -9,7 +9,8 @@ use kube::Api;
 use kube::api::PostParams;
 use lapse_cluster::{Freshness, Reader, bounded, clock};
 use lapse_crds::{
-    API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Verdict, created_at,
+    API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, RecordedRules, Verdict,
+    created_at,
 };
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
@@ -37,6 +38,18 @@ pub(super) struct Case {
     pub(super) may_deny: bool,
 }
 
+/// What a decision is about, as it is stamped into it.
+pub(super) struct Upon<'a> {
+    /// The UID of the request.
+    pub(super) uid: &'a str,
+    /// The policy.
+    pub(super) policy: Option<&'a PolicyRef>,
+    /// The hash of the rules of the role.
+    pub(super) rules_hash: Option<String>,
+    /// The rules themselves, where they are kept.
+    pub(super) rules: Vec<RecordedRules>,
+}
+
 /// The policy that a decision is about, if it is known by name. A right that is held is taken back by
 /// the approvers of the policy that gave it, whichever policy would decide today.
 fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&str> {
@@ -44,7 +57,7 @@ fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&str> {
     let gave = status.and_then(|status| status.policy.as_ref()).map(|policy| &*policy.name);
     match verdict {
         Verdict::Approve => request.spec.policy.as_deref(),
-        Verdict::Deny | Verdict::End => gave.or(request.spec.policy.as_deref()),
+        Verdict::Deny | Verdict::End | Verdict::Review => gave.or(request.spec.policy.as_deref()),
     }
 }
 
@@ -57,11 +70,7 @@ impl Case {
         decider: &UserInfo,
     ) -> Result<Self, NotAdmitted> {
         let name = &decision.request.name;
-        if !is_object_name(name) {
-            // It becomes part of a URL, and of a selector.
-            let message = format!("spec.request.name: {name:?} is not the name of an object");
-            return Err(NotAdmitted::Invalid(message));
-        }
+        check_name(name)?;
         let reader = admission.reader();
         let attested = attested(admission, namespace, name).await?;
         let uid = attested.object.metadata.uid.clone().unwrap_or_default();
@@ -107,6 +116,7 @@ impl Case {
             policy: named,
             requester: &requester,
             target: &target,
+            emergency: request.spec.emergency,
             namespaces: &namespaces,
             roles: RolesKnown { asked: &role, banned: &banned_roles },
             at: starts_at(&request.spec, clock::now()),
@@ -114,7 +124,7 @@ impl Case {
         let policy = select(&policies, asked).policy.cloned();
         let risk = match decision.verdict {
             Verdict::Approve => risk(reader, &target, &role).await?,
-            Verdict::Deny | Verdict::End => Vec::new(),
+            Verdict::Deny | Verdict::End | Verdict::Review => Vec::new(),
         };
         let role = match role {
             Read::Found(role) => Ok(role),
@@ -126,7 +136,7 @@ impl Case {
                 (may(admission, decider, "approve", &request, &policy).await?, false)
             }
             Verdict::Deny => (false, may(admission, decider, "deny", &request, &policy).await?),
-            Verdict::End => (false, false),
+            Verdict::End | Verdict::Review => (false, false),
         };
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
@@ -142,19 +152,16 @@ impl Case {
         })
     }
 
-    /// The UID of the request.
-    pub(super) fn uid(&self) -> &str {
-        self.request.metadata.uid.as_deref().unwrap_or_default()
-    }
-
-    /// The policy that is decided upon.
-    pub(super) fn policy(&self) -> Option<&PolicyRef> {
-        self.policy.as_ref().ok().map(Policy::reference)
-    }
-
-    /// The rules of the role that is decided upon.
-    pub(super) fn role(&self) -> Option<&RoleRules> {
-        self.role.as_ref().ok()
+    /// What is decided upon. The rules themselves are kept with an approval alone.
+    pub(super) fn upon(&self, verdict: Verdict) -> Upon<'_> {
+        let role = self.role.as_ref().ok();
+        let kept = role.filter(|_| verdict == Verdict::Approve).map(RoleRules::to_keep);
+        Upon {
+            uid: self.request.metadata.uid.as_deref().unwrap_or_default(),
+            policy: self.policy.as_ref().ok().map(Policy::reference),
+            rules_hash: role.map(RoleRules::hash),
+            rules: kept.unwrap_or_default(),
+        }
     }
 
     /// Judges a decision with its stamps; what it did, in words.
@@ -240,7 +247,7 @@ fn check_uid(
 }
 
 /// What is known. What is not known refuses.
-fn known<T>(read: Read<T>) -> Result<Option<T>, NotAdmitted> {
+pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>, NotAdmitted> {
     match read {
         Read::Found(value) => Ok(Some(value)),
         Read::Missing => Ok(None),
@@ -262,10 +269,20 @@ async fn may(
         Ok(policy) => Some(policy.name()),
         Err(_) => request.spec.policy.as_deref().or(recorded.map(|policy| &*policy.name)),
     };
+    holds_verb(admission, caller, verb, name).await
+}
+
+/// Whether the caller holds a verb on the policy of this name; without one, on every policy.
+pub(super) async fn holds_verb(
+    admission: &Admission,
+    caller: &UserInfo,
+    verb: &str,
+    policy: Option<&str>,
+) -> Result<bool, NotAdmitted> {
     let attributes = ResourceAttributes {
         group: Some(API_GROUP.to_owned()),
         resource: Some("jitpolicies".to_owned()),
-        name: name.map(ToOwned::to_owned),
+        name: policy.map(ToOwned::to_owned),
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
     };
@@ -286,6 +303,15 @@ async fn may(
     let answer = bounded(what, reviews.create(&PostParams::default(), &review)).await;
     let answer = answer.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
     Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+}
+
+/// Refuses what is no name: it becomes part of a URL, and of a selector.
+pub(super) fn check_name(name: &str) -> Result<(), NotAdmitted> {
+    if is_object_name(name) {
+        return Ok(());
+    }
+    let message = format!("spec.request.name: {name:?} is not the name of an object");
+    Err(NotAdmitted::Invalid(message))
 }
 
 /// Whether this is a name that the API server gives to objects (RFC 1123 subdomain).

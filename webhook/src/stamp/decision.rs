@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use lapse_cluster::clock;
 use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
-use lapse_engine::role::RoleRules;
 
-use super::case::Case;
+use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
+use super::review::ReviewCase;
 use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
 
 /// Judges, stamps and signs a decision: in this order, so that a signature means that it was judged.
@@ -28,24 +28,51 @@ pub(crate) async fn decision(
         });
     };
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
     let now = clock::now();
-    let said = judge(&mut draft, &case, &spec, &decider, now)?;
+    let reviewed = spec.outcome.filter(|_| spec.verdict == Verdict::Review);
+    let (said, risk) = if let Some(outcome) = reviewed {
+        let by = &request.user_info;
+        let case = ReviewCase::read(admission, namespace, &spec, outcome, by).await?;
+        stamp(&mut draft, &spec, case.upon())?;
+        (case.judge(&decider)?, Vec::new())
+    } else {
+        let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
+        let said = judge(&mut draft, &case, &spec, &decider, now)?;
+        (said, case.risk)
+    };
     let keys = admission.keys()?;
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
-        warnings: [said].into_iter().chain(case.risk).collect(),
+        warnings: [said].into_iter().chain(risk).collect(),
         done: "judged and stamped",
     })
 }
 
-fn approves(spec: &AccessDecisionSpec) -> bool {
-    spec.verdict == Verdict::Approve
+/// Whether there is a request to look for, and something that a review found; the schema says it better
+/// if there is not.
+fn is_complete(spec: &AccessDecisionSpec) -> bool {
+    !spec.request.name.is_empty() && (spec.verdict != Verdict::Review || spec.outcome.is_some())
 }
 
-/// Whether there is a request to look for; the schema says it better if there is not.
-fn is_complete(spec: &AccessDecisionSpec) -> bool {
-    !spec.request.name.is_empty()
+/// Stamps what is decided upon, and returns the decision with its stamps.
+fn stamp(
+    draft: &mut Draft<'_>,
+    spec: &AccessDecisionSpec,
+    upon: Upon<'_>,
+) -> Result<AccessDecisionSpec, NotAdmitted> {
+    let Upon { uid, policy, rules_hash, rules } = upon;
+    let target = RequestTarget { name: spec.request.name.clone(), uid: Some(uid.to_owned()) };
+    draft.set("request", Some(&target))?;
+    draft.set("policy", policy)?;
+    draft.set("rulesHash", rules_hash.as_ref())?;
+    draft.set("rules", Some(&rules).filter(|rules| !rules.is_empty()))?;
+    Ok(AccessDecisionSpec {
+        request: target,
+        policy: policy.cloned(),
+        rules_hash,
+        rules,
+        ..spec.clone()
+    })
 }
 
 /// Stamps what is decided upon, and judges the decision with its stamps.
@@ -56,22 +83,7 @@ fn judge(
     decider: &Identity,
     now: DateTime<Utc>,
 ) -> Result<String, NotAdmitted> {
-    let target =
-        RequestTarget { name: spec.request.name.clone(), uid: Some(case.uid().to_owned()) };
-    draft.set("request", Some(&target))?;
-    draft.set("policy", case.policy())?;
-    let rules_hash = case.role().map(RoleRules::hash);
-    draft.set("rulesHash", rules_hash.as_ref())?;
-    let rules = if approves(spec) { case.role().map(RoleRules::to_keep) } else { None };
-    let rules = rules.filter(|rules| !rules.is_empty());
-    draft.set("rules", rules.as_ref())?;
-    let stamped = AccessDecisionSpec {
-        request: target,
-        policy: case.policy().cloned(),
-        rules_hash,
-        rules: rules.unwrap_or_default(),
-        ..spec.clone()
-    };
+    let stamped = stamp(draft, spec, case.upon(spec.verdict))?;
     case.judge(&stamped, spec.request.uid.is_some(), decider, now)
 }
 

@@ -4,6 +4,7 @@ mod case;
 mod decision;
 mod draft;
 mod request;
+mod review;
 
 pub(crate) use decision::decision;
 pub(crate) use request::request;

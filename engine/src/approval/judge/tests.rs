@@ -51,6 +51,7 @@ impl Case {
             request: RequestTarget { name: "fix-checkout".into(), uid: Some("uid-1".into()) },
             verdict: self.verdict,
             duration: self.duration,
+            outcome: None,
             comment: None,
             decider: None,
             policy: None,
@@ -80,6 +81,7 @@ impl Case {
             decider: who,
             verdict,
             duration: None,
+            outcome: None,
             comment: None,
             policy: self.policy.as_ref().ok().map(|policy| policy.reference().clone()),
             rules_hash: Some(RoleRules::default().hash()),
@@ -132,6 +134,7 @@ fn an_acceptance_says_what_was_decided() {
     c.policy = Ok(approved_by(|approval| approval.impersonation = Permission::Forbid));
 })]
 #[case::without_the_uid(|c: &mut Case| c.policy = Ok(approved_by(|approval| approval.require_uid = true)))]
+#[case::emergency(|c: &mut Case| c.request.spec.emergency = true)]
 #[case::policy_is_gone(|c: &mut Case| c.policy = Err("There is no JitPolicy shop-debug.".into()))]
 fn refuses_to_approve(#[case] change: fn(&mut Case)) {
     let mut case = Case::default();

@@ -14,6 +14,7 @@ fn approved(who: &str, groups: &[&str], at: i64) -> Statement {
         decider: person(who, groups),
         verdict: Verdict::Approve,
         duration: None,
+        outcome: None,
         comment: None,
         policy: Some(compiled(vec![]).reference().clone()),
         rules_hash: Some(RoleRules::default().hash()),

@@ -4,3 +4,4 @@ mod activation;
 mod ending;
 mod over;
 mod properties;
+mod review;

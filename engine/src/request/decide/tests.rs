@@ -1,5 +1,8 @@
 //! What becomes of a request: the table of phases, what people read, and what can never happen.
 
+mod chain;
+mod emergency;
+mod extension;
 mod follow;
 mod granting;
 mod phases;

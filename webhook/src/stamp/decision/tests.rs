@@ -94,7 +94,7 @@ fn an_approval_says_what_was_approved() {
     let spec = &stored["spec"];
     assert_eq!(spec["request"], json!({"name": "fix-checkout", "uid": "r-1"}));
     assert_eq!(spec["policy"], json!({"name": "shop-debug", "uid": "p-1", "generation": 3}));
-    assert_eq!(spec["rulesHash"], json!(case.role().unwrap().hash()));
+    assert_eq!(spec["rulesHash"], json!(case.role.as_ref().unwrap().hash()));
     let rules = json!([{"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}]);
     assert_eq!(spec["rules"], rules);
     assert_eq!(spec["decider"]["username"], "bob");
@@ -159,10 +159,16 @@ async fn a_cluster_that_does_not_answer_refuses() {
 #[case("fix?resourceVersion=0")]
 #[case("Fix")]
 #[tokio::test]
-async fn a_name_that_is_none_is_never_looked_up(#[case] name: &str) {
+async fn a_name_that_is_none_is_never_looked_up(
+    #[case] name: &str,
+    #[values("Approve", "Review")] verdict: &str,
+) {
     let (keys, key_set) = testing::keys(now());
     let admission = testing::admission(keys, key_set);
-    let spec = json!({"request": {"name": name}, "verdict": "Approve"});
+    let mut spec = json!({"request": {"name": name}, "verdict": verdict});
+    if verdict == "Review" {
+        spec["outcome"] = json!("Justified");
+    }
     let request = testing::request(&decision(&spec), &json!({}));
     let error = super::decision(&admission, &request).await.unwrap_err();
     assert!(error.to_string().contains("is not the name of an object"), "{error}");
@@ -172,6 +178,8 @@ async fn a_name_that_is_none_is_never_looked_up(#[case] name: &str) {
 #[case(json!({"request": {"name": ""}, "verdict": "Approve"}))]
 #[case(json!({"request": {"name": "fix-checkout"}, "verdict": "Maybe"}))]
 #[case(json!({"verdict": "Approve"}))]
+#[case(json!({"request": {"name": "fix-checkout"}, "verdict": "Review"}))]
+#[case(json!({"request": {"name": "fix-checkout"}, "verdict": "Review", "outcome": "Perhaps"}))]
 #[tokio::test]
 async fn what_the_schema_refuses_is_left_to_it(#[case] spec: Value) {
     let (keys, key_set) = testing::keys(now());
@@ -185,7 +193,7 @@ async fn what_the_schema_refuses_is_left_to_it(#[case] spec: Value) {
 /// The fields that are stamped are all there are: a new one must be stamped, or be the decider's.
 #[test]
 fn every_field_of_a_decision_is_accounted_for() {
-    let theirs = ["request", "verdict", "duration", "comment"];
+    let theirs = ["request", "verdict", "duration", "outcome", "comment"];
     let stamped = ["decider", "policy", "rulesHash", "rules"];
     let crds = lapse_crds::all();
     let schema = serde_json::to_value(&crds[2]).unwrap();

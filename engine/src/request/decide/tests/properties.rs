@@ -311,14 +311,21 @@ proptest! {
     }
 
     #[test]
-    fn a_no_never_leads_to_a_yes(case in any_case(), who in 0..PEOPLE.len(), at in 0..10_000i64, deny: bool) {
-        let verdict = if deny { Verdict::Deny } else { Verdict::End };
-        let said = decision(verdict, person(PEOPLE[who], &["managers"]), at);
+    fn a_no_never_leads_to_a_yes(
+        case in any_case(),
+        who in 0..PEOPLE.len(),
+        at in 0..10_000i64,
+        verdict in prop::sample::select(vec![Verdict::Deny, Verdict::End, Verdict::Review]),
+    ) {
+        let mut said = decision(verdict, person(PEOPLE[who], &["managers"]), at);
+        let is_review = verdict == Verdict::Review;
+        said.object.spec.outcome = is_review.then_some(lapse_crds::ReviewOutcome::Justified);
         let before = plan(&case);
         let mut after = case.clone();
         after.observed.says(said.clone());
         let after = plan(&after);
-        let counts = deny || PEOPLE[who] == "alice";
+        let ends = verdict == Verdict::End && PEOPLE[who] == "alice";
+        let counts = verdict == Verdict::Deny || ends;
         prop_assert_eq!(after.create, before.create.clone().filter(|_| !counts));
 
         // And what is not attested is as if it had not been said.

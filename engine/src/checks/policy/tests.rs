@@ -1,0 +1,181 @@
+use lapse_crds::{AccessRequest, AccessRequestStatus, Grant, GrantPhase, RequestPhase};
+use rstest::rstest;
+
+use super::*;
+use crate::Read;
+use crate::attest::Attested;
+use crate::request::Peers;
+use crate::testing::life::{EXPIRES_AT, active, attestation, time};
+use crate::testing::{Fixture, edit_in, request_spec};
+
+/// A request of alice in the shop, made so many seconds after the one of the fixture.
+fn request(name: &str, at: i64) -> Attested<AccessRequest> {
+    let mut request = AccessRequest::new(name, request_spec());
+    request.metadata.namespace = Some("shop".into());
+    request.metadata.uid = Some(format!("uid-of-{name}"));
+    Attested { object: request, attestation: Ok(attestation(at, name)) }
+}
+
+/// Another that extends the same one.
+fn rival(at: i64, phase: RequestPhase) -> Attested<AccessRequest> {
+    let mut rival = request("rival", at);
+    rival.object.spec.extends = Some("earlier".into());
+    rival.object.status = Some(AccessRequestStatus { phase, ..AccessRequestStatus::default() });
+    rival
+}
+
+/// The right that a request holds.
+fn held(name: &str) -> Grant {
+    let mut grant = active().grant;
+    grant.spec.request.name = name.to_owned();
+    grant.spec.request.uid = format!("uid-of-{name}");
+    grant
+}
+
+fn fixture() -> Fixture {
+    let mut fixture = Fixture { now: time(60), ..Fixture::default() };
+    fixture.spec.extends = Some("earlier".into());
+    let requests = vec![request("earlier", -100)];
+    fixture.peers = Read::Found(Peers { requests, grants: vec![held("earlier")] });
+    fixture
+}
+
+fn peers(fixture: &mut Fixture) -> &mut Peers {
+    let Read::Found(peers) = &mut fixture.peers else { unreachable!() };
+    peers
+}
+
+fn status(fixture: &mut Fixture) -> &mut lapse_crds::GrantStatus {
+    peers(fixture).grants[0].status.as_mut().unwrap()
+}
+
+fn passes(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Pass(_))
+}
+
+#[test]
+fn what_is_held_can_be_extended() {
+    assert_eq!(
+        fixture().outcome(check),
+        Outcome::Pass("JitPolicy shop-debug decides, as it did for earlier.".into())
+    );
+}
+
+#[rstest]
+#[case::no_such_request(|f: &mut Fixture| f.spec.extends = Some("other".into()))]
+#[case::in_another_namespace(|f: &mut Fixture| {
+    peers(f).requests[0].object.metadata.namespace = Some("bank".into());
+})]
+#[case::not_given_yet(|f: &mut Fixture| peers(f).grants.clear())]
+#[case::about_to_be_given(|f: &mut Fixture| status(f).phase = GrantPhase::Pending)]
+#[case::over(|f: &mut Fixture| status(f).phase = GrantPhase::Ended)]
+#[case::expired(|f: &mut Fixture| f.now = time(EXPIRES_AT))]
+#[case::deleted(|f: &mut Fixture| {
+    peers(f).grants[0].metadata.deletion_timestamp = Some(crate::testing::life::deleted_at());
+})]
+#[case::of_a_service_account_of_the_name(|f: &mut Fixture| {
+    peers(f).grants[0].spec.subject = crate::testing::service_account("ci", "alice");
+})]
+#[case::of_another_request_of_the_name(|f: &mut Fixture| {
+    peers(f).grants[0].spec.request.uid = "uid-of-its-forerunner".into();
+})]
+#[case::another_policy(|f: &mut Fixture| peers(f).grants[0].spec.policy.name = "shop-admin".into())]
+fn nothing_else_can(#[case] change: fn(&mut Fixture)) {
+    let mut fixture = fixture();
+    change(&mut fixture);
+    let outcome = fixture.outcome(check);
+    assert!(matches!(outcome, Outcome::Fail(_)), "{outcome:?}");
+}
+
+#[test]
+fn says_what_is_wrong() {
+    let mut fixture = fixture();
+    peers(&mut fixture).grants[0].spec.policy.name = "shop-admin".into();
+    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    Fail(
+        "Request earlier was given by JitPolicy shop-admin, and JitPolicy shop-debug decides this one; set spec.policy to shop-admin, or leave spec.extends out.",
+    )
+    "#);
+    status(&mut fixture).phase = GrantPhase::Ended;
+    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    Fail(
+        "Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.",
+    )
+    "#);
+    fixture.spec.extends = Some("other".into());
+    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    Fail(
+        "You have no request other in namespace shop that could be extended; name one whose right you hold, or leave spec.extends out.",
+    )
+    "#);
+    fixture.peers = Read::Failed("timeout".into());
+    assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+    fixture.peers = Read::Missing;
+    assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+}
+
+#[rstest]
+#[case::earlier(rival(-1, RequestPhase::Pending), false, false)]
+#[case::later(rival(1, RequestPhase::Pending), false, true)]
+#[case::earlier_and_over(rival(-1, RequestPhase::Denied), false, true)]
+#[case::later_and_given(rival(1, RequestPhase::Active), true, false)]
+#[case::given_and_over(rival(-1, RequestPhase::Ended), true, false)]
+#[case::before_what_is_extended_was_made(rival(-200, RequestPhase::Ended), true, true)]
+fn a_request_is_extended_once(
+    #[case] rival: Attested<AccessRequest>,
+    #[case] is_given: bool,
+    #[case] expected: bool,
+) {
+    let mut fixture = fixture();
+    peers(&mut fixture).requests.push(rival);
+    if is_given {
+        peers(&mut fixture).grants.push(held("rival"));
+    }
+    let outcome = fixture.outcome(check);
+    assert_eq!(passes(&outcome), expected, "{outcome:?}");
+    // A place that was taken is never taken back.
+    fixture.has_place = true;
+    assert!(passes(&fixture.outcome(check)));
+}
+
+#[test]
+fn one_that_could_not_be_given_does_not_count() {
+    let mut fixture = fixture();
+    peers(&mut fixture).requests.push(rival(-1, RequestPhase::Failed));
+    let mut grant = held("rival");
+    grant.status.as_mut().unwrap().phase = GrantPhase::Ended;
+    peers(&mut fixture).grants.push(grant.clone());
+    assert!(passes(&fixture.outcome(check)));
+    grant.status.as_mut().unwrap().end_reason = Some(lapse_crds::EndReason::Expired);
+    peers(&mut fixture).grants[1] = grant;
+    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    Fail(
+        "Request earlier is extended by rival already; extend that one when its right is held, or leave spec.extends out.",
+    )
+    "#);
+}
+
+#[test]
+fn only_for_what_is_held_already() {
+    let mut fixture = fixture();
+    fixture.target = edit_in(&["shop", "shop-staging"]);
+    insta::assert_debug_snapshot!(fixture.outcome(super::super::target::check), @r#"
+    Fail(
+        "ClusterRole edit in shop, shop-staging was asked for, but request earlier, which it extends, is for ClusterRole edit in shop; ask for no more than that, or leave spec.extends out.",
+    )
+    "#);
+    fixture.target = edit_in(&["shop"]);
+    assert!(passes(&fixture.outcome(super::super::target::check)));
+}
+
+#[test]
+fn an_extension_has_the_place_of_what_it_extends() {
+    let mut fixture = fixture();
+    for name in ["second", "third"] {
+        peers(&mut fixture).grants.push(held(name));
+    }
+    let check = super::super::limits::check;
+    assert!(passes(&fixture.outcome(check)), "{:?}", fixture.outcome(check));
+    fixture.spec.extends = None;
+    assert!(!passes(&fixture.outcome(check)), "three are held");
+}

@@ -1,0 +1,132 @@
+//! The review that an emergency needs: a debt that the Grant keeps until somebody else has paid it,
+//! whatever becomes of the right, its request and its policy.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{
+    ConditionStatus, Conditions as _, Grant, GrantStatus, ReviewOutcome, ReviewStatus, SubjectKind,
+    Timestamp,
+};
+
+use super::decide::{condition, uid};
+use super::warnings::LATEST;
+use super::{Observed, Warning, has_ended};
+use crate::Read;
+use crate::approval::Statements;
+use crate::identity;
+use crate::request::Notice;
+
+/// The condition that says whether an emergency was reviewed.
+pub(crate) const REVIEWED: &str = "Reviewed";
+const OVERDUE: &str = "Overdue";
+
+/// By when a Grant is still to be reviewed; `None` if it needs no review, or none any more. A right that
+/// could not be given needs none.
+#[must_use]
+pub fn awaits_review(grant: &Grant) -> Option<Timestamp> {
+    let status = grant.status.as_ref();
+    let is_reviewed = || {
+        let review = status.and_then(|status| status.review.as_ref());
+        review.is_some_and(|review| review.reviewed_by.is_some())
+    };
+    grant.spec.review_by.filter(|_| !is_reviewed() && !was_never_given(grant))
+}
+
+/// Whether a Grant is over, and nobody had the right for a moment.
+#[must_use]
+pub fn was_never_given(grant: &Grant) -> bool {
+    has_ended(grant) && grant.status.as_ref().is_some_and(|status| status.end_reason.is_none())
+}
+
+/// Whose emergency it is, by the name that the API server calls them. A certificate may carry the name
+/// of a service account: to a reviewer, both are the same person.
+#[must_use]
+pub fn holder(grant: &Grant) -> String {
+    let subject = &grant.spec.subject;
+    match (subject.kind, &subject.namespace) {
+        (SubjectKind::ServiceAccount, Some(namespace)) => {
+            identity::service_account_name(namespace, &subject.name)
+        }
+        _ => subject.name.clone(),
+    }
+}
+
+/// What is to be told of a review, and when there is something new.
+#[derive(Default)]
+pub(super) struct Outlook {
+    pub(super) warning: Option<Warning>,
+    pub(super) next_at: Option<DateTime<Utc>>,
+}
+
+/// Takes down in the status where the review stands: what a reviewer said, or by when somebody must.
+pub(super) fn note(observed: &Observed, status: &mut GrantStatus, now: DateTime<Utc>) -> Outlook {
+    let grant = &observed.grant;
+    let Some(due_by) = grant.spec.review_by else { return Outlook::default() };
+    let known = status.review.take();
+    let mut review = known.unwrap_or(ReviewStatus { due_by, reviewed_by: None, outcome: None });
+    // What was taken down once stays: a review is no longer looked for.
+    if review.reviewed_by.is_some() {
+        status.review = Some(review);
+        return Outlook::default();
+    }
+    let set = |status: &mut GrantStatus, value, reason: &str, message| {
+        condition(status, grant, REVIEWED, value, reason, message, now);
+    };
+    if let Some((who, outcome, comment)) = said(observed) {
+        let message = format!("{who} found it {}{comment}.", in_words(outcome));
+        set(status, ConditionStatus::True, &outcome.to_string(), message);
+        review.reviewed_by = Some(who);
+        review.outcome = Some(outcome);
+        status.review = Some(review);
+        return Outlook::default();
+    }
+    let was_overdue =
+        status.conditions.condition(REVIEWED).is_some_and(|known| known.reason == OVERDUE);
+    let due_at = review.due_by.time();
+    status.review = Some(review);
+    let (who, policy) = (holder(grant), &grant.spec.policy.name);
+    let stays = match grant.metadata.deletion_timestamp {
+        Some(_) => " The Grant was deleted, and goes when it is reviewed.",
+        None => "",
+    };
+    if now < due_at {
+        let message =
+            format!("A reviewer of JitPolicy {policy} must review it by {due_by}.{stays}");
+        set(status, ConditionStatus::False, "Pending", message);
+        return Outlook { warning: None, next_at: Some(due_at) };
+    }
+    let message = format!(
+        "A reviewer of JitPolicy {policy} was to review it by {due_by}. Until one has, {who} has no other \
+         emergency access.{stays}"
+    );
+    set(status, ConditionStatus::False, OVERDUE, message);
+    let is_news = !was_overdue || now < due_at + LATEST;
+    Outlook { warning: is_news.then(|| overdue(grant, due_by)), next_at: None }
+}
+
+/// The first review by anybody but the holder of the right. Whether they may review was judged at
+/// admission, before it was signed.
+fn said(observed: &Observed) -> Option<(String, ReviewOutcome, String)> {
+    let Read::Found(decisions) = &observed.decisions else { return None };
+    let statements = Statements::about(&observed.grant.spec.request.uid, decisions);
+    let (review, outcome) = statements.review(&holder(&observed.grant))?;
+    let comment = review.comment.as_deref().map(|comment| format!(": {comment}"));
+    Some((review.decider.username.clone(), outcome, comment.unwrap_or_default()))
+}
+
+fn in_words(outcome: ReviewOutcome) -> &'static str {
+    match outcome {
+        ReviewOutcome::Justified => "justified",
+        ReviewOutcome::Unjustified => "unjustified",
+    }
+}
+
+fn overdue(grant: &Grant, due_by: Timestamp) -> Warning {
+    let message = format!(
+        "This emergency of {} was to be reviewed by {due_by}, and nobody has; a reviewer of JitPolicy {} \
+         must.",
+        holder(grant),
+        grant.spec.policy.name
+    );
+    let notice = Notice { warning: true, reason: "ReviewOverdue".to_owned(), message };
+    Warning { event: format!("{}.review-overdue", uid(grant)), notice }
+}

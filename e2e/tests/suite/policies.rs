@@ -120,7 +120,7 @@ async fn what_means_nothing_is_refused() {
     let spec = json!({
         "effect": "Deny", "requesters": group, "targets": everything, "duration": {"max": "1h"},
     });
-    refused(apply(spec).await, "approval, session and retention");
+    refused(apply(spec).await, "approval, emergency, session and retention");
     let targets = json!([{"kubernetes": {
         "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"selector": {}},
     }}]);

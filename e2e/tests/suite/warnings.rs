@@ -52,6 +52,6 @@ async fn a_list_of_warnings_that_means_nothing_is_refused() {
     refused(apply(list(json!(["soon"]))).await, "spec.session.warnings[0]");
     refused(apply(list(json!(["5s", "5s"]))).await, "Duplicate value");
     let deny = json!({"effect": "Deny", "session": {"warnings": ["1m"]}});
-    refused(apply(deny).await, "approval, session and retention");
+    refused(apply(deny).await, "approval, emergency, session and retention");
     apply(list(json!([]))).await.unwrap();
 }

@@ -193,3 +193,49 @@ impl fmt::Display for ResolvedTarget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(target: &serde_json::Value) -> ResolvedTarget {
+        let target = serde_json::from_value(json!({"kubernetes": target})).unwrap();
+        ResolvedTarget::resolve(&target, "shop").unwrap()
+    }
+
+    fn role(name: &str, namespaces: &[&str]) -> serde_json::Value {
+        json!({"role": {"kind": "ClusterRole", "name": name}, "namespaces": namespaces})
+    }
+
+    fn rules(verbs: &[&str]) -> serde_json::Value {
+        json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]})
+    }
+
+    #[rstest]
+    #[case::the_same(role("edit", &[]), role("edit", &["shop"]), true)]
+    #[case::one_of_two(role("edit", &["shop", "bank"]), role("edit", &["bank"]), true)]
+    #[case::one_more(role("edit", &["shop"]), role("edit", &["shop", "bank"]), false)]
+    #[case::another_role(role("edit", &[]), role("view", &[]), false)]
+    #[case::fewer_rules(rules(&["get", "list"]), rules(&["get"]), true)]
+    #[case::more_rules(rules(&["get"]), rules(&["get", "list"]), false)]
+    #[case::rules_of_a_role(role("edit", &[]), rules(&["get"]), false)]
+    #[case::a_role_for_rules(rules(&["*"]), role("view", &[]), false)]
+    fn contains_what_lies_within(
+        #[case] own: serde_json::Value,
+        #[case] other: serde_json::Value,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(target(&own).contains(&target(&other)), expected);
+    }
+
+    #[test]
+    fn the_whole_cluster_contains_each_namespace() {
+        let mut whole = role("edit", &[]);
+        whole["clusterWide"] = json!(true);
+        let (whole, shop) = (target(&whole), target(&role("edit", &["shop"])));
+        assert!(whole.contains(&shop) && whole.contains(&whole) && !shop.contains(&whole));
+    }
+}

@@ -46,7 +46,10 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[case(json!({"startTime": "2001-01-01T00:00:00Z"}), "which is in the past")]
 #[case(json!({"startTime": "tomorrow"}), "spec.startTime")]
 #[case(json!({"ticket": "INC1\n"}), "spec.ticket")]
-#[case(json!({"emergency": true}), "unknown field")]
+#[case(json!({"emergency": true, "startTime": "2100-01-01T00:00:00Z"}), "an emergency starts at once")]
+#[case(json!({"emergency": true, "extends": "fix"}), "an emergency extends nothing")]
+#[case(json!({"extends": "fix", "startTime": "2100-01-01T00:00:00Z"}), "an extension starts when it is approved")]
+#[case(json!({"urgency": "high"}), "unknown field")]
 #[tokio::test]
 async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[case] words: &str) {
     let world = World::shared("bad-input").await;
@@ -64,10 +67,10 @@ async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[
 async fn explain_teaches() {
     let world = World::shared("explain").await;
     let fields = [
-        ("areq.spec.target.kubernetes", "where it is bound"),
+        ("areq.spec.target.kubernetes", "where they hold"),
         ("areq.spec.duration", "the policy's default"),
         ("jp.spec.approval.stages", "most stages are complete"),
-        ("adec.spec.verdict", "Approve, Deny or End"),
+        ("adec.spec.verdict", "Approve, Deny, End or Review"),
         ("gr.spec.expiresAt", "whatever happens"),
     ];
     for (field, words) in fields {

@@ -1,10 +1,9 @@
 //! More time for a right that is held: a request of its own.
 
-use kube::api::PostParams;
 use lapse_crds::{CheckName, CheckOutcome, RequestPhase};
 use serde_json::json;
 
-use crate::world::{World, refused};
+use crate::world::World;
 
 #[tokio::test]
 async fn a_right_that_is_held_is_extended_once_by_who_approves() {
@@ -42,17 +41,4 @@ async fn a_right_that_is_held_is_extended_once_by_who_approves() {
     world.decide(&world.alice, "more", json!({"verdict": "End"})).await.unwrap();
     world.phase("longer", RequestPhase::Denied).await;
     world.locked_out(&world.alice).await;
-
-    let create = async |spec| {
-        let request = world.request("never", spec);
-        let created = world.api(&world.alice).create(&PostParams::default(), &request).await;
-        created.map_err(anyhow::Error::from)
-    };
-    let later = "2100-01-01T00:00:00Z";
-    let early = create(json!({"extends": "fix", "startTime": later})).await;
-    refused(early, "an extension starts when it is approved");
-    let early = create(json!({"emergency": true, "startTime": later})).await;
-    refused(early, "an emergency starts at once");
-    let both = create(json!({"emergency": true, "extends": "fix"})).await;
-    refused(both, "an emergency extends nothing");
 }

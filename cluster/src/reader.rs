@@ -1,6 +1,8 @@
 //! Live reads of everything that bears on a decision, each bounded, in parallel, and none of them
 //! able to hide that it failed.
 
+mod duties;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

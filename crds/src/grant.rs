@@ -29,6 +29,7 @@ use crate::{Condition, PolicyRef, RecordedRules, Subject, Target, Timestamp, sch
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".status.phase",
     selectable = ".spec.subject.name",
+    selectable = ".spec.policy.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
     printcolumn(
@@ -54,6 +55,11 @@ pub struct GrantSpec {
     pub starts_at: Timestamp,
     /// When it ends, whatever happens.
     pub expires_at: Timestamp,
+    /// The user names of those whose approval counted, in the order of the alphabet. Empty: nobody needed
+    /// to approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::approvers")]
+    pub approved_by: Vec<String>,
     /// The ticket of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ticket")]

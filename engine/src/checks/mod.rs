@@ -3,6 +3,7 @@
 
 mod conditions;
 mod duration;
+mod duties;
 mod limits;
 mod policy;
 mod reason;
@@ -18,6 +19,7 @@ use lapse_crds::{
 };
 
 pub(crate) use self::risk::is_harmless;
+use crate::duties::Duties;
 use crate::policy::Policy;
 use crate::request::{Peers, starts_at};
 use crate::risk::ServiceAccount;
@@ -53,6 +55,8 @@ pub struct Context<'a> {
     pub has_place: bool,
     /// What else the requester asks for and holds.
     pub peers: &'a Read<Peers>,
+    /// Who is engaged in the policies that are kept apart from the one that decides.
+    pub duties: &'a Duties,
     /// What was asked.
     pub spec: &'a AccessRequestSpec,
     /// By whom.
@@ -84,7 +88,7 @@ impl Context<'_> {
 type Check = fn(&Context<'_>) -> Outcome;
 
 /// The checks, in the order in which they are shown.
-const CHECKS: [(CheckName, Check); 10] = [
+const CHECKS: [(CheckName, Check); 11] = [
     (CheckName::Policy, policy::check),
     (CheckName::Requester, requester::check),
     (CheckName::Target, target::check),
@@ -93,6 +97,7 @@ const CHECKS: [(CheckName, Check); 10] = [
     (CheckName::Reason, reason::check),
     (CheckName::Ticket, ticket::check),
     (CheckName::Schedule, schedule::check),
+    (CheckName::SeparationOfDuties, duties::check),
     (CheckName::Limits, limits::check),
     (CheckName::Conditions, conditions::check),
 ];

@@ -249,6 +249,7 @@ fn grant(
         starts_at: starts_at.into(),
         // Rights are held within the hours of the policy.
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
+        approved_by: chosen.approved_by(),
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),

@@ -63,6 +63,9 @@ fn an_approved_request_is_granted() {
         expires_at: Timestamp(
             2026-11-18T12:06:50Z,
         ),
+        approved_by: [
+            "bob",
+        ],
         ticket: None,
         rules_hash: "sha256:16ce3e85db2b3de6812f5b9dd70433ea686f0f2043a0d26017bd741bc21187e0",
         rules: [

@@ -1,22 +1,26 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
+mod among;
 mod approval;
 mod ban;
 mod compile;
 mod lint;
 mod offer;
 mod report;
+mod roles;
 mod select;
 mod state;
 
 use lapse_crds::{GrantDuration, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
 
+pub use among::lint_among;
 pub use approval::ApprovalRules;
 pub use ban::Ban;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use lint::{lint, named_roles};
 pub use offer::{BannedRoles, RolesKnown};
 pub use report::report;
+pub use roles::{NamedRole, lint_roles};
 pub use select::{Asked, Selection, select};
 pub use state::{Bans, PolicyState, Rule, banned_roles};
 

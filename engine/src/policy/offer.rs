@@ -130,6 +130,25 @@ impl Offer {
             }
     }
 
+    /// A role that both offer, if they offer one in places that overlap as far as their text says:
+    /// which namespaces carry which labels is not known here.
+    pub(super) fn shared_role(&self, other: &Self) -> Option<&RoleRef> {
+        let anywhere = |offer: &Self| {
+            let NamespaceSet { names, selector, all } = &offer.namespaces;
+            offer.cluster_wide || *all || selector.is_some() || !names.is_empty()
+        };
+        let everywhere = |offer: &Self| offer.cluster_wide || offer.namespaces.all;
+        let in_common = || {
+            let (ours, theirs) = (&self.namespaces, &other.namespaces);
+            ours.names.iter().any(|name| theirs.names.contains(name))
+                || (ours.selector.is_some() && ours.selector == theirs.selector)
+        };
+        let overlap = (everywhere(self) && anywhere(other))
+            || (everywhere(other) && anywhere(self))
+            || in_common();
+        self.roles.iter().find(|role| overlap && other.roles.contains(role))
+    }
+
     fn has_namespace(&self, name: &String, known: &Namespaces) -> bool {
         let NamespaceSet { names, selector, all } = &self.namespaces;
         let is_selected = |selector: &LabelSelector| match known.get(name) {

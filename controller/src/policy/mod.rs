@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt as _};
 use lapse_cluster::{Stored, replace_status};
 use lapse_crds::{GrantPhase, JitPolicy, PolicyEffect, PolicyMode};
 use lapse_engine::Read;
-use lapse_engine::policy::report;
+use lapse_engine::policy::{NamedRole, report};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -32,8 +32,8 @@ pub(crate) fn reconcile(cached: Arc<Guarded<JitPolicy>>, context: Arc<Context>) 
     .boxed()
 }
 
-/// How soon the roles of a policy are looked for again.
-const LOOK_FOR_ROLES: TimeDelta = TimeDelta::seconds(60);
+/// How soon roles that could not be looked up are looked up again.
+const RETRY: TimeDelta = TimeDelta::seconds(5);
 
 async fn converge(context: &Context, name: &str) -> Outcome {
     let api: Api<Stored<JitPolicy>> = Api::all(context.client());
@@ -57,8 +57,8 @@ async fn converge(context: &Context, name: &str) -> Outcome {
         let api: Api<JitPolicy> = Api::all(context.client());
         replace_status(&api, &updated).await?;
     }
-    // Roles come and go without an event of the policy.
-    Ok((!roles.is_empty()).then(|| now + LOOK_FOR_ROLES))
+    // Whether a role comes or goes is told by its watch.
+    Ok(roles.iter().any(NamedRole::is_unknown).then(|| now + RETRY))
 }
 
 fn active_grants(context: &Context, policy: &JitPolicy) -> i64 {

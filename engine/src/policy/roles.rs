@@ -35,7 +35,8 @@ impl NamedRole {
     }
 
     /// Whether nobody knows if it exists.
-    pub(super) fn is_unknown(&self) -> bool {
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
         matches!(self.rules, Read::Failed(_))
     }
 }

@@ -44,3 +44,4 @@ mod words;
 
 pub use read::Read;
 pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};
+pub use words::clipped;

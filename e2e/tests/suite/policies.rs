@@ -158,6 +158,11 @@ async fn a_policy_whose_role_does_not_exist_is_not_ready_until_it_does() {
         message,
         "there is no Role mend in namespace mending: requests for it are refused until it exists"
     );
+    let mend = json!({"kubernetes": {"role": {"kind": "Role", "name": "mend"}}});
+    world.ask("too-early", json!({"target": mend})).await;
+    let status = world.phase("too-early", RequestPhase::Denied).await;
+    let said = &status.conditions.condition("Evaluated").unwrap().message;
+    assert!(said.contains("Role mend does not exist"), "{said}");
     let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
     world
         .apply(json!({

@@ -6,6 +6,7 @@ use lapse_crds::{
 };
 
 use super::{NamedRole, PolicyState, Rule};
+use crate::words::clipped;
 
 const ROLE_NOT_FOUND: &str = "RoleNotFound";
 
@@ -49,7 +50,7 @@ pub fn report(
         r#type: "Ready".to_owned(),
         status: ready,
         reason,
-        message,
+        message: clipped(&message),
         last_transition_time: now.into(),
         observed_generation: policy.metadata.generation,
     });

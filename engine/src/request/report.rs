@@ -8,23 +8,7 @@ use lapse_crds::{
 
 use super::evaluate::Chosen;
 use super::{Evaluation, Notice, Plan};
-
-/// The most characters of a message that the schema takes.
-const LONGEST_MESSAGE: usize = 4096;
-
-/// Cuts a message where the schema would refuse it.
-fn clip(message: &mut String) {
-    if message.len() > LONGEST_MESSAGE {
-        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE - '…'.len_utf8()));
-        message.push('…');
-    }
-}
-
-fn clipped(message: &str) -> String {
-    let mut message = message.to_owned();
-    clip(&mut message);
-    message
-}
+use crate::words::{clip, clipped};
 
 /// The status of a request as it is being written.
 pub(super) struct Writer<'a> {
@@ -139,17 +123,5 @@ impl<'a> Writer<'a> {
 
     fn changed(self) -> Option<AccessRequestStatus> {
         (self.request.status.as_ref() != Some(&self.status)).then_some(self.status)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_fit_the_schema() {
-        let long = clipped(&"ä".repeat(4096));
-        assert!(long.len() <= LONGEST_MESSAGE && long.ends_with('…'), "{} bytes", long.len());
-        assert_eq!(clipped("short"), "short");
     }
 }

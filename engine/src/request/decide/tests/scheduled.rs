@@ -155,3 +155,14 @@ fn a_ban_that_comes_at_its_time_is_waited_for() {
     assert_eq!(lapse_crds::Timestamp::new(from).to_string(), "2026-11-18T11:20:00.000000Z");
     assert_eq!(decide(&observed, from).status.unwrap().phase, RequestPhase::Denied);
 }
+
+/// The webhook refuses such a start; one that was stored before stops nothing.
+#[test]
+fn a_start_at_the_end_of_time_can_be_reported() {
+    let mut observed = approved();
+    let last = "9999-12-31T23:59:59Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    observed.request.object.spec.start_time = Some(last.into());
+    let status = observed.step(20).status.unwrap();
+    assert_eq!(status.phase, RequestPhase::Scheduled);
+    assert_eq!(status.expires_at.unwrap().to_string(), "9999-12-31T23:59:59.000000Z");
+}

@@ -1,6 +1,6 @@
 //! What is unwise in a policy because of the other policies.
 
-use lapse_crds::{PolicyMode, RoleRef, Subject};
+use lapse_crds::{PolicyMode, Subject};
 
 use super::{Policy, PolicyState, Rule};
 
@@ -66,7 +66,7 @@ struct Shared<'a> {
     this: &'a Policy,
     other: &'a Policy,
     who: &'a Subject,
-    role: &'a RoleRef,
+    what: String,
 }
 
 impl<'a> Shared<'a> {
@@ -75,20 +75,20 @@ impl<'a> Shared<'a> {
         let who = this.requesters.iter().find(|who| other.requesters.contains(who))?;
         let mut pairs =
             this.targets.iter().flat_map(|one| other.targets.iter().map(move |two| (one, two)));
-        let role = pairs.find_map(|(one, two)| one.shared_role(two))?;
-        Some(Self { this, other, who, role })
+        let what = pairs.find_map(|(one, two)| one.shared(two))?;
+        Some(Self { this, other, who, what })
     }
 
     /// One asks for less than the other.
     fn leniency(&self) -> Option<String> {
-        let Self { this, other, who, role } = self;
+        let Self { this, other, who, what } = self;
         let (lenient, strict) = match approvals(this).cmp(&approvals(other)) {
             std::cmp::Ordering::Less => (this, other),
             std::cmp::Ordering::Greater => (other, this),
             std::cmp::Ordering::Equal => return None,
         };
         Some(format!(
-            "{who} can have {role} by JitPolicy {} {}, which {} gives {}: people choose the easier; let \
+            "{who} can have {what} by JitPolicy {} {}, which {} gives {}: people choose the easier; let \
              one of them offer it to others, or elsewhere",
             lenient.name(),
             in_words(lenient),
@@ -99,11 +99,11 @@ impl<'a> Shared<'a> {
 
     /// Both come at once.
     fn tie(&self) -> Option<String> {
-        let Self { this, other, who, role } = self;
+        let Self { this, other, who, what } = self;
         let first = this.name().min(other.name());
         (this.priority == other.priority).then(|| {
             format!(
-                "spec.priority is {}, as that of JitPolicy {}, which offers {role} to {who}, too: for \
+                "spec.priority is {}, as that of JitPolicy {}, which offers {what} to {who}, too: for \
                  requests that name none {first} decides, by its name; set another",
                 this.priority,
                 other.name()
@@ -133,6 +133,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::rules::testing::rule;
     use crate::testing::life::state;
     use crate::testing::{group, policy, stage, user};
 
@@ -179,15 +180,29 @@ mod tests {
     #[case::other_roles(|p: &mut JitPolicy| kubernetes(p).roles.clear(), false)]
     #[case::elsewhere(|p: &mut JitPolicy| named(p, &["bank"]), false)]
     #[case::a_place_in_common(|p: &mut JitPolicy| named(p, &["bank", "shop"]), true)]
+    #[case::rules_in_common(|p: &mut JitPolicy| rules(p, "list patch"), true)]
+    #[case::other_rules(|p: &mut JitPolicy| rules(p, "patch"), false)]
     #[case::everywhere(|p: &mut JitPolicy| { named(p, &[]); kubernetes(p).namespaces.as_mut().unwrap().all = true; }, true)]
     #[case::cluster_wide(|p: &mut JitPolicy| { named(p, &[]); kubernetes(p).cluster_wide = true; }, true)]
     #[case::on_trial(|p: &mut JitPolicy| p.spec.mode = PolicyMode::Audit, false)]
     #[case::switched_off(|p: &mut JitPolicy| p.spec.mode = PolicyMode::Disabled, false)]
     #[case::the_same_policy(|p: &mut JitPolicy| p.metadata.name = Some("this".into()), false)]
     fn compares_what_overlaps(#[case] change: fn(&mut JitPolicy), #[case] expected: bool) {
-        let this = with("this", |policy| approved(policy, &[1, 1]));
+        let this = with("this", |policy| {
+            approved(policy, &[1, 1]);
+            kubernetes(policy).rules = vec![pods("get list")];
+        });
         let other = lenient("other", change);
         assert_eq!(lint_among(&this, &[other]).len(), usize::from(expected));
+    }
+
+    fn pods(verbs: &str) -> lapse_crds::RoleRule {
+        lapse_crds::RoleRule::from(rule(verbs, "", "pods", ""))
+    }
+
+    fn rules(policy: &mut JitPolicy, verbs: &str) {
+        kubernetes(policy).roles.clear();
+        kubernetes(policy).rules = vec![pods(verbs)];
     }
 
     fn kubernetes(policy: &mut JitPolicy) -> &mut lapse_crds::KubernetesTargets {

@@ -130,9 +130,9 @@ impl Offer {
             }
     }
 
-    /// A role that both offer, if they offer one in places that overlap as far as their text says:
-    /// which namespaces carry which labels is not known here.
-    pub(super) fn shared_role(&self, other: &Self) -> Option<&RoleRef> {
+    /// What both offer, in words, if they offer a role or rules in places that overlap, as far as their
+    /// text says: which namespaces carry which labels, and what roles contain, is not known here.
+    pub(super) fn shared(&self, other: &Self) -> Option<String> {
         let anywhere = |offer: &Self| {
             let NamespaceSet { names, selector, all } = &offer.namespaces;
             offer.cluster_wide || *all || selector.is_some() || !names.is_empty()
@@ -146,7 +146,9 @@ impl Offer {
         let overlap = (everywhere(self) && anywhere(other))
             || (everywhere(other) && anywhere(self))
             || in_common();
-        self.roles.iter().find(|role| overlap && other.roles.contains(role))
+        let role = self.roles.iter().find(|role| other.roles.contains(role));
+        let rules = || overlaps(&self.rules(), &other.rules()).then(|| "rules".to_owned());
+        role.map(ToString::to_string).or_else(rules).filter(|_| overlap)
     }
 
     fn has_namespace(&self, name: &String, known: &Namespaces) -> bool {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{JitPolicySpec, KubernetesTargets, PolicyEffect, RoleRef};
 
-use crate::risk::{Reach, assess};
+use crate::risk::{Reach, Risk, assess};
 use crate::target::Scope;
 use crate::{Read, Settings};
 
@@ -34,6 +34,11 @@ impl NamedRole {
         rules.is_missing().then(absence)
     }
 
+    fn list(&self) -> Option<(&str, &[PolicyRule])> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        Some((namespace, self.rules.found()?))
+    }
+
     /// Whether nobody knows if it exists.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
@@ -55,37 +60,34 @@ pub fn lint_roles(spec: &JitPolicySpec, roles: &[NamedRole], settings: &Settings
     for (index, target) in spec.targets.iter().enumerate() {
         let Some(targets) = &target.kubernetes else { continue };
         let field = format!("spec.targets[{index}].kubernetes");
-        for role in &targets.roles {
+        let offers = targets.roles.iter().map(|role| {
+            let is_it = |named: &&NamedRole| named.role == *role;
+            (role.to_string(), roles.iter().filter(is_it).filter_map(NamedRole::list).collect())
+        });
+        let spelled_out: Vec<PolicyRule> = targets.rules.iter().map(PolicyRule::from).collect();
+        let all_rules = ("the whole of its rules".to_owned(), vec![("", spelled_out.as_slice())]);
+        let offers: Vec<(String, Lists<'_>)> = offers.chain([all_rules]).collect();
+        for (what, lists) in &offers {
             for reach in reaches(targets, settings) {
-                warnings.extend(risky(&field, targets.allow_escalation, role, roles, &reach));
+                let risk = assess(lists.iter().copied(), &reach);
+                let risk = if targets.allow_escalation { risk.accepted() } else { risk };
+                warnings.extend(in_brief(&field, what, &risk));
             }
         }
     }
     warnings
 }
 
-fn risky(
-    field: &str,
-    is_accepted: bool,
-    role: &RoleRef,
-    roles: &[NamedRole],
-    reach: &Reach,
-) -> Option<String> {
-    let known = roles.iter().filter(|named| named.role == *role);
-    let lists: Vec<(&str, &[PolicyRule])> = known
-        .filter_map(|named| {
-            let namespace = named.namespace.as_deref().unwrap_or_default();
-            Some((namespace, named.rules.found()?.as_slice()))
-        })
-        .collect();
-    let risk = assess(lists, reach);
-    let risk = if is_accepted { risk.accepted() } else { risk };
+/// Rules, by the namespace that they hold in; none is everywhere that the policy offers.
+type Lists<'a> = Vec<(&'a str, &'a [PolicyRule])>;
+
+fn in_brief(field: &str, what: &str, risk: &Risk) -> Option<String> {
     if risk.escalates() {
         risk.refusals_in_brief(|place| {
-            format!("{field}: every request for {role} in {place} is refused without allowEscalation: it can ")
+            format!("{field}: every request for {what} in {place} is refused without allowEscalation: it can ")
         })
     } else {
-        risk.warnings_in_brief(|place| format!("{role} is powerful: in {place} it can "))
+        risk.warnings_in_brief(|place| format!("{what} is powerful: in {place} it can "))
     }
 }
 
@@ -158,6 +160,11 @@ mod tests {
         };
         insta::assert_snapshot!(said(reads_secrets(), selected), @"ClusterRole edit is powerful: in the namespaces that are selected it can read secrets.");
         assert_eq!(said(rule("", "pods", "get"), |_| {}), "");
+        let spelled_out = |targets: &mut KubernetesTargets| {
+            targets.roles.clear();
+            targets.rules = vec![climbs().into()];
+        };
+        insta::assert_snapshot!(said(reads_secrets(), spelled_out), @"spec.targets[0].kubernetes: every request for the whole of its rules in shop is refused without allowEscalation: it can write roles and bindings.");
     }
 
     #[test]

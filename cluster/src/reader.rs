@@ -1,6 +1,9 @@
 //! Live reads of everything that bears on a decision, each bounded, in parallel, and none of them
 //! able to hide that it failed.
 
+mod duties;
+mod roles;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use kube::api::{ListParams, ObjectMeta, VersionMatch};
 use kube::{Api, Client, Resource, ResourceExt};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy, RoleKind, RoleRef};
@@ -297,11 +300,7 @@ impl Reader {
             }
         };
         match kind {
-            RoleKind::ClusterRole => {
-                let api: Api<ClusterRole> = Api::all(self.client.clone());
-                let role = self.get(api, name).await;
-                role.map(|role| RoleRules::of_cluster_role(role.rules.unwrap_or_default()))
-            }
+            RoleKind::ClusterRole => self.cluster_role(name).await.map(RoleRules::of_cluster_role),
             RoleKind::Role => {
                 let reads = target.namespaces().map(|namespace| self.role_in(namespace, name));
                 let mut rules = Vec::new();

@@ -7,8 +7,8 @@ use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Resource};
 use lapse_cluster::{bounded, read};
 use lapse_crds::Timestamp;
-use lapse_engine::Read;
 use lapse_engine::request::Notice;
+use lapse_engine::{Read, clipped};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -42,7 +42,9 @@ where
         Read::Missing => return Ok(None),
         Read::Failed(why) => return Err(crate::error::ReconcileError::Unknown(why)),
     };
+    // The error quotes what is wrong, however long that is.
     let message = format!("The {kind} cannot be read, and gives nothing: {}", invalid.error);
+    let message = clipped(&message);
     if is_said(&object.data, condition, &message) {
         return Ok(None);
     }

@@ -32,6 +32,7 @@ use crate::{
     selectable = ".status.phase",
     selectable = ".spec.subject.name",
     selectable = ".spec.emergency",
+    selectable = ".spec.policy.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
     printcolumn(
@@ -69,6 +70,11 @@ pub struct GrantSpec {
     /// With an emergency: by when it must be reviewed, as its policy said when it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_by: Option<Timestamp>,
+    /// The user names of those whose approval counted, in the order of the alphabet. Empty: nobody needed
+    /// to approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::approvers")]
+    pub approved_by: Vec<String>,
     /// The ticket of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ticket")]

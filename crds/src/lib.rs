@@ -58,7 +58,7 @@ pub use offer::{
 };
 pub use policy::{
     ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits,
-    OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Session, TicketRule,
+    OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Separation, Session, TicketRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,

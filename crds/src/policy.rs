@@ -43,8 +43,8 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, conditions, onRoleWidened, approval, emergency, session and retention"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.separationOfDuties) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, separationOfDuties, conditions, onRoleWidened, approval, emergency, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
 )]
@@ -98,6 +98,16 @@ pub struct JitPolicySpec {
     /// three live grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+
+    /// The policies that are kept apart from this one: nobody may hold, or approve, rights by both at one
+    /// time. It is enough that one of the two names the other. It holds in every mode but `Disabled`. A
+    /// right that is held when a policy begins to be kept apart goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["policy"])
+    )]
+    pub separation_of_duties: Vec<Separation>,
 
     /// The policy's own rules in CEL; all must hold, and an error means no.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -232,6 +242,14 @@ pub struct Limits {
     /// counts. Absent: as long as the durations allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_time_per_day: Option<GrantDuration>,
+}
+
+/// A policy that is kept apart from the one that names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Separation {
+    /// The name of the other policy.
+    #[schemars(schema_with = "schema::object_name")]
+    pub policy: String,
 }
 
 /// A rule in CEL, the Common Expression Language.

@@ -238,6 +238,8 @@ pub enum CheckName {
     Ticket,
     /// The right starts within the hours of the policy.
     Schedule,
+    /// The requester neither holds nor has approved a right by a policy that is kept apart.
+    SeparationOfDuties,
     /// The requester does not ask for or hold more than the policy allows.
     Limits,
     /// The policy's own rules hold.

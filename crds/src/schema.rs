@@ -72,6 +72,16 @@ pub(crate) fn groups(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 2048, "items": subject_name(generator) })
 }
 
+/// A set of user names: as many as 8 stages that need 16 approvals each can seat.
+pub(crate) fn approvers(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 128,
+        "items": subject_name(generator),
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// The name of a time zone. Only the shape: which names there are is known to the engine, whose list
 /// grows with the IANA database.
 pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {

@@ -13,11 +13,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
+/// The first and the last second of the years that have four digits.
+const FIRST: DateTime<Utc> = second(-62_167_219_200);
+const LAST: DateTime<Utc> = second(253_402_300_799);
+
+const fn second(seconds: i64) -> DateTime<Utc> {
+    match DateTime::from_timestamp(seconds, 0) {
+        Some(time) => time,
+        None => unreachable!(),
+    }
+}
+
 impl Timestamp {
-    /// The time, cut to the microseconds that the API stores, so that what is read back is equal.
+    /// The time, cut to the microseconds that the API stores, so that what is read back is equal; and to
+    /// the years that RFC 3339 can write, so that a status with it is never refused.
     #[must_use]
     pub fn new(time: DateTime<Utc>) -> Self {
-        Self(time.trunc_subsecs(6))
+        Self(time.clamp(FIRST, LAST).trunc_subsecs(6))
     }
 
     /// The time in the type of the domain.
@@ -99,6 +111,20 @@ mod tests {
         assert_eq!(written, r#""2025-11-24T16:00:00.123456Z""#);
         let read: Timestamp = serde_json::from_str(&written).unwrap();
         assert_eq!(read, Timestamp::new(time));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_the_nearest_that_can() {
+        for (text, expected) in [
+            ("9999-12-31T23:59:59.5-10:00", "9999-12-31T23:59:59.000000Z"),
+            ("0000-01-01T00:00:00+10:00", "0000-01-01T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000000Z"),
+        ] {
+            let time: Timestamp = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(time.to_string(), expected);
+            let again: Timestamp = serde_json::from_value(time.to_string().into()).unwrap();
+            assert_eq!(again, time);
+        }
     }
 
     #[test]

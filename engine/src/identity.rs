@@ -47,6 +47,15 @@ fn service_account(identity: &Identity) -> Option<(&str, &str)> {
     (!name.contains(':') && identity.groups.contains(&group)).then_some((namespace, name))
 }
 
+/// The user name of a subject that is no group, as the API server writes it.
+#[must_use]
+pub fn username_of(subject: &Subject) -> String {
+    match &subject.namespace {
+        Some(namespace) => format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{}", subject.name),
+        None => subject.name.clone(),
+    }
+}
+
 /// The subject of a binding for this identity; `None` if the name is that of a service account and
 /// the identity is not one.
 #[must_use]
@@ -90,6 +99,7 @@ mod tests {
         assert_eq!(subject_of(&person("system:serviceaccount:ci:bot", &[])), None);
         let bot = person("system:serviceaccount:ci:bot", &["system:serviceaccounts:ci"]);
         assert_eq!(subject_of(&bot), Some(account("ci", "bot")));
+        assert_eq!(username_of(&account("ci", "bot")), bot.username);
         assert_eq!(subject_of(&person("alice", &[])), Some(user("alice")));
     }
 }

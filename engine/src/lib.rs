@@ -12,6 +12,7 @@
 //! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
 //! - [`condition`]: the rules that a policy states in CEL, bounded.
+//! - [`duties`]: which policies are kept apart, and who is engaged in them.
 //! - [`schedule`]: the hours in which rights may be held.
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
@@ -21,6 +22,7 @@ pub mod approval;
 pub mod attest;
 pub mod checks;
 pub mod condition;
+pub mod duties;
 pub mod grant;
 pub mod identity;
 pub mod pattern;
@@ -42,3 +44,4 @@ mod words;
 
 pub use read::Read;
 pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};
+pub use words::clipped;

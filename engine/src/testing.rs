@@ -13,6 +13,7 @@ use lapse_crds::{
 };
 
 use crate::checks::{Context, Outcome};
+use crate::duties::Duties;
 use crate::policy::{Policy, PolicyState};
 use crate::request::Peers;
 use crate::risk::ServiceAccount;
@@ -93,6 +94,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
         ticket: None,
         schedule: None,
         limits: None,
+        separation_of_duties: vec![],
         conditions: vec![],
         on_role_widened: None,
         approval: Some(Approval {
@@ -160,6 +162,7 @@ pub(crate) struct Fixture {
     pub(crate) namespaces: Namespaces,
     pub(crate) now: DateTime<Utc>,
     pub(crate) peers: Read<Peers>,
+    pub(crate) duties: Duties,
     pub(crate) has_place: bool,
 }
 
@@ -175,6 +178,7 @@ impl Default for Fixture {
             namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
             now: life::time(0),
             peers: Read::Found(Peers::default()),
+            duties: Duties::default(),
             has_place: false,
         }
     }
@@ -190,6 +194,7 @@ impl Fixture {
             requested_at: life::time(0),
             has_place: self.has_place,
             peers: &self.peers,
+            duties: &self.duties,
             now: self.now,
             spec: &self.spec,
             requester: &self.requester,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt as _};
 use lapse_cluster::{Stored, replace_status};
-use lapse_crds::{GrantPhase, JitPolicy};
+use lapse_crds::{GrantPhase, JitPolicy, PolicyEffect, PolicyMode};
 use lapse_engine::Read;
-use lapse_engine::policy::report;
+use lapse_engine::policy::{NamedRole, report};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -31,6 +32,9 @@ pub(crate) fn reconcile(cached: Arc<Guarded<JitPolicy>>, context: Arc<Context>) 
     .boxed()
 }
 
+/// How soon roles that could not be looked up are looked up again.
+const RETRY: TimeDelta = TimeDelta::seconds(5);
+
 async fn converge(context: &Context, name: &str) -> Outcome {
     let api: Api<Stored<JitPolicy>> = Api::all(context.client());
     let stored = match context.reader.get(api, name).await {
@@ -44,12 +48,17 @@ async fn converge(context: &Context, name: &str) -> Outcome {
         return Ok(None);
     };
     let active = active_grants(context, &policy);
-    if let Some(status) = report(&policy, &state, active, context.clock.now()) {
+    let is_looked_for =
+        policy.spec.effect == PolicyEffect::Allow && policy.spec.mode != PolicyMode::Disabled;
+    let roles = if is_looked_for { context.reader.named_roles(&policy.spec).await } else { vec![] };
+    let now = context.clock.now();
+    if let Some(status) = report(&policy, &state, &roles, active, now) {
         let updated = JitPolicy { status: Some(status), ..policy };
         let api: Api<JitPolicy> = Api::all(context.client());
         replace_status(&api, &updated).await?;
     }
-    Ok(None)
+    // Whether a role comes or goes is told by its watch.
+    Ok(roles.iter().any(NamedRole::is_unknown).then(|| now + RETRY))
 }
 
 fn active_grants(context: &Context, policy: &JitPolicy) -> i64 {

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::core::DeserializeGuard;
+use lapse_cluster::Freshness;
 use lapse_crds::AccessRequest;
-use lapse_engine::request::{decide, is_settled};
+use lapse_engine::duties::kept_apart;
+use lapse_engine::request::{Observed, Plan, decide, is_settled};
 
 pub(crate) use self::turns::Turns;
 use crate::context::Context;
+use crate::error::ReconcileError;
 use crate::grant;
 use crate::poison;
 use crate::queue::{Outcome, Reconciliation};
@@ -47,10 +50,40 @@ async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
     }
     let requester = cached.spec.requester.as_ref().map(|who| who.username.as_str());
     let _turn = context.turns.of(requester.unwrap_or_default()).await;
-    let Some(mut observed) = observe::observe(context, cached).boxed().await? else {
+    let Some((observed, plan)) = look(context, cached, Freshness::Seen).await? else {
+        return Ok(None);
+    };
+    if !needs_common_turn(&observed, &plan) {
+        return carry_out(context, observed, plan).boxed().await;
+    }
+    // What others are given meanwhile may keep the requester, or an approver, from taking part.
+    let _common = context.turns.of_what_is_kept_apart().await;
+    match look(context, cached, Freshness::Now).await? {
+        Some((observed, plan)) => carry_out(context, observed, plan).boxed().await,
+        None => Ok(None),
+    }
+}
+
+async fn look(
+    context: &Context,
+    cached: &AccessRequest,
+    engaging_as_of: Freshness,
+) -> Result<Option<(Observed, Plan)>, ReconcileError> {
+    let Some(observed) = observe::observe(context, cached, engaging_as_of).boxed().await? else {
         return Ok(None);
     };
     let plan = decide(&observed, context.clock.now());
+    Ok(Some((observed, plan)))
+}
+
+/// Whether a right is to be given under a policy that is kept apart from others.
+fn needs_common_turn(observed: &Observed, plan: &Plan) -> bool {
+    let by = plan.create.as_ref().map(|grant| &grant.spec.policy.name);
+    let policies = observed.policies.found();
+    by.zip(policies).is_some_and(|(by, policies)| !kept_apart(policies, by).is_empty())
+}
+
+async fn carry_out(context: &Context, mut observed: Observed, plan: Plan) -> Outcome {
     let Some(grant) = &plan.create else {
         report::report(context, &observed.request.object, plan.status, plan.notice).await?;
         return Ok(plan.wake_at);

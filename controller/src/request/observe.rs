@@ -14,10 +14,12 @@ use crate::error::ReconcileError;
 /// Observes a request; `None` if it does not exist any more.
 ///
 /// What to read follows from the spec, which never changes, so the cached object is good enough to
-/// say it, and everything is read at once but for what Deny policies name.
+/// say it, and everything is read at once but for what Deny policies name, and the Grants by policies that
+/// are kept apart.
 pub(super) async fn observe(
     context: &Context,
     cached: &AccessRequest,
+    engaging_as_of: Freshness,
 ) -> Result<Option<Observed>, ReconcileError> {
     let reader = &context.reader;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -52,9 +54,16 @@ pub(super) async fn observe(
             None => Read::Failed("the request names no requester".to_owned()),
         }
     };
-    let (request, policies, decisions, grant, peers, ((role, accounts), namespaces)) = tokio::join!(
+    let named = cached.spec.policy.as_deref();
+    let policies = async {
+        let policies = reader.policies(named, policies_as_of).await;
+        let known = policies.found().map_or(&[][..], Vec::as_slice);
+        let engaging = reader.engaging(known, named, engaging_as_of).await;
+        (policies, engaging)
+    };
+    let (request, (policies, engaging), decisions, grant, peers, ((role, accounts), namespaces)) = tokio::join!(
         reader.request(&namespace, &name),
-        reader.policies(cached.spec.policy.as_deref(), policies_as_of),
+        policies,
         // A decision that is not seen yet brings an event; before the right is held, it is looked for.
         reader.decisions(&namespace, &name, Freshness::Seen),
         reader.grant(&grant),
@@ -83,6 +92,7 @@ pub(super) async fn observe(
         namespaces,
         grant,
         peers,
+        engaging,
         settings: reader.settings().clone(),
         obstacle: None,
         request,

@@ -3,6 +3,7 @@
 //! What to do is decided from live reads; the caches here only say which objects there are. A watch
 //! that starts anew queues everything that it bears on, because it cannot tell what it missed.
 
+mod duties;
 mod follow;
 mod named;
 mod touched;
@@ -210,10 +211,15 @@ impl Watches {
             Event::Delete(grant) => {
                 self.deadlines.forget(&grant.name_any());
                 self.grant_touches(&grant);
+                self.grant_engages(&grant);
             }
             Event::Apply(grant) | Event::InitApply(grant) => {
-                if let DeserializeGuard(Ok(grant)) = &grant {
-                    self.set_deadline(grant);
+                if let DeserializeGuard(Ok(decoded)) = &grant {
+                    self.set_deadline(decoded);
+                    // It was just written, or is over.
+                    if decoded.status.is_none() || has_ended(decoded) {
+                        self.grant_engages(&grant);
+                    }
                 }
                 Queues::send(&self.queues.grants, reference(&grant));
                 self.grant_touches(&grant);

@@ -8,7 +8,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_crds::{MANAGED_BY, MANAGED_BY_LAPSE, RbacKind, RoleKind, Target};
+use lapse_crds::{MANAGED_BY, MANAGED_BY_LAPSE, RbacKind, RoleKind, RoleRef, Target};
+use lapse_engine::policy::named_roles;
 use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
@@ -39,7 +40,8 @@ impl Watches {
         .await;
     }
 
-    /// An approval holds for what a role allowed. The roles that Lapse made are among them.
+    /// An approval holds for what a role allowed, and a policy is ready when its roles exist. The roles that
+    /// Lapse made are among them.
     pub(super) async fn roles<K>(&self, what: &'static str, kind: RoleKind)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -52,6 +54,7 @@ impl Watches {
                 }
             }
             let (name, namespace) = (role.name_any(), role.namespace());
+            self.role_is_named(&RoleRef { kind, name: name.clone() }, namespace.as_ref());
             self.touches(|target| {
                 let is_there = |place: &str| target.namespaces().any(|within| within == place);
                 let role = target.privilege.role();
@@ -60,6 +63,18 @@ impl Watches {
             });
         })
         .await;
+    }
+
+    /// Queues the policies that name a role.
+    fn role_is_named(&self, role: &RoleRef, namespace: Option<&String>) {
+        for policy in self.caches.policies.state() {
+            let DeserializeGuard(Ok(policy)) = &*policy else { continue };
+            let roles = named_roles(&policy.spec);
+            let is_looked_for = |places: &Vec<String>| namespace.is_none_or(|n| places.contains(n));
+            if roles.get(role).is_some_and(is_looked_for) {
+                self.queues.policy(&policy.name_any());
+            }
+        }
     }
 
     /// Watches objects by their metadata.

@@ -1,7 +1,7 @@
 //! Policies: refused when they cannot work, warned about when they are unwise.
 
 use lapse_crds::JitPolicy;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::town::{Town, patch_cluster};
 
@@ -39,7 +39,11 @@ async fn a_policy_that_cannot_work_is_refused_with_its_field() {
 async fn an_unwise_policy_is_warned_about() {
     let town = Town::shared("unwise").await;
     let args = ["apply", "-f", "-"];
-    let fine = town.kubectl(&town.admin, &args, &town.policy(&json!({"priority": 50}))).await;
+    let view = json!([{"kubernetes": {
+        "roles": [{"kind": "ClusterRole", "name": "view"}], "namespaces": {"names": ["unwise"]},
+    }}]);
+    let fine = town.policy(&json!({"priority": 50, "targets": view}));
+    let fine = town.kubectl(&town.admin, &args, &fine).await;
     assert!(fine.success() && !fine.stderr.contains("Warning"), "{fine:?}");
     let nobody = town.policy(&json!({"requesters": []}));
     let answer = town.kubectl(&town.admin, &args, &nobody).await;
@@ -48,4 +52,39 @@ async fn an_unwise_policy_is_warned_about() {
     // What is stored already may always be labelled, even if the installation has changed since.
     let labels = json!({"metadata": {"labels": {"team": "shop"}}});
     patch_cluster::<JitPolicy>(&town.admin.client, "unwise", labels).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_other_policies_and_the_roles_make_of_a_policy_is_told() {
+    let town = Town::shared("beside").await;
+    let dry_run = async |name: &str, change: &Value| {
+        let mut policy = town.policy(change);
+        policy["metadata"]["name"] = json!(name);
+        let args = ["apply", "--dry-run=server", "-f", "-"];
+        let answer = town.kubectl(&town.admin, &args, &policy).await;
+        assert!(answer.success(), "{answer:?}");
+        answer.stderr
+    };
+    let own = dry_run("beside", &json!({"approval": {"stages": []}})).await;
+    assert!(!own.contains("JitPolicy"), "a policy is compared with its older self: {own}");
+    let told = dry_run("beside-easy", &json!({"approval": {"stages": []}})).await;
+    for words in [
+        "group shop-developers can have ClusterRole edit by JitPolicy beside-easy without approval, which beside gives with 1 approval",
+        "spec.priority is 100, as that of JitPolicy beside",
+        "ClusterRole edit is powerful: in beside it can read secrets",
+    ] {
+        assert!(told.contains(&format!("Warning: {words}")), "no {words:?} in {told}");
+    }
+    let admin = json!([{"kubernetes": {
+        "roles": [{"kind": "ClusterRole", "name": "admin"}], "namespaces": {"all": true},
+    }}]);
+    let apart = json!([{"policy": "beside-gone"}]);
+    let told = dry_run("other", &json!({"targets": admin, "separationOfDuties": apart})).await;
+    for words in [
+        "spec.targets[0].kubernetes: every request for ClusterRole admin in the namespaces that are selected is refused without allowEscalation",
+        "spec.separationOfDuties[0].policy: there is no JitPolicy beside-gone",
+    ] {
+        assert!(told.contains(&format!("Warning: {words}")), "no {words:?} in {told}");
+    }
+    assert!(told.lines().all(|line| line.chars().count() <= 256 + "Warning: ".len()), "{told}");
 }

@@ -34,7 +34,10 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[rstest]
 #[case(json!({"duration": "-5m"}), "spec.duration")]
 #[case(json!({"duration": "1d"}), "spec.duration")]
+#[case(json!({"duration": "5"}), "spec.duration")]
+#[case(json!({"duration": ""}), "spec.duration")]
 #[case(json!({"duration": "0s"}), "must be more than zero")]
+#[case(json!({"duration": "9000h"}), "spec.duration")]
 #[case(json!({"duration": "8761h"}), "at most 8760h")]
 #[case(json!({"reason": "a\u{1b}[2Jb"}), "spec.reason")]
 #[case(json!({"reason": "x".repeat(1 << 20)}), "spec.reason")]
@@ -44,6 +47,9 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[case(json!({"policy": "../secrets"}), "spec.policy")]
 #[case(json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit/../admin"}}}}), "role.name")]
 #[case(json!({"startTime": "2001-01-01T00:00:00Z"}), "which is in the past")]
+#[case(json!({"startTime": "1969-12-31T23:59:59Z"}), "spec.startTime is 1969")]
+#[case(json!({"startTime": "10000-01-01T00:00:00Z"}), "spec.startTime")]
+#[case(json!({"startTime": "9999-12-31T23:59:59-10:00"}), "spec.startTime is 9999")]
 #[case(json!({"startTime": "tomorrow"}), "spec.startTime")]
 #[case(json!({"ticket": "INC1\n"}), "spec.ticket")]
 #[case(json!({"emergency": true, "startTime": "2100-01-01T00:00:00Z"}), "an emergency starts at once")]
@@ -61,6 +67,34 @@ async fn bad_input_is_refused_with_its_field(#[case] spec: serde_json::Value, #[
     let refused = world.kubectl(&world.alice, &create, Some(&manifest.to_string())).await;
     let error = refused.unwrap_err().to_string();
     assert!(error.contains(words), "expected {words:?} in: {}", &error[..error.len().min(600)]);
+}
+
+#[tokio::test]
+async fn a_bad_decision_is_refused_with_its_field() {
+    let world = World::shared("bad-decision").await;
+    world.ask("bad", json!({})).await;
+    let cases = [
+        (json!({"duration": "-5m"}), "spec.duration"),
+        (json!({"duration": "1d"}), "spec.duration"),
+        (json!({"comment": "x".repeat(1 << 20)}), "spec.comment"),
+        (json!({"comment": "a\u{1b}[2Jb"}), "spec.comment"),
+        (json!({"verdict": "Maybe"}), "spec.verdict"),
+        (json!({"request": {"name": "none"}}), "there is no AccessRequest none"),
+    ];
+    let decide = async |spec: &serde_json::Value| {
+        let mut manifest = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+            "metadata": {"generateName": "bad-", "namespace": "bad-decision"},
+            "spec": {"request": {"name": "bad"}, "verdict": "Approve"},
+        });
+        json_patch::merge(&mut manifest["spec"], spec);
+        world.kubectl(&world.bob, &["create", "-f", "-"], Some(&manifest.to_string())).await
+    };
+    let answers = futures::future::join_all(cases.iter().map(|(spec, _)| decide(spec))).await;
+    for (answer, (_, words)) in answers.into_iter().zip(&cases) {
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains(words), "no {words:?} in: {}", &error[..error.len().min(600)]);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod approval;
 mod attacks;
 mod chart;
 mod deletion;
+mod duties;
 mod emergency;
 mod ends;
 mod examples;

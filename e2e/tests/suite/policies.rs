@@ -1,9 +1,11 @@
 //! Policies that deny, that are on trial, and that select namespaces by their labels.
 
-use lapse_crds::{Conditions as _, EndReason, RequestPhase};
+use kube::Api;
+use lapse_crds::{Conditions as _, EndReason, JitPolicy, RequestPhase};
+use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{World, refused};
+use crate::world::{SOON, World, refused};
 
 fn policy(name: &str, spec: &Value) -> Value {
     json!({
@@ -132,4 +134,51 @@ async fn what_means_nothing_is_refused() {
     );
     let spec = json!({"effect": "Deny", "requesters": group, "targets": everything});
     apply(spec).await.unwrap();
+}
+
+/// The policy comes before its role, as with one manifest for both.
+#[tokio::test]
+async fn a_policy_whose_role_does_not_exist_is_not_ready_until_it_does() {
+    let role = "controller.bindableRoles[4].kind=Role,controller.bindableRoles[4].name=mend";
+    let options = InstallOptions { set: vec![role.to_owned()], ..InstallOptions::default() };
+    let world = World::own("mending", options).await;
+    let targets = json!([{"kubernetes": {
+        "roles": [{"kind": "Role", "name": "mend"}], "namespaces": {"names": ["mending"]},
+    }}]);
+    world.policy(json!({"targets": targets})).await;
+    let policies: Api<JitPolicy> = Api::all(world.admin.client.clone());
+    let ready = async || {
+        let status = policies.get("mending").await.unwrap().status.unwrap();
+        let ready = status.conditions.into_iter().next().unwrap();
+        (ready.reason, ready.message)
+    };
+    let (reason, message) = ready().await;
+    assert_eq!(reason, "RoleNotFound");
+    assert_eq!(
+        message,
+        "there is no Role mend in namespace mending: requests for it are refused until it exists"
+    );
+    let mend = json!({"kubernetes": {"role": {"kind": "Role", "name": "mend"}}});
+    world.ask("too-early", json!({"target": mend})).await;
+    let status = world.phase("too-early", RequestPhase::Denied).await;
+    let said = &status.conditions.condition("Evaluated").unwrap().message;
+    assert!(said.contains("Role mend does not exist"), "{said}");
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    world
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "mend"}, "rules": rules,
+        }))
+        .await;
+    eventually("the role to be found", SOON, async || {
+        Ok((ready().await.0 == "Valid").then_some(()))
+    })
+    .await
+    .unwrap();
+    world.kubectl(&world.admin, &["delete", "role", "mend", "-n", "mending"], None).await.unwrap();
+    eventually("the role to be missed", SOON, async || {
+        Ok((ready().await.0 == "RoleNotFound").then_some(()))
+    })
+    .await
+    .unwrap();
 }

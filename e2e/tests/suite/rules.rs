@@ -221,6 +221,18 @@ async fn rules_that_cannot_work_are_refused_with_their_field() {
     refused(apply("conditions", condition("1 +")).await, field);
     refused(apply("conditions", condition("request.reason")).await, field);
     refused(apply("conditions", condition(&"!".repeat(3000))).await, field);
+    let nested = "target.namespaces.all(a, target.namespaces.exists(b, a != b))";
+    refused(apply("conditions", condition(nested)).await, field);
+    let stage = |name: &str, required: u32| json!({"name": name, "required": required, "approvers": [{"kind": "User", "name": "bob"}]});
+    let stages = |stages: Value| json!({"stages": stages});
+    let quorum = stages(json!([stage("manager", 0)]));
+    refused(apply("approval", quorum).await, "spec.approval.stages[0].required");
+    let twice = stages(json!([stage("manager", 1), stage("manager", 1)]));
+    refused(apply("approval", twice).await, "spec.approval.stages[1]: Duplicate value");
+    for wrong in ["-5m", "1d", "5", "0s", "9000h"] {
+        refused(apply("duration", json!({"max": wrong})).await, "spec.duration.max");
+        refused(apply("retention", json!(wrong)).await, "spec.retention");
+    }
     let explodes = json!({"pattern": "(((a{1000}){1000}){1000}){1000}"});
     refused(apply("ticket", explodes).await, "spec.ticket.pattern");
     refused(apply("ticket", json!({"pattern": "(INC"})).await, "spec.ticket.pattern");

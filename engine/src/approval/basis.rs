@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{Identity, Stage};
 
 use super::Statement;
+use crate::duties::Duties;
 use crate::identity;
 use crate::policy::{ApprovalRules, Policy};
 use crate::role::RoleRules;
@@ -19,6 +20,8 @@ pub struct Basis<'a> {
     pub requested_at: DateTime<Utc>,
     /// The rules of the role, if they could be read.
     pub role: Option<&'a RoleRules>,
+    /// Who is engaged in the policies that are kept apart from this one.
+    pub duties: &'a Duties,
 }
 
 impl<'a> Basis<'a> {
@@ -74,6 +77,20 @@ impl<'a> Basis<'a> {
         self.may_approve(&statement.decider, statement.at)
             && self.accepts_credential(&statement.decider)
             && self.is_within_bounds(statement)
+    }
+
+    /// What keeps this person from approving at this time: nobody takes part in both of two policies
+    /// that are kept apart.
+    pub(super) fn is_free(&self, who: &Identity) -> Result<(), String> {
+        match self.duties.engagement(&who.username) {
+            None => Ok(()),
+            Some(engagement) => Err(format!(
+                "{}, and nobody holds or approves both that and a right by JitPolicy {}, which is kept \
+                 apart from it (separationOfDuties)",
+                engagement.of(&who.username),
+                self.policy.name()
+            )),
+        }
     }
 
     /// Whether the duration that an approver set lies within the bounds of the policy.

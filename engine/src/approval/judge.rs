@@ -5,6 +5,7 @@ use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Tim
 
 use super::{Basis, Statement, Statements, progress};
 use crate::checks::requested_duration;
+use crate::duties::Duties;
 use crate::policy::{Policy, describe};
 use crate::role::RoleRules;
 use crate::target::ResolvedTarget;
@@ -29,6 +30,8 @@ pub struct Judgement<'a> {
     pub policy: &'a Result<Policy, String>,
     /// What people said before.
     pub statements: &'a Statements,
+    /// Who is engaged in the policies that are kept apart from the one that decides.
+    pub duties: &'a Duties,
     /// The rules of the role, or why there are none.
     pub role: &'a Result<RoleRules, String>,
     /// Whether the decision came with the UID of the request, rather than being stamped with it.
@@ -48,6 +51,7 @@ impl<'a> Judgement<'a> {
             requester: self.requester,
             requested_at: self.requested_at,
             role: self.role.as_ref().ok(),
+            duties: self.duties,
         }
     }
 }
@@ -134,6 +138,9 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
              administrator to bind the role lapse:approver",
             policy.name()
         ));
+    }
+    if let Err(why) = basis.is_free(case.decider) {
+        return refuse(format!("{why}; approve when it has ended, or let somebody else approve"));
     }
     if !basis.accepts_credential(case.decider) {
         return refuse(format!(

@@ -23,13 +23,15 @@ pub struct Progress {
     pub waiting_for: String,
     /// When the escalation approvers were asked, too: the request was not approved by then.
     pub escalated_at: Option<DateTime<Utc>>,
-    /// The approvals that no longer hold, in words.
+    /// The approvals that no longer hold, or do not count at this time, in words.
     pub void: Option<String>,
 }
 
 /// Counts the approvals of a request, at this time.
 ///
-/// Nobody counts twice, and nobody for an own request unless the policy says so.
+/// Nobody counts twice, nobody for an own request unless the policy says so, and nobody who takes part in
+/// a policy that is kept apart. Such a person is left out before anybody is seated, so that somebody else
+/// who approved takes the seat, whoever was first.
 #[must_use]
 pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) -> Progress {
     let rules = basis.rules();
@@ -39,9 +41,16 @@ pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) 
         // Before the question who may approve: a change of the policy may have changed the answer,
         // and the request says so.
         if let Err(why) = basis.holds(statement) {
+            let why = format!("no longer holds: {why}");
             void.insert(&statement.decider.username, why);
         } else if basis.counts(statement) {
-            counted.push(statement);
+            match basis.is_free(&statement.decider) {
+                Ok(()) => counted.push(statement),
+                Err(why) => {
+                    let why = format!("does not count for now: {why}");
+                    void.insert(&statement.decider.username, why);
+                }
+            }
         }
     }
     // Who approved again has nothing left to do.
@@ -72,10 +81,8 @@ pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) 
 }
 
 fn describe_void(void: &BTreeMap<&str, String>) -> Option<String> {
-    let sentences: Vec<String> = void
-        .iter()
-        .map(|(who, why)| format!("The approval by {who} no longer holds: {why}."))
-        .collect();
+    let sentences: Vec<String> =
+        void.iter().map(|(who, why)| format!("The approval by {who} {why}.")).collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 

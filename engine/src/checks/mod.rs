@@ -4,6 +4,7 @@
 mod conditions;
 mod debts;
 mod duration;
+mod duties;
 mod limits;
 mod policy;
 mod reason;
@@ -19,6 +20,7 @@ use lapse_crds::{
 };
 
 pub(crate) use self::risk::is_harmless;
+use crate::duties::Duties;
 use crate::policy::{Bounds, Policy, PolicyState};
 use crate::request::{Extended, InLine, Peers, starts_at};
 use crate::risk::ServiceAccount;
@@ -54,6 +56,8 @@ pub struct Context<'a> {
     pub has_place: bool,
     /// What else the requester asks for and holds.
     pub peers: &'a Read<Peers>,
+    /// Who is engaged in the policies that are kept apart from the one that decides.
+    pub duties: &'a Duties,
     /// What was asked.
     pub spec: &'a AccessRequestSpec,
     /// By whom.
@@ -111,7 +115,7 @@ impl Context<'_> {
 type Check = fn(&Context<'_>) -> Outcome;
 
 /// The checks, in the order in which they are shown.
-const CHECKS: [(CheckName, Check); 10] = [
+const CHECKS: [(CheckName, Check); 11] = [
     (CheckName::Policy, policy::check),
     (CheckName::Requester, requester::check),
     (CheckName::Target, target::check),
@@ -120,6 +124,7 @@ const CHECKS: [(CheckName, Check); 10] = [
     (CheckName::Reason, reason::check),
     (CheckName::Ticket, ticket::check),
     (CheckName::Schedule, schedule::check),
+    (CheckName::SeparationOfDuties, duties::check),
     (CheckName::Limits, limits::check),
     (CheckName::Conditions, conditions::check),
 ];

@@ -87,6 +87,12 @@ pub(super) fn approval_rules(
         impersonation: impersonation == Permission::Allow,
         require_uid,
     };
+    if let Some(index) = rules.stages.iter().position(|stage| stage.required == 0) {
+        return Err(unsatisfiable(format!(
+            "spec.approval.stages[{index}] requires no approvals; set required to 1 or more, or remove \
+             the stage"
+        )));
+    }
     if let Some(escalation) = rules.escalation.as_ref().filter(|e| e.after >= rules.timeout) {
         return Err(unsatisfiable(format!(
             "spec.approval.escalation.after is {}, but requests time out after {}; escalate earlier, \
@@ -184,6 +190,7 @@ mod tests {
     }
 
     #[rstest]
+    #[case::none_at_all(&[(0, &["bob"][..])], false)]
     #[case::too_few(&[(2, &["bob"][..])], false)]
     #[case::named_twice(&[(2, &["bob", "bob"][..])], false)]
     #[case::enough(&[(2, &["bob", "olga"][..])], true)]

@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
     ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
-    PolicyTarget, RoleRef,
+    PolicyTarget, RoleRef, Separation,
 };
 
 use super::approval::approval_rules;
@@ -79,6 +79,7 @@ impl Policy {
             ticket,
             schedule,
             limits,
+            separation_of_duties,
             conditions,
             on_role_widened,
             approval,
@@ -90,6 +91,8 @@ impl Policy {
         let approval = approval_rules(approval.as_ref(), requesters)?;
         let duration = bounds(&duration.clone().unwrap_or_default(), settings)?;
         let in_emergency = |rules| emergency_rules(rules, requesters, duration, settings);
+        // What is kept apart holds when the policy cannot be compiled, too: see `PolicyState`.
+        not_from_itself(policy, separation_of_duties)?;
         Ok(Self {
             reference: reference(policy),
             settings: settings.clone(),
@@ -119,6 +122,21 @@ impl Policy {
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
+    }
+}
+
+/// Whoever held a right by such a policy could never be given another, which is what limits are for.
+fn not_from_itself(policy: &JitPolicy, apart: &[Separation]) -> Result<(), PolicyError> {
+    let own = policy.metadata.name.as_deref().unwrap_or_default();
+    match apart.iter().position(|separation| separation.policy == own) {
+        None => Ok(()),
+        Some(index) => Err(PolicyError::new(
+            PolicyErrorReason::Unsatisfiable,
+            format!(
+                "spec.separationOfDuties[{index}].policy is {own}, the policy itself; name another, and \
+                 bound how much one person holds by this one with spec.limits"
+            ),
+        )),
     }
 }
 
@@ -314,6 +332,17 @@ mod tests {
         let bounds = Policy::compile(&policy, &settings()).unwrap().duration();
         let InstallationBounds { min, max } = settings().duration;
         assert_eq!(bounds, Bounds { min, default: None, max });
+    }
+
+    #[test]
+    fn a_policy_is_not_kept_apart_from_itself() {
+        let mut policy = policy("shop-debug");
+        let apart = |name: &str| Separation { policy: name.into() };
+        policy.spec.separation_of_duties = vec![apart("other"), apart("shop-debug")];
+        let error = Policy::compile(&policy, &settings()).unwrap_err();
+        insta::assert_snapshot!(error, @"spec.separationOfDuties[1].policy is shop-debug, the policy itself; name another, and bound how much one person holds by this one with spec.limits");
+        policy.spec.separation_of_duties.pop();
+        assert!(Policy::compile(&policy, &settings()).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Policies, compiled once into a form that cannot be invalid.
 
+mod among;
 mod approval;
 mod ban;
 mod compile;
@@ -7,11 +8,13 @@ mod emergency;
 mod lint;
 mod offer;
 mod report;
+mod roles;
 mod select;
 mod state;
 
 use lapse_crds::{GrantDuration, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
 
+pub use among::lint_among;
 pub use approval::ApprovalRules;
 pub use ban::Ban;
 pub use compile::{PolicyError, PolicyErrorReason};
@@ -19,6 +22,7 @@ pub use emergency::{EmergencyRules, describe_reviewers};
 pub use lint::{lint, named_roles};
 pub use offer::{BannedRoles, RolesKnown};
 pub use report::report;
+pub use roles::{NamedRole, lint_roles};
 pub use select::{Asked, Selection, select};
 pub use state::{Bans, PolicyState, Rule, banned_roles};
 

@@ -130,6 +130,27 @@ impl Offer {
             }
     }
 
+    /// What both offer, in words, if they offer a role or rules in places that overlap, as far as their
+    /// text says: which namespaces carry which labels, and what roles contain, is not known here.
+    pub(super) fn shared(&self, other: &Self) -> Option<String> {
+        let anywhere = |offer: &Self| {
+            let NamespaceSet { names, selector, all } = &offer.namespaces;
+            offer.cluster_wide || *all || selector.is_some() || !names.is_empty()
+        };
+        let everywhere = |offer: &Self| offer.cluster_wide || offer.namespaces.all;
+        let in_common = || {
+            let (ours, theirs) = (&self.namespaces, &other.namespaces);
+            ours.names.iter().any(|name| theirs.names.contains(name))
+                || (ours.selector.is_some() && ours.selector == theirs.selector)
+        };
+        let overlap = (everywhere(self) && anywhere(other))
+            || (everywhere(other) && anywhere(self))
+            || in_common();
+        let role = self.roles.iter().find(|role| other.roles.contains(role));
+        let rules = || overlaps(&self.rules(), &other.rules()).then(|| "rules".to_owned());
+        role.map(ToString::to_string).or_else(rules).filter(|_| overlap)
+    }
+
     fn has_namespace(&self, name: &String, known: &Namespaces) -> bool {
         let NamespaceSet { names, selector, all } = &self.namespaces;
         let is_selected = |selector: &LabelSelector| match known.get(name) {

@@ -103,12 +103,13 @@ fn by_priority<'a>(
     let decides = matching.next();
     if let Some(decides) = decides {
         candidates.extend(matching.map(|policy| {
-            let reason = format!(
-                "{} comes first: its priority is {}, this one's is {}",
-                decides.name(),
-                decides.priority,
-                policy.priority
-            );
+            let (first, second) = (decides.priority, policy.priority);
+            let why = if first == second {
+                format!("both have priority {first}, and its name is the first by the alphabet")
+            } else {
+                format!("its priority is {first}, this one's is {second}")
+            };
+            let reason = format!("{} comes first: {why}", decides.name());
             Unsuitable::Almost(reason).of(policy.name())
         }));
     }
@@ -281,6 +282,18 @@ mod tests {
         assert_eq!(selected(&states, &alice).unwrap(), expected);
         states.reverse();
         assert_eq!(selected(&states, &alice).unwrap(), expected);
+    }
+
+    #[test]
+    fn says_whether_the_priority_or_the_name_decided() {
+        let alice = person("alice", &["shop-developers"]);
+        let all = states(&[("b", 100), ("a", 100), ("c", 200)]);
+        let candidates = select_for(&all, &alice).candidates;
+        let reasons: Vec<&str> = candidates.iter().map(|candidate| &*candidate.reason).collect();
+        insta::assert_snapshot!(reasons.join("\n"), @r"
+        a comes first: both have priority 100, and its name is the first by the alphabet
+        a comes first: its priority is 100, this one's is 200
+        ");
     }
 
     fn with(name: &str, change: impl FnOnce(&mut JitPolicySpec)) -> PolicyState {

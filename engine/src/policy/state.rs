@@ -19,6 +19,8 @@ pub struct PolicyState {
     pub uid: String,
     /// Its mode, which counts even when nothing else in it can be used.
     pub mode: PolicyMode,
+    /// The policies that it keeps apart from itself, which counts likewise, unless it is switched off.
+    pub apart: Vec<String>,
     /// What it says, or why it says nothing.
     pub compiled: Result<Rule, PolicyError>,
     /// What is wrong with it. A ban holds in spite of that.
@@ -49,10 +51,12 @@ impl PolicyState {
                 (Ok(Rule::Deny(Arc::new(ban))), defect)
             }
         };
+        let apart = policy.spec.separation_of_duties.iter().map(|other| other.policy.clone());
         Self {
             name: policy.metadata.name.clone().unwrap_or_default(),
             uid: policy.metadata.uid.clone().unwrap_or_default(),
             mode: policy.spec.mode,
+            apart: apart.filter(|_| policy.spec.mode != PolicyMode::Disabled).collect(),
             compiled,
             defect,
         }
@@ -64,7 +68,14 @@ impl PolicyState {
         let message = format!("JitPolicy {name} cannot be read: {why}");
         let error = PolicyError { reason: PolicyErrorReason::Unreadable, message };
         let defect = Some(error.clone());
-        Self { name, uid, mode: PolicyMode::Enforce, compiled: Err(error), defect }
+        Self {
+            name,
+            uid,
+            mode: PolicyMode::Enforce,
+            apart: Vec::new(),
+            compiled: Err(error),
+            defect,
+        }
     }
 
     /// The ban, if the policy is one that is in force.

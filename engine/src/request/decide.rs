@@ -251,6 +251,7 @@ fn grant(
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
         emergency: observed.request.object.spec.emergency,
         review_by: chosen.review_within.map(|within| (starts_at + within.delta()).into()),
+        approved_by: chosen.approved_by(),
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),

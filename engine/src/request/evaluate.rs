@@ -6,6 +6,7 @@ use lapse_crds::{Candidate, GrantDuration, Identity, PolicyRef};
 use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, is_harmless, requested_duration};
+use crate::duties::Duties;
 use crate::policy::{Asked, RolesKnown, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
@@ -153,6 +154,7 @@ pub fn evaluate(
     let (report, policy) = match selection.policy {
         Err(why) => (Report::without_policy(&why), None),
         Ok(policy) => {
+            let duties = Duties::apart_from(policy.name(), policies, &observed.engaging);
             let context = Context {
                 name: request.metadata.name.as_deref().unwrap_or_default(),
                 namespace: request.metadata.namespace.as_deref().unwrap_or_default(),
@@ -160,6 +162,7 @@ pub fn evaluate(
                 requested_at,
                 has_place: has_place(request),
                 peers: &observed.peers,
+                duties: &duties,
                 now,
                 spec: &request.spec,
                 requester,
@@ -172,7 +175,8 @@ pub fn evaluate(
                 settings: &observed.settings,
             };
             let report = Report::run(&context);
-            let basis = Basis { policy, requester, requested_at, role: observed.role.found() };
+            let role = observed.role.found();
+            let basis = Basis { policy, requester, requested_at, role, duties: &duties };
             let rules = policy.emergency().filter(|_| request.spec.emergency);
             let hours = policy.schedule().filter(|_| !request.spec.emergency);
             let chosen = Chosen {
@@ -225,6 +229,15 @@ impl Chosen {
         let moments = [self.escalates_at, self.closes_at(), Some(self.times_out_at)];
         let next = moments.into_iter().flatten().filter(|at| *at > now).min();
         next.unwrap_or(self.times_out_at)
+    }
+
+    /// Whose approval counts, by user name; nobody's if nobody needs to approve.
+    #[must_use]
+    pub fn approved_by(&self) -> Vec<String> {
+        let stages = self.progress.stages.iter().filter(|_| self.unasked.is_none());
+        let mut names: Vec<String> = stages.flat_map(|stage| stage.approved_by.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// When the hours of the policy end in which the right would start.

@@ -29,6 +29,8 @@ pub struct Observed {
     pub namespaces: Namespaces,
     /// What else the requester asks for and holds.
     pub peers: Read<Peers>,
+    /// The live grants by the policies that [`crate::duties::bearing_on`] names.
+    pub engaging: Read<Vec<Grant>>,
     /// The Grant of the name that follows from the request.
     pub grant: Read<Grant>,
     /// What the installation allows.

@@ -11,23 +11,7 @@ use super::evaluate::Chosen;
 use super::follow::ENDED;
 use super::{Evaluation, Notice, Plan};
 use crate::grant::REVIEWED;
-
-/// The most characters of a message that the schema takes.
-const LONGEST_MESSAGE: usize = 4096;
-
-/// Cuts a message where the schema would refuse it.
-fn clip(message: &mut String) {
-    if message.len() > LONGEST_MESSAGE {
-        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE - '…'.len_utf8()));
-        message.push('…');
-    }
-}
-
-fn clipped(message: &str) -> String {
-    let mut message = message.to_owned();
-    clip(&mut message);
-    message
-}
+use crate::words::{clip, clipped};
 
 /// Where a condition stands among the others, whichever came first.
 fn position(r#type: &str) -> usize {
@@ -149,17 +133,5 @@ impl<'a> Writer<'a> {
 
     fn changed(self) -> Option<AccessRequestStatus> {
         (self.request.status.as_ref() != Some(&self.status)).then_some(self.status)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_fit_the_schema() {
-        let long = clipped(&"ä".repeat(4096));
-        assert!(long.len() <= LONGEST_MESSAGE && long.ends_with('…'), "{} bytes", long.len());
-        assert_eq!(clipped("short"), "short");
     }
 }

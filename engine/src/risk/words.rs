@@ -49,17 +49,33 @@ impl Risk {
     /// only what the holder can do, and all places as one.
     #[must_use]
     pub fn brief(&self) -> Option<String> {
-        let findings = || self.refusals.iter().chain(&self.warnings);
-        let mut place = findings().next()?.place.clone();
-        findings().for_each(|finding| place.join(&finding.place));
-        let mut titles: Vec<&str> = Vec::new();
-        for title in findings().map(|finding| finding.entry.title) {
-            if !titles.contains(&title) {
-                titles.push(title);
-            }
-        }
-        Some(fit(&format!("In {}, this role can ", short(&place)), &titles))
+        let findings = self.refusals.iter().chain(&self.warnings).collect::<Vec<_>>();
+        brief(&findings, |place| format!("In {place}, this role can "))
     }
+
+    /// What is refused, as short, after words of one's own about the place.
+    pub(crate) fn refusals_in_brief(&self, start: impl Fn(&str) -> String) -> Option<String> {
+        brief(&self.refusals.iter().collect::<Vec<_>>(), start)
+    }
+
+    /// What is warned about, likewise.
+    pub(crate) fn warnings_in_brief(&self, start: impl Fn(&str) -> String) -> Option<String> {
+        brief(&self.warnings.iter().collect::<Vec<_>>(), start)
+    }
+}
+
+fn brief(findings: &[&Finding], start: impl Fn(&str) -> String) -> Option<String> {
+    let mut place = findings.first()?.place.clone();
+    for finding in findings {
+        place.join(&finding.place);
+    }
+    let mut titles: Vec<&str> = Vec::new();
+    for title in findings.iter().map(|finding| finding.entry.title) {
+        if !titles.contains(&title) {
+            titles.push(title);
+        }
+    }
+    Some(fit(&start(&short(&place)), &titles))
 }
 
 /// Findings as sentences, one for each place; the first few findings in full, then what they are

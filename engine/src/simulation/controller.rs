@@ -80,6 +80,7 @@ impl Controller {
             namespaces: namespaces(),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),
             peers: Read::Found(request::Peers::default()),
+            engaging: Read::Found(vec![]),
             settings: settings(),
             obstacle: None,
         };

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lapse_crds::{
     AccessDecision, AccessDecisionSpec, AccessRequest, Grant, GrantPhase, GrantStatus, Identity,
-    JitPolicy, PolicyRef, RequestTarget, ReviewOutcome, Verdict,
+    JitPolicy, PolicyRef, RequestTarget, ReviewOutcome, Separation, Verdict,
 };
 
 use super::{person, policy, request_spec, settings};
 use crate::attest::{Attestation, AttestationError, Attested};
+use crate::duties::Duties;
 use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
 use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
@@ -102,6 +103,7 @@ pub(crate) fn asked() -> request::Observed {
         )]),
         grant: Read::Missing,
         peers: Read::Found(request::Peers::default()),
+        engaging: Read::Found(vec![]),
         settings: settings(),
         obstacle: None,
     }
@@ -147,6 +149,18 @@ pub(crate) fn written() -> Grant {
     grant.metadata.uid = Some(GRANT_UID.into());
     grant.metadata.generation = Some(1);
     grant
+}
+
+/// `shop-debug` is kept apart from a policy by which one person holds a right that another approved.
+pub(crate) fn duties(holder: &str, approver: &str) -> Duties {
+    let mut other = policy("shop-payments");
+    other.spec.separation_of_duties = vec![Separation { policy: "shop-debug".into() }];
+    let mut grant = written();
+    grant.spec.policy.name = "shop-payments".into();
+    grant.spec.subject.name = holder.into();
+    grant.spec.approved_by = vec![approver.into()];
+    let policies = [state(&policy("shop-debug")), state(&other)];
+    Duties::apart_from("shop-debug", &policies, &Read::Found(vec![grant]))
 }
 
 /// The object as the controller makes it for the grant of the fixture.

@@ -15,6 +15,7 @@ use lapse_crds::{
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
+use lapse_engine::duties::Duties;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess, within_reach};
@@ -31,6 +32,7 @@ pub(super) struct Case {
     pub(super) target: ResolvedTarget,
     pub(super) policy: Result<Policy, String>,
     pub(super) statements: Statements,
+    pub(super) duties: Duties,
     pub(super) role: Result<RoleRules, String>,
     /// What the role lets its holder do that whoever approves should know.
     pub(super) risk: Vec<String>,
@@ -126,6 +128,16 @@ impl Case {
             Verdict::Approve => risk(reader, &target, &role).await?,
             Verdict::Deny | Verdict::End | Verdict::Review => Vec::new(),
         };
+        let duties = match (&policy, decision.verdict) {
+            (Ok(policy), Verdict::Approve) => {
+                let named = Some(policy.name());
+                let engaging = reader.engaging(&policies, named, Freshness::Now).await;
+                known(engaging.clone())?;
+                Duties::apart_from(policy.name(), &policies, &engaging)
+            }
+            // Saying no must be possible whatever else somebody does.
+            _ => Duties::default(),
+        };
         let role = match role {
             Read::Found(role) => Ok(role),
             Read::Missing => Err(format!("there is no {}", target.privilege)),
@@ -140,6 +152,7 @@ impl Case {
         };
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
+            duties,
             requested_at,
             request,
             requester,
@@ -181,6 +194,7 @@ impl Case {
             target: &self.target,
             policy: &self.policy,
             statements: &self.statements,
+            duties: &self.duties,
             role: &self.role,
             names_uid,
             may_approve: self.may_approve,

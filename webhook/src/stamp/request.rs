@@ -1,6 +1,6 @@
 //! A request: who asks.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use lapse_cluster::clock;
 use lapse_crds::{AccessRequestSpec, Timestamp};
 use lapse_engine::target::check_rules;
@@ -17,6 +17,9 @@ pub(crate) fn request(admission: &Admission, request: &Request) -> Result<Admitt
 /// How far in the past a start may lie: clocks differ, and typing takes time.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
+/// The last year that has four digits, as RFC 3339 wants it. A right may last one year.
+const LAST_YEAR: i32 = 9999;
+
 /// A start in the past is a mistake. One that became the past while the request waited is not: the right
 /// then starts with its approval.
 fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
@@ -24,6 +27,10 @@ fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAd
         Some(start) if start.time() < now - TOLERANCE => Err(NotAdmitted::Invalid(format!(
             "spec.startTime is {start}, which is in the past (it is {}); leave it out to start at once",
             Timestamp::new(now)
+        ))),
+        Some(start) if start.time().year() >= LAST_YEAR => Err(NotAdmitted::Invalid(format!(
+            "spec.startTime is {start}, and a right from then on may end in a year that nobody can write; \
+             ask for an earlier start"
         ))),
         _ => Ok(()),
     }

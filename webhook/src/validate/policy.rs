@@ -1,13 +1,11 @@
 //! Policies: one that cannot work is refused, one that is unwise is warned about.
 
-use futures::future::join_all;
-use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
-use kube::Api;
+use futures::FutureExt as _;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
-use lapse_cluster::Reader;
-use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef};
-use lapse_engine::policy::{PolicyState, lint, named_roles};
+use lapse_cluster::Freshness;
+use lapse_crds::{JitPolicy, PolicyMode};
+use lapse_engine::policy::{PolicyState, lint, lint_among, lint_roles};
 
 use crate::admission::{Admission, Admitted, NotAdmitted, Request};
 
@@ -23,8 +21,10 @@ pub(crate) async fn policy(
         return Ok(Admitted::default());
     }
     let policy = decode(object)?;
+    let (reader, settings) = (admission.reader(), admission.reader().settings());
     let mut warnings = lint(&policy.spec);
-    match PolicyState::of(&policy, admission.reader().settings()).defect {
+    let state = PolicyState::of(&policy, settings);
+    match &state.defect {
         None => {}
         // A policy that gives nothing can always be stored: the off switch must work when the
         // installation was narrowed since.
@@ -33,10 +33,13 @@ pub(crate) async fn policy(
         }
         Some(error) => return Err(NotAdmitted::Invalid(error.to_string())),
     }
-    let roles = named_roles(&policy.spec);
-    let missing =
-        roles.iter().map(|(role, namespaces)| missing(admission.reader(), role, namespaces));
-    warnings.extend(join_all(missing).await.into_iter().flatten());
+    let (roles, others) = tokio::join!(
+        reader.named_roles(&policy.spec).boxed(),
+        reader.policies(None, Freshness::Now),
+    );
+    warnings.extend(lint_roles(&policy.spec, &roles, settings));
+    // What cannot be looked up is no reason to warn.
+    warnings.extend(lint_among(&state, others.found().map_or(&[][..], Vec::as_slice)));
     Ok(Admitted { patch: None, warnings, done: "compiled" })
 }
 
@@ -53,29 +56,4 @@ fn decode(object: &DynamicObject) -> Result<JitPolicy, NotAdmitted> {
     serde_json::to_value(object)
         .and_then(serde_json::from_value)
         .map_err(|error| NotAdmitted::Invalid(format!("the policy cannot be read: {error}")))
-}
-
-/// Warns of a role that does not exist. It is no error: the role may come with the next manifest. What
-/// cannot be looked up is no reason to warn.
-async fn missing(reader: &Reader, role: &RoleRef, namespaces: &[String]) -> Option<String> {
-    let there_is_no = |place: &str| {
-        format!("there is no {role}{place}: requests for it are refused until it exists")
-    };
-    match role.kind {
-        RoleKind::ClusterRole => {
-            let api: Api<ClusterRole> = Api::all(reader.client().clone());
-            let found = reader.get(api, &role.name).await;
-            found.is_missing().then(|| there_is_no(""))
-        }
-        RoleKind::Role => {
-            let look = |namespace: &String| {
-                let api: Api<Role> = Api::namespaced(reader.client().clone(), namespace);
-                let place = format!(" in namespace {namespace}");
-                async move { reader.get(api, &role.name).await.is_missing().then_some(place) }
-            };
-            let places = join_all(namespaces.iter().map(look)).await;
-            let place = places.into_iter().flatten().next()?;
-            Some(there_is_no(&place))
-        }
-    }
 }

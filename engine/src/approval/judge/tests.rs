@@ -7,6 +7,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::role::RoleRules;
+use crate::testing::life::duties;
 use crate::testing::{edit_in, group, person, policy, request_spec, settings, stage, user};
 
 struct Case {
@@ -16,6 +17,7 @@ struct Case {
     request: AccessRequest,
     policy: Result<Policy, String>,
     statements: Vec<Statement>,
+    duties: Duties,
     names_uid: bool,
     may_approve: bool,
     may_deny: bool,
@@ -37,6 +39,7 @@ impl Default for Case {
             request,
             policy: Ok(Policy::compile(&policy("shop-debug"), &settings()).unwrap()),
             statements: vec![],
+            duties: Duties::default(),
             names_uid: false,
             may_approve: true,
             may_deny: false,
@@ -68,6 +71,7 @@ impl Case {
             policy: &self.policy,
             statements: &Statements::of(&self.statements),
             role: &Ok(RoleRules::default()),
+            duties: &self.duties,
             names_uid: self.names_uid,
             may_approve: self.may_approve,
             may_deny: self.may_deny,
@@ -136,6 +140,8 @@ fn an_acceptance_says_what_was_decided() {
 #[case::without_the_uid(|c: &mut Case| c.policy = Ok(approved_by(|approval| approval.require_uid = true)))]
 #[case::emergency(|c: &mut Case| c.request.spec.emergency = true)]
 #[case::policy_is_gone(|c: &mut Case| c.policy = Err("There is no JitPolicy shop-debug.".into()))]
+#[case::holds_what_is_kept_apart(|c: &mut Case| c.duties = duties("bob", "carol"))]
+#[case::approved_what_is_kept_apart(|c: &mut Case| c.duties = duties("carol", "bob"))]
 fn refuses_to_approve(#[case] change: fn(&mut Case)) {
     let mut case = Case::default();
     change(&mut case);
@@ -216,6 +222,16 @@ fn approvers_and_holders_of_the_verb_deny(
     let decider = person(who, groups);
     let case = Case { verdict: Verdict::Deny, decider, may_deny, ..Case::default() };
     assert_eq!(case.judge().is_ok(), accepted, "{:?}", case.judge());
+}
+
+#[test]
+fn who_may_not_approve_for_other_duties_may_deny_and_end() {
+    let apart = || duties("alice", "bob");
+    let case = Case { verdict: Verdict::Deny, duties: apart(), ..Case::default() };
+    assert!(case.judge().is_ok(), "{:?}", case.judge());
+    let decider = person("alice", &[]);
+    let case = Case { verdict: Verdict::End, duties: apart(), decider, ..Case::default() };
+    assert!(case.judge().is_ok(), "{:?}", case.judge());
 }
 
 #[test]

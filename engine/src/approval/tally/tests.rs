@@ -3,8 +3,10 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::duties::Duties;
 use crate::policy::Policy;
 use crate::role::RoleRules;
+use crate::testing::life::duties;
 use crate::testing::{group, person, policy, settings, stage, user};
 
 const NOW: i64 = 1000;
@@ -34,9 +36,18 @@ fn compiled(stages: Vec<Stage>) -> Policy {
 }
 
 fn tally(policy: &Policy, requester: &Identity, said: &[Statement]) -> Progress {
+    tally_among(policy, requester, said, &Duties::default())
+}
+
+fn tally_among(
+    policy: &Policy,
+    requester: &Identity,
+    said: &[Statement],
+    duties: &Duties,
+) -> Progress {
     let requested_at = DateTime::from_timestamp(0, 0).unwrap();
     let role = RoleRules::default();
-    let basis = Basis { policy, requester, requested_at, role: Some(&role) };
+    let basis = Basis { policy, requester, requested_at, role: Some(&role), duties };
     progress(&basis, &Statements::of(said), DateTime::from_timestamp(NOW, 0).unwrap())
 }
 
@@ -195,6 +206,29 @@ fn an_approval_without_a_credential_counts_where_impersonation_may() {
         statement
     });
     assert!(tally(&strict, &alice, &known).completed_at.is_some());
+}
+
+/// Who is engaged elsewhere takes no seat from those who are not, whoever approved first.
+#[rstest]
+#[case(1, 2)]
+#[case(2, 1)]
+fn who_is_engaged_elsewhere_does_not_count(#[case] bob: i64, #[case] ben: i64) {
+    let said = [approved("bob", &["shop-managers"], bob), approved("ben", &["shop-managers"], ben)];
+    let policy = compiled(vec![managers(1)]);
+    let alice = person("alice", &["shop-developers"]);
+    let engaged = |said: &[Statement], holder: &str, approver: &str| {
+        tally_among(&policy, &alice, said, &duties(holder, approver))
+    };
+    for (holder, approver) in [("bob", "carol"), ("carol", "bob")] {
+        let progress = engaged(&said, holder, approver);
+        assert_eq!(progress.stages[0].approved_by, ["ben"]);
+        assert_eq!(progress.completed_at, DateTime::from_timestamp(ben, 0));
+        assert_eq!(engaged(&said[..1], holder, approver).completed_at, None);
+    }
+    let void = engaged(&said[..1], "bob", "carol").void.unwrap();
+    let expected =
+        "The approval by bob does not count for now: bob holds a right by JitPolicy shop-payments";
+    assert!(void.starts_with(expected), "{void}");
 }
 
 const PEOPLE: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{AccessRequest, JitPolicy};
 use lapse_engine::approval::Statements;
+use lapse_engine::duties::Duties;
 use lapse_engine::policy::Policy;
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::ResolvedTarget;
@@ -44,6 +45,7 @@ fn case() -> Case {
         request,
         policy: Ok(policy()),
         statements: Statements::default(),
+        duties: Duties::default(),
         role: Ok(RoleRules::of_cluster_role(vec![PolicyRule {
             api_groups: Some(vec![String::new()]),
             resources: Some(vec!["pods".to_owned()]),

@@ -65,6 +65,9 @@ fn an_approved_request_is_granted() {
         ),
         emergency: false,
         review_by: None,
+        approved_by: [
+            "bob",
+        ],
         ticket: None,
         rules_hash: "sha256:16ce3e85db2b3de6812f5b9dd70433ea686f0f2043a0d26017bd741bc21187e0",
         rules: [

@@ -1,11 +1,14 @@
 //! Rights that start later, hours that end, and bans that come at their time.
 
-use lapse_crds::{PolicyEffect, PolicyTarget, RequestPhase, Schedule, Verdict, Weekday, Window};
+use lapse_crds::{
+    GrantPhase, PolicyEffect, PolicyTarget, RequestPhase, Schedule, Separation, Verdict, Weekday,
+    Window,
+};
 use rstest::rstest;
 
 use crate::Read;
 use crate::request::{Observed, decide};
-use crate::testing::life::{APPROVED_AT, approved, asked, bob, decision, state, time};
+use crate::testing::life::{APPROVED_AT, approved, asked, bob, decision, state, time, written};
 use crate::testing::{person, policy, tell};
 
 /// Half an hour after the request.
@@ -50,6 +53,37 @@ fn a_start_that_has_passed_is_the_moment_of_the_approval() {
     observed.says(decision(Verdict::Approve, bob(), START + 60));
     let grant = observed.step(START + 61).create.unwrap();
     assert_eq!(grant.spec.starts_at, time(START + 60).into());
+}
+
+/// Bob is given a right that is kept apart before the start: his approval waits, and comes back with its
+/// end.
+#[test]
+fn an_approval_does_not_count_while_its_author_is_engaged_elsewhere() {
+    let mut observed = later(approved());
+    observed.step(20);
+    let mut other = policy("shop-payments");
+    other.spec.separation_of_duties = vec![Separation { policy: "shop-debug".into() }];
+    let policies = vec![state(&policy("shop-debug")), state(&other)];
+    observed.policies = Read::Found(policies);
+    let mut grant = written();
+    grant.spec.policy.name = "shop-payments".into();
+    grant.spec.subject.name = "bob".into();
+    observed.engaging = Read::Found(vec![grant.clone()]);
+    insta::assert_snapshot!(tell::request(&observed.step(30)), @r"
+    Pending
+    Evaluated=True ChecksPassed: Every check passed.
+    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob does not count for now: bob holds a right by JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties).
+    Granted=False Scheduled: It starts at 2026-11-18T11:36:40.000000Z.
+    looks again at 86400 s
+    ");
+    grant.status.get_or_insert_default().phase = GrantPhase::Ended;
+    observed.engaging = Read::Found(vec![grant]);
+    observed.step(40);
+    let phase = observed.request.object.status.as_ref().map(|status| status.phase);
+    assert_eq!(phase, Some(RequestPhase::Scheduled));
+    // What cannot be read gives nothing.
+    observed.engaging = Read::Failed("timeout".into());
+    assert_eq!(observed.step(START).create, None);
 }
 
 #[rstest]
@@ -120,4 +154,15 @@ fn a_ban_that_comes_at_its_time_is_waited_for() {
     let from = plan.wake_at.unwrap();
     assert_eq!(lapse_crds::Timestamp::new(from).to_string(), "2026-11-18T11:20:00.000000Z");
     assert_eq!(decide(&observed, from).status.unwrap().phase, RequestPhase::Denied);
+}
+
+/// The webhook refuses such a start; one that was stored before stops nothing.
+#[test]
+fn a_start_at_the_end_of_time_can_be_reported() {
+    let mut observed = approved();
+    let last = "9999-12-31T23:59:59Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    observed.request.object.spec.start_time = Some(last.into());
+    let status = observed.step(20).status.unwrap();
+    assert_eq!(status.phase, RequestPhase::Scheduled);
+    assert_eq!(status.expires_at.unwrap().to_string(), "9999-12-31T23:59:59.000000Z");
 }

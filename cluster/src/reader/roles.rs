@@ -1,0 +1,41 @@
+//! The roles that a policy names.
+
+use futures::StreamExt as _;
+use futures::stream;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use kube::Api;
+use lapse_crds::{JitPolicySpec, RoleKind, RoleRef};
+use lapse_engine::Read;
+use lapse_engine::policy::{NamedRole, named_roles};
+
+use super::Reader;
+
+/// How many are read at once: a policy may name thousands.
+const AT_ONCE: usize = 8;
+
+impl Reader {
+    /// Each role that a policy names, a `Role` in every namespace that is offered by name.
+    pub async fn named_roles(&self, spec: &JitPolicySpec) -> Vec<NamedRole> {
+        let looks = named_roles(spec).into_iter().flat_map(|(role, namespaces)| match role.kind {
+            RoleKind::ClusterRole => vec![(role, None)],
+            RoleKind::Role => {
+                namespaces.into_iter().map(|namespace| (role.clone(), Some(namespace))).collect()
+            }
+        });
+        let looks = looks.map(|(role, namespace)| self.named_role(role, namespace));
+        stream::iter(looks).buffered(AT_ONCE).collect().await
+    }
+
+    async fn named_role(&self, role: RoleRef, namespace: Option<String>) -> NamedRole {
+        let rules = match &namespace {
+            Some(namespace) => self.role_in(namespace, &role.name).await.map(|(_, rules)| rules),
+            None => self.cluster_role(&role.name).await,
+        };
+        NamedRole { role, namespace, rules }
+    }
+
+    pub(super) async fn cluster_role(&self, name: &str) -> Read<Vec<PolicyRule>> {
+        let api: Api<ClusterRole> = Api::all(self.client.clone());
+        self.get(api, name).await.map(|role| role.rules.unwrap_or_default())
+    }
+}

@@ -1,0 +1,81 @@
+//! The requester neither holds nor has approved a right by a policy that is kept apart.
+
+use super::{Context, Outcome};
+
+pub(super) fn check(context: &Context<'_>) -> Outcome {
+    let Context { policy, duties, requester, .. } = context;
+    let apart = duties.apart();
+    if apart.is_empty() {
+        return Outcome::NotApplicable("The policy is kept apart from no other.".to_owned());
+    }
+    if let Err(why) = duties.is_known() {
+        return Outcome::Pending(format!(
+            "Who holds and approved what by the policies that are kept apart cannot be read: {why}."
+        ));
+    }
+    if let Some(engagement) = duties.engagement(&requester.username) {
+        return Outcome::Fail(format!(
+            "{}, and nobody holds or approves both that and a right by JitPolicy {}, which is kept \
+             apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+            engagement.of_you(),
+            policy.name()
+        ));
+    }
+    let names: Vec<&str> = apart.iter().map(String::as_str).collect();
+    Outcome::Pass(format!(
+        "You neither hold nor have approved a right by {}, kept apart from this policy.",
+        names.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Read;
+    use crate::duties::Duties;
+    use crate::testing::life::{duties, state};
+    use crate::testing::{Fixture, policy};
+
+    fn outcome(holder: &str, approver: &str) -> Outcome {
+        Fixture { duties: duties(holder, approver), ..Fixture::default() }.outcome(check)
+    }
+
+    #[test]
+    fn who_is_engaged_elsewhere_is_told_in_what() {
+        insta::assert_debug_snapshot!(outcome("alice", "bob"), @r#"
+        Fail(
+            "You hold a right by JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+        )
+        "#);
+        insta::assert_debug_snapshot!(outcome("carol", "alice"), @r#"
+        Fail(
+            "You have approved a right by JitPolicy shop-payments that is held until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+        )
+        "#);
+        insta::assert_debug_snapshot!(outcome("carol", "bob"), @r#"
+        Pass(
+            "You neither hold nor have approved a right by shop-payments, kept apart from this policy.",
+        )
+        "#);
+    }
+
+    #[test]
+    fn without_a_separation_nothing_is_asked() {
+        let outcome = Fixture::default().outcome(check);
+        assert!(matches!(outcome, Outcome::NotApplicable(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_waits_where_it_matters() {
+        let mut apart = policy("shop-debug");
+        apart.spec.separation_of_duties =
+            vec![lapse_crds::Separation { policy: "shop-payments".into() }];
+        let failed = Read::Failed("timeout".to_owned());
+        let duties = Duties::apart_from("shop-debug", &[state(&apart)], &failed);
+        let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
+        assert!(matches!(outcome, Outcome::Pending(_)), "{outcome:?}");
+        let duties = Duties::apart_from("other", &[state(&apart)], &failed);
+        let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
+        assert!(matches!(outcome, Outcome::NotApplicable(_)), "{outcome:?}");
+    }
+}

@@ -60,8 +60,8 @@ impl Schedule {
     /// What the schedule says of this moment.
     ///
     /// Windows are times on the wall of the zone. A start that the clock skips is the moment after the
-    /// skip, as is an end; of a time that comes twice, a start is the first and an end the second, so
-    /// that nobody who reads the clock on the wall is locked out within a window.
+    /// skip, as is an end. Of a time that comes twice a start is the first, and a window ends when the clock
+    /// will not show a time before its end again, so that nobody who reads it is locked out within a window.
     #[must_use]
     pub fn at(&self, now: DateTime<Utc>) -> Hours {
         if !YEARS.contains(&now.year()) {
@@ -114,7 +114,7 @@ impl Schedule {
         windows.filter_map(move |window| {
             let last = day + Days::new(u64::from(window.over_midnight));
             let start = wall::first(self.zone, day.and_time(window.start))?;
-            let end = wall::last(self.zone, last.and_time(window.end))?;
+            let end = wall::over(self.zone, last.and_time(window.end))?;
             // A window that lies wholly in what the clock skips has no length.
             (start < end).then_some((start, end))
         })

@@ -1,6 +1,8 @@
 //! From the clock and the calendar on the wall to moments.
 
-use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, MappedLocalTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::{GapInfo, Tz};
 use lapse_crds::Weekday;
 
@@ -20,9 +22,14 @@ pub(super) fn first(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     moments(zone, wall).map(|(first, _)| first)
 }
 
-/// The moment at which the clock on the wall last shows a time, or, if it skips it, goes on.
-pub(super) fn last(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-    moments(zone, wall).map(|(_, last)| last)
+/// The moment from which the clock on the wall never again shows a time before this one. When the clock is set
+/// back to exactly this time, that is when it first shows it.
+pub(super) fn over(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+    const INSTANT: TimeDelta = TimeDelta::nanoseconds(1);
+    let (_, last) = moments(zone, wall - INSTANT)?;
+    // What is skipped is over when the clock goes on.
+    let is_shown = zone.from_utc_datetime(&last.naive_utc()).naive_local() < wall;
+    Some(if is_shown { last + INSTANT } else { last })
 }
 
 /// The first and the last moment. `None` only if the zone does not know when what it skips ends, which

@@ -127,6 +127,19 @@ fn follows_the_wall(
     "2026-11-01T05:00:00Z",
     "open until 2026-11-01 06:30"
 )]
+// The hour that comes twice begins with 01:00: what ends then is over when the clock first shows it.
+#[case(
+    "America/New_York",
+    "Sun 00:00-01:00",
+    "2026-11-01T04:30:00Z",
+    "open until 2026-11-01 05:00"
+)]
+#[case(
+    "America/New_York",
+    "Sun 00:00-02:00",
+    "2026-11-01T04:30:00Z",
+    "open until 2026-11-01 07:00"
+)]
 // Sydney: spring is in October, at 16:00Z of the day before, autumn in April.
 #[case(
     "Australia/Sydney",

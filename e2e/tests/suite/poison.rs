@@ -151,7 +151,7 @@ async fn unchecked(world: &World) {
         ("jitpolicies", json!({})),
         ("accessrequests", json!({"requester": username})),
         ("accessdecisions", json!({"request": name})),
-        ("grants", json!({"subject": name, "policy": name})),
+        ("grants", json!({"subject": name, "policy": name, "emergency": {"type": "boolean"}})),
     ] {
         let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
         let patch = json!([{"op": "replace", "path": schema, "value": any(fields)}]);

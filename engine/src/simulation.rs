@@ -5,6 +5,7 @@
 //! any two writes anything may happen, also that a controller stands still and goes on much later.
 
 mod controller;
+mod model;
 mod world;
 
 use lapse_crds::{EndReason, GrantPhase, RequestPhase};

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use lapse_crds::{AccessRequest, Grant, GrantPhase, RbacKind};
 
-use super::world::{NAMESPACES, World};
+use super::world::{NAMESPACES, World, describe_grant, describe_request};
 use super::{Kind, LookUp};
 use crate::attest::Attested;
 use crate::grant::{Action, LiveObject, ObjectMarks, ObjectSpec, Verdict, verdict};
 use crate::policy::BannedRoles;
 use crate::role::RoleRules;
-use crate::testing::life::{attestation, state, time};
+use crate::testing::life::{attestation, time};
 use crate::testing::settings;
 use crate::{Read, grant, request};
 
@@ -38,6 +38,27 @@ pub(super) struct Controller {
 }
 
 impl Controller {
+    /// What it is about to do, in words.
+    pub(super) fn describe(&self) -> String {
+        let looking = match &self.looking {
+            None => String::new(),
+            Some(Looking::Request(request)) => format!("looks at {}", describe_request(request)),
+            Some(Looking::Grant(grant)) => format!("looks at {}", describe_grant(grant)),
+        };
+        let write = |write: &Write| match write {
+            Write::CreateGrant(grant) => format!("creates {}", describe_grant(grant)),
+            Write::Request(request) => format!("reports {}", describe_request(request)),
+            Write::Grant(grant) => format!("reports {}", describe_grant(grant)),
+            Write::Act(grant, action) => format!("{action:?} for {}", describe_grant(grant)),
+        };
+        let writes: Vec<String> = self.writes.iter().map(write).collect();
+        format!("{looking} {}", writes.join(", "))
+    }
+
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking.is_some()
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !self.writes.is_empty()
     }
@@ -72,7 +93,7 @@ impl Controller {
     fn decide_request(&mut self, world: &World, failing: Option<LookUp>, request: AccessRequest) {
         let observed = request::Observed {
             request: Attested { object: request.clone(), attestation: Ok(attestation(0, "r")) },
-            policies: Read::Found(world.policy.iter().map(state).collect()),
+            policies: Read::Found(world.policies()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
             role: role(world, failing),
             accounts: Read::Found(vec![]),
@@ -103,7 +124,7 @@ impl Controller {
             objects: objects.collect(),
             request: read(failing == Some(LookUp::Counterpart), world.request.clone()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
-            policies: Read::Found(world.policy.iter().map(state).collect()),
+            policies: Read::Found(world.policies()),
             role: role(world, failing),
             banned_roles: BannedRoles::new(),
             namespaces: namespaces(),

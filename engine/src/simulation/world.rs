@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube::api::ObjectMeta;
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, Verdict};
 
 use crate::attest::Attested;
 use crate::grant::{LiveObject, ObjectSpec};
+use crate::policy::PolicyState;
 use crate::role::RoleRules;
-use crate::testing::life::{asked, bob, decision, deleted_at, live, role};
+use crate::testing::life::{asked, bob, decision, deleted_at, live, role, state};
 use crate::testing::{person, policy};
 
 pub(super) const NAMESPACES: [&str; 2] = ["shop", "shop-staging"];
@@ -66,6 +68,30 @@ impl Default for World {
 }
 
 impl World {
+    /// The policy as the controllers see it. To compile it takes most of the time of a look.
+    pub(super) fn policies(&self) -> Vec<PolicyState> {
+        self.policy.iter().map(state).collect()
+    }
+
+    /// Everything of it that can change, in words.
+    pub(super) fn describe(&self) -> String {
+        let Self { now, request, decisions, policy, role, grant, bindings, given, counter: _ } =
+            self;
+        let said: Vec<_> = decisions
+            .iter()
+            .map(|said| (said.object.spec.verdict, &said.object.metadata.name))
+            .collect();
+        let policy =
+            policy.as_ref().map(|policy| (policy.metadata.generation, &policy.spec.duration));
+        let request = request.as_ref().map(describe_request);
+        let grant = grant.as_ref().map(describe_grant);
+        let live: Vec<_> = bindings.values().map(|(_, live)| live).collect();
+        format!(
+            "{now} {request:?} {said:?} {policy:?} {} {grant:?} {live:?} {given:?}",
+            role.hash()
+        )
+    }
+
     pub(super) fn happens(&mut self, event: Event) {
         match event {
             Event::Wait(seconds) => self.now += seconds,
@@ -186,4 +212,19 @@ impl World {
     pub(super) fn delete_binding(&mut self, uid: &str) {
         self.bindings.retain(|_, (_, live)| live.uid != uid);
     }
+}
+
+/// A request without what never changes.
+pub(super) fn describe_request(request: &AccessRequest) -> String {
+    let AccessRequest { metadata, status, .. } = request;
+    format!("{:?} {}", metadata.resource_version, serde_json::to_string(status).unwrap())
+}
+
+/// A Grant without what never changes, and what follows from its request.
+pub(super) fn describe_grant(grant: &Grant) -> String {
+    let Grant { metadata, spec, status } = grant;
+    let ObjectMeta { uid, resource_version, deletion_timestamp, finalizers, .. } = metadata;
+    let status = serde_json::to_string(status).unwrap();
+    let ends = (&spec.starts_at, &spec.expires_at, &spec.rules_hash);
+    format!("{uid:?} {resource_version:?} {deletion_timestamp:?} {finalizers:?} {ends:?} {status}")
 }

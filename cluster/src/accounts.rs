@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -24,36 +24,68 @@ use tokio::time::Instant;
 use crate::reader::read;
 use crate::{Reader, bounded};
 
-/// What was found in sets of namespaces a moment ago. The bindings of a whole cluster are much to read; one
-/// that was made in these seconds is seen at the next look, as one would be that is made after it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<Mutex<HashMap<BTreeSet<String>, Found>>>);
-
+/// What was found in sets of namespaces: the bindings of a whole cluster are much to read. It is used for some
+/// seconds, or, by a process that watches what bears on it, until that changes.
 #[derive(Clone, Debug)]
+pub(crate) struct Known {
+    fresh: Duration,
+    found: Arc<Mutex<Findings>>,
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    by_namespaces: HashMap<BTreeSet<String>, Found>,
+    /// Grows when something changes: what was being read then is not kept.
+    version: u64,
+}
+
+#[derive(Debug)]
 struct Found {
     at: Instant,
     accounts: Vec<ServiceAccount>,
 }
 
-/// How long what was found is used.
+/// How long what was found is used, unless it is watched.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long at most when it is.
+const FRESH_WHEN_WATCHED: Duration = Duration::from_mins(10);
 /// How many sets of namespaces are kept.
 const MOST: usize = 256;
 
+impl Default for Known {
+    fn default() -> Self {
+        Self { fresh: FRESH, found: Arc::default() }
+    }
+}
+
 impl Known {
-    fn of(&self, namespaces: &BTreeSet<String>) -> Option<Vec<ServiceAccount>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(namespaces).filter(|found| found.at.elapsed() < FRESH)?;
-        Some(found.accounts.clone())
+    fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, namespaces: &BTreeSet<String>, accounts: &[ServiceAccount]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, found| found.at.elapsed() < FRESH);
-        if known.len() < MOST {
-            let found = Found { at: Instant::now(), accounts: accounts.to_vec() };
-            known.insert(namespaces.clone(), found);
+    /// What was found in these namespaces, or the version that what is read from now on has.
+    fn of(&self, namespaces: &BTreeSet<String>) -> Result<Vec<ServiceAccount>, u64> {
+        let findings = self.findings();
+        let found = findings.by_namespaces.get(namespaces);
+        match found.filter(|found| found.at.elapsed() < self.fresh) {
+            Some(found) => Ok(found.accounts.clone()),
+            None => Err(findings.version),
         }
+    }
+
+    fn keep(&self, namespaces: &BTreeSet<String>, accounts: &[ServiceAccount], version: u64) {
+        let mut findings = self.findings();
+        findings.by_namespaces.retain(|_, found| found.at.elapsed() < self.fresh);
+        if findings.version == version && findings.by_namespaces.len() < MOST {
+            let found = Found { at: Instant::now(), accounts: accounts.to_vec() };
+            findings.by_namespaces.insert(namespaces.clone(), found);
+        }
+    }
+
+    fn forget(&self) {
+        let mut findings = self.findings();
+        findings.by_namespaces.clear();
+        findings.version += 1;
     }
 }
 
@@ -82,6 +114,18 @@ impl Binding {
 }
 
 impl Reader {
+    /// The same, for a process that watches service accounts, bindings and roles: what is known of service
+    /// accounts is used until [`Reader::forget_accounts`].
+    #[must_use]
+    pub fn watching_accounts(self) -> Self {
+        self.with_accounts(Known { fresh: FRESH_WHEN_WATCHED, found: Arc::default() })
+    }
+
+    /// Something changed that bears on what service accounts hold.
+    pub fn forget_accounts(&self) {
+        self.known_accounts().forget();
+    }
+
     /// The service accounts in the namespaces of a target, if the role lets its holder act as any of them.
     /// A role in the whole cluster that can do so is refused, or accepted, without asking which.
     pub async fn accounts(
@@ -95,12 +139,13 @@ impl Reader {
         if !role.found().is_some_and(matters) {
             return Read::Found(Vec::new());
         }
-        if let Some(known) = self.known_accounts().of(namespaces) {
-            return Read::Found(known);
-        }
+        let version = match self.known_accounts().of(namespaces) {
+            Ok(known) => return Read::Found(known),
+            Err(version) => version,
+        };
         match self.read_accounts(namespaces).await {
             Ok(accounts) => {
-                self.known_accounts().keep(namespaces, &accounts);
+                self.known_accounts().keep(namespaces, &accounts, version);
                 Read::Found(accounts)
             }
             Err(why) => Read::Failed(why),
@@ -202,5 +247,35 @@ impl Reader {
             Read::Missing => Ok(Vec::new()),
             Read::Failed(why) => Err(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop() -> BTreeSet<String> {
+        BTreeSet::from(["shop".to_owned()])
+    }
+
+    #[test]
+    fn what_changed_while_it_was_read_is_read_again() {
+        let known = Known::default();
+        let version = known.of(&shop()).unwrap_err();
+        known.forget();
+        known.keep(&shop(), &[], version);
+        let version = known.of(&shop()).unwrap_err();
+        known.keep(&shop(), &[], version);
+        assert_eq!(known.of(&shop()), Ok(vec![]));
+        known.forget();
+        assert!(known.of(&shop()).is_err());
+    }
+
+    #[test]
+    fn what_is_not_watched_is_soon_read_again() {
+        let known = Known { fresh: Duration::ZERO, ..Known::default() };
+        let version = known.of(&shop()).unwrap_err();
+        known.keep(&shop(), &[], version);
+        assert!(known.of(&shop()).is_err());
     }
 }

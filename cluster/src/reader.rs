@@ -107,6 +107,10 @@ impl Reader {
         &self.settings
     }
 
+    pub(crate) fn with_accounts(self, accounts: Known) -> Self {
+        Self { accounts, ..self }
+    }
+
     pub(crate) fn known_accounts(&self) -> &Known {
         &self.accounts
     }

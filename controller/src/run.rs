@@ -60,7 +60,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let (orphans, suspects) = Orphans::new();
     let (revision, restarts) = Revision::new();
     let first_lists = FirstLists::new(WATCHES);
-    let reader = Reader::new(client.clone(), settings, keys.clone());
+    let reader = Reader::new(client.clone(), settings, keys.clone()).watching_accounts();
     let context = Arc::new(Context {
         reader: reader.clone(),
         clock: clock.clone(),

@@ -38,7 +38,7 @@ use crate::{
     printcolumn(
         name = "Target",
         type_ = "string",
-        json_path = ".spec.target.kubernetes.role.name"
+        json_path = ".spec.target.kubernetes..['name','resources']"
     ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name"),

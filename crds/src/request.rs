@@ -38,7 +38,7 @@ use crate::{
     printcolumn(
         name = "Target",
         type_ = "string",
-        json_path = ".spec.target.kubernetes.role.name"
+        json_path = ".spec.target.kubernetes..['name','resources']"
     ),
     printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),

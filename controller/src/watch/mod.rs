@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -23,13 +23,14 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::Reader;
 use lapse_crds::{
     AccessDecision, AccessRequest, GRANT_LABEL, GRANT_UID, Grant, JitPolicy, MANAGED_BY,
-    MANAGED_BY_LAPSE, RbacKind, RoleKind,
+    MANAGED_BY_LAPSE, RbacKind, RoleKind, SubjectKind,
 };
 use lapse_engine::grant::{grant_name, has_ended};
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::follow::FirstLists;
 use self::follow::{FIRST_LIST, Follow};
+use self::named::Change;
 use crate::queue::{Sender, reference};
 use crate::revision::Restarts;
 use crate::revoke::{Deadlines, ObjectMarks, Orphans};
@@ -114,7 +115,7 @@ pub(crate) struct Watches {
 }
 
 /// How many watches [`Watches::run`] runs.
-pub(crate) const WATCHES: usize = 9;
+pub(crate) const WATCHES: usize = 10;
 
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 fn config() -> watcher::Config {
@@ -171,6 +172,7 @@ impl Watches {
             watches.namespaces(),
             watches.roles::<Role>("Roles", RoleKind::Role),
             watches.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
+            watches.accounts(),
         );
     }
 
@@ -295,25 +297,37 @@ impl Watches {
             .await;
     }
 
+    /// All bindings, for what service accounts hold by those of others.
     async fn bindings<K>(&self, what: &'static str, kind: RbacKind)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let events = || {
-            let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
-            let config = config().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
-            kube::runtime::watcher(api, config).default_backoff()
-        };
-        self.follow(what, events)
-            .run(|event| match event {
-                Event::Init => {}
-                Event::InitDone => self.queues.everything(&self.caches),
-                Event::Delete(binding) => self.object_gone(&binding.metadata),
-                Event::Apply(binding) | Event::InitApply(binding) => {
-                    self.object_stands(kind, &binding.metadata);
-                }
-            })
-            .await;
+        self.metadata::<K>(what, |binding, change| {
+            self.rights_changed(kind, &binding.metadata, change);
+        })
+        .await;
+    }
+
+    /// An object of RBAC came, changed or went.
+    fn rights_changed(&self, kind: RbacKind, object: &ObjectMeta, change: Change) {
+        if !is_ours(object) || self.is_for_account(object) {
+            self.reader.forget_accounts();
+        }
+        match change {
+            _ if !is_ours(object) => {}
+            Change::Gone => self.object_gone(object),
+            Change::Stands => self.object_stands(kind, object),
+        }
+    }
+
+    /// Whether an object of Lapse's may be for a service account.
+    fn is_for_account(&self, object: &ObjectMeta) -> bool {
+        let grant = grant_of(object).and_then(|name| self.caches.grants.get(&ObjectRef::new(name)));
+        let is_for_person = grant.is_some_and(|grant| match &*grant {
+            DeserializeGuard(Ok(grant)) => grant.spec.subject.kind == SubjectKind::User,
+            DeserializeGuard(Err(_)) => false,
+        });
+        !is_for_person
     }
 
     /// The grant of an object that is gone looks at it.
@@ -356,6 +370,11 @@ fn spec_changed(policy: &Guarded<JitPolicy>) -> bool {
         }
         DeserializeGuard(Err(_)) => true,
     }
+}
+
+fn is_ours(object: &ObjectMeta) -> bool {
+    let label = object.labels.as_ref().and_then(|all| all.get(MANAGED_BY));
+    label.is_some_and(|value| value == MANAGED_BY_LAPSE)
 }
 
 fn grant_of(object: &ObjectMeta) -> Option<&str> {

@@ -1,23 +1,24 @@
-//! What targets name: namespaces and roles. Their metadata alone is watched; what they say is read live.
+//! What targets name, and who holds what: namespaces, roles, bindings and service accounts. Their metadata
+//! alone is watched; what they say is read live.
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_crds::{MANAGED_BY, MANAGED_BY_LAPSE, RbacKind, RoleKind, RoleRef, Target};
+use lapse_crds::{RbacKind, RoleKind, RoleRef, Target};
 use lapse_engine::policy::named_roles;
 use lapse_engine::target::ResolvedTarget;
 use serde::de::DeserializeOwned;
 
-use super::{Watches, config};
+use super::{Watches, config, is_ours};
 
 /// What an event shows of an object.
 #[derive(Clone, Copy)]
-enum Change {
+pub(super) enum Change {
     Stands,
     Gone,
 }
@@ -47,12 +48,7 @@ impl Watches {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         self.metadata::<K>(what, |role, change| {
-            if role.labels().get(MANAGED_BY).is_some_and(|value| value == MANAGED_BY_LAPSE) {
-                match change {
-                    Change::Gone => self.object_gone(&role.metadata),
-                    Change::Stands => self.object_stands(own(kind), &role.metadata),
-                }
-            }
+            self.rights_changed(own(kind), &role.metadata, change);
             let (name, namespace) = (role.name_any(), role.namespace());
             self.role_is_named(&RoleRef { kind, name: name.clone() }, namespace.as_ref());
             self.touches(|target| {
@@ -77,9 +73,18 @@ impl Watches {
         }
     }
 
+    /// Who can run workloads beside a service account can act as it does.
+    pub(super) async fn accounts(&self) {
+        self.metadata::<ServiceAccount>("ServiceAccounts", |_, _| self.reader.forget_accounts())
+            .await;
+    }
+
     /// Watches objects by their metadata.
-    async fn metadata<K>(&self, what: &'static str, touches: impl Fn(&PartialObjectMeta<K>, Change))
-    where
+    pub(super) async fn metadata<K>(
+        &self,
+        what: &'static str,
+        touches: impl Fn(&PartialObjectMeta<K>, Change),
+    ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let events = || {
@@ -90,7 +95,15 @@ impl Watches {
             .run(|event| match event {
                 Event::Apply(object) => touches(&object, Change::Stands),
                 Event::Delete(object) => touches(&object, Change::Gone),
-                Event::InitDone => self.queues.everything(&self.caches),
+                // It cannot tell what it missed.
+                Event::InitDone => {
+                    self.reader.forget_accounts();
+                    self.queues.everything(&self.caches);
+                }
+                // One of Lapse's may have come while nobody looked.
+                Event::InitApply(object) if is_ours(&object.metadata) => {
+                    touches(&object, Change::Stands);
+                }
                 Event::Init | Event::InitApply(_) => {}
             })
             .await;

@@ -37,6 +37,9 @@ async fn a_request_spells_out_its_rules_and_gets_exactly_these() {
     let status = grant.status.unwrap();
     assert_eq!(status.roles[0].kind, RbacKind::Role);
     assert_eq!(status.roles[0].name, status.bindings[0].name);
+    let args = ["get", "areq", "--namespace", &world.ns];
+    let shown = world.kubectl(&world.alice, &args, None).await;
+    assert!(shown.unwrap_or_default().contains(r#"["configmaps"]"#), "the column TARGET is empty");
 
     world.ask("more", asked(&rules(&["create", "delete"], &["configmaps"]))).await;
     let status = world.phase("more", RequestPhase::Denied).await;

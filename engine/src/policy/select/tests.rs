@@ -1,0 +1,171 @@
+use lapse_crds::{JitPolicySpec, PolicyEffect, PolicyTarget};
+use rstest::rstest;
+
+use super::*;
+use crate::Read;
+use crate::policy::BannedRoles;
+use crate::testing::{edit_in, group, person, policy, settings};
+
+fn states(policies: &[(&str, i32)]) -> Vec<PolicyState> {
+    let state = |&(name, priority): &(&str, i32)| {
+        let mut policy = policy(name);
+        policy.spec.priority = priority;
+        PolicyState::of(&policy, &settings())
+    };
+    policies.iter().map(state).collect()
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).unwrap()
+}
+
+const NOTHING_KNOWN: RolesKnown<'_> =
+    RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
+
+fn select_for<'a>(policies: &'a [PolicyState], who: &Identity) -> Selection<'a> {
+    let (target, namespaces) = (edit_in(&["shop"]), Namespaces::new());
+    let asked = Asked {
+        policy: None,
+        requester: who,
+        target: &target,
+        emergency: false,
+        namespaces: &namespaces,
+        roles: NOTHING_KNOWN,
+        at: now(),
+    };
+    select(policies, asked)
+}
+
+fn selected(policies: &[PolicyState], who: &Identity) -> Result<String, String> {
+    let selection = select_for(policies, who);
+    selection.policy.map(|policy| policy.name().to_owned())
+}
+
+#[rstest]
+#[case(&[("b", 100), ("a", 200)], "b")]
+#[case(&[("b", 100), ("a", 100)], "a")]
+#[case(&[("a", 200), ("b", 100), ("c", 50)], "c")]
+fn the_lowest_priority_decides(#[case] policies: &[(&str, i32)], #[case] expected: &str) {
+    let alice = person("alice", &["shop-developers"]);
+    let mut states = states(policies);
+    assert_eq!(selected(&states, &alice).unwrap(), expected);
+    states.reverse();
+    assert_eq!(selected(&states, &alice).unwrap(), expected);
+}
+
+#[test]
+fn says_whether_the_priority_or_the_name_decided() {
+    let alice = person("alice", &["shop-developers"]);
+    let all = states(&[("b", 100), ("a", 100), ("c", 200)]);
+    let candidates = select_for(&all, &alice).candidates;
+    let reasons: Vec<&str> = candidates.iter().map(|candidate| &*candidate.reason).collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    a comes first: both have priority 100, and its name is the first by the alphabet
+    a comes first: its priority is 100, this one's is 200
+    ");
+}
+
+fn with(name: &str, change: impl FnOnce(&mut JitPolicySpec)) -> PolicyState {
+    let mut policy = policy(name);
+    change(&mut policy.spec);
+    PolicyState::of(&policy, &settings())
+}
+
+/// Everything is denied to the developers of the shop.
+fn freeze(name: &str, mode: PolicyMode) -> PolicyState {
+    with(name, |spec| {
+        spec.effect = PolicyEffect::Deny;
+        spec.mode = mode;
+        spec.description = Some("The shop is frozen until Monday.".into());
+        spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
+    })
+}
+
+#[test]
+fn a_deny_policy_wins_whatever_else_there_is() {
+    let alice = person("alice", &["shop-developers"]);
+    let mut all = states(&[("shop-debug", 0)]);
+    all.push(freeze("freeze", PolicyMode::Enforce));
+    let selection = select_for(&all, &alice);
+    assert_eq!(selection.denied_by.unwrap().name, "freeze");
+    insta::assert_snapshot!(selection.policy.unwrap_err(), @"JitPolicy freeze denies it: The shop is frozen until Monday. Ask its owner.");
+    // Neither a name nor anybody else changes that.
+    let target = edit_in(&["shop"]);
+    let named = Asked {
+        policy: Some("shop-debug"),
+        requester: &alice,
+        target: &target,
+        emergency: false,
+        namespaces: &Namespaces::new(),
+        roles: NOTHING_KNOWN,
+        at: now(),
+    };
+    assert!(select(&all, named).policy.is_err());
+    assert!(select_for(&all, &person("bob", &["others"])).denied_by.is_none());
+}
+
+#[test]
+fn a_deny_policy_that_is_switched_off_or_on_trial_denies_nothing() {
+    let alice = person("alice", &["shop-developers"]);
+    for (mode, shown) in [(PolicyMode::Disabled, None), (PolicyMode::Audit, Some("freeze"))] {
+        let mut all = states(&[("shop-debug", 0)]);
+        all.push(freeze("freeze", mode));
+        let selection = select_for(&all, &alice);
+        assert_eq!(selection.policy.unwrap().name(), "shop-debug");
+        let shown_now = selection.candidates.first().map(|candidate| &*candidate.policy);
+        assert_eq!(shown_now, shown, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_policy_on_trial_never_decides_and_says_what_it_would() {
+    let alice = person("alice", &["shop-developers"]);
+    let mut all = states(&[("shop-debug", 100)]);
+    all.push(with("trial", |spec| {
+        spec.priority = 1;
+        spec.mode = PolicyMode::Audit;
+    }));
+    all.push(with("other-trial", |spec| {
+        spec.mode = PolicyMode::Audit;
+        spec.requesters = vec![group("nobody")];
+    }));
+    let selection = select_for(&all, &alice);
+    assert_eq!(selection.policy.unwrap().name(), "shop-debug");
+    let reasons: Vec<String> = selection
+        .candidates
+        .iter()
+        .map(|candidate| format!("{}: {}", candidate.policy, candidate.reason))
+        .collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    trial: it only audits; it would allow it with the approval of group shop-managers
+    other-trial: alice is not among its requesters
+    ");
+}
+
+#[test]
+fn says_why_none_does() {
+    let states = states(&[("shop-debug", 100)]);
+    let mallory = person("mallory", &[]);
+    let selection = select_for(&states, &mallory);
+    insta::assert_snapshot!(selection.policy.unwrap_err(), @"No policy lets mallory ask for ClusterRole edit in shop; status.candidates says why for each. Ask for something that a policy offers, or ask the owners of the policies.");
+    insta::assert_snapshot!(selection.candidates[0].reason, @"mallory is not among its requesters");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_never_decides_and_is_shown() {
+    let broken = PolicyState::unreadable("broken".into(), "u".into(), "missing field");
+    let alice = person("alice", &["shop-developers"]);
+    let mut states = states(&[("shop-debug", 100)]);
+    states.push(broken);
+    assert_eq!(selected(&states, &alice).unwrap(), "shop-debug");
+}
+
+#[test]
+fn the_seventeenth_candidate_is_a_count() {
+    let names: Vec<String> = (0..20).map(|n| format!("p{n:02}")).collect();
+    let list: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let states = states(&list);
+    let selection = select_for(&states, &person("mallory", &[]));
+    assert_eq!(selection.candidates.len(), 17);
+    assert_eq!(selection.candidates[16].reason, "and 4 more policies");
+}

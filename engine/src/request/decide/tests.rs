@@ -8,3 +8,4 @@ mod granting;
 mod phases;
 mod properties;
 mod scheduled;
+mod terms;

@@ -93,3 +93,58 @@ async fn without_the_verb_a_named_approver_cannot_approve() {
     refused(world.approve(&world.mallory, "fix").await, "lacks the verb approve");
     assert!(!world.can_write(&world.alice).await);
 }
+
+/// Several requests are approved in one command: a file may hold as many decisions as one likes.
+#[tokio::test]
+async fn several_requests_are_approved_in_one_command() {
+    let world = World::shared("bulk").await;
+    let names = ["fix-a", "fix-b", "fix-c"];
+    for name in names {
+        world.ask(name, json!({})).await;
+    }
+    let decision = |name: &&str| {
+        json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+            "metadata": {"generateName": format!("{name}-"), "namespace": world.ns},
+            "spec": {"request": {"name": name}, "verdict": "Approve"},
+        })
+        .to_string()
+    };
+    let all: Vec<String> = names.iter().map(decision).collect();
+    world.kubectl(&world.bob, &["create", "-f", "-"], Some(&all.join("\n"))).await.unwrap();
+    for name in names {
+        world.phase(name, RequestPhase::Active).await;
+    }
+}
+
+/// The verb `approve` can be given for one policy: approvers of administration and of applications apart.
+#[tokio::test]
+async fn the_verb_holds_for_the_policies_that_it_names() {
+    let world = World::shared("verb-of-one").await;
+    let (group, names) = ("rbac.authorization.k8s.io", json!(["verb-of-one-other"]));
+    world
+        .apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
+            "metadata": {"name": "verb-of-one"},
+            "rules": [{"apiGroups": ["lapse.dev"], "resources": ["jitpolicies"], "verbs": ["approve"],
+                "resourceNames": names}],
+        }))
+        .await;
+    world
+        .apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": "verb-of-one"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "verb-of-one"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": world.mallory.name}],
+        }))
+        .await;
+    let approvers = json!([{"kind": "User", "name": world.mallory.name}]);
+    let stages = json!([{"name": "owner", "required": 1, "approvers": approvers}]);
+    world.policy(json!({"approval": {"stages": stages}})).await;
+    world.policy_named("verb-of-one-other", json!({"approval": {"stages": stages}})).await;
+    world.ask("fix", json!({})).await;
+    world.ask("other", json!({"policy": "verb-of-one-other"})).await;
+    refused(world.approve(&world.mallory, "fix").await, "lacks the verb approve");
+    world.approve(&world.mallory, "other").await.unwrap();
+    world.phase("other", RequestPhase::Active).await;
+}

@@ -200,6 +200,9 @@ impl Watches {
                 writer.apply_watcher_event(&event);
                 if let Some(grant) = shown(&event) {
                     self.reader.saw_grant(grant.meta());
+                    if holds_as_account(grant) {
+                        self.reader.forget_accounts();
+                    }
                 }
                 self.grant_event(event);
             })
@@ -320,14 +323,11 @@ impl Watches {
         }
     }
 
-    /// Whether an object of Lapse's may be for a service account.
+    /// Whether an object of Lapse's is for a service account, by its Grant. One whose Grant has not been seen
+    /// counts when that is.
     fn is_for_account(&self, object: &ObjectMeta) -> bool {
         let grant = grant_of(object).and_then(|name| self.caches.grants.get(&ObjectRef::new(name)));
-        let is_for_person = grant.is_some_and(|grant| match &*grant {
-            DeserializeGuard(Ok(grant)) => grant.spec.subject.kind == SubjectKind::User,
-            DeserializeGuard(Err(_)) => false,
-        });
-        !is_for_person
+        grant.is_some_and(|grant| holds_as_account(&grant))
     }
 
     /// The grant of an object that is gone looks at it.
@@ -350,6 +350,14 @@ impl Watches {
             Some(name) => self.queues.grant(name),
             None => self.orphans.suspect(ObjectMarks::of(kind, object)),
         }
+    }
+}
+
+/// Whether a service account holds the right; of what cannot be decoded that is not known.
+fn holds_as_account(grant: &Guarded<Grant>) -> bool {
+    match grant {
+        DeserializeGuard(Ok(grant)) => grant.spec.subject.kind == SubjectKind::ServiceAccount,
+        DeserializeGuard(Err(_)) => true,
     }
 }
 

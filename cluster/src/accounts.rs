@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ServiceAccount as Account;
 use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef as Reference, Subject,
+    ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef as Reference, Subject,
 };
 use kube::api::{ListParams, VersionMatch};
 use kube::{Api, Resource, ResourceExt as _};
@@ -117,13 +117,14 @@ impl Reader {
     /// The same, for a process that watches service accounts, bindings and roles: what is known of service
     /// accounts is used until [`Reader::forget_accounts`].
     #[must_use]
-    pub fn watching_accounts(self) -> Self {
-        self.with_accounts(Known { fresh: FRESH_WHEN_WATCHED, found: Arc::default() })
+    pub fn watching_accounts(mut self) -> Self {
+        self.accounts = Known { fresh: FRESH_WHEN_WATCHED, ..Known::default() };
+        self
     }
 
     /// Something changed that bears on what service accounts hold.
     pub fn forget_accounts(&self) {
-        self.known_accounts().forget();
+        self.accounts.forget();
     }
 
     /// The service accounts in the namespaces of a target, if the role lets its holder act as any of them.
@@ -139,13 +140,13 @@ impl Reader {
         if !role.found().is_some_and(matters) {
             return Read::Found(Vec::new());
         }
-        let version = match self.known_accounts().of(namespaces) {
+        let version = match self.accounts.of(namespaces) {
             Ok(known) => return Read::Found(known),
             Err(version) => version,
         };
         match self.read_accounts(namespaces).await {
             Ok(accounts) => {
-                self.known_accounts().keep(namespaces, &accounts, version);
+                self.accounts.keep(namespaces, &accounts, version);
                 Read::Found(accounts)
             }
             Err(why) => Read::Failed(why),
@@ -216,19 +217,12 @@ impl Reader {
     ) -> Result<BTreeMap<&'a Named, Vec<PolicyRule>>, String> {
         let reads = named.into_iter().map(async |named| {
             let (_, namespace, name) = named;
-            let rules = if let Some(namespace) = namespace {
-                let api: Api<Role> = Api::namespaced(self.client().clone(), namespace);
-                self.get(api, name).await.map(|role| role.rules)
-            } else {
-                let api: Api<ClusterRole> = Api::all(self.client().clone());
-                self.get(api, name).await.map(|role| role.rules)
-            };
-            (named, rules)
+            (named, self.rules(namespace.as_deref(), name).await)
         });
         let mut known = BTreeMap::new();
         for (named, read) in join_all(reads).await {
             match read {
-                Read::Found(rules) => drop(known.insert(named, rules.unwrap_or_default())),
+                Read::Found(rules) => drop(known.insert(named, rules)),
                 Read::Missing => {}
                 Read::Failed(why) => return Err(why),
             }

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use kube::api::{ListParams, ObjectMeta, VersionMatch};
 use kube::{Api, Client, Resource, ResourceExt};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy, RoleKind, RoleRef};
@@ -38,7 +37,7 @@ pub struct Reader {
     keys: watch::Receiver<KeySet>,
     seen: Revisions,
     compiled: Compiled,
-    accounts: Known,
+    pub(crate) accounts: Known,
 }
 
 /// What this process has seen of each kind, which has a cache of its own in the API server that is as new
@@ -105,14 +104,6 @@ impl Reader {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    pub(crate) fn with_accounts(self, accounts: Known) -> Self {
-        Self { accounts, ..self }
-    }
-
-    pub(crate) fn known_accounts(&self) -> &Known {
-        &self.accounts
     }
 
     /// The client.
@@ -304,13 +295,15 @@ impl Reader {
             }
         };
         match kind {
-            RoleKind::ClusterRole => self.cluster_role(name).await.map(RoleRules::of_cluster_role),
+            RoleKind::ClusterRole => self.rules(None, name).await.map(RoleRules::of_cluster_role),
             RoleKind::Role => {
-                let reads = target.namespaces().map(|namespace| self.role_in(namespace, name));
+                let reads = target.namespaces().map(async |namespace| {
+                    (namespace.to_owned(), self.rules(Some(namespace), name).await)
+                });
                 let mut rules = Vec::new();
-                for read in join_all(reads).await {
+                for (namespace, read) in join_all(reads).await {
                     match read {
-                        Read::Found(found) => rules.push(found),
+                        Read::Found(found) => rules.push((namespace, found)),
                         Read::Missing => return Read::Missing,
                         Read::Failed(why) => return Read::Failed(why),
                     }
@@ -320,20 +313,14 @@ impl Reader {
         }
     }
 
-    async fn role_in(&self, namespace: &str, name: &str) -> Read<(String, Vec<PolicyRule>)> {
-        let role = self.get(self.namespaced::<Role>(namespace), name).await;
-        role.map(|role| (namespace.to_owned(), role.rules.unwrap_or_default()))
-    }
-
     /// The rules of the roles that Deny policies name, if the target spells out rules. A `Role` that stands
     /// in some of the namespaces alone is known by those.
     pub async fn banned_roles(
         &self,
-        policies: &Read<Vec<PolicyState>>,
+        policies: &[PolicyState],
         target: &ResolvedTarget,
     ) -> BannedRoles {
-        let named = policies.found().map(|policies| banned_roles(policies, target));
-        let reads = named.unwrap_or_default().into_iter().map(async |role| {
+        let reads = banned_roles(policies, target).into_iter().map(async |role| {
             let of_places = target.each_with(role);
             let mut known = RoleRules::default();
             for read in join_all(of_places.iter().map(|place| self.role(place))).await {

@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use futures::stream;
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 use lapse_crds::{JitPolicySpec, RoleKind, RoleRef};
 use lapse_engine::Read;
@@ -27,15 +27,18 @@ impl Reader {
     }
 
     async fn named_role(&self, role: RoleRef, namespace: Option<String>) -> NamedRole {
-        let rules = match &namespace {
-            Some(namespace) => self.role_in(namespace, &role.name).await.map(|(_, rules)| rules),
-            None => self.cluster_role(&role.name).await,
-        };
+        let rules = self.rules(namespace.as_deref(), &role.name).await;
         NamedRole { role, namespace, rules }
     }
 
-    pub(super) async fn cluster_role(&self, name: &str) -> Read<Vec<PolicyRule>> {
-        let api: Api<ClusterRole> = Api::all(self.client.clone());
-        self.get(api, name).await.map(|role| role.rules.unwrap_or_default())
+    /// The rules of a `Role`, or, without a namespace, of a ClusterRole.
+    pub(crate) async fn rules(&self, namespace: Option<&str>, name: &str) -> Read<Vec<PolicyRule>> {
+        let rules = if let Some(namespace) = namespace {
+            self.get(self.namespaced::<Role>(namespace), name).await.map(|role| role.rules)
+        } else {
+            let api: Api<ClusterRole> = Api::all(self.client.clone());
+            self.get(api, name).await.map(|role| role.rules)
+        };
+        rules.map(Option::unwrap_or_default)
     }
 }

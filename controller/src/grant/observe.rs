@@ -112,6 +112,7 @@ async fn rest(context: &Context, grant: &Grant) -> Rest {
         reader.role(&target),
         reader.namespaces(&target),
     );
-    let banned_roles = reader.banned_roles(&policies, &target).await;
+    let known = policies.found().map_or(&[][..], Vec::as_slice);
+    let banned_roles = reader.banned_roles(known, &target).await;
     Rest { decisions, policies, role, banned_roles, namespaces }
 }

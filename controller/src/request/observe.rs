@@ -58,10 +58,24 @@ pub(super) async fn observe(
     let policies = async {
         let policies = reader.policies(named, policies_as_of).await;
         let known = policies.found().map_or(&[][..], Vec::as_slice);
-        let engaging = reader.engaging(known, named, engaging_as_of).await;
-        (policies, engaging)
+        let banned_roles = async {
+            match &target {
+                Some(target) => reader.banned_roles(known, target).await,
+                None => BannedRoles::new(),
+            }
+        };
+        let (engaging, banned_roles) =
+            tokio::join!(reader.engaging(known, named, engaging_as_of), banned_roles);
+        (policies, engaging, banned_roles)
     };
-    let (request, (policies, engaging), decisions, grant, peers, ((role, accounts), namespaces)) = tokio::join!(
+    let (
+        request,
+        (policies, engaging, banned_roles),
+        decisions,
+        grant,
+        peers,
+        ((role, accounts), namespaces),
+    ) = tokio::join!(
         reader.request(&namespace, &name),
         policies,
         // A decision that is not seen yet brings an event; before the right is held, it is looked for.
@@ -79,10 +93,6 @@ pub(super) async fn observe(
         let why = format!("AccessRequest {namespace}/{name} was made anew");
         return Err(ReconcileError::Unknown(why));
     }
-    let banned_roles = match &target {
-        Some(target) => reader.banned_roles(&policies, target).await,
-        None => BannedRoles::new(),
-    };
     Ok(Some(Observed {
         policies,
         decisions,

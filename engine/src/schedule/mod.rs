@@ -5,6 +5,9 @@ mod compile;
 mod tests;
 mod wall;
 
+#[cfg(test)]
+pub(crate) use wall::WEEK;
+
 use std::fmt;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};

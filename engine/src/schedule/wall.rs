@@ -7,7 +7,7 @@ use chrono_tz::{GapInfo, Tz};
 use lapse_crds::Weekday;
 
 /// The days of the week, in order.
-pub(super) const WEEK: [Weekday; 7] = [
+pub(crate) const WEEK: [Weekday; 7] = [
     Weekday::Mon,
     Weekday::Tue,
     Weekday::Wed,

@@ -110,7 +110,7 @@ impl Case {
             }
         }
         let decisions = known(decisions)?.unwrap_or_default();
-        let banned_roles = reader.banned_roles(&Read::Found(policies.clone()), &target).await;
+        let banned_roles = reader.banned_roles(&policies, &target).await;
         for rules in banned_roles.values() {
             known(rules.clone())?;
         }

@@ -4,24 +4,15 @@
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use lapse_crds::{
     Grant, GrantDuration, GrantPhase, JitPolicy, Limits, PolicyEffect, PolicyMode, PolicyTarget,
-    Schedule, Separation, Weekday, Window,
+    Schedule, Separation, Window,
 };
 use proptest::prelude::*;
 
 use crate::Read;
 use crate::request::{Observed, decide};
+use crate::schedule::WEEK;
 use crate::testing::life::{APPROVED_AT, approved, state, time, written};
 use crate::testing::{group, policy, user};
-
-const EVERY_DAY: [Weekday; 7] = [
-    Weekday::Mon,
-    Weekday::Tue,
-    Weekday::Wed,
-    Weekday::Thu,
-    Weekday::Fri,
-    Weekday::Sat,
-    Weekday::Sun,
-];
 
 /// Hours in UTC, each day: from one full hour to another.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +24,7 @@ struct Daily {
 impl Daily {
     fn schedule(self) -> Schedule {
         let text = |hour: u32| format!("{hour:02}:00");
-        let window =
-            Window { days: EVERY_DAY.to_vec(), start: text(self.from), end: text(self.to) };
+        let window = Window { days: WEEK.to_vec(), start: text(self.from), end: text(self.to) };
         Schedule { time_zone: "UTC".into(), windows: vec![window] }
     }
 

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, PolicyRef, RecordedRules, ReviewStatus, Subject, Target, Timestamp, schema,
+    Condition, GrantSession, PolicyRef, RecordedRules, ReviewStatus, Subject, Target, Timestamp,
+    schema,
 };
 
 /// A right that the controller gives for a request, written before it takes effect, so that the right
@@ -87,6 +88,10 @@ pub struct GrantSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<RecordedRules>,
+    /// What its policy said about the session. Absent in Grants of releases that knew no sessions: nothing
+    /// is kept from their holders, and nothing is recorded of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<GrantSession>,
 }
 
 /// A request, by its place and its UID.
@@ -184,6 +189,10 @@ pub struct GrantStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub roles: Vec<RbacRef>,
+    /// The binding, in the namespace of Lapse itself, by which the API server knows that somebody holds this
+    /// right. It stands before the right does and goes after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marker: Option<RbacRef>,
     /// When the right took effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,

@@ -36,6 +36,7 @@ mod request;
 mod rule;
 mod schedule;
 mod schema;
+mod session;
 mod subject;
 mod target;
 mod timestamp;
@@ -58,7 +59,7 @@ pub use offer::{
 };
 pub use policy::{
     ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits,
-    OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Separation, Session, TicketRule,
+    OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Separation, TicketRule,
 };
 pub use request::{
     AccessRequest, AccessRequestSpec, AccessRequestStatus, ApprovalStatus, Candidate, CheckName,
@@ -66,6 +67,7 @@ pub use request::{
 };
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
+pub use session::{GrantSession, Guard, Session};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Subject, schema,
+    Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Session, Subject, schema,
 };
 
 /// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
@@ -262,20 +262,6 @@ pub struct ConditionRule {
     /// What to tell the requester when it may not.
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
-}
-
-/// What happens while a right is held.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Session {
-    /// How long before its end the holder of a right is warned, by an event on the request, such as
-    /// `[15m, 2m]`. Read when a warning is due, so a change bears on the rights that are held. A warning
-    /// that is as long as the grant, or longer, is left out. Empty: no warnings. Absent (an exception:
-    /// absent elsewhere means nothing) it goes by the length of the grant: more than an hour, 30m, 5m and
-    /// 1m before; from 30 minutes to an hour, 10m, 5m and 1m; from 5 minutes up to 30, 2m and 1m; less, 20s
-    /// and 5s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
-    pub warnings: Option<Vec<GrantDuration>>,
 }
 
 /// What the controller observed of a policy.

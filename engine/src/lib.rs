@@ -16,6 +16,7 @@
 //! - [`schedule`]: the hours in which rights may be held.
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
+//! - [`session`]: what is known of people while they hold a right.
 //! - [`retention`]: when what is over is deleted.
 
 pub mod approval;
@@ -34,6 +35,7 @@ pub mod risk;
 pub mod role;
 pub mod rules;
 pub mod schedule;
+pub mod session;
 mod settings;
 #[cfg(test)]
 mod simulation;

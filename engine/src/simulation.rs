@@ -125,7 +125,7 @@ proptest! {
         let status = |grant: &lapse_crds::Grant| grant.status.clone().unwrap_or_default().phase;
         // A Grant waits with half of its bindings when its policy breaks in between.
         let is_live = match world.grant.as_ref().map(status) {
-            Some(GrantPhase::Pending) => world.bindings.len() < world::NAMESPACES.len(),
+            Some(GrantPhase::Pending) => world.bindings.len() < world::OBJECTS,
             Some(GrantPhase::Active) => phase(&world).is_none_or(|p| p == RequestPhase::Active),
             Some(GrantPhase::Ending | GrantPhase::Ended) | None => false,
         };
@@ -150,7 +150,7 @@ proptest! {
         world.happens(Event::Approve);
         settle(&mut world);
         prop_assert_eq!(phase(&world), Some(RequestPhase::Active));
-        prop_assert_eq!(world.bindings.len(), world::NAMESPACES.len());
+        prop_assert_eq!(world.bindings.len(), world::OBJECTS);
         prop_assert_eq!(world.given.len(), 1);
 
         world.happens(Event::Wait(3600));
@@ -185,7 +185,7 @@ fn a_controller_that_stood_still_gives_nothing_anew() {
     late.decide(&world, None);
 
     settle(&mut world);
-    assert_eq!(world.bindings.len(), world::NAMESPACES.len());
+    assert_eq!(world.bindings.len(), world::OBJECTS);
     world.happens(Event::DeleteGrant);
     settle(&mut world);
     assert!(world.grant.is_none() && world.bindings.is_empty());
@@ -232,5 +232,5 @@ fn what_stood_before_the_policy_broke_is_told() {
     world.happens(Event::BreakPolicy);
     settle(&mut world);
     assert_eq!(phase(&world), Some(RequestPhase::Active));
-    assert_eq!(world.bindings.len(), world::NAMESPACES.len());
+    assert_eq!(world.bindings.len(), world::OBJECTS);
 }

@@ -76,12 +76,16 @@ fn data(content: &Content) -> Value {
             let rules: Vec<PolicyRule> = rules.iter().map(PolicyRule::from).collect();
             json!({ "rules": rules })
         }
-        Content::Binding { role, subject } => {
-            let (kind, name) = (role.kind.to_string(), role.name.clone());
-            let role_ref = RoleRef { api_group: RBAC.to_owned(), kind, name };
-            json!({ "roleRef": role_ref, "subjects": [self::subject(subject)] })
-        }
+        Content::Binding { role, subject } => binding(role, std::slice::from_ref(subject)),
+        Content::Marker { role, subjects } => binding(role, subjects),
     }
+}
+
+fn binding(role: &lapse_crds::RoleRef, subjects: &[lapse_crds::Subject]) -> Value {
+    let (kind, name) = (role.kind.to_string(), role.name.clone());
+    let role_ref = RoleRef { api_group: RBAC.to_owned(), kind, name };
+    let subjects: Vec<Subject> = subjects.iter().map(subject).collect();
+    json!({ "roleRef": role_ref, "subjects": subjects })
 }
 
 fn metadata(grant: &Grant, object: &ObjectSpec) -> ObjectMeta {
@@ -171,7 +175,7 @@ fn live(expected: &Content, found: DynamicObject) -> serde_json::Result<LiveObje
             rules: said.rules.unwrap_or_default().into_iter().map(RoleRule::from).collect(),
             aggregates: said.aggregation_rule.is_some(),
         },
-        Content::Binding { .. } => {
+        Content::Binding { .. } | Content::Marker { .. } => {
             let role = said.role_ref.unwrap_or_default();
             let subjects = said.subjects.unwrap_or_default().into_iter();
             LiveContent::Binding {

@@ -55,7 +55,9 @@ impl Drop for Held {
 /// Gives a right whose Grant was just written, and records that it is held. What fails is left to the
 /// grant's own reconciliation.
 pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Observed) {
-    let objects = ObjectSpec::all_of(&grant).into_iter().map(|object| (object, Read::Missing));
+    let home = &context.reader.settings().namespace;
+    let objects =
+        ObjectSpec::all_of(&grant, home).into_iter().map(|object| (object, Read::Missing));
     let observed = Observed {
         objects: objects.collect(),
         request: Read::Found(seen.request.object.clone()),

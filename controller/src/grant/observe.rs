@@ -56,7 +56,8 @@ pub(super) async fn observe(
 
 async fn objects(context: &Context, grant: &Grant) -> Vec<(ObjectSpec, Read<LiveObject>)> {
     let client = context.client();
-    let looks = ObjectSpec::all_of(grant).into_iter().map(|object| {
+    let home = &context.reader.settings().namespace;
+    let looks = ObjectSpec::all_of(grant, home).into_iter().map(|object| {
         let client = client.clone();
         async move {
             let live = kubernetes::look(&client, &object).await;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
     Condition, ConditionStatus, Conditions as _, GRANT_FINALIZER, Grant, GrantPhase, GrantStatus,
-    RbacKind, RbacRef,
+    RbacRef,
 };
 
 use super::object::all_recorded;
@@ -161,7 +161,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let mut recorded = Vec::new();
     for (object, live) in &observed.objects {
         match live {
-            Read::Found(live) => recorded.push(object.recorded(live)),
+            Read::Found(live) => recorded.push((object, object.recorded(live))),
             _ => missing.push(Action::Create(object.clone())),
         }
     }
@@ -177,12 +177,23 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     let mut status = grant.status.clone().unwrap_or_default();
     status.phase = GrantPhase::Active;
-    let is_role = |object: &RbacRef| matches!(object.kind, RbacKind::Role | RbacKind::ClusterRole);
-    (status.roles, status.bindings) = recorded.into_iter().partition(is_role);
+    record(&mut status, recorded);
     status.activated_at = Some(now.into());
     let message = format!("Held until {}.", grant.spec.expires_at);
     condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
     holds(observed, status, now)
+}
+
+/// Takes down what stands, each by what it is for.
+fn record(status: &mut GrantStatus, objects: Vec<(&ObjectSpec, RbacRef)>) {
+    (status.bindings, status.roles, status.marker) = (Vec::new(), Vec::new(), None);
+    for (object, recorded) in objects {
+        match object.content {
+            Content::Binding { .. } => status.bindings.push(recorded),
+            Content::Role { .. } => status.roles.push(recorded),
+            Content::Marker { .. } => status.marker = Some(recorded),
+        }
+    }
 }
 
 fn failure<T>(read: &Read<T>) -> Option<String> {
@@ -255,18 +266,21 @@ pub(crate) const NOT_GIVEN: &str = "NotGiven";
 
 /// The objects of this grant that still stand: those that it recorded, and those that say they were
 /// made for it. What somebody else made under the same name is left alone. Bindings go first: they are
-/// what gives the right.
+/// what gives the right. The marker goes last: its holder is marked for as long as there is a right.
 fn deletions(observed: &Observed) -> Vec<Action> {
     let status = observed.grant.status.as_ref();
     let is_ours = |live: &LiveObject| {
         live.grant_uid.as_deref() == Some(uid(&observed.grant))
             || status.is_some_and(|status| all_recorded(status).any(|known| known.uid == live.uid))
     };
-    let is_binding =
-        |(object, _): &&(ObjectSpec, _)| matches!(object.content, Content::Binding { .. });
-    let (bindings, roles): (Vec<_>, Vec<_>) = observed.objects.iter().partition(is_binding);
-    let in_order = bindings.into_iter().chain(roles);
+    let mut in_order: Vec<_> = observed.objects.iter().collect();
+    in_order.sort_by_key(|(object, _)| match object.content {
+        Content::Binding { .. } => 0,
+        Content::Role { .. } => 1,
+        Content::Marker { .. } => 2,
+    });
     in_order
+        .into_iter()
         .filter_map(|(object, live)| Some((object, live.found().filter(|live| is_ours(live))?)))
         .map(|(object, live)| Action::Delete { object: object.clone(), uid: live.uid.clone() })
         .collect()

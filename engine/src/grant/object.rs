@@ -1,10 +1,11 @@
-//! The objects of RBAC that give the right of a grant: what they must look like, and what they do.
+//! The objects of RBAC of a grant, which give the right and mark its holder: what they must look like.
 
 use lapse_crds::{
     Grant, GrantSpec, GrantStatus, RbacKind, RbacRef, RoleKind, RoleRef, RoleRule, Subject,
 };
 
 use super::object_name;
+use crate::session::{mark, marker_role};
 use crate::target::{Place, Privilege, ResolvedTarget};
 
 /// An object as the controller makes it.
@@ -32,6 +33,13 @@ pub enum Content {
         role: RoleRef,
         /// The one subject.
         subject: Subject,
+    },
+    /// The binding by which the API server knows that somebody holds this right.
+    Marker {
+        /// The role that it binds.
+        role: RoleRef,
+        /// Who is marked.
+        subjects: Vec<Subject>,
     },
 }
 
@@ -66,18 +74,24 @@ pub enum LiveContent {
 }
 
 impl ObjectSpec {
-    /// The objects that give the right of a grant, in the order in which they are made: a role for each
-    /// place, if the request spelled out rules, and a binding for each. None if the target has no kind,
-    /// which the schema refuses.
+    /// The objects of a grant, in the order in which they are made: the marker, in the namespace of Lapse
+    /// itself (`home`); a role for each place, if the request spelled out rules; a binding for each place.
+    /// None if the target has no kind, which the schema refuses.
     #[must_use]
-    pub fn all_of(grant: &Grant) -> Vec<Self> {
-        let GrantSpec { request, subject, target, .. } = &grant.spec;
+    pub fn all_of(grant: &Grant, home: &str) -> Vec<Self> {
+        let GrantSpec { request, subject, target, session, .. } = &grant.spec;
         let Some(target) = ResolvedTarget::resolve(target, &request.namespace) else {
             return Vec::new();
         };
         let name = object_name(grant.metadata.name.as_deref().unwrap_or_default());
         let object = |place: Place, content| Self { place, name: name.clone(), content };
         let mut objects = Vec::new();
+        if let Some(session) = session {
+            let role = marker_role(session.guard);
+            let subjects = mark(&grant.spec, &target, home);
+            let place = Place { namespace: Some(home.to_owned()) };
+            objects.push(object(place, Content::Marker { role, subjects }));
+        }
         if let Privilege::Rules(rules) = &target.privilege {
             let role = || Content::Role { rules: rules.clone() };
             objects.extend(target.places().into_iter().map(|place| object(place, role())));
@@ -98,8 +112,10 @@ impl ObjectSpec {
         match (&self.content, &self.place.namespace) {
             (Content::Role { .. }, Some(_)) => RbacKind::Role,
             (Content::Role { .. }, None) => RbacKind::ClusterRole,
-            (Content::Binding { .. }, Some(_)) => RbacKind::RoleBinding,
-            (Content::Binding { .. }, None) => RbacKind::ClusterRoleBinding,
+            (Content::Binding { .. } | Content::Marker { .. }, Some(_)) => RbacKind::RoleBinding,
+            (Content::Binding { .. } | Content::Marker { .. }, None) => {
+                RbacKind::ClusterRoleBinding
+            }
         }
     }
 
@@ -112,13 +128,21 @@ impl ObjectSpec {
                 rules == live && !aggregates
             }
             (Content::Binding { role, subject }, LiveContent::Binding { role: live, subjects }) => {
-                let kind = format!("{:?}", subject.kind);
-                *live == (role.kind.to_string(), role.name.clone())
-                    && *subjects == [(kind, subject.namespace.clone(), subject.name.clone())]
+                is_role(role, live) && *subjects == [in_cluster(subject)]
             }
+            (
+                Content::Marker { role, subjects },
+                LiveContent::Binding { role: live, subjects: all },
+            ) => is_role(role, live) && subjects.iter().map(in_cluster).eq(all.iter().cloned()),
             _ => false,
         };
         is_same && live.grant_uid.as_deref() == Some(grant_uid)
+    }
+
+    /// Whether it gives a right, as a binding to the holder does.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        matches!(self.content, Content::Binding { .. })
     }
 
     /// The object as a Grant records it.
@@ -148,6 +172,15 @@ impl ObjectSpec {
     }
 }
 
+fn is_role(role: &RoleRef, live: &(String, String)) -> bool {
+    *live == (role.kind.to_string(), role.name.clone())
+}
+
+/// A subject as a binding in the cluster names it.
+fn in_cluster(subject: &Subject) -> (String, Option<String>, String) {
+    (format!("{:?}", subject.kind), subject.namespace.clone(), subject.name.clone())
+}
+
 /// The kind of the role that is made in a place.
 fn own_role(place: &Place) -> RoleKind {
     if place.namespace.is_some() { RoleKind::Role } else { RoleKind::ClusterRole }
@@ -155,5 +188,5 @@ fn own_role(place: &Place) -> RoleKind {
 
 /// The objects that a Grant records, of whatever kind.
 pub(super) fn all_recorded(status: &GrantStatus) -> impl Iterator<Item = &RbacRef> {
-    status.bindings.iter().chain(&status.roles)
+    status.bindings.iter().chain(&status.roles).chain(&status.marker)
 }

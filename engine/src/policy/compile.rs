@@ -120,6 +120,7 @@ impl Policy {
             approval,
             emergency: emergency.as_ref().map(in_emergency).transpose()?,
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
+            guard: session.as_ref().and_then(|session| session.guard).unwrap_or_default(),
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
     }

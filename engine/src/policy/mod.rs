@@ -12,7 +12,7 @@ mod roles;
 mod select;
 mod state;
 
-use lapse_crds::{GrantDuration, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
+use lapse_crds::{GrantDuration, Guard, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
 
 pub use among::lint_among;
 pub use approval::ApprovalRules;
@@ -53,6 +53,7 @@ pub struct Policy {
     approval: ApprovalRules,
     emergency: Option<EmergencyRules>,
     warnings: Option<Vec<GrantDuration>>,
+    guard: Guard,
     keeps_widened: bool,
 }
 
@@ -209,6 +210,12 @@ impl Policy {
     #[must_use]
     pub fn keeps_widened(&self) -> bool {
         self.keeps_widened
+    }
+
+    /// Whether the holder of a right is kept from making it last.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        self.guard
     }
 
     /// Who may ask, in words.

@@ -115,7 +115,7 @@ impl Controller {
     }
 
     fn decide_grant(&mut self, world: &World, failing: Option<LookUp>, grant: Grant) {
-        let objects = ObjectSpec::all_of(&grant).into_iter().map(|object| {
+        let objects = ObjectSpec::all_of(&grant, "lapse-system").into_iter().map(|object| {
             let namespace = object.place.namespace.clone().unwrap();
             let live = world.bindings.get(&namespace).map(|(_, live)| live.clone());
             (object, read(failing == Some(LookUp::Bindings), live))

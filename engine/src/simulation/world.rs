@@ -13,6 +13,8 @@ use crate::testing::life::{asked, bob, decision, deleted_at, live, role, state};
 use crate::testing::{person, policy};
 
 pub(super) const NAMESPACES: [&str; 2] = ["shop", "shop-staging"];
+/// The objects of the grant: a binding in each namespace, and the marker in that of Lapse.
+pub(super) const OBJECTS: usize = NAMESPACES.len() + 1;
 
 /// What people do, and time.
 #[derive(Clone, Copy, Debug)]

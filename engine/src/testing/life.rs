@@ -142,8 +142,15 @@ impl request::Observed {
     }
 }
 
-/// The Grant of the approved request, as the API server stored it.
+/// The Grant of the approved request, as the API server stored it. Its holder is not marked.
 pub(crate) fn written() -> Grant {
+    let mut grant = marked();
+    grant.spec.session = None;
+    grant
+}
+
+/// The same, and its holder is marked.
+pub(crate) fn marked() -> Grant {
     let plan = request::decide(&approved(), time(APPROVED_AT + 1));
     let mut grant = *plan.create.unwrap();
     grant.metadata.uid = Some(GRANT_UID.into());
@@ -172,6 +179,13 @@ pub(crate) fn intact(object: &ObjectSpec, uid: &str) -> LiveObject {
 pub(crate) fn live(object: &ObjectSpec, uid: &str, grant_uid: &str) -> LiveObject {
     let content = match object.content.clone() {
         Content::Role { rules } => LiveContent::Role { rules, aggregates: false },
+        Content::Marker { role, subjects } => LiveContent::Binding {
+            role: (role.kind.to_string(), role.name),
+            subjects: subjects
+                .into_iter()
+                .map(|s| (format!("{:?}", s.kind), s.namespace, s.name))
+                .collect(),
+        },
         Content::Binding { role, subject } => LiveContent::Binding {
             role: (role.kind.to_string(), role.name),
             subjects: vec![("User".into(), None, subject.name)],
@@ -205,11 +219,15 @@ pub(crate) fn pending() -> grant::Observed {
 
 /// The same, for these namespaces.
 pub(crate) fn pending_in(namespaces: &[&str]) -> grant::Observed {
+    pending_by(written(), namespaces)
+}
+
+/// The same, by this grant.
+pub(crate) fn pending_by(mut grant: Grant, namespaces: &[&str]) -> grant::Observed {
     let asked = approved();
-    let mut grant = written();
     let target = grant.spec.target.kubernetes.as_mut().unwrap();
     target.namespaces = namespaces.iter().map(ToString::to_string).collect();
-    let objects = ObjectSpec::all_of(&grant).into_iter();
+    let objects = ObjectSpec::all_of(&grant, "lapse-system").into_iter();
     grant::Observed {
         objects: objects.map(|object| (object, Read::Missing)).collect(),
         grant,

@@ -2,6 +2,7 @@
 
 mod activation;
 mod ending;
+mod marker;
 mod over;
 mod properties;
 mod review;

@@ -268,7 +268,7 @@ fn spelled_out() -> Observed {
     let target = observed.grant.spec.target.kubernetes.as_mut().unwrap();
     target.role = None;
     target.rules = vec![rule("get", "", "pods", "").into()];
-    let objects = ObjectSpec::all_of(&observed.grant).into_iter();
+    let objects = ObjectSpec::all_of(&observed.grant, "lapse-system").into_iter();
     observed.objects = objects.map(|object| (object, Read::Missing)).collect();
     observed.policies = offered();
     observed

@@ -90,6 +90,11 @@ fn an_approved_request_is_granted() {
                 ],
             },
         ],
+        session: Some(
+            GrantSession {
+                guard: Enforce,
+            },
+        ),
     }
     "#);
     assert_eq!(grant.metadata.finalizers, Some(vec![GRANT_FINALIZER.to_owned()]));

@@ -1,0 +1,56 @@
+//! What happens while a right is held, and to what its holder started.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::GrantDuration;
+
+/// What happens while a right is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// How long before its end the holder of a right is warned, by an event on the request, such as
+    /// `[15m, 2m]`. Read when a warning is due, so a change bears on the rights that are held. A warning
+    /// that is as long as the grant, or longer, is left out. Empty: no warnings. Absent (an exception:
+    /// absent elsewhere means nothing) it goes by the length of the grant: more than an hour, 30m, 5m and
+    /// 1m before; from 30 minutes to an hour, 10m, 5m and 1m; from 5 minutes up to 30, 2m and 1m; less, 20s
+    /// and 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub warnings: Option<Vec<GrantDuration>>,
+
+    /// Whether the holder of a right is kept from making it last: from writing roles and bindings, tokens of
+    /// service accounts, certificates, admission, definitions of kinds, and what is Lapse's. It holds for
+    /// all that the person does while the right is held, whatever else allows it. Bears on the rights that
+    /// are given from then on. Absent: Enforce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+}
+
+/// Whether the holder of a right is kept from making it last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Guard {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is let through, and recorded in the audit log of the API server.
+    Audit,
+    /// It is let through.
+    Off,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What a policy said about the session of a right when it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantSession {
+    /// Whether its holder is kept from making it last.
+    pub guard: Guard,
+}

@@ -49,6 +49,36 @@ controllers, all of them are system:kube-controller-manager.
 ['system:serviceaccount:kube-system:generic-garbage-collector', 'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']
 {{- end }}
 
+{{/*
+Whether the caller holds a right of Lapse's, as CEL. Call with (dict "root" $ "verb" "guard"): record
+(every holder), guard (session.guard is Enforce), audit (it is Audit).
+
+The binding that each grant makes in the namespace of Lapse gives these verbs to service accounts that
+nobody made, named after the holder and after the service accounts that the holder can act as
+(engine/src/session/marker.rs makes the same names). A service account that somebody impersonates shows
+no credential.
+*/}}
+{{- define "lapse.holds" -}}
+{{- $check := printf ".group('lapse.dev').resource('sessions').namespace('%s').check('%s').allowed()" .root.Release.Namespace .verb -}}
+[request.userInfo.?username.orValue('').lowerAscii().findAll('[a-z0-9]+').join('-')].exists(name,
+  authorizer.serviceAccount('{{ .root.Release.Namespace }}', 'person-' + (size(name) > 200 ? name.substring(0, 200) : name) + '-elevated'){{ $check }})
+|| (request.userInfo.?username.orValue('').matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
+    && !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))
+    && ['accounts-in-' + request.userInfo.username.split(':')[2], 'accounts-anywhere'].exists(name,
+      authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated'){{ $check }}))
+{{- end }}
+
+{{/*
+That the caller is no part of Kubernetes and no cluster administrator by certificate: nothing that
+Lapse asks of the holders of rights is ever asked of these, so that no mistake of it locks a cluster.
+*/}}
+{{- define "lapse.notTheSystem" -}}
+!('system:masters' in request.userInfo.?groups.orValue([]))
+&& !('system:nodes' in request.userInfo.?groups.orValue([]))
+&& !request.userInfo.?username.orValue('').startsWith('system:kube-')
+&& request.userInfo.?username.orValue('') != 'system:apiserver'
+{{- end }}
+
 {{/* ClusterRoles for people that the chart ships, as a CEL list. */}}
 {{- define "lapse.peopleRoles" -}}
 ['lapse:requester', 'lapse:approver', 'lapse:reviewer', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']

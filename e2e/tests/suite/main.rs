@@ -15,6 +15,7 @@ mod ends;
 mod examples;
 mod extension;
 mod faults;
+mod guard;
 mod lifecycle;
 mod poison;
 mod policies;

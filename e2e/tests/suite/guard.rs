@@ -1,0 +1,246 @@
+//! The holder of a right does not make it last, whatever else allows it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::{Api, Client, Config};
+use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
+use lapse_e2e::plane::User;
+use serde_json::{Value, json};
+
+use crate::world::{World, refused, typed};
+
+const LASTING: &str = "you do not make it last";
+const LAPSE: &str = "you do not touch Lapse itself";
+
+impl World {
+    /// Somebody may do anything, by a right that is not Lapse's.
+    async fn standing_admin(&self, who: &str, kind: &str, namespace: Option<&str>) {
+        let mut subject = json!({"kind": kind, "name": who});
+        match namespace {
+            Some(namespace) => subject["namespace"] = json!(namespace),
+            None => subject["apiGroup"] = json!("rbac.authorization.k8s.io"),
+        }
+        self.apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("{}-standing-{who}", self.ns)},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [subject],
+        }))
+        .await;
+    }
+
+    fn objects(&self, client: &Client, object: &Value) -> (Api<DynamicObject>, DynamicObject) {
+        let object: DynamicObject = typed(object.clone());
+        let types = object.types.clone().unwrap();
+        let (group, version) =
+            types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
+        let kind = GroupVersionKind::gvk(group, version, &types.kind);
+        let resource = kube::api::ApiResource::from_gvk(&kind);
+        let api = match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        (api, object)
+    }
+
+    /// Tries to make an object; nothing is stored if it is let through.
+    async fn tries(&self, client: &Client, object: &Value) -> anyhow::Result<()> {
+        let (api, object) = self.objects(client, object);
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        Ok(api.create(&dry, &object).await.map(|_| ())?)
+    }
+
+    /// What makes a right last, each in its way, with what refuses it.
+    fn ways_to_stay(&self) -> Vec<(Value, &'static str)> {
+        let (ns, rbac) = (&self.ns, "rbac.authorization.k8s.io");
+        let edit = json!({"apiGroup": rbac, "kind": "ClusterRole", "name": "edit"});
+        let me = json!([{"apiGroup": rbac, "kind": "User", "name": self.alice.name}]);
+        let named = |name: &str| json!({"name": name, "namespace": ns});
+        let v1 = format!("{rbac}/v1");
+        let lapse = json!({"name": "stay", "namespace": "lapse-system"});
+        vec![
+            (
+                json!({"apiVersion": v1, "kind": "RoleBinding", "metadata": named("stay"), "roleRef": edit, "subjects": me}),
+                LASTING,
+            ),
+            (
+                json!({"apiVersion": v1, "kind": "ClusterRoleBinding", "metadata": {"name": "stay"}, "roleRef": edit, "subjects": me}),
+                LASTING,
+            ),
+            (
+                json!({"apiVersion": v1, "kind": "Role", "metadata": named("stay"), "rules": []}),
+                LASTING,
+            ),
+            (
+                json!({"apiVersion": v1, "kind": "ClusterRole", "metadata": {"name": "stay"}, "rules": []}),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+                    "metadata": {"name": "stay", "namespace": ns, "annotations": {"kubernetes.io/service-account.name": "default"}},
+                }),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "stay"},
+                    "spec": {"request": signing_request(), "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]},
+                }),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+                    "metadata": {"name": "stay"}, "webhooks": [],
+                }),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "stays.example.com"},
+                    "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "stays", "kind": "Stay"}, "versions": [
+                        {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}},
+                    ]},
+                }),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.stay.example.com"},
+                    "spec": {"group": "stay.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1, "insecureSkipTLSVerify": true,
+                             "service": {"name": "stay", "namespace": "default"}},
+                }),
+                LASTING,
+            ),
+            (
+                json!({
+                    "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "stay"},
+                    "spec": {"requesters": [], "targets": []},
+                }),
+                LASTING,
+            ),
+            (json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": lapse}), LAPSE),
+            (
+                json!({
+                    "apiVersion": "v1", "kind": "Pod", "metadata": lapse,
+                    "spec": {"serviceAccountName": "lapse-webhook", "containers": [{"name": "c", "image": "i"}]},
+                }),
+                LAPSE,
+            ),
+        ]
+    }
+}
+
+/// A request for a certificate (PKCS #10); what it says does not matter here.
+fn signing_request() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    BASE64.encode(request.pem().unwrap())
+}
+
+/// The user has every permission there is, and is no suspect for that: only while she holds a right of
+/// Lapse's are the same things refused, and they are possible again after its end.
+#[tokio::test]
+async fn who_holds_a_right_does_not_make_it_last() {
+    let world = World::shared("guarded").await;
+    world.standing_admin(&world.alice.name, "User", None).await;
+    world.standing_admin(&world.bob.name, "User", None).await;
+    let alice = &world.alice.client;
+    let ways = world.ways_to_stay();
+    for (object, _) in &ways {
+        world.tries(alice, object).await.unwrap();
+    }
+    world.ask("fix", json!({})).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+
+    for (object, words) in &ways {
+        refused(world.tries(alice, object).await, words);
+        world.tries(&world.bob.client, object).await.unwrap();
+    }
+    let accounts: Api<ServiceAccount> = world.api(&world.alice);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let token: TokenRequest = typed(json!({"spec": {"audiences": []}}));
+    refused(
+        accounts.create_token_request("default", &dry, &token).await.map_err(Into::into),
+        LASTING,
+    );
+    // What is there already is not changed either, and Lapse is not taken down.
+    let policies: Api<JitPolicy> = Api::all(alice.clone());
+    refused(
+        policies.delete(&world.ns, &DeleteParams::default()).await.map_err(Into::into),
+        LASTING,
+    );
+    let all = ListParams::default();
+    let gone = policies.delete_collection(&DeleteParams::default(), &all).await;
+    refused(gone.map_err(Into::into), LASTING);
+    let delete = async |args: &[&str]| world.kubectl(&world.alice, args, None).await;
+    refused(delete(&["delete", "crd", "grants.lapse.dev"]).await, LASTING);
+    refused(delete(&["delete", "mutatingwebhookconfiguration", "lapse"]).await, LASTING);
+    refused(delete(&["exec", "--namespace=lapse-system", "pod", "--", "sh"]).await, "not found");
+    // Everything else goes on.
+    assert!(world.can_write(&world.alice).await);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain", "namespace": world.ns}});
+    world.tries(alice, &secret).await.unwrap();
+    world.ask("more", json!({})).await;
+    let requests: Api<AccessRequest> = world.api(&world.alice);
+    requests.delete("more", &DeleteParams::default()).await.unwrap();
+
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::EndedByRequester));
+    for (object, _) in &ways {
+        world.tries(alice, object).await.unwrap();
+    }
+}
+
+/// A person who acts as a service account of the namespace is guarded as in person; the account itself,
+/// with its token, is not.
+#[tokio::test]
+async fn nor_by_a_service_account_that_is_impersonated() {
+    let world = World::shared("guarded-as").await;
+    world.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bot", "namespace": world.ns}})).await;
+    world.standing_admin("bot", "ServiceAccount", Some(&world.ns)).await;
+    let bot = world.lapse.plane().service_account(&world.ns, "bot").await.unwrap();
+    // What the account could do would otherwise refuse the role.
+    let edit = json!([{"kind": "ClusterRole", "name": "edit"}]);
+    let here = json!({"roles": edit, "namespaces": {"names": [world.ns]}, "allowEscalation": true});
+    world.policy(json!({"targets": [{"kubernetes": here}]})).await;
+    world.granted("fix", json!({})).await;
+    let (binding, _) = world.ways_to_stay().swap_remove(0);
+    world.tries(&bot.client, &binding).await.unwrap();
+    let name = format!("system:serviceaccount:{}:bot", world.ns);
+    let disguised = impersonating(&world.alice, &name).await;
+    // `edit` allows the impersonation.
+    refused(world.tries(&disguised, &binding).await, LASTING);
+}
+
+/// The same with kubectl's `--as`.
+async fn impersonating(who: &User, name: &str) -> Client {
+    let text = std::fs::read_to_string(&who.kubeconfig).unwrap();
+    let mut config = Config::from_custom_kubeconfig(
+        kube::config::Kubeconfig::from_yaml(&text).unwrap(),
+        &kube::config::KubeConfigOptions::default(),
+    )
+    .await
+    .unwrap();
+    config.auth_info.impersonate = Some(name.to_owned());
+    Client::try_from(config).unwrap()
+}
+
+#[tokio::test]
+async fn a_policy_may_have_it_recorded_or_let_it_be() {
+    for (mode, refuses) in [("Audit", false), ("Off", false), ("Enforce", true)] {
+        let world = World::shared(&format!("guard-{}", mode.to_lowercase())).await;
+        world.standing_admin(&world.alice.name, "User", None).await;
+        world.policy(json!({"session": {"guard": mode}})).await;
+        world.granted("fix", json!({})).await;
+        let (binding, words) = world.ways_to_stay().swap_remove(0);
+        let tried = world.tries(&world.alice.client, &binding).await;
+        if refuses { refused(tried, words) } else { tried.unwrap() }
+    }
+}

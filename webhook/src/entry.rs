@@ -1,0 +1,71 @@
+//! The entries of the two webhook configurations, each with a path of its own.
+
+/// A configuration, by the half of admission that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// `MutatingWebhookConfiguration`.
+    Mutating,
+    /// `ValidatingWebhookConfiguration`.
+    Validating,
+}
+
+/// What the API server calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Webhook {
+    /// Stamps and signs requests and decisions.
+    Stamp,
+    /// Refuses what is not stamped and signed, and policies that cannot work.
+    Validate,
+    /// Says of what the holder of a right writes by which request it is held.
+    Session,
+}
+
+impl Webhook {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Stamp, Self::Validate, Self::Session];
+
+    /// Its configuration.
+    pub(crate) fn half(self) -> Half {
+        match self {
+            Self::Stamp => Half::Mutating,
+            Self::Validate | Self::Session => Half::Validating,
+        }
+    }
+
+    /// The name of its entry, as in the chart.
+    pub(crate) fn entry(self) -> &'static str {
+        match self {
+            Self::Stamp => "stamp.lapse.dev",
+            Self::Validate => "validate.lapse.dev",
+            Self::Session => "session.lapse.dev",
+        }
+    }
+
+    /// The last part of its path, which is also its name in metrics.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Stamp => "mutate",
+            Self::Validate => "validate",
+            Self::Session => "session",
+        }
+    }
+
+    /// The one at the end of a path.
+    pub(crate) fn of_verb(verb: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|webhook| webhook.verb() == verb)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_has_a_path_and_an_entry_of_its_own() {
+        let verbs: BTreeSet<_> = Webhook::ALL.map(Webhook::verb).into();
+        let entries: BTreeSet<_> = Webhook::ALL.map(Webhook::entry).into();
+        assert_eq!((verbs.len(), entries.len()), (Webhook::ALL.len(), Webhook::ALL.len()));
+    }
+}

@@ -2,6 +2,7 @@
 //! able to hide that it failed.
 
 mod duties;
+mod held;
 mod roles;
 
 use std::fmt::Debug;
@@ -65,10 +66,12 @@ impl Seen {
     /// The parameters of a list that is new enough.
     fn bound(&self, list: ListParams, freshness: Freshness) -> ListParams {
         let seen = self.0.load(Ordering::Relaxed);
-        if freshness == Freshness::Seen && seen > 0 {
-            list.at(&seen.to_string()).matching(VersionMatch::NotOlderThan)
-        } else {
-            list
+        match freshness {
+            Freshness::AtHand => list.match_any(),
+            Freshness::Seen if seen > 0 => {
+                list.at(&seen.to_string()).matching(VersionMatch::NotOlderThan)
+            }
+            Freshness::Seen | Freshness::Now => list,
         }
     }
 }
@@ -81,6 +84,8 @@ pub enum Freshness {
     Now,
     /// At least as new as everything that this process has seen.
     Seen,
+    /// What the API server has at hand, most often milliseconds old. Good enough for what decides nothing.
+    AtHand,
 }
 
 /// The outcome of a call that looks something up.

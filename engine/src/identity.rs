@@ -40,7 +40,7 @@ pub fn matches_any(identity: &Identity, subjects: &[Subject]) -> bool {
 /// Namespace and name of a service account, if that is who the identity is. A certificate can carry
 /// the user name of a service account; the groups that the API server gives with a token tell the
 /// two apart.
-fn service_account(identity: &Identity) -> Option<(&str, &str)> {
+pub(crate) fn service_account(identity: &Identity) -> Option<(&str, &str)> {
     let (namespace, name) =
         identity.username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
     let group = format!("system:serviceaccounts:{namespace}");

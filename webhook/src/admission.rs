@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use json_patch::Patch;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
-use kube::core::response::{Status, StatusSummary};
 use lapse_cluster::{Reader, read_keys};
 use lapse_crds::{API_GROUP, API_VERSION, Identity};
 use lapse_engine::attest::KeySet;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
 
+use crate::answer::{self, Admitted, NotAdmitted};
+use crate::entry::Webhook;
 use crate::keeper::State;
 use crate::keys::Keys;
 use crate::metrics::{Labels, Metrics, Outcome};
-use crate::{stamp, validate};
+use crate::{session, stamp, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
 const LIMIT: Duration = Duration::from_millis(4500);
@@ -30,25 +29,7 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// What the API server asks.
 pub(crate) type Request = AdmissionRequest<DynamicObject>;
 
-/// Which half of admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Webhook {
-    /// Stamps and signs.
-    Mutate,
-    /// Refuses what is not stamped and signed.
-    Validate,
-}
-
-impl Webhook {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
-        }
-    }
-}
-
-/// The kinds that are admitted here.
+/// The kinds that are judged here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A request.
@@ -80,50 +61,6 @@ impl Kind {
             Self::AccessRequest => "AccessRequest",
             Self::AccessDecision => "AccessDecision",
             Self::JitPolicy => "JitPolicy",
-        }
-    }
-}
-
-/// What is let through, and how.
-#[derive(Debug, Default)]
-pub(crate) struct Admitted {
-    /// What is changed.
-    pub(crate) patch: Option<Patch>,
-    /// What the person is told.
-    pub(crate) warnings: Vec<String>,
-    /// What was done, for the log.
-    pub(crate) done: &'static str,
-}
-
-/// Why something is not let through.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotAdmitted {
-    /// This person may not do this.
-    #[error("{0}")]
-    Forbidden(String),
-    /// What the object says cannot be.
-    #[error("{0}")]
-    Invalid(String),
-    /// Whether it may be let through is not known.
-    #[error(
-        "{0}. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more"
-    )]
-    Failed(String),
-}
-
-impl NotAdmitted {
-    fn status(&self) -> Status {
-        let (code, reason) = match self {
-            Self::Forbidden(_) => (403, "Forbidden"),
-            Self::Invalid(_) => (422, "Invalid"),
-            Self::Failed(_) => (500, "InternalError"),
-        };
-        Status {
-            status: Some(StatusSummary::Failure),
-            code,
-            message: self.to_string(),
-            reason: reason.to_owned(),
-            ..Status::default()
         }
     }
 }
@@ -191,12 +128,7 @@ impl Admission {
     pub(crate) fn webhook_at(&self, path: &str) -> Option<Webhook> {
         let (token, verb) = path.strip_prefix('/')?.split_once('/')?;
         let keys = self.keys().ok()?;
-        match verb {
-            _ if !keys.is_path(token) => None,
-            "mutate" => Some(Webhook::Mutate),
-            "validate" => Some(Webhook::Validate),
-            _ => None,
-        }
+        keys.is_path(token).then(|| Webhook::of_verb(verb)).flatten()
     }
 
     /// Answers a review.
@@ -207,15 +139,16 @@ impl Admission {
     ) -> Result<AdmissionResponse, Unknown> {
         let began = Instant::now();
         let unknown = || Unknown {
-            webhook: webhook.name(),
+            webhook: webhook.verb(),
             operation: format!("{:?}", request.operation),
             kind: request.kind.kind.clone(),
         };
-        let kind = Kind::of(request).ok_or_else(unknown)?;
+        let kind = Kind::of(request);
         let operation = match request.operation {
             Operation::Create => "CREATE",
             Operation::Update => "UPDATE",
-            Operation::Delete | Operation::Connect => return Err(unknown()),
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
         };
         let decided = match timeout(LIMIT, self.decide(webhook, kind, request)).await {
             Ok(decided) => decided.ok_or_else(unknown)?,
@@ -228,94 +161,39 @@ impl Admission {
             Err(NotAdmitted::Failed(_)) => Outcome::error,
             Err(_) => Outcome::refused,
         };
-        let labels = Labels { webhook: webhook.name(), kind: kind.name(), operation, outcome };
+        let kind = kind.map_or("other", Kind::name);
+        let labels = Labels { webhook: webhook.verb(), kind, operation, outcome };
         self.metrics.answered(labels, began.elapsed());
-        log(webhook, kind, operation, request, &decided);
-        Ok(respond(request, decided))
+        answer::log(webhook, kind, operation, request, &decided);
+        Ok(answer::respond(request, decided))
     }
 
     /// `None`: nobody asks that.
     async fn decide(
         &self,
         webhook: Webhook,
-        kind: Kind,
+        kind: Option<Kind>,
         request: &Request,
     ) -> Option<Result<Admitted, NotAdmitted>> {
+        use Operation::{Create, Update};
         match (webhook, kind, &request.operation) {
-            (Webhook::Mutate, Kind::AccessRequest, Operation::Create) => {
+            (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
                 Some(stamp::request(self, request))
             }
-            (Webhook::Mutate, Kind::AccessDecision, Operation::Create) => {
+            (Webhook::Stamp, Some(Kind::AccessDecision), Create) => {
                 Some(stamp::decision(self, request).await)
             }
-            (Webhook::Validate, Kind::AccessRequest | Kind::AccessDecision, _) => {
-                Some(validate::signed(self, kind, request).await)
+            (
+                Webhook::Validate,
+                Some(kind @ (Kind::AccessRequest | Kind::AccessDecision)),
+                Create | Update,
+            ) => Some(validate::signed(self, kind, request).await),
+            (Webhook::Validate, Some(Kind::JitPolicy), Create | Update) => {
+                Some(validate::policy(self, request).await)
             }
-            (Webhook::Validate, Kind::JitPolicy, _) => Some(validate::policy(self, request).await),
-            (Webhook::Mutate, ..) => None,
+            (Webhook::Session, ..) => Some(Ok(session::record(self, request).await)),
+            (Webhook::Stamp | Webhook::Validate, ..) => None,
         }
-    }
-}
-
-fn respond(request: &Request, decided: Result<Admitted, NotAdmitted>) -> AdmissionResponse {
-    let mut response = AdmissionResponse::from(request);
-    let admitted = match decided {
-        Ok(admitted) => admitted,
-        Err(why) => {
-            response.allowed = false;
-            response.result = why.status();
-            return response;
-        }
-    };
-    if let Some(patch) = admitted.patch.filter(|patch| !patch.is_empty()) {
-        response = match response.clone().with_patch(patch) {
-            Ok(response) => response,
-            Err(error) => {
-                let why = NotAdmitted::Failed(error.to_string());
-                response.allowed = false;
-                response.result = why.status();
-                return response;
-            }
-        };
-    }
-    response.warnings = Some(admitted.warnings).filter(|warnings| !warnings.is_empty());
-    response
-}
-
-/// One line, without anything of the body.
-fn log(
-    webhook: Webhook,
-    kind: Kind,
-    operation: &str,
-    request: &Request,
-    decided: &Result<Admitted, NotAdmitted>,
-) {
-    let kind = kind.name();
-    let namespace = request.namespace.as_deref().unwrap_or_default();
-    let name = name(request);
-    let user = request.user_info.username.as_deref().unwrap_or_default();
-    let dry_run = request.dry_run;
-    match decided {
-        Ok(admitted) if webhook == Webhook::Mutate => {
-            info!(kind, namespace, name, user, dry_run, "{}", admitted.done);
-        }
-        Ok(_) => debug!(kind, namespace, name, user, operation, dry_run, "allowed"),
-        Err(why @ NotAdmitted::Failed(_)) => {
-            error!(kind, namespace, name, user, operation, dry_run, %why, "failed");
-        }
-        Err(why) => {
-            warn!(kind, namespace, name, user, operation, dry_run, %why, "refused");
-        }
-    }
-}
-
-/// The name of the object, or what its name is to be generated from.
-fn name(request: &Request) -> &str {
-    let metadata = request.object.as_ref().map(|object| &object.metadata);
-    let generate = metadata.and_then(|metadata| metadata.generate_name.as_deref());
-    match request.name.as_str() {
-        "" => generate.unwrap_or_default(),
-        name => name,
     }
 }
 

@@ -16,6 +16,7 @@ use lapse_cluster::{CallError, bounded};
 use serde_json::{Value, json};
 use tracing::info;
 
+use crate::entry::{Half, Webhook};
 use crate::keeper::FIELD_MANAGER;
 use crate::keys::Keys;
 
@@ -58,34 +59,33 @@ impl ConfigurationError {
 
 /// Mends both configurations, if they differ.
 pub(crate) async fn mend(client: &Client, keys: &Keys) -> Result<(), ConfigurationError> {
-    let mutating = ApiResource::erase::<MutatingWebhookConfiguration>(&());
-    let validating = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
-    mend_one(client, &validating, "validate.lapse.dev", "validate", keys).await?;
-    mend_one(client, &mutating, "stamp.lapse.dev", "mutate", keys).await
+    mend_one(client, Half::Validating, keys).await?;
+    mend_one(client, Half::Mutating, keys).await
 }
 
-async fn mend_one(
-    client: &Client,
-    kind: &ApiResource,
-    webhook: &'static str,
-    verb: &str,
-    keys: &Keys,
-) -> Result<(), ConfigurationError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
+async fn mend_one(client: &Client, half: Half, keys: &Keys) -> Result<(), ConfigurationError> {
+    let kind = match half {
+        Half::Mutating => ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+        Half::Validating => ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
+    };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
     let named = format!("{} {NAME}", kind.kind);
     let found = bounded(format!("reading {named}"), api.get(NAME)).await?;
-    let Some(entry) = find(&found.data, webhook) else {
-        let kind = kind.kind.clone();
-        return Err(ConfigurationError::NoEntry { kind, webhook });
-    };
-    let secret_path = keys.path_to(verb);
-    let difference = difference(entry, webhook, &secret_path, &keys.bundle)?;
-    if difference.is_empty() {
+    let mut changes = Vec::new();
+    for webhook in Webhook::ALL.into_iter().filter(|webhook| webhook.half() == half) {
+        let entry = webhook.entry();
+        let Some(standing) = find(&found.data, entry) else {
+            return Err(ConfigurationError::NoEntry { kind: kind.kind.clone(), webhook: entry });
+        };
+        let secret_path = keys.path_to(webhook.verb());
+        changes.extend(difference(standing, entry, &secret_path, &keys.bundle)?.0);
+    }
+    if changes.is_empty() {
         return Ok(());
     }
     let params =
         PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = kube::api::Patch::Json::<()>(difference);
+    let patch = kube::api::Patch::Json::<()>(Patch(changes));
     bounded(format!("writing {named}"), api.patch(NAME, &params, &patch)).await?;
     info!("wrote path and certificate authority into {named}");
     Ok(())

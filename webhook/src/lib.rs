@@ -5,6 +5,7 @@
 //! - `stamp`: writes who asks or decides into the object and signs it. A decision is judged before
 //!   it is signed, so a signature means that it was judged.
 //! - `validate`: refuses what has no valid stamp, what changes later, and policies that cannot work.
+//! - `session`: says, for the audit log, by which request the holder of a right writes.
 //! - `keys`: the signing key, the path and the certificates, which the replicas share and make
 //!   themselves, and the public keys that they publish.
 //! - `configuration`: tells the API server the path and the certificate authority.
@@ -13,13 +14,16 @@
 //! Whatever fails refuses: nothing gets in because something broke.
 
 mod admission;
+mod answer;
 pub mod cli;
 mod configuration;
+mod entry;
 mod keeper;
 mod keys;
 mod metrics;
 mod run;
 mod server;
+mod session;
 mod stamp;
 #[cfg(test)]
 mod testing;

@@ -38,6 +38,8 @@ pub struct Judgement<'a> {
     pub names_uid: bool,
     /// Whether the decider holds the verb `approve` on the policy.
     pub may_approve: bool,
+    /// The Grant whose right allows the decider to approve, if there is one that keeps from it.
+    pub kept_by: Option<&'a str>,
     /// Whether the decider holds the verb `deny` on the policy.
     pub may_deny: bool,
     /// The time.
@@ -137,6 +139,12 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
             "{who} is named as an approver but lacks the verb approve on jitpolicies/{}; ask an \
              administrator to bind the role lapse:approver",
             policy.name()
+        ));
+    }
+    if let Some(grant) = case.kept_by {
+        return refuse(format!(
+            "{who} holds Grant {grant}, by which approving is allowed, too; while it lasts {who} approves \
+             nothing. End it first, or let somebody else approve"
         ));
     }
     if let Err(why) = basis.is_free(case.decider) {

@@ -40,12 +40,13 @@ fn nobody_is_an_error(#[case] user: Value) {
 }
 
 #[tokio::test]
-async fn there_are_two_paths_and_no_other() {
+async fn each_entry_has_its_path_and_no_other_answers() {
     let admission = admission();
     let keys = admission.keys().unwrap();
     let [mutate, validate] = ["mutate", "validate"].map(|verb| keys.path_to(verb));
-    assert_eq!(admission.webhook_at(&mutate), Some(Webhook::Mutate));
+    assert_eq!(admission.webhook_at(&mutate), Some(Webhook::Stamp));
     assert_eq!(admission.webhook_at(&validate), Some(Webhook::Validate));
+    assert_eq!(admission.webhook_at(&keys.path_to("session")), Some(Webhook::Session));
     let token = mutate.trim_end_matches("/mutate").to_owned();
     for path in [
         "",
@@ -75,14 +76,14 @@ async fn there_are_two_paths_and_no_other() {
 #[tokio::test]
 async fn what_nobody_asks_to_be_stamped_is_not_answered(#[case] change: Value) {
     let request = testing::request(&access_request(), &change);
-    let answer = admission().review(Webhook::Mutate, &request).await;
+    let answer = admission().review(Webhook::Stamp, &request).await;
     assert!(answer.unwrap_err().to_string().contains("webhook configurations lapse"));
 }
 
 #[tokio::test]
 async fn an_answer_carries_patch_and_identity_of_the_question() {
     let request = testing::request(&access_request(), &json!({}));
-    let answer = admission().review(Webhook::Mutate, &request).await.unwrap();
+    let answer = admission().review(Webhook::Stamp, &request).await.unwrap();
     assert!(answer.allowed);
     assert_eq!(answer.uid, request.uid);
     let review = serde_json::to_value(answer.into_review()).unwrap();
@@ -101,7 +102,7 @@ async fn a_refusal_has_a_status_and_no_patch(
     #[case] message: &str,
 ) {
     let request = testing::request(&access_request(), &json!({}));
-    let answer = respond(&request, Err(why));
+    let answer = answer::respond(&request, Err(why));
     assert!(!answer.allowed && answer.patch.is_none());
     assert_eq!((answer.result.code, answer.result.message.as_str()), (code, message));
 }
@@ -111,7 +112,7 @@ async fn without_keys_nothing_gets_in() {
     let admission = admission();
     let without = Admission { state: watch::channel(None).1, ..admission };
     let request = testing::request(&access_request(), &json!({}));
-    let answer = without.review(Webhook::Mutate, &request).await.unwrap();
+    let answer = without.review(Webhook::Stamp, &request).await.unwrap();
     assert!(!answer.allowed);
     assert_eq!(without.webhook_at("/unset/mutate"), None);
 }

@@ -13,7 +13,8 @@ use kube::core::admission::{AdmissionReview, META_API_VERSION_V1, META_KIND};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::admission::{Admission, Webhook};
+use crate::admission::Admission;
+use crate::entry::Webhook;
 
 /// The largest review: the API server takes objects up to 3 MiB, and an update carries two of them.
 const LARGEST: usize = 8 * 1024 * 1024;

@@ -9,8 +9,8 @@ use kube::Api;
 use kube::api::PostParams;
 use lapse_cluster::{Freshness, Reader, bounded, clock};
 use lapse_crds::{
-    API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, RecordedRules, Verdict,
-    created_at,
+    API_GROUP, AccessDecisionSpec, AccessRequest, Grant, Identity, PolicyRef, RecordedRules,
+    Verdict, created_at,
 };
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
@@ -20,9 +20,11 @@ use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess, within_reach};
 use lapse_engine::role::RoleRules;
+use lapse_engine::session::is_kept_from_approving;
 use lapse_engine::target::ResolvedTarget;
 
-use crate::admission::{Admission, NotAdmitted};
+use crate::admission::{Admission, caller};
+use crate::answer::NotAdmitted;
 
 /// What a decision is judged from.
 pub(super) struct Case {
@@ -37,6 +39,8 @@ pub(super) struct Case {
     /// What the role lets its holder do that whoever approves should know.
     pub(super) risk: Vec<String>,
     pub(super) may_approve: bool,
+    /// The Grant by whose right the decider may approve, if it keeps from it.
+    pub(super) kept_by: Option<String>,
     pub(super) may_deny: bool,
 }
 
@@ -97,22 +101,24 @@ impl Case {
             return Err(NotAdmitted::Invalid(message));
         };
         let named = policy_name(decision.verdict, &request);
-        let (decisions, policies, role, namespaces) = tokio::join!(
+        let (decisions, policies, role, namespaces, guarded) = tokio::join!(
             reader.decisions(namespace, name, Freshness::Now),
             reader.policies(named, Freshness::Now),
             reader.role(&target),
             reader.namespaces(&target),
+            guarded(reader, decision.verdict, decider),
         );
         let policies = known(policies)?.unwrap_or_default();
+        let decisions = known(decisions)?.unwrap_or_default();
+        let banned_roles = reader.banned_roles(&policies, &target).await;
+        // Saying no must be possible whatever cannot be read.
         if decision.verdict == Verdict::Approve {
             for namespace in namespaces.values() {
                 known(namespace.clone())?;
             }
-        }
-        let decisions = known(decisions)?.unwrap_or_default();
-        let banned_roles = reader.banned_roles(&policies, &target).await;
-        for rules in banned_roles.values() {
-            known(rules.clone())?;
+            for rules in banned_roles.values() {
+                known(rules.clone())?;
+            }
         }
         let asked = Asked {
             policy: named,
@@ -150,6 +156,10 @@ impl Case {
             Verdict::Deny => (false, may(admission, decider, "deny", &request, &policy).await?),
             Verdict::End | Verdict::Review => (false, false),
         };
+        let kept_by = match (&policy, decision.verdict) {
+            (Ok(policy), Verdict::Approve) => kept_by(reader, known(guarded)?, policy).await?,
+            _ => None,
+        };
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
             duties,
@@ -161,6 +171,7 @@ impl Case {
             role,
             risk,
             may_approve,
+            kept_by,
             may_deny,
         })
     }
@@ -198,6 +209,7 @@ impl Case {
             role: &self.role,
             names_uid,
             may_approve: self.may_approve,
+            kept_by: self.kept_by.as_deref(),
             may_deny: self.may_deny,
             now,
         };
@@ -216,6 +228,33 @@ async fn risk(
     let risk = assess(rules.lists(), &reach).accepted();
     let accounts = known(reader.accounts(target, role).await)?.unwrap_or_default();
     Ok(risk.brief().into_iter().chain(within_reach(&risk, &accounts).brief()).collect())
+}
+
+/// What whoever approves holds.
+async fn guarded(reader: &Reader, verdict: Verdict, decider: &UserInfo) -> Read<Vec<Grant>> {
+    match (verdict, caller(decider)) {
+        (Verdict::Approve, Ok(decider)) => reader.held(&decider, Freshness::Now).await,
+        (Verdict::Approve, Err(error)) => Read::Failed(error.to_string()),
+        _ => Read::Missing,
+    }
+}
+
+/// The one of these Grants by which approving requests of a policy is allowed, if its holder is kept from
+/// that.
+async fn kept_by(
+    reader: &Reader,
+    held: Option<Vec<Grant>>,
+    policy: &Policy,
+) -> Result<Option<String>, NotAdmitted> {
+    for grant in held.into_iter().flatten() {
+        let of = &grant.spec.request.namespace;
+        let Some(target) = ResolvedTarget::resolve(&grant.spec.target, of) else { continue };
+        let role = known(reader.role(&target).await)?;
+        if role.is_some_and(|role| is_kept_from_approving(&grant, &role, policy.name())) {
+            return Ok(grant.metadata.name);
+        }
+    }
+    Ok(None)
 }
 
 /// The request. If its signature is by a key that this replica does not know yet, the keys are read

@@ -7,7 +7,8 @@ use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
 use super::review::ReviewCase;
-use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
+use crate::admission::{Admission, Request, caller};
+use crate::answer::{Admitted, NotAdmitted};
 
 /// Judges, stamps and signs a decision: in this order, so that a signature means that it was judged.
 pub(crate) async fn decision(
@@ -25,6 +26,7 @@ pub(crate) async fn decision(
             patch: Some(draft.unsigned()),
             warnings: Vec::new(),
             done: to_the_schema,
+            ..Admitted::default()
         });
     };
     let namespace = request.namespace.as_deref().unwrap_or_default();
@@ -45,6 +47,7 @@ pub(crate) async fn decision(
         patch: Some(draft.sign(&keys, now, nonce()?)?),
         warnings: [said].into_iter().chain(risk).collect(),
         done: "judged and stamped",
+        ..Admitted::default()
     })
 }
 

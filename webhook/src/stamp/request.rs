@@ -6,7 +6,8 @@ use lapse_crds::{AccessRequestSpec, Timestamp};
 use lapse_engine::target::check_rules;
 
 use super::draft::{Draft, nonce};
-use crate::admission::{Admission, Admitted, NotAdmitted, Request, caller};
+use crate::admission::{Admission, Request, caller};
+use crate::answer::{Admitted, NotAdmitted};
 use crate::keys::Keys;
 
 /// Stamps and signs a request.
@@ -54,7 +55,7 @@ pub(super) fn stamp(
         }
         None => (draft.unsigned(), "left to the schema"),
     };
-    Ok(Admitted { patch: Some(patch), warnings: Vec::new(), done })
+    Ok(Admitted { patch: Some(patch), warnings: Vec::new(), done, ..Admitted::default() })
 }
 
 #[cfg(test)]

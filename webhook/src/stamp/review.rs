@@ -8,7 +8,8 @@ use lapse_engine::grant::{awaits_review, grant_name, holder};
 use lapse_engine::policy::{Policy, PolicyState};
 
 use super::case::{Upon, check_name, holds_verb, known};
-use crate::admission::{Admission, NotAdmitted};
+use crate::admission::Admission;
+use crate::answer::NotAdmitted;
 
 /// What a review is judged from.
 pub(super) struct ReviewCase {

@@ -7,7 +7,8 @@ use lapse_cluster::Freshness;
 use lapse_crds::{JitPolicy, PolicyMode};
 use lapse_engine::policy::{PolicyState, lint, lint_among, lint_roles};
 
-use crate::admission::{Admission, Admitted, NotAdmitted, Request};
+use crate::admission::{Admission, Request};
+use crate::answer::{Admitted, NotAdmitted};
 
 /// Admits a policy.
 pub(crate) async fn policy(
@@ -40,7 +41,7 @@ pub(crate) async fn policy(
     warnings.extend(lint_roles(&policy.spec, &roles, settings));
     // What cannot be looked up is no reason to warn.
     warnings.extend(lint_among(&state, others.found().map_or(&[][..], Vec::as_slice)));
-    Ok(Admitted { patch: None, warnings, done: "compiled" })
+    Ok(Admitted { patch: None, warnings, done: "compiled", ..Admitted::default() })
 }
 
 /// An update that leaves the spec alone, or that is part of a deletion. The installation may have

@@ -8,7 +8,8 @@ use lapse_crds::{ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, c
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
 use serde_json::Value;
 
-use crate::admission::{Admission, Admitted, Kind, NotAdmitted, Request, caller};
+use crate::admission::{Admission, Kind, Request, caller};
+use crate::answer::{Admitted, NotAdmitted};
 
 /// Admits a request or a decision.
 pub(crate) async fn signed(

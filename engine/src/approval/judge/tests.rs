@@ -20,6 +20,7 @@ struct Case {
     duties: Duties,
     names_uid: bool,
     may_approve: bool,
+    kept_by: Option<&'static str>,
     may_deny: bool,
     now: DateTime<Utc>,
 }
@@ -42,6 +43,7 @@ impl Default for Case {
             duties: Duties::default(),
             names_uid: false,
             may_approve: true,
+            kept_by: None,
             may_deny: false,
             now: time(1),
         }
@@ -74,6 +76,7 @@ impl Case {
             duties: &self.duties,
             names_uid: self.names_uid,
             may_approve: self.may_approve,
+            kept_by: self.kept_by,
             may_deny: self.may_deny,
             now: self.now,
         })
@@ -231,6 +234,14 @@ fn who_may_not_approve_for_other_duties_may_deny_and_end() {
     assert!(case.judge().is_ok(), "{:?}", case.judge());
     let decider = person("alice", &[]);
     let case = Case { verdict: Verdict::End, duties: apart(), decider, ..Case::default() };
+    assert!(case.judge().is_ok(), "{:?}", case.judge());
+}
+
+#[test]
+fn who_holds_a_right_that_allows_approving_says_no_and_not_yes() {
+    let held = || Case { kept_by: Some("ops-fix-1234567890"), ..Case::default() };
+    insta::assert_snapshot!(held().judge().unwrap_err(), @"bob holds Grant ops-fix-1234567890, by which approving is allowed, too; while it lasts bob approves nothing. End it first, or let somebody else approve");
+    let case = Case { verdict: Verdict::Deny, ..held() };
     assert!(case.judge().is_ok(), "{:?}", case.judge());
 }
 

@@ -54,6 +54,7 @@ fn case() -> Case {
         }])),
         risk: Vec::new(),
         may_approve: true,
+        kept_by: None,
         may_deny: false,
     }
 }

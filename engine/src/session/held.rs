@@ -1,0 +1,170 @@
+//! What follows from the rights that somebody holds, for what they do meanwhile.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use lapse_crds::{API_GROUP, Grant, GrantPhase, Guard, Identity};
+
+use crate::identity::{service_account, subject_of};
+use crate::role::RoleRules;
+use crate::target::{ResolvedTarget, Scope};
+
+/// Whether somebody holds this right, or may be its holder in disguise: a service account without a
+/// credential is impersonated, and who is granted a namespace may be able to impersonate those in it.
+#[must_use]
+pub fn is_held_by(grant: &Grant, caller: &Identity) -> bool {
+    let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    if phase == GrantPhase::Ended {
+        return false;
+    }
+    if subject_of(caller).is_some_and(|subject| subject == grant.spec.subject) {
+        return true;
+    }
+    let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
+    let reaches = |(namespace, _): (&str, &str)| match target(grant).map(|target| target.scope) {
+        Some(Scope::Cluster) => true,
+        Some(Scope::Namespaces(names)) => names.contains(namespace),
+        None => false,
+    };
+    disguised.is_some_and(reaches)
+}
+
+/// Whether a caller may be somebody else in disguise, whose rights are to be looked for everywhere.
+#[must_use]
+pub fn may_be_disguised(caller: &Identity) -> bool {
+    service_account(caller).is_some() && caller.credential_id.is_none()
+}
+
+/// What the audit log of the API server is to say of a write by who holds these rights: keys and values.
+#[must_use]
+pub fn record(held: &[Grant]) -> Vec<(&'static str, String)> {
+    let all = |of: fn(&Grant) -> Option<String>| {
+        let values: Vec<String> = held.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    let request = |grant: &Grant| {
+        let request = &grant.spec.request;
+        Some(format!("{}/{}", request.namespace, request.name))
+    };
+    [
+        ("grant", all(|grant| grant.metadata.name.clone())),
+        ("request", all(request)),
+        ("ticket", all(|grant| grant.spec.ticket.clone())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .collect()
+}
+
+/// Whether approving requests of a policy is among what this right allows, and its holder is kept from
+/// making use of that.
+#[must_use]
+pub fn is_kept_from_approving(grant: &Grant, role: &RoleRules, policy: &str) -> bool {
+    let is_guarded =
+        grant.spec.session.as_ref().is_some_and(|session| session.guard == Guard::Enforce);
+    // Policies belong to no namespace: a right within one allows nothing of them.
+    let is_wide = target(grant).is_some_and(|target| target.scope == Scope::Cluster);
+    let list = |value: &str| vec![value.to_owned()];
+    let approving = PolicyRule {
+        api_groups: Some(list(API_GROUP)),
+        resources: Some(list("jitpolicies")),
+        resource_names: Some(list(policy)),
+        verbs: list("approve"),
+        non_resource_urls: None,
+    };
+    is_guarded && is_wide && role.overlap(&[approving])
+}
+
+fn target(grant: &Grant) -> Option<ResolvedTarget> {
+    ResolvedTarget::resolve(&grant.spec.target, &grant.spec.request.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::GrantStatus;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::life::marked;
+    use crate::testing::person;
+
+    fn held(cluster_wide: bool) -> Grant {
+        let mut grant = marked();
+        let target = grant.spec.target.kubernetes.as_mut().unwrap();
+        if cluster_wide {
+            (target.namespaces, target.cluster_wide) = (vec![], true);
+        }
+        grant
+    }
+
+    fn account(namespace: &str, credential: Option<&str>) -> Identity {
+        let group = format!("system:serviceaccounts:{namespace}");
+        let name = format!("system:serviceaccount:{namespace}:bot");
+        Identity { credential_id: credential.map(ToOwned::to_owned), ..person(&name, &[&group]) }
+    }
+
+    #[rstest]
+    #[case::the_holder(false, person("alice", &["x"]), true)]
+    #[case::somebody_else(false, person("bob", &["x"]), false)]
+    #[case::of_another_case(false, person("Alice", &["x"]), false)]
+    #[case::an_account_with_its_token(false, account("shop", Some("JTI=1")), false)]
+    #[case::in_disguise(false, account("shop", None), true)]
+    #[case::in_a_place_out_of_reach(false, account("web", None), false)]
+    #[case::everywhere(true, account("web", None), true)]
+    #[case::a_look_alike(true, person("system:serviceaccount:web:bot", &[]), false)]
+    fn who_holds_a_right(#[case] wide: bool, #[case] who: Identity, #[case] expected: bool) {
+        assert_eq!(is_held_by(&held(wide), &who), expected);
+    }
+
+    #[test]
+    fn what_has_ended_is_not_held() {
+        let mut grant = held(false);
+        grant.status = Some(GrantStatus { phase: GrantPhase::Ended, ..GrantStatus::default() });
+        assert!(!is_held_by(&grant, &person("alice", &[])));
+    }
+
+    #[test]
+    fn the_record_names_every_right_that_is_held() {
+        let mut other = held(false);
+        other.metadata.name = Some("another".into());
+        other.spec.ticket = Some("CHG1".into());
+        let mut first = held(false);
+        first.spec.ticket = None;
+        let name = first.metadata.name.clone().unwrap();
+        assert_eq!(
+            record(&[first, other]),
+            [
+                ("grant", format!("{name}, another")),
+                ("request", "shop/fix-checkout, shop/fix-checkout".to_owned()),
+                ("ticket", "CHG1".to_owned()),
+            ]
+        );
+        assert_eq!(record(&[]), []);
+    }
+
+    fn rules(group: &str, resource: &str, verb: &str, names: &[&str]) -> RoleRules {
+        RoleRules::of_cluster_role(vec![PolicyRule {
+            api_groups: Some(vec![group.to_owned()]),
+            resources: Some(vec![resource.to_owned()]),
+            resource_names: Some(names.iter().map(ToString::to_string).collect()),
+            verbs: vec![verb.to_owned()],
+            non_resource_urls: None,
+        }])
+    }
+
+    #[rstest]
+    #[case::everything(true, Guard::Enforce, rules("*", "*", "*", &[]), true)]
+    #[case::that_alone(true, Guard::Enforce, rules("lapse.dev", "jitpolicies", "approve", &[]), true)]
+    #[case::another_policy(true, Guard::Enforce, rules("lapse.dev", "jitpolicies", "approve", &["other"]), false)]
+    #[case::denying(true, Guard::Enforce, rules("lapse.dev", "jitpolicies", "deny", &[]), false)]
+    #[case::in_a_namespace(false, Guard::Enforce, rules("*", "*", "*", &[]), false)]
+    #[case::recorded_alone(true, Guard::Audit, rules("*", "*", "*", &[]), false)]
+    fn a_right_that_allows_approving_keeps_from_it(
+        #[case] wide: bool,
+        #[case] guard: Guard,
+        #[case] role: RoleRules,
+        #[case] expected: bool,
+    ) {
+        let mut grant = held(wide);
+        grant.spec.session.as_mut().unwrap().guard = guard;
+        assert_eq!(is_kept_from_approving(&grant, &role, "shop-debug"), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! What is answered to the API server, and what is said of it in the log.
+
+use json_patch::Patch;
+use kube::core::admission::AdmissionResponse;
+use kube::core::response::{Status, StatusSummary};
+use tracing::{debug, error, info, warn};
+
+use crate::admission::Request;
+use crate::entry::Webhook;
+
+/// What is let through, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    /// What is changed.
+    pub(crate) patch: Option<Patch>,
+    /// What the person is told.
+    pub(crate) warnings: Vec<String>,
+    /// What the audit log of the API server is to say of it.
+    pub(crate) audit: Vec<(&'static str, String)>,
+    /// What was done, for the log.
+    pub(crate) done: &'static str,
+}
+
+/// Why something is not let through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    /// This person may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// What the object says cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// Whether it may be let through is not known.
+    #[error(
+        "{0}. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more"
+    )]
+    Failed(String),
+}
+
+impl NotAdmitted {
+    fn status(&self) -> Status {
+        let (code, reason) = match self {
+            Self::Forbidden(_) => (403, "Forbidden"),
+            Self::Invalid(_) => (422, "Invalid"),
+            Self::Failed(_) => (500, "InternalError"),
+        };
+        Status {
+            status: Some(StatusSummary::Failure),
+            code,
+            message: self.to_string(),
+            reason: reason.to_owned(),
+            ..Status::default()
+        }
+    }
+}
+
+/// The answer, in the form of the API.
+pub(crate) fn respond(
+    request: &Request,
+    decided: Result<Admitted, NotAdmitted>,
+) -> AdmissionResponse {
+    let mut response = AdmissionResponse::from(request);
+    let admitted = match decided {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            response.allowed = false;
+            response.result = why.status();
+            return response;
+        }
+    };
+    if let Some(patch) = admitted.patch.filter(|patch| !patch.is_empty()) {
+        response = match response.clone().with_patch(patch) {
+            Ok(response) => response,
+            Err(error) => {
+                let why = NotAdmitted::Failed(error.to_string());
+                response.allowed = false;
+                response.result = why.status();
+                return response;
+            }
+        };
+    }
+    let audit = admitted.audit.into_iter().map(|(key, value)| (key.to_owned(), value));
+    response.audit_annotations = audit.collect();
+    response.warnings = Some(admitted.warnings).filter(|warnings| !warnings.is_empty());
+    response
+}
+
+/// One line, without anything of the body.
+pub(crate) fn log(
+    webhook: Webhook,
+    kind: &'static str,
+    operation: &str,
+    request: &Request,
+    decided: &Result<Admitted, NotAdmitted>,
+) {
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let name = name(request);
+    let user = request.user_info.username.as_deref().unwrap_or_default();
+    let dry_run = request.dry_run;
+    match decided {
+        Ok(admitted) if webhook == Webhook::Stamp => {
+            info!(kind, namespace, name, user, dry_run, "{}", admitted.done);
+        }
+        Ok(_) => debug!(kind, namespace, name, user, operation, dry_run, "allowed"),
+        Err(why @ NotAdmitted::Failed(_)) => {
+            error!(kind, namespace, name, user, operation, dry_run, %why, "failed");
+        }
+        Err(why) => {
+            warn!(kind, namespace, name, user, operation, dry_run, %why, "refused");
+        }
+    }
+}
+
+/// The name of the object, or what its name is to be generated from.
+fn name(request: &Request) -> &str {
+    let metadata = request.object.as_ref().map(|object| &object.metadata);
+    let generate = metadata.and_then(|metadata| metadata.generate_name.as_deref());
+    match request.name.as_str() {
+        "" => generate.unwrap_or_default(),
+        name => name,
+    }
+}

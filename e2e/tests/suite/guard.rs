@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use kube::{Api, Client, Config};
 use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
-use lapse_e2e::plane::User;
+use lapse_e2e::plane::{User, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{World, refused, typed};
+use crate::world::{SOON, World, refused, typed};
 
 const LASTING: &str = "you do not make it last";
 const LAPSE: &str = "you do not touch Lapse itself";
@@ -234,13 +234,104 @@ async fn impersonating(who: &User, name: &str) -> Client {
 
 #[tokio::test]
 async fn a_policy_may_have_it_recorded_or_let_it_be() {
-    for (mode, refuses) in [("Audit", false), ("Off", false), ("Enforce", true)] {
+    for (mode, is_recorded) in [("Audit", true), ("Off", false)] {
         let world = World::shared(&format!("guard-{}", mode.to_lowercase())).await;
         world.standing_admin(&world.alice.name, "User", None).await;
         world.policy(json!({"session": {"guard": mode}})).await;
         world.granted("fix", json!({})).await;
-        let (binding, words) = world.ways_to_stay().swap_remove(0);
-        let tried = world.tries(&world.alice.client, &binding).await;
-        if refuses { refused(tried, words) } else { tried.unwrap() }
+        let (binding, _) = world.ways_to_stay().swap_remove(0);
+        world.tries(&world.alice.client, &binding).await.unwrap();
+        let record = world.audited("rolebindings", "stay").await;
+        assert_eq!(record.to_string().contains(LASTING), is_recorded, "{mode}: {record}");
+        // Its writes are told apart all the same.
+        assert!(record["session.lapse.dev/grant"].is_string(), "{mode}: {record}");
     }
+}
+
+/// The audit log of the API server says of each write by which request it was done. Those without a right
+/// have nothing noted about them.
+#[tokio::test]
+async fn what_the_holder_of_a_right_writes_is_recorded_with_its_request() {
+    let world = World::shared("recorded").await;
+    world.standing_admin(&world.mallory.name, "User", None).await;
+    world.granted("fix", json!({"ticket": "INC0012345"})).await;
+    let grant = world.grant("fix").await.metadata.name.unwrap();
+    let write = async |client: Client, name: &str| {
+        let maps: Api<ConfigMap> = Api::namespaced(client, &world.ns);
+        let map = typed(json!({"metadata": {"name": name}}));
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    };
+    write(world.alice.client.clone(), "by-alice").await;
+    write(world.mallory.client.clone(), "by-mallory").await;
+    let account = format!("system:serviceaccount:{}:default", world.ns);
+    world
+        .apply(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "default-edits", "namespace": world.ns},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": world.ns}]}))
+        .await;
+    write(impersonating(&world.alice, &account).await, "in-disguise").await;
+
+    for name in ["by-alice", "in-disguise"] {
+        let record = world.audited("configmaps", name).await;
+        assert_eq!(record["session.lapse.dev/grant"], json!(grant), "{record}");
+        assert_eq!(record["session.lapse.dev/request"], "recorded/fix");
+        assert_eq!(record["session.lapse.dev/ticket"], "INC0012345");
+    }
+    let record = world.audited("configmaps", "by-mallory").await;
+    assert!(!record.to_string().contains("lapse"), "{record}");
+}
+
+impl World {
+    /// The annotations of the audit record of an object's creation.
+    async fn audited(&self, resource: &str, name: &str) -> Value {
+        let log = self.lapse.plane().audit_log();
+        let is_it = |event: &Value| {
+            let of = &event["objectRef"];
+            event["verb"] == "create"
+                && event["stage"] == "ResponseComplete"
+                && of["resource"] == resource
+                && of["namespace"] == *self.ns
+                && of["name"] == name
+        };
+        eventually(&format!("{resource} {name} in the audit log"), SOON, async || {
+            let text = std::fs::read_to_string(&log)?;
+            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            Ok(events.filter(is_it).map(|mut event| event["annotations"].take()).next())
+        })
+        .await
+        .unwrap()
+    }
+}
+
+/// Who is an approver, and holds a right that would allow approving anything, says no and not yes.
+#[tokio::test]
+async fn nobody_approves_by_a_right_that_is_held() {
+    let world = World::shared("by-right").await;
+    let managers = json!([{"kind": "Group", "name": "by-right-managers"}]);
+    let admin = json!([{"kind": "ClusterRole", "name": "cluster-admin"}]);
+    let everything = json!({"roles": admin, "clusterWide": true, "allowEscalation": true});
+    world
+        .policy_named("by-right-ops", json!({
+            "requesters": managers, "targets": [{"kubernetes": everything}], "approval": {"stages": []},
+        }))
+        .await;
+    let requests: Api<AccessRequest> = world.api(&world.bob);
+    let role = json!({"kind": "ClusterRole", "name": "cluster-admin"});
+    let target = json!({"kubernetes": {"role": role, "clusterWide": true}});
+    let fields = json!({"policy": "by-right-ops", "target": target});
+    world.apply(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "managers-ask", "namespace": world.ns},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lapse:requester"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "by-right-managers"}]})).await;
+    requests.create(&PostParams::default(), &world.request("ops", fields)).await.unwrap();
+    world.phase("ops", RequestPhase::Active).await;
+
+    world.ask("fix", json!({})).await;
+    refused(world.approve(&world.bob, "fix").await, "by which approving is allowed, too");
+    world.ask("other", json!({})).await;
+    world.decide(&world.bob, "other", json!({"verdict": "Deny"})).await.unwrap();
+    world.decide(&world.bob, "ops", json!({"verdict": "End"})).await.unwrap();
+    world.phase("ops", RequestPhase::Ended).await;
+    world.approve(&world.bob, "fix").await.unwrap();
 }

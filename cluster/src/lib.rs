@@ -4,6 +4,7 @@
 //! - [`bounded`]: every call ends.
 //! - [`Stored`]: one malformed object stops nothing, and keeps the bytes that were signed.
 //! - [`Reader`]: live reads, into what the engine decides from.
+//! - [`objects`]: the objects of RBAC that give a right.
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`process`]: settings, logs, signals, health and metrics of a component.
 
@@ -13,6 +14,8 @@ pub mod clock;
 mod compiled;
 mod connect;
 mod keys;
+pub mod objects;
+mod observe;
 pub mod process;
 mod reader;
 mod stored;
@@ -20,5 +23,6 @@ mod stored;
 pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
+pub use observe::{ObserveError, RequestAsOf};
 pub use reader::{Freshness, Reader, read};
 pub use stored::Stored;

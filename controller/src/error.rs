@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapse_cluster::CallError;
+use lapse_cluster::{CallError, ObserveError};
 
 /// The first and the longest wait between two tries.
 const FIRST: Duration = Duration::from_millis(200);
@@ -17,6 +17,9 @@ pub(crate) enum ReconcileError {
     /// Something that must be known is not.
     #[error("{0}")]
     Unknown(String),
+    /// It could not be told how the object stands.
+    #[error(transparent)]
+    Unobserved(#[from] ObserveError),
     /// The engine asked for the same thing again and again.
     #[error("no stable state after {0} rounds")]
     Unstable(usize),

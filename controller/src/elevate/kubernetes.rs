@@ -1,58 +1,11 @@
 //! Rights of Kubernetes: roles and bindings, made with POST and taken back by UID.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::rbac::v1::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef,
-    Subject,
-};
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, ObjectMeta, PostParams, Preconditions,
-    PropagationPolicy,
-};
-use kube::{Api, Client};
-use lapse_cluster::{CallError, bounded, read};
-use lapse_crds::{
-    EMERGENCY, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
-    REQUEST_UID, RbacKind, RoleRule, SubjectKind, TICKET,
-};
-use lapse_engine::Read;
-use lapse_engine::grant::{Content, LiveContent, LiveObject, ObjectSpec};
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-const RBAC: &str = "rbac.authorization.k8s.io";
-
-/// Where an object stands, by its kind.
-pub(crate) struct ObjectPlace<'a> {
-    pub(crate) kind: RbacKind,
-    pub(crate) namespace: Option<&'a str>,
-    pub(crate) name: &'a str,
-}
-
-impl<'a> ObjectPlace<'a> {
-    pub(crate) fn of(object: &'a ObjectSpec) -> Self {
-        let namespace = object.place.namespace.as_deref();
-        Self { kind: object.kind(), namespace, name: &object.name }
-    }
-
-    fn resource(&self) -> ApiResource {
-        match self.kind {
-            RbacKind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
-            RbacKind::ClusterRoleBinding => ApiResource::erase::<ClusterRoleBinding>(&()),
-            RbacKind::Role => ApiResource::erase::<Role>(&()),
-            RbacKind::ClusterRole => ApiResource::erase::<ClusterRole>(&()),
-        }
-    }
-
-    fn api(&self, client: &Client) -> Api<DynamicObject> {
-        let (client, resource) = (client.clone(), self.resource());
-        match self.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        }
-    }
-}
+use kube::Client;
+use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
+use lapse_cluster::objects::{ObjectPlace, manifest};
+use lapse_cluster::{CallError, bounded};
+use lapse_crds::Grant;
+use lapse_engine::grant::ObjectSpec;
 
 /// Creates an object. A name that is taken is an error: nothing that exists is ever adopted.
 pub(crate) async fn create(
@@ -60,67 +13,10 @@ pub(crate) async fn create(
     grant: &Grant,
     object: &ObjectSpec,
 ) -> Result<(), CallError> {
-    let place = ObjectPlace::of(object);
-    let made = DynamicObject {
-        metadata: metadata(grant, object),
-        data: data(&object.content),
-        ..DynamicObject::new(&object.name, &place.resource())
-    };
+    let made = manifest(grant, object);
+    let api = ObjectPlace::of(object).api(client);
     let what = format!("creating {}", object.describe());
-    bounded(what, place.api(client).create(&PostParams::default(), &made)).await.map(|_| ())
-}
-
-fn data(content: &Content) -> Value {
-    match content {
-        Content::Role { rules } => {
-            let rules: Vec<PolicyRule> = rules.iter().map(PolicyRule::from).collect();
-            json!({ "rules": rules })
-        }
-        Content::Binding { role, subject } => binding(role, std::slice::from_ref(subject)),
-        Content::Marker { role, subjects } => binding(role, subjects),
-    }
-}
-
-fn binding(role: &lapse_crds::RoleRef, subjects: &[lapse_crds::Subject]) -> Value {
-    let (kind, name) = (role.kind.to_string(), role.name.clone());
-    let role_ref = RoleRef { api_group: RBAC.to_owned(), kind, name };
-    let subjects: Vec<Subject> = subjects.iter().map(subject).collect();
-    json!({ "roleRef": role_ref, "subjects": subjects })
-}
-
-fn metadata(grant: &Grant, object: &ObjectSpec) -> ObjectMeta {
-    let text = |pairs: [(&str, String); 2]| -> BTreeMap<String, String> {
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-    };
-    let name = grant.metadata.name.clone().unwrap_or_default();
-    let uid = grant.metadata.uid.clone().unwrap_or_default();
-    let labels = text([(MANAGED_BY, MANAGED_BY_LAPSE.to_owned()), (GRANT_LABEL, name)]);
-    let mut annotations = text([(GRANT_UID, uid), (REQUEST_UID, grant.spec.request.uid.clone())]);
-    annotations.insert(EXPIRES_AT.to_owned(), grant.spec.expires_at.to_string());
-    if grant.spec.emergency {
-        annotations.insert(EMERGENCY.to_owned(), "true".to_owned());
-    }
-    if let Some(ticket) = &grant.spec.ticket {
-        annotations.insert(TICKET.to_owned(), ticket.clone());
-    }
-    ObjectMeta {
-        name: Some(object.name.clone()),
-        namespace: object.place.namespace.clone(),
-        labels: Some(labels),
-        annotations: Some(annotations),
-        ..ObjectMeta::default()
-    }
-}
-
-fn subject(subject: &lapse_crds::Subject) -> Subject {
-    // A service account has no API group (`k8s.io/api/rbac/v1`, type Subject).
-    let is_account = subject.kind == SubjectKind::ServiceAccount;
-    Subject {
-        api_group: (!is_account).then(|| RBAC.to_owned()),
-        kind: format!("{:?}", subject.kind),
-        name: subject.name.clone(),
-        namespace: subject.namespace.clone(),
-    }
+    bounded(what, api.create(&PostParams::default(), &made)).await.map(|_| ())
 }
 
 /// Deletes the object of this UID. That it is gone already, or that another stands under its name,
@@ -140,53 +36,4 @@ pub(crate) async fn delete(
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         other => other.map(|_| ()),
     }
-}
-
-/// Looks at what stands in the place of an object.
-pub(crate) async fn look(client: &Client, object: &ObjectSpec) -> Read<LiveObject> {
-    let place = ObjectPlace::of(object);
-    let what = format!("reading {}", object.describe());
-    let found = bounded(what, place.api(client).get(place.name)).await;
-    match read(found) {
-        Read::Found(found) => match live(&object.content, found) {
-            Ok(live) => Read::Found(live),
-            Err(error) => Read::Failed(format!("{} cannot be decoded: {error}", object.describe())),
-        },
-        Read::Missing => Read::Missing,
-        Read::Failed(why) => Read::Failed(why),
-    }
-}
-
-/// What a role or a binding says.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Said {
-    rules: Option<Vec<PolicyRule>>,
-    aggregation_rule: Option<AggregationRule>,
-    role_ref: Option<RoleRef>,
-    subjects: Option<Vec<Subject>>,
-}
-
-fn live(expected: &Content, found: DynamicObject) -> serde_json::Result<LiveObject> {
-    let DynamicObject { metadata, data, .. } = found;
-    let said: Said = serde_json::from_value(data)?;
-    let content = match expected {
-        Content::Role { .. } => LiveContent::Role {
-            rules: said.rules.unwrap_or_default().into_iter().map(RoleRule::from).collect(),
-            aggregates: said.aggregation_rule.is_some(),
-        },
-        Content::Binding { .. } | Content::Marker { .. } => {
-            let role = said.role_ref.unwrap_or_default();
-            let subjects = said.subjects.unwrap_or_default().into_iter();
-            LiveContent::Binding {
-                role: (role.kind, role.name),
-                subjects: subjects.map(|s| (s.kind, s.namespace, s.name)).collect(),
-            }
-        }
-    };
-    Ok(LiveObject {
-        uid: metadata.uid.unwrap_or_default(),
-        content,
-        grant_uid: metadata.annotations.and_then(|all| all.get(GRANT_UID).cloned()),
-    })
 }

@@ -2,6 +2,7 @@
 
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{GRANT_FINALIZER, Grant};
 use lapse_engine::grant::{Action, ObjectSpec};
@@ -9,7 +10,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
-use crate::elevate::kubernetes::{self, ObjectPlace};
+use crate::elevate::kubernetes;
 
 /// Applies the actions. The first that fails stops the rest.
 pub(super) async fn apply(

@@ -2,7 +2,6 @@
 
 mod apply;
 mod begin;
-mod observe;
 mod report;
 
 use std::sync::Arc;
@@ -11,7 +10,8 @@ use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
-use lapse_crds::Grant;
+use lapse_cluster::Freshness;
+use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::grant::{Observed, Obstacle, awaits_review, decide, has_ended};
 
 pub(crate) use self::begin::{InHand, begin};
@@ -59,7 +59,7 @@ async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observ
     for _ in 0..ROUNDS {
         let observed = match seen.take() {
             Some(observed) => observed,
-            None => match observe::observe(context, cached, obstacle.take()).await? {
+            None => match observe(context, cached, obstacle.take()).await? {
                 Some(observed) => Box::new(observed),
                 None => return Ok(None),
             },
@@ -91,4 +91,17 @@ async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observ
         return Err(failure.into());
     }
     Err(ReconcileError::Unstable(ROUNDS))
+}
+
+async fn observe(
+    context: &Context,
+    cached: &Grant,
+    obstacle: Option<Obstacle>,
+) -> Result<Option<Observed>, ReconcileError> {
+    // While it is being given, what was seen is new enough: the report that it is held brings the next
+    // look, as of now, and a Deny that was missed ends it then.
+    let phase = cached.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let as_of = if phase == GrantPhase::Pending { Freshness::Seen } else { Freshness::Now };
+    let observed = context.reader.observe_grant(cached, as_of, context.clock.now()).boxed().await?;
+    Ok(observed.map(|observed| Observed { obstacle, ..observed }))
 }

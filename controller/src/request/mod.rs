@@ -1,7 +1,6 @@
 //! Reconciles a request: observe, decide, apply, report.
 
 mod apply;
-mod observe;
 mod report;
 mod turns;
 
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
 use kube::core::DeserializeGuard;
-use lapse_cluster::Freshness;
+use lapse_cluster::{Freshness, RequestAsOf};
 use lapse_crds::AccessRequest;
 use lapse_engine::duties::kept_apart;
 use lapse_engine::request::{Observed, Plan, decide, is_settled};
@@ -69,11 +68,28 @@ async fn look(
     cached: &AccessRequest,
     engaging_as_of: Freshness,
 ) -> Result<Option<(Observed, Plan)>, ReconcileError> {
-    let Some(observed) = observe::observe(context, cached, engaging_as_of).boxed().await? else {
+    let as_of = as_of(cached, engaging_as_of);
+    let Some(observed) = context.reader.observe_request(cached, as_of).boxed().await? else {
         return Ok(None);
     };
     let plan = decide(&observed, context.clock.now());
     Ok(Some((observed, plan)))
+}
+
+/// How new the lists must be that a look at a request reads.
+fn as_of(cached: &AccessRequest, engaging: Freshness) -> RequestAsOf {
+    let now_if = |must: bool| if must { Freshness::Now } else { Freshness::Seen };
+    RequestAsOf {
+        // A decision that is not seen yet brings an event; before the right is held, it is looked for.
+        decisions: Freshness::Seen,
+        // What is self-service is given at the first look, and a Deny policy may have come a moment ago.
+        // An approval was judged by the policies as of now; a ban that came since ends the right.
+        policies: now_if(cached.status.is_none()),
+        // Emergencies are bounded by what is owed alone, and the last one may be a moment old and by
+        // another replica.
+        peers: now_if(cached.spec.emergency),
+        engaging,
+    }
 }
 
 /// Whether a right is to be given under a policy that is kept apart from others.

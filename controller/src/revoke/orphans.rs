@@ -3,12 +3,13 @@
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::Client;
+use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::{CallError, Reader, clock::Clock};
 use lapse_engine::Read;
 use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
 use tracing::{info, warn};
 
-use crate::elevate::kubernetes::{self, ObjectPlace};
+use crate::elevate::kubernetes;
 
 /// Where objects are named that seem to have no grant.
 #[derive(Clone)]

@@ -18,6 +18,7 @@ pub mod objects;
 mod observe;
 pub mod process;
 mod reader;
+mod started;
 mod stored;
 
 pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
@@ -25,4 +26,5 @@ pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use observe::{ObserveError, RequestAsOf};
 pub use reader::{Freshness, Reader, read};
+pub use started::stop;
 pub use stored::Stored;

@@ -51,7 +51,8 @@ pub use grant::{
 };
 pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL,
-    GRANT_UID, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX, REQUEST_UID, TICKET,
+    GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX,
+    REQUEST_UID, STARTED_BY, TICKET,
 };
 pub use offer::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
@@ -67,7 +68,7 @@ pub use request::{
 };
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
-pub use session::{GrantSession, Guard, Session};
+pub use session::{GrantSession, Guard, OnEnd, Session, StartedWorkloads};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};

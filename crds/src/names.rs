@@ -24,5 +24,12 @@ pub const REQUEST_UID: &str = "lapse.dev/request-uid";
 pub const EXPIRES_AT: &str = "lapse.dev/expires-at";
 /// Annotation that marks what was given in an emergency, without approval.
 pub const EMERGENCY: &str = "lapse.dev/emergency";
+/// Annotation with the user name of who started a workload while they held a right.
+pub const STARTED_BY: &str = "lapse.dev/started-by";
+/// Environment variable of an ephemeral container, which has no labels, with the name of the Grant that it
+/// was started under.
+pub const GRANT_VARIABLE: &str = "LAPSE_GRANT";
+/// The same, with the UID of the Grant.
+pub const GRANT_UID_VARIABLE: &str = "LAPSE_GRANT_UID";
 /// The name of every object that the controller makes begins with this.
 pub const OBJECT_PREFIX: &str = "lapse:";

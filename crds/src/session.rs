@@ -27,6 +27,31 @@ pub struct Session {
     /// are given from then on. Absent: Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// What happens at the end of a right to what was done under it. Absent: nothing. Bears on the rights
+    /// that are given from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEnd>,
+}
+
+/// What happens at the end of a right to what was done under it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnEnd {
+    /// What becomes of the pods and jobs that the holder of the right started, and of the pods that they
+    /// put an ephemeral container into: in the namespaces of the right that carry the label
+    /// `lapse.dev/track-workloads: "true"`, where each is marked with its Grant. What a controller made of
+    /// something else that was changed, of a Deployment say, is not among them. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_workloads: Option<StartedWorkloads>,
+}
+
+/// What becomes of the workloads that the holder of a right started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StartedWorkloads {
+    /// They go on, marked with the Grant.
+    Keep,
+    /// They are deleted. A pod has 30 seconds to stop, whatever it asks for.
+    Delete,
 }
 
 /// Whether the holder of a right is kept from making it last.
@@ -53,4 +78,7 @@ impl fmt::Display for Guard {
 pub struct GrantSession {
     /// Whether its holder is kept from making it last.
     pub guard: Guard,
+    /// What becomes of the workloads that its holder started. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_workloads: Option<StartedWorkloads>,
 }

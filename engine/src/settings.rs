@@ -39,6 +39,8 @@ pub struct InstallationBounds {
 pub struct ControllerSettings {
     /// The name of its service account, in [`Settings::namespace`].
     pub service_account: String,
+    /// Whether it may delete what was started under a grant.
+    pub ends_workloads: bool,
 }
 
 /// Why settings make no sense.

@@ -17,7 +17,7 @@ use crate::entry::Webhook;
 use crate::keeper::State;
 use crate::keys::Keys;
 use crate::metrics::{Labels, Metrics, Outcome};
-use crate::{session, stamp, validate};
+use crate::{session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
 const LIMIT: Duration = Duration::from_millis(4500);
@@ -192,7 +192,8 @@ impl Admission {
                 Some(validate::policy(self, request).await)
             }
             (Webhook::Session, ..) => Some(Ok(session::record(self, request).await)),
-            (Webhook::Stamp | Webhook::Validate, ..) => None,
+            (Webhook::Started, _, Create | Update) => Some(started::mark(self, request).await),
+            (Webhook::Stamp | Webhook::Validate | Webhook::Started, ..) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use json_patch::Patch;
 use kube::core::admission::AdmissionResponse;
 use kube::core::response::{Status, StatusSummary};
+use lapse_engine::Read;
 use tracing::{debug, error, info, warn};
 
 use crate::admission::Request;
@@ -51,6 +52,15 @@ impl NotAdmitted {
             reason: reason.to_owned(),
             ..Status::default()
         }
+    }
+}
+
+/// What is known. What is not known refuses.
+pub(crate) fn known<T>(read: Read<T>) -> Result<Option<T>, NotAdmitted> {
+    match read {
+        Read::Found(value) => Ok(Some(value)),
+        Read::Missing => Ok(None),
+        Read::Failed(why) => Err(NotAdmitted::Failed(why)),
     }
 }
 

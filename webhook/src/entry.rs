@@ -18,16 +18,18 @@ pub(crate) enum Webhook {
     Validate,
     /// Says of what the holder of a right writes by which request it is held.
     Session,
+    /// Marks what the holder of a right starts.
+    Started,
 }
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Stamp, Self::Validate, Self::Session];
+    pub(crate) const ALL: [Self; 4] = [Self::Stamp, Self::Validate, Self::Session, Self::Started];
 
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-            Self::Stamp => Half::Mutating,
+            Self::Stamp | Self::Started => Half::Mutating,
             Self::Validate | Self::Session => Half::Validating,
         }
     }
@@ -38,6 +40,7 @@ impl Webhook {
             Self::Stamp => "stamp.lapse.dev",
             Self::Validate => "validate.lapse.dev",
             Self::Session => "session.lapse.dev",
+            Self::Started => "started.lapse.dev",
         }
     }
 
@@ -47,6 +50,7 @@ impl Webhook {
             Self::Stamp => "mutate",
             Self::Validate => "validate",
             Self::Session => "session",
+            Self::Started => "started",
         }
     }
 

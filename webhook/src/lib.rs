@@ -6,6 +6,7 @@
 //!   it is signed, so a signature means that it was judged.
 //! - `validate`: refuses what has no valid stamp, what changes later, and policies that cannot work.
 //! - `session`: says, for the audit log, by which request the holder of a right writes.
+//! - `started`: marks the pods and jobs that the holder of a right starts.
 //! - `keys`: the signing key, the path and the certificates, which the replicas share and make
 //!   themselves, and the public keys that they publish.
 //! - `configuration`: tells the API server the path and the certificate authority.
@@ -25,6 +26,7 @@ mod run;
 mod server;
 mod session;
 mod stamp;
+mod started;
 #[cfg(test)]
 mod testing;
 mod validate;

@@ -60,7 +60,9 @@ no credential.
 */}}
 {{- define "lapse.holds" -}}
 {{- $check := printf ".group('lapse.dev').resource('sessions').namespace('%s').check('%s').allowed()" .root.Release.Namespace .verb -}}
-[request.userInfo.?username.orValue('').lowerAscii().findAll('[a-z0-9]+').join('-')].exists(name,
+[request.userInfo.?username.orValue('').split('').map(c, c.matches('^[a-z0-9]$') ? c
+    : r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c) < 0 ? '-x-'
+    : '-' + string(r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c)) + '-').join('')].exists(name,
   authorizer.serviceAccount('{{ .root.Release.Namespace }}', 'person-' + (size(name) > 200 ? name.substring(0, 200) : name) + '-elevated'){{ $check }})
 || (request.userInfo.?username.orValue('').matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
     && !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))

@@ -8,6 +8,7 @@ use lapse_engine::attest::Attested;
 use lapse_engine::grant::{LiveObject, ObjectSpec, Observed, awaits_review};
 use lapse_engine::policy::{BannedRoles, PolicyState};
 use lapse_engine::role::RoleRules;
+use lapse_engine::session::ends_started;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use super::ObserveError;
@@ -45,6 +46,13 @@ impl Reader {
         if grant.metadata.uid != known.metadata.uid {
             return Err(ObserveError::MadeAnew(format!("Grant {name}")));
         }
+        // More can be started for as long as there is a right.
+        let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
+        let started = if phase == GrantPhase::Ending && ends_started(&grant.spec) {
+            Some(self.started(&grant).await)
+        } else {
+            None
+        };
         let Rest { decisions, policies, role, banned_roles, namespaces } = rest;
         Ok(Some(Observed {
             objects,
@@ -54,6 +62,7 @@ impl Reader {
             role,
             banned_roles,
             namespaces,
+            started,
             obstacle: None,
             grant,
         }))

@@ -25,6 +25,10 @@ pub(super) async fn apply(
                 kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
                 info!(object = %object.describe(), "took a right back");
             }
+            Action::Stop(started) => {
+                lapse_cluster::stop(&context.client(), started).await?;
+                info!(%started, "deleted what was started under a grant");
+            }
             Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
         }
     }

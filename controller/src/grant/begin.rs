@@ -66,6 +66,7 @@ pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Obser
         role: seen.role.clone(),
         banned_roles: seen.banned_roles.clone(),
         namespaces: seen.namespaces.clone(),
+        started: None,
         obstacle: None,
         grant: grant.clone(),
     };

@@ -29,6 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const VALUES: &str = "\
 controller:
   allowClusterWide: true
+  endWorkloads: true
   bindableRoles:
     - {kind: ClusterRole, name: view}
     - {kind: ClusterRole, name: edit}

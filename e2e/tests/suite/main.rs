@@ -24,6 +24,7 @@ mod retention;
 mod rights;
 mod rules;
 mod stages;
+mod started;
 mod warnings;
 mod widened;
 mod world;

@@ -6,6 +6,7 @@ use lapse_crds::{
     RbacRef,
 };
 
+use super::left::{Left, what_is_left};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{Outlook, outlook};
@@ -13,6 +14,7 @@ use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, awaits
 use crate::Read;
 use crate::policy::PolicyState;
 use crate::request::is_settled;
+use crate::session::Started;
 
 /// One thing to do. Creating needs the lease; the others need nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Action {
         /// The UID that it must have.
         uid: String,
     },
+    /// Delete what was started under the grant.
+    Stop(Started),
     /// Let the grant itself go.
     RemoveFinalizer,
 }
@@ -113,7 +117,7 @@ fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Pl
 }
 
 /// How soon a right that could not be verified to be gone is looked at again.
-const RETRY: TimeDelta = TimeDelta::seconds(1);
+pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
 /// How soon what could not be looked up is looked up again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
@@ -221,15 +225,16 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
     status.end_reason = reason;
-    let actions = deletions(observed);
-    let unverified: Vec<String> = observed
-        .objects
-        .iter()
-        .filter_map(|(object, live)| match live {
-            Read::Failed(error) => Some(format!("{} cannot be read: {error}", object.describe())),
-            _ => None,
-        })
-        .collect();
+    let mut actions = deletions(observed);
+    let is_unread = observed.objects.iter().any(|(_, live)| matches!(live, Read::Failed(_)));
+    // What was started goes after the right is gone: before, more could be started.
+    let rest = match (actions.as_slice(), is_unread) {
+        ([], false) => what_is_left(observed),
+        _ => Left::Unsure,
+    };
+    if let Left::Started(started) = &rest {
+        actions = started.iter().cloned().map(Action::Stop).collect();
+    }
     // Nothing was given where there is no reason, and so nothing is owed.
     let review = match reason {
         Some(_) => review::note(observed, &mut status, now),
@@ -237,7 +242,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     };
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
-    if actions.is_empty() && unverified.is_empty() {
+    let Some(look_again) = rest.look_again() else {
         status.phase = GrantPhase::Ended;
         status.ended_at = Some(now.into());
         condition(&mut status, grant, ENDED, ConditionStatus::True, "Verified", why, now);
@@ -248,7 +253,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
             warning: review.warning,
             wake_at: review.next_at,
         };
-    }
+    };
     status.phase = GrantPhase::Ending;
     // The message keeps the cause, not the hindrance: the next decision reads it from here.
     condition(&mut status, grant, ENDED, ConditionStatus::False, "Unverified", why, now);
@@ -257,7 +262,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
         status: changed(grant, status),
         report_always: false,
         warning: None,
-        wake_at: Some(now + RETRY),
+        wake_at: Some(now + look_again),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The life of a grant: given once, taken back whatever happens, and verified to be gone.
 
 mod decide;
+mod left;
 mod name;
 mod object;
 mod observed;

@@ -7,6 +7,7 @@ use crate::Read;
 use crate::attest::Attested;
 use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
+use crate::session::Started;
 use crate::target::Namespaces;
 
 /// Everything that bears on a grant. A look-up that failed revokes nothing and grants nothing; what
@@ -30,6 +31,8 @@ pub struct Observed {
     pub banned_roles: BannedRoles,
     /// The namespaces of the target. One that is being deleted counts as missing.
     pub namespaces: Namespaces,
+    /// What was started under the grant, once the right is being taken back; `None` if nobody has looked.
+    pub started: Option<Read<Vec<Started>>>,
     /// What stopped the last try to give the right.
     pub obstacle: Option<Obstacle>,
 }

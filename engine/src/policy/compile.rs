@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
     ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
-    PolicyTarget, RoleRef, Separation,
+    PolicyTarget, RoleRef, Separation, Session, StartedWorkloads,
 };
 
 use super::approval::approval_rules;
@@ -27,6 +27,8 @@ pub enum PolicyErrorReason {
     DurationOutOfBounds,
     /// The controller may not bind a role of the policy.
     RoleNotBindable,
+    /// The policy asks for something that the controller has no rights for.
+    NotPermitted,
     /// The policy names a namespace that can never be a target.
     ProtectedNamespace,
     /// A schedule names no known time zone, or windows that cannot be.
@@ -120,10 +122,30 @@ impl Policy {
             approval,
             emergency: emergency.as_ref().map(in_emergency).transpose()?,
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
+            started_workloads: started_workloads(session.as_ref(), settings)?,
             guard: session.as_ref().and_then(|session| session.guard).unwrap_or_default(),
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
     }
+}
+
+/// What becomes of what was started, which the controller may be unable to delete.
+fn started_workloads(
+    session: Option<&Session>,
+    settings: &Settings,
+) -> Result<Option<StartedWorkloads>, PolicyError> {
+    let started = session
+        .and_then(|session| session.on_end.as_ref())
+        .and_then(|on_end| on_end.started_workloads);
+    if started == Some(StartedWorkloads::Delete) && !settings.controller.ends_workloads {
+        return Err(PolicyError::new(
+            PolicyErrorReason::NotPermitted,
+            "session.onEnd.startedWorkloads is Delete, but the controller may not delete pods and jobs; \
+             leave it out, or set the chart's value controller.endWorkloads"
+                .to_owned(),
+        ));
+    }
+    Ok(started)
 }
 
 /// Whoever held a right by such a policy could never be given another, which is what limits are for.

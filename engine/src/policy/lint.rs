@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::approval::{approval_rules, short_of_people};
 use super::emergency::has_no_reviewer;
 use lapse_crds::{
-    GrantDuration, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyEffect, RoleRef, Stage,
-    Subject, SubjectKind,
+    GrantDuration, Guard, JitPolicySpec, KubernetesTargets, NamespaceSet, PolicyEffect, RoleRef,
+    Stage, Subject, SubjectKind,
 };
 
 /// Warnings about a policy, in words, each naming its field. Short, because clients cut warnings off
 /// at 256 characters.
 #[must_use]
 pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
-    let rules: [fn(&JitPolicySpec) -> Vec<String>; 7] =
-        [requesters, targets, everybody, approvers, emergency, reason, default_duration];
+    let rules: [fn(&JitPolicySpec) -> Vec<String>; 8] =
+        [requesters, targets, everybody, approvers, emergency, reason, default_duration, guard];
     rules.iter().flat_map(|rule| rule(spec)).collect()
 }
 
@@ -59,7 +59,7 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
         if *allow_escalation && !is_deny(spec) {
             warnings.push(format!(
                 "{field}.allowEscalation: whoever is given an escalating role can give themselves \
-                 everything, for good; keep it to break-glass"
+                 everything; keep it to break-glass"
             ));
         }
         if roles.is_empty() && rules.is_empty() {
@@ -72,6 +72,13 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn guard(spec: &JitPolicySpec) -> Vec<String> {
+    let is_off = spec.session.as_ref().and_then(|session| session.guard) == Some(Guard::Off);
+    let warning = "spec.session.guard is Off: whoever is given a right can make it last, as far as the role \
+                   allows; leave it out, or say Audit to see first what would be refused";
+    is_off.then(|| warning.to_owned()).into_iter().collect()
 }
 
 fn is_deny(spec: &JitPolicySpec) -> bool {
@@ -181,7 +188,7 @@ fn stages(spec: &JitPolicySpec) -> &[Stage] {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::{Approval, DurationBounds, PolicyTarget, ReasonRule, RoleKind};
+    use lapse_crds::{Approval, DurationBounds, PolicyTarget, ReasonRule, RoleKind, Session};
     use rstest::rstest;
 
     use super::*;
@@ -227,6 +234,8 @@ mod tests {
     #[case(|s: &mut Spec| s.reason = Some(ReasonRule { required: false, min_length: Some(0) }), None)]
     #[case(|s: &mut Spec| lasting(s, "8h", "8h"), Some("spec.duration.default is the maximum, 8h"))]
     #[case(|s: &mut Spec| lasting(s, "1h", "1h"), None)]
+    #[case(|s: &mut Spec| s.session = Some(Session { guard: Some(Guard::Off), ..Session::default() }), Some("spec.session.guard is Off"))]
+    #[case(|s: &mut Spec| s.session = Some(Session { guard: Some(Guard::Audit), ..Session::default() }), None)]
     #[case(|s: &mut Spec| s.emergency = Some(emergency()), None)]
     #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().max_duration = "9h".parse().unwrap(); }, Some("spec.emergency.maxDuration is 9h, longer than spec.duration.max, 8h"))]
     #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![group("system:authenticated")]; }, Some("spec.emergency.review.reviewers names the group"))]

@@ -12,7 +12,10 @@ mod roles;
 mod select;
 mod state;
 
-use lapse_crds::{GrantDuration, Guard, Identity, JitPolicy, PolicyMode, PolicyRef, Subject};
+use lapse_crds::{
+    GrantDuration, GrantSession, Guard, Identity, JitPolicy, PolicyMode, PolicyRef,
+    StartedWorkloads, Subject,
+};
 
 pub use among::lint_among;
 pub use approval::ApprovalRules;
@@ -54,6 +57,7 @@ pub struct Policy {
     emergency: Option<EmergencyRules>,
     warnings: Option<Vec<GrantDuration>>,
     guard: Guard,
+    started_workloads: Option<StartedWorkloads>,
     keeps_widened: bool,
 }
 
@@ -212,10 +216,10 @@ impl Policy {
         self.keeps_widened
     }
 
-    /// Whether the holder of a right is kept from making it last.
+    /// What a Grant by this policy says about its session.
     #[must_use]
-    pub fn guard(&self) -> Guard {
-        self.guard
+    pub fn session(&self) -> GrantSession {
+        GrantSession { guard: self.guard, started_workloads: self.started_workloads }
     }
 
     /// Who may ask, in words.

@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
-use lapse_crds::{
-    ConditionStatus, GRANT_FINALIZER, Grant, GrantSession, GrantSpec, RequestPhase, RequestRef,
-};
+use lapse_crds::{ConditionStatus, GRANT_FINALIZER, Grant, GrantSpec, RequestPhase, RequestRef};
 
 use super::evaluate::{Chosen, Evaluation, evaluate, subject};
 use super::report::Writer;
@@ -257,7 +255,7 @@ fn grant(
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),
-        session: Some(GrantSession { guard: chosen.guard }),
+        session: Some(chosen.session.clone()),
     };
     let metadata = ObjectMeta {
         name: Some(name),

@@ -1,7 +1,7 @@
 //! What policies and people say of a request, apart from what became of it.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Candidate, GrantDuration, Guard, Identity, PolicyRef};
+use lapse_crds::{Candidate, GrantDuration, GrantSession, Identity, PolicyRef};
 
 use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
@@ -46,8 +46,8 @@ pub struct Chosen {
     pub unasked: Option<Unasked>,
     /// How long after its start an emergency must be reviewed.
     pub review_within: Option<GrantDuration>,
-    /// Whether the holder of the right is kept from making it last.
-    pub guard: Guard,
+    /// What the Grant says about its session.
+    pub session: GrantSession,
     /// The hours of the policy when the right would start; `None` is always open.
     pub hours: Option<Hours>,
     /// How far the approval is.
@@ -187,7 +187,7 @@ pub fn evaluate(
                 unasked: unasked(&context),
                 hours: hours.map(|schedule| schedule.at(context.starts_at())),
                 review_within: rules.map(|rules| rules.within),
-                guard: policy.guard(),
+                session: policy.session(),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),

@@ -128,6 +128,7 @@ impl Controller {
             role: role(world, failing),
             banned_roles: BannedRoles::new(),
             namespaces: namespaces(),
+            started: None,
             obstacle: None,
             grant: grant.clone(),
         };
@@ -166,6 +167,8 @@ fn act(world: &mut World, mut grant: Grant, action: Action) -> Result<(), ()> {
             world.delete_binding(&uid);
             Ok(())
         }
+        // Nothing is ever started here.
+        Action::Stop(_) => Ok(()),
         Action::RemoveFinalizer => {
             grant.metadata.finalizers = None;
             world.replace_grant(grant)

@@ -240,6 +240,7 @@ pub(crate) fn pending_by(mut grant: Grant, namespaces: &[&str]) -> grant::Observ
             .iter()
             .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
             .collect(),
+        started: None,
         obstacle: None,
     }
 }
@@ -343,6 +344,11 @@ impl grant::Observed {
                     if live.found().is_some_and(|live| live.uid == *uid) {
                         *live = Read::Missing;
                     }
+                }
+            }
+            grant::Action::Stop(stopped) => {
+                if let Some(Read::Found(started)) = &mut self.started {
+                    started.retain(|started| started != stopped);
                 }
             }
             grant::Action::RemoveFinalizer => self.grant.metadata.finalizers = None,

@@ -43,6 +43,7 @@ pub(crate) fn grant(plan: &grant::Plan) -> String {
         let action = match action {
             Action::Create(binding) => format!("create {}", binding.describe()),
             Action::Delete { object, uid } => format!("delete {} ({uid})", object.describe()),
+            Action::Stop(started) => format!("stop {started}"),
             Action::RemoveFinalizer => "let the grant go".to_owned(),
         };
         line(&mut text, &action);

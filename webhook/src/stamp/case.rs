@@ -24,7 +24,7 @@ use lapse_engine::session::is_kept_from_approving;
 use lapse_engine::target::ResolvedTarget;
 
 use crate::admission::{Admission, caller};
-use crate::answer::NotAdmitted;
+use crate::answer::{NotAdmitted, known};
 
 /// What a decision is judged from.
 pub(super) struct Case {
@@ -296,15 +296,6 @@ fn check_uid(
              decide upon it anew"
         ))),
         _ => Ok(()),
-    }
-}
-
-/// What is known. What is not known refuses.
-pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>, NotAdmitted> {
-    match read {
-        Read::Found(value) => Ok(Some(value)),
-        Read::Missing => Ok(None),
-        Read::Failed(why) => Err(NotAdmitted::Failed(why)),
     }
 }
 

@@ -7,9 +7,9 @@ use lapse_engine::approval::{Review, Statements, judge_review};
 use lapse_engine::grant::{awaits_review, grant_name, holder};
 use lapse_engine::policy::{Policy, PolicyState};
 
-use super::case::{Upon, check_name, holds_verb, known};
+use super::case::{Upon, check_name, holds_verb};
 use crate::admission::Admission;
-use crate::answer::NotAdmitted;
+use crate::answer::{NotAdmitted, known};
 
 /// What a review is judged from.
 pub(super) struct ReviewCase {

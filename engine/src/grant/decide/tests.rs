@@ -6,3 +6,4 @@ mod marker;
 mod over;
 mod properties;
 mod review;
+mod started;

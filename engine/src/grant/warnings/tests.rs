@@ -23,7 +23,7 @@ fn held(length: i64, own: Option<&[&str]>) -> Observed {
 fn lists(observed: &mut Observed, own: Option<&[&str]>) {
     let mut policy = policy("shop-debug");
     let warnings = own.map(|own| own.iter().map(|text| text.parse().unwrap()).collect());
-    policy.spec.session = Some(lapse_crds::Session { warnings, guard: None });
+    policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
     observed.policies = Read::Found(vec![state(&policy)]);
 }
 
@@ -111,7 +111,7 @@ fn follow_the_policy_as_it_is() {
 #[case::broken({
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
-    broken.spec.session = Some(lapse_crds::Session { warnings: Some(vec![]), guard: None });
+    broken.spec.session = Some(lapse_crds::Session { warnings: Some(vec![]), guard: None, on_end: None });
     Read::Found(vec![state(&broken)])
 })]
 fn go_by_the_length_when_the_policy_is_not_known(#[case] policies: Read<Vec<PolicyState>>) {
@@ -170,7 +170,7 @@ fn any_held() -> impl Strategy<Value = Observed> {
     (length, any_list()).prop_map(|(length, warnings)| {
         let mut observed = held(length, None);
         let mut policy = policy("shop-debug");
-        policy.spec.session = Some(lapse_crds::Session { warnings, guard: None });
+        policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
         observed.policies = Read::Found(vec![state(&policy)]);
         observed
     })

@@ -1,0 +1,144 @@
+//! What the holder of a right starts is marked with it, and goes with it where the policy says so.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use lapse_crds::{EndReason, RequestPhase};
+use lapse_e2e::plane::{User, eventually};
+use serde_json::{Value, json};
+
+use crate::world::{SOON, World, refused, typed};
+
+impl World {
+    /// A corner whose namespace opted in, and whose policy has what was started end with the right.
+    async fn tracking(name: &str, on_end: Value) -> Self {
+        let world = Self::shared(name).await;
+        let labels = json!({"lapse.dev/track-workloads": "true"});
+        world
+            .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+            .await;
+        world.policy(json!({"session": {"onEnd": on_end}})).await;
+        world
+    }
+
+    async fn starts(&self, who: &User, name: &str) -> anyhow::Result<Pod> {
+        let pods: Api<Pod> = self.api(who);
+        Ok(pods.create(&PostParams::default(), &typed(pod(name))).await?)
+    }
+
+    /// Somebody may run workloads here, by a right that is not Lapse's.
+    async fn runs_workloads(&self, who: &User) {
+        self.apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": format!("{}-edits", who.name), "namespace": self.ns},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": who.name}],
+        }))
+        .await;
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"app": "web"}}, "spec": {
+        // A year to stop: nobody waits for that.
+        "terminationGracePeriodSeconds": 31_536_000, "automountServiceAccountToken": false,
+        "containers": [{"name": "c", "image": "busybox"}],
+    }})
+}
+
+fn mark(pod: &Pod) -> Option<&String> {
+    pod.metadata.labels.as_ref()?.get("lapse.dev/grant")
+}
+
+#[tokio::test]
+async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
+    let world = World::tracking("started", json!({"startedWorkloads": "Delete"})).await;
+    world.runs_workloads(&world.mallory).await;
+    world.starts(&world.mallory, "standing").await.unwrap();
+    world.starts(&world.mallory, "entered").await.unwrap();
+    world.granted("fix", json!({})).await;
+    let grant = world.grant("fix").await.metadata.name.unwrap();
+
+    let started = world.starts(&world.alice, "started").await.unwrap();
+    assert_eq!(mark(&started), Some(&grant));
+    let annotations = started.metadata.annotations.unwrap();
+    assert_eq!(annotations["lapse.dev/started-by"], world.alice.name);
+    let jobs: Api<Job> = world.api(&world.alice);
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox"}]}});
+    let job = json!({"metadata": {"name": "started"}, "spec": {"template": template}});
+    let job = jobs.create(&PostParams::default(), &typed(job)).await.unwrap();
+    let template = job.spec.unwrap().template.metadata.unwrap();
+    assert_eq!(template.labels.unwrap()["lapse.dev/grant"], grant);
+    let pods: Api<Pod> = world.api(&world.alice);
+    let container =
+        json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
+    let params = PatchParams::default();
+    let entered = pods
+        .patch_subresource("ephemeralcontainers", "entered", &params, &Patch::Strategic(&container))
+        .await
+        .unwrap();
+    let env = entered.spec.unwrap().ephemeral_containers.unwrap()[0].env.clone().unwrap();
+    assert_eq!((&*env[0].name, env[0].value.as_ref()), ("LAPSE_GRANT", Some(&grant)));
+    // Who is not elevated starts what is not marked.
+    assert_eq!(mark(&world.starts(&world.mallory, "another").await.unwrap()), None);
+
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::EndedByRequester));
+    let pods: Api<Pod> = world.api(&world.admin);
+    let jobs: Api<Job> = world.api(&world.admin);
+    eventually("what was started to be gone", SOON, async || {
+        let gone =
+            [pods.get_opt("started").await?.is_none(), pods.get_opt("entered").await?.is_none()];
+        Ok((gone == [true, true] && jobs.get_opt("started").await?.is_none()).then_some(()))
+    })
+    .await
+    .unwrap();
+    for name in ["standing", "another"] {
+        assert!(pods.get(name).await.unwrap().metadata.deletion_timestamp.is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_mark_is_written_by_lapse_alone() {
+    let world = World::tracking("marking", json!({"startedWorkloads": "Keep"})).await;
+    world.runs_workloads(&world.mallory).await;
+    world.granted("fix", json!({})).await;
+    let grant = world.grant("fix").await;
+    let (name, uid) = (grant.metadata.name.unwrap(), grant.metadata.uid.unwrap());
+    world.starts(&world.mallory, "victim").await.unwrap();
+    let claim = json!({"metadata": {"labels": {"lapse.dev/grant": name}, "annotations": {"lapse.dev/grant-uid": uid}}});
+    let mut claimed = pod("claimed");
+    claimed["metadata"]["labels"] = claim["metadata"]["labels"].clone();
+    let pods: Api<Pod> = world.api(&world.mallory);
+    let words = "written by Lapse alone";
+    let created = pods.create(&PostParams::default(), &typed(claimed)).await;
+    refused(created.map_err(Into::into), words);
+    let params = PatchParams::default();
+    let changed = pods.patch("victim", &params, &Patch::Merge(&claim)).await;
+    refused(changed.map_err(Into::into), "stay as they are");
+    let variable = json!([{"name": "LAPSE_GRANT_UID", "value": uid}]);
+    let container = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox", "env": variable}]}});
+    let entered = pods
+        .patch_subresource("ephemeralcontainers", "victim", &params, &Patch::Strategic(&container))
+        .await;
+    refused(entered.map_err(Into::into), words);
+
+    // Nor does who is marked take the mark off.
+    world.starts(&world.alice, "started").await.unwrap();
+    let own: Api<Pod> = world.api(&world.alice);
+    let off = json!({"metadata": {"labels": {"lapse.dev/grant": null}, "annotations": {"lapse.dev/grant-uid": null}}});
+    refused(
+        own.patch("started", &params, &Patch::Merge(&off)).await.map_err(Into::into),
+        "stay as they are",
+    );
+    own.delete("started", &DeleteParams::default()).await.unwrap();
+
+    // The policy keeps what was started.
+    world.starts(&world.alice, "kept").await.unwrap();
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    let kept = pods.get("kept").await.unwrap();
+    assert!(kept.metadata.deletion_timestamp.is_none() && mark(&kept).is_some());
+}

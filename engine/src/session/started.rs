@@ -1,0 +1,95 @@
+//! What somebody starts while they hold a right, and what becomes of it at the end.
+
+use std::fmt;
+
+use lapse_crds::{Grant, GrantSpec, StartedWorkloads};
+
+use crate::target::{ResolvedTarget, Scope};
+
+/// The kinds of workload that a person starts by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StartedKind {
+    /// A Job, with the pods that it makes.
+    Job,
+    /// A Pod: started itself, or with an ephemeral container that was.
+    Pod,
+}
+
+/// A workload that was started under a grant, and is not being deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Started {
+    /// Its kind.
+    pub kind: StartedKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl fmt::Display for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// The grant that a workload is started under: of those that are held in its namespace, one whose end
+/// ends what was started, if there is one, and of several the one that ends last.
+#[must_use]
+pub fn started_under<'a>(held: &'a [Grant], namespace: &str) -> Option<&'a Grant> {
+    let covers = |grant: &&Grant| match place(&grant.spec) {
+        Some(Scope::Cluster) => true,
+        Some(Scope::Namespaces(names)) => names.contains(namespace),
+        None => false,
+    };
+    held.iter()
+        .filter(covers)
+        .max_by_key(|grant| (ends_started(&grant.spec), grant.spec.expires_at.time()))
+}
+
+/// Whether what was started under a grant is deleted at its end.
+#[must_use]
+pub fn ends_started(grant: &GrantSpec) -> bool {
+    let session = grant.session.as_ref();
+    session.and_then(|session| session.started_workloads) == Some(StartedWorkloads::Delete)
+}
+
+/// Where what was started under a grant can be; `None` if nowhere.
+#[must_use]
+pub fn place(grant: &GrantSpec) -> Option<Scope> {
+    let target = ResolvedTarget::resolve(&grant.target, &grant.request.namespace);
+    target.map(|target| target.scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::life::{marked, time};
+
+    fn held(name: &str, namespace: &str, deletes: bool, until: i64) -> Grant {
+        let mut grant = marked();
+        grant.metadata.name = Some(name.into());
+        grant.spec.target.kubernetes.as_mut().unwrap().namespaces = vec![namespace.into()];
+        let started = deletes.then_some(StartedWorkloads::Delete);
+        grant.spec.session.as_mut().unwrap().started_workloads = started;
+        grant.spec.expires_at = time(until).into();
+        grant
+    }
+
+    #[test]
+    fn a_workload_is_started_under_the_right_that_asks_most_of_it_and_ends_last() {
+        let name = |held: &[Grant]| {
+            started_under(held, "shop").and_then(|grant| grant.metadata.name.clone())
+        };
+        let (short, long) = (held("short", "shop", true, 10), held("long", "shop", true, 20));
+        let kept = held("kept", "shop", false, 30);
+        let elsewhere = held("elsewhere", "web", true, 40);
+        let all = [kept.clone(), short.clone(), long, elsewhere.clone()];
+        assert_eq!(name(&all).as_deref(), Some("long"));
+        assert_eq!(name(&[kept.clone(), short]).as_deref(), Some("short"));
+        assert_eq!(name(&[elsewhere.clone(), kept]).as_deref(), Some("kept"));
+        assert_eq!(name(&[elsewhere]), None);
+        assert_eq!(name(&[]), None);
+    }
+}

@@ -40,13 +40,37 @@ system:serviceaccount:{{ .Release.Namespace }}:lapse-webhook
 {{- end }}
 
 {{/*
-Kubernetes' own controllers that end the lives of objects, as a CEL list: the garbage collector
-removes the finalizers of foreground and orphan deletion, the namespace controller empties
-namespaces. Where the controller manager runs without a service account for each of its
-controllers, all of them are system:kube-controller-manager.
+Credentials of the caller, as CEL: tokens of service accounts and client certificates have an id. Who
+impersonates shows none (and may impersonate service accounts with the roles edit and admin), so what a
+policy lets somebody do by name it lets do by the name and the credential alone. What it keeps from
+somebody it keeps from the name.
 */}}
-{{- define "lapse.kubernetesControllers" -}}
-['system:serviceaccount:kube-system:generic-garbage-collector', 'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']
+{{- define "lapse.credentials" -}}
+request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].orValue([])
+{{- end }}
+
+{{/* That the caller has a token of a service account: a certificate may carry its name, too. */}}
+{{- define "lapse.hasToken" -}}
+{{ include "lapse.credentials" . }}.exists(id, id.startsWith('JTI='))
+{{- end }}
+
+{{/* That the caller really is the controller, or the webhook. */}}
+{{- define "lapse.isController" -}}
+(request.userInfo.username == {{ include "lapse.controllerUser" . | squote }} && {{ include "lapse.hasToken" . }})
+{{- end }}
+{{- define "lapse.isWebhook" -}}
+(request.userInfo.username == {{ include "lapse.webhookUser" . | squote }} && {{ include "lapse.hasToken" . }})
+{{- end }}
+
+{{/*
+That the caller really is one of Kubernetes' own controllers that end the lives of objects: the garbage
+collector removes the finalizers of foreground and orphan deletion, the namespace controller empties
+namespaces. Where the controller manager runs without a service account for each of its controllers,
+all of them are system:kube-controller-manager, by whatever credential.
+*/}}
+{{- define "lapse.isHousekeeping" -}}
+((request.userInfo.username in ['system:serviceaccount:kube-system:generic-garbage-collector', 'system:serviceaccount:kube-system:namespace-controller'] && {{ include "lapse.hasToken" . }})
+|| (request.userInfo.username == 'system:kube-controller-manager' && size({{ include "lapse.credentials" . }}) > 0))
 {{- end }}
 
 {{/*

@@ -16,6 +16,7 @@ mod examples;
 mod extension;
 mod faults;
 mod guard;
+mod impersonation;
 mod lifecycle;
 mod poison;
 mod policies;

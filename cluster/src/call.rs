@@ -12,6 +12,10 @@ use serde::de::DeserializeOwned;
 /// How long any call may take; kube has no limit of its own.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// The reason, in an answer of the API server, for which Lapse's webhook does not let through what the
+/// controller writes: it does not follow from what is stored.
+pub const NOT_CONFIRMED: &str = "NotConfirmed";
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -33,8 +37,22 @@ pub enum CallError {
 
 fn describe(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) if !status.message.is_empty() => without_path(&status.message),
         error => error.to_string(),
+    }
+}
+
+/// What the API server answers when it cannot call a webhook names the URL, and the path of Lapse's own is
+/// known to the API server alone: what is written here ends up in logs and in the status of objects.
+fn without_path(message: &str) -> String {
+    const FAILED: &str = "failed calling webhook \"";
+    let name = message.split_once(FAILED).and_then(|(_, rest)| rest.split_once('"'));
+    match name {
+        Some((name, _)) => format!(
+            "the webhook {name} gave no answer in time. It is tried again; the log of the API server \
+             says more"
+        ),
+        None => message.to_owned(),
     }
 }
 
@@ -82,10 +100,16 @@ impl CallError {
     }
 
     /// Whether trying the same again is useless: the API server understood and refused. A refusal for
-    /// lack of rights or by admission counts, being over or unable to answer does not.
+    /// lack of rights or by admission counts, being over or unable to answer does not. Nor does
+    /// [`NOT_CONFIRMED`]: the two programs look at the same objects, and what one has seen and the other has
+    /// not, or a release of one that the other does not have yet, passes.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        matches!(self.code(), Some(400 | 403 | 404 | 405 | 406 | 409 | 410 | 413 | 415 | 422))
+        self.reason() != Some(NOT_CONFIRMED)
+            && matches!(
+                self.code(),
+                Some(400 | 403 | 404 | 405 | 406 | 409 | 410 | 413 | 415 | 422)
+            )
     }
 }
 
@@ -112,4 +136,46 @@ where
     let what = format!("reporting on {} {name}", K::kind(&()));
     let post = PostParams::default();
     bounded(what, api.replace_status(&name, &post, object)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::response::Status;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn refused(code: u16, reason: &str, message: &str) -> CallError {
+        let status = Status {
+            code,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            ..Status::default()
+        };
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        CallError::Api { what: "creating Grant x".to_owned(), source }
+    }
+
+    #[rstest]
+    #[case::by_rights_or_policy(403, "Forbidden", true)]
+    #[case::invalid(422, "Invalid", true)]
+    #[case::not_confirmed(403, NOT_CONFIRMED, false)]
+    #[case::no_webhook(500, "InternalError", false)]
+    #[case::too_much(429, "TooManyRequests", false)]
+    fn what_passes_is_tried_again(#[case] code: u16, #[case] reason: &str, #[case] lasting: bool) {
+        assert_eq!(refused(code, reason, "no").is_lasting(), lasting);
+    }
+
+    #[test]
+    fn the_path_of_a_webhook_is_told_nobody() {
+        let message = "Internal error occurred: failed calling webhook \"confine.lapse.dev\": failed \
+                       to call webhook: Post \"https://hook/0123abcd/confine?timeout=5s\": EOF";
+        assert_eq!(
+            refused(500, "InternalError", message).to_string(),
+            "creating Grant x: the webhook confine.lapse.dev gave no answer in time. It is tried again; \
+             the log of the API server says more"
+        );
+        let other = refused(403, "Forbidden", "you may not").to_string();
+        assert_eq!(other, "creating Grant x: you may not");
+    }
 }

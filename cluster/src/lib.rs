@@ -21,7 +21,7 @@ mod reader;
 mod started;
 mod stored;
 
-pub use call::{CALL_LIMIT, CallError, bounded, replace_status};
+pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use observe::{ObserveError, RequestAsOf};

@@ -19,6 +19,7 @@ use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::identity::subject_of;
 use lapse_engine::policy::{BannedRoles, PolicyState, banned_roles};
 use lapse_engine::request::Peers;
+use lapse_engine::retention::Retentions;
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::{Namespace as Labelled, Namespaces, Privilege, ResolvedTarget};
 use lapse_engine::{Read, Settings};
@@ -84,7 +85,8 @@ pub enum Freshness {
     Now,
     /// At least as new as everything that this process has seen.
     Seen,
-    /// What the API server has at hand, most often milliseconds old. Good enough for what decides nothing.
+    /// What the API server has at hand, most often milliseconds old. Good enough for what decides nothing,
+    /// or where somebody looks again.
     AtHand,
 }
 
@@ -261,6 +263,17 @@ impl Reader {
                 PolicyState::unreadable(stored.name_any(), uid, why)
             }
         }
+    }
+
+    /// How long each policy keeps what is over, as the API server has the policies at hand.
+    pub async fn retentions(&self) -> Read<Retentions> {
+        let api: Api<Stored<JitPolicy>> = Api::all(self.client.clone());
+        let params = self.seen.policies.bound(ListParams::default(), Freshness::AtHand);
+        let list = read(bounded("listing the JitPolicies", api.list(&params)).await);
+        list.map(|list| {
+            let stored = list.items.iter();
+            Retentions::of(stored.map(|stored| stored.object().map_err(|_| stored.meta())))
+        })
     }
 
     /// The Grant of this name.

@@ -18,11 +18,13 @@
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 //! - [`session`]: what is known of people while they hold a right.
 //! - [`retention`]: when what is over is deleted.
+//! - [`confine`]: what the controller may write, which is what the engine would write itself.
 
 pub mod approval;
 pub mod attest;
 pub mod checks;
 pub mod condition;
+pub mod confine;
 pub mod duties;
 pub mod grant;
 pub mod identity;

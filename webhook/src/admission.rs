@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use lapse_cluster::{Reader, read_keys};
-use lapse_crds::{API_GROUP, API_VERSION, Identity};
+use lapse_crds::{API_GROUP, API_VERSION, Identity, RbacKind};
 use lapse_engine::attest::KeySet;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -17,7 +18,7 @@ use crate::entry::Webhook;
 use crate::keeper::State;
 use crate::keys::Keys;
 use crate::metrics::{Labels, Metrics, Outcome};
-use crate::{session, stamp, started, validate};
+use crate::{confine, session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
 const LIMIT: Duration = Duration::from_millis(4500);
@@ -25,6 +26,8 @@ const LIMIT: Duration = Duration::from_millis(4500);
 /// Where the API server reports the credential of a caller
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/>).
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
+const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What the API server asks.
 pub(crate) type Request = AdmissionRequest<DynamicObject>;
@@ -38,21 +41,31 @@ pub(crate) enum Kind {
     AccessDecision,
     /// A policy.
     JitPolicy,
+    /// A grant.
+    Grant,
+    /// A role or a binding.
+    Rbac(RbacKind),
 }
 
 impl Kind {
     fn of(request: &Request) -> Option<Self> {
-        let whole = request.sub_resource.as_deref().unwrap_or_default().is_empty();
-        let ours = request.kind.group == API_GROUP && request.kind.version == API_VERSION;
-        if !(whole && ours) {
+        if !request.sub_resource.as_deref().unwrap_or_default().is_empty() {
             return None;
         }
-        match request.kind.kind.as_str() {
-            "AccessRequest" => Some(Self::AccessRequest),
-            "AccessDecision" => Some(Self::AccessDecision),
-            "JitPolicy" => Some(Self::JitPolicy),
-            _ => None,
-        }
+        let kind = &request.kind;
+        let all: &[Self] = match (&*kind.group, &*kind.version) {
+            (API_GROUP, API_VERSION) => {
+                &[Self::AccessRequest, Self::AccessDecision, Self::JitPolicy, Self::Grant]
+            }
+            (RBAC_GROUP, "v1") => &[
+                Self::Rbac(RbacKind::Role),
+                Self::Rbac(RbacKind::ClusterRole),
+                Self::Rbac(RbacKind::RoleBinding),
+                Self::Rbac(RbacKind::ClusterRoleBinding),
+            ],
+            _ => &[],
+        };
+        all.iter().find(|known| known.name() == kind.kind).copied()
     }
 
     /// Its name in the API.
@@ -61,6 +74,11 @@ impl Kind {
             Self::AccessRequest => "AccessRequest",
             Self::AccessDecision => "AccessDecision",
             Self::JitPolicy => "JitPolicy",
+            Self::Grant => "Grant",
+            Self::Rbac(RbacKind::Role) => "Role",
+            Self::Rbac(RbacKind::ClusterRole) => "ClusterRole",
+            Self::Rbac(RbacKind::RoleBinding) => "RoleBinding",
+            Self::Rbac(RbacKind::ClusterRoleBinding) => "ClusterRoleBinding",
         }
     }
 }
@@ -175,7 +193,7 @@ impl Admission {
         kind: Option<Kind>,
         request: &Request,
     ) -> Option<Result<Admitted, NotAdmitted>> {
-        use Operation::{Create, Update};
+        use Operation::{Create, Delete, Update};
         match (webhook, kind, &request.operation) {
             (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
                 Some(stamp::request(self, request))
@@ -191,9 +209,17 @@ impl Admission {
             (Webhook::Validate, Some(Kind::JitPolicy), Create | Update) => {
                 Some(validate::policy(self, request).await)
             }
+            (Webhook::Confine, Some(Kind::Grant), Create) => {
+                Some(confine::grant(self, request).boxed().await)
+            }
+            (Webhook::Confine, Some(Kind::Rbac(kind)), Create) => {
+                Some(confine::object(self, kind, request).boxed().await)
+            }
+            (Webhook::Confine, Some(Kind::AccessDecision), Delete) => {
+                Some(confine::decision(self, request).boxed().await)
+            }
             (Webhook::Session, ..) => Some(Ok(session::record(self, request).await)),
-            (Webhook::Started, _, Create | Update) => Some(started::mark(self, request).await),
-            (Webhook::Stamp | Webhook::Validate | Webhook::Started, ..) => None,
+use crate::{confine, session, stamp, started, validate};
         }
     }
 }

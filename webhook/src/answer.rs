@@ -3,6 +3,7 @@
 use json_patch::Patch;
 use kube::core::admission::AdmissionResponse;
 use kube::core::response::{Status, StatusSummary};
+use lapse_cluster::NOT_CONFIRMED;
 use lapse_engine::Read;
 use tracing::{debug, error, info, warn};
 
@@ -31,6 +32,11 @@ pub(crate) enum NotAdmitted {
     /// What the object says cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// What the controller writes does not follow from what is stored.
+    #[error(
+        "{0}. Lapse's controller writes nothing else: if it did not write this, its token was stolen"
+    )]
+    NotConfirmed(String),
     /// Whether it may be let through is not known.
     #[error(
         "{0}. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more"
@@ -43,6 +49,7 @@ impl NotAdmitted {
         let (code, reason) = match self {
             Self::Forbidden(_) => (403, "Forbidden"),
             Self::Invalid(_) => (422, "Invalid"),
+            Self::NotConfirmed(_) => (403, NOT_CONFIRMED),
             Self::Failed(_) => (500, "InternalError"),
         };
         Status {

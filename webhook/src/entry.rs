@@ -16,6 +16,8 @@ pub(crate) enum Webhook {
     Stamp,
     /// Refuses what is not stamped and signed, and policies that cannot work.
     Validate,
+    /// Refuses what the controller writes and what does not follow from what is stored.
+    Confine,
     /// Says of what the holder of a right writes by which request it is held.
     Session,
     /// Marks what the holder of a right starts.
@@ -24,13 +26,14 @@ pub(crate) enum Webhook {
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Stamp, Self::Validate, Self::Session, Self::Started];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started];
 
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-            Self::Stamp | Self::Started => Half::Mutating,
-            Self::Validate | Self::Session => Half::Validating,
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started];
         }
     }
 
@@ -39,6 +42,7 @@ impl Webhook {
         match self {
             Self::Stamp => "stamp.lapse.dev",
             Self::Validate => "validate.lapse.dev",
+            Self::Confine => "confine.lapse.dev",
             Self::Session => "session.lapse.dev",
             Self::Started => "started.lapse.dev",
         }
@@ -49,6 +53,7 @@ impl Webhook {
         match self {
             Self::Stamp => "mutate",
             Self::Validate => "validate",
+            Self::Confine => "confine",
             Self::Session => "session",
             Self::Started => "started",
         }

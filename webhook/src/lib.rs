@@ -7,6 +7,7 @@
 //! - `validate`: refuses what has no valid stamp, what changes later, and policies that cannot work.
 //! - `session`: says, for the audit log, by which request the holder of a right writes.
 //! - `started`: marks the pods and jobs that the holder of a right starts.
+//! - `confine`: lets the controller give what follows from what is stored, and nothing else.
 //! - `keys`: the signing key, the path and the certificates, which the replicas share and make
 //!   themselves, and the public keys that they publish.
 //! - `configuration`: tells the API server the path and the certificate authority.
@@ -18,6 +19,7 @@ mod admission;
 mod answer;
 pub mod cli;
 mod configuration;
+mod confine;
 mod entry;
 mod keeper;
 mod keys;

@@ -1,5 +1,7 @@
 //! Everything that bears on a grant.
 
+use std::future::{Future, ready};
+
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use lapse_crds::{AccessDecision, Grant, GrantPhase};
@@ -30,11 +32,38 @@ impl Reader {
         as_of: Freshness,
         now: DateTime<Utc>,
     ) -> Result<Option<Observed>, ObserveError> {
+        self.observe_grant_with(known, as_of, now, self.objects(known)).await
+    }
+
+    /// The same, as if none of the objects of the grant stood: for whoever is asked about one that is to be
+    /// made. What stands need not be read for that.
+    ///
+    /// # Errors
+    /// As of [`Reader::observe_grant`].
+    pub async fn observe_grant_anew(
+        &self,
+        known: &Grant,
+        as_of: Freshness,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Observed>, ObserveError> {
+        let home = &self.settings().namespace;
+        let objects =
+            ObjectSpec::all_of(known, home).into_iter().map(|object| (object, Read::Missing));
+        self.observe_grant_with(known, as_of, now, ready(objects.collect())).await
+    }
+
+    async fn observe_grant_with(
+        &self,
+        known: &Grant,
+        as_of: Freshness,
+        now: DateTime<Utc>,
+        objects: impl Future<Output = Vec<(ObjectSpec, Read<LiveObject>)>>,
+    ) -> Result<Option<Observed>, ObserveError> {
         let name = known.metadata.name.clone().unwrap_or_default();
         let of = &known.spec.request;
         let (grant, objects, request, rest) = tokio::join!(
             self.grant(&name),
-            self.objects(known),
+            objects,
             self.request(&of.namespace, &of.name),
             self.rest(known, as_of, now),
         );

@@ -57,7 +57,7 @@ fn is_over(grant: &Grant) -> bool {
 async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observed>>) -> Outcome {
     let mut obstacle: Option<Obstacle> = None;
     for _ in 0..ROUNDS {
-        let observed = match seen.take() {
+        let mut observed = match seen.take() {
             Some(observed) => observed,
             None => match observe(context, cached, obstacle.take()).await? {
                 Some(observed) => Box::new(observed),
@@ -87,7 +87,16 @@ async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observ
             obstacle = Some(Obstacle { message: failure.to_string(), lasting: true });
             continue;
         }
-        report::report(context, &observed.grant, plan.status).await?;
+        // What will be tried again is said, so that whoever waits knows for what. No end is concluded from
+        // what was seen before some of it was made.
+        let status = if plan.gives() {
+            observed.obstacle = Some(Obstacle { message: failure.to_string(), lasting: false });
+            let status = decide(&observed, context.clock.now()).status;
+            status.filter(|status| status.phase == GrantPhase::Pending)
+        } else {
+            plan.status
+        };
+        report::report(context, &observed.grant, status).await?;
         return Err(failure.into());
     }
     Err(ReconcileError::Unstable(ROUNDS))
@@ -100,8 +109,10 @@ async fn observe(
 ) -> Result<Option<Observed>, ReconcileError> {
     // While it is being given, what was seen is new enough: the report that it is held brings the next
     // look, as of now, and a Deny that was missed ends it then.
+    // What stopped the last try may be what was missed.
     let phase = cached.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    let as_of = if phase == GrantPhase::Pending { Freshness::Seen } else { Freshness::Now };
+    let is_given = phase == GrantPhase::Pending && obstacle.is_none();
+    let as_of = if is_given { Freshness::Seen } else { Freshness::Now };
     let observed = context.reader.observe_grant(cached, as_of, context.clock.now()).boxed().await?;
     Ok(observed.map(|observed| Observed { obstacle, ..observed }))
 }

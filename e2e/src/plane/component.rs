@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec};
 use kube::Api;
 
-use super::net::{free_port, http_status, loopback};
+use super::net::{free_port, http_get, http_status, loopback};
 use super::process::{Process, Spec};
 use super::servers::ready;
 use super::{Plane, User};
@@ -40,6 +40,15 @@ impl Component {
     #[must_use]
     pub fn metrics_url(&self) -> String {
         format!("http://{}/metrics", self.metrics)
+    }
+
+    /// The sum of what it counts under this name with these labels, each as `key="value"`.
+    pub async fn counted(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let answer = http_get(self.metrics, "/metrics").await?;
+        let text = String::from_utf8_lossy(&answer);
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+        let ours = lines.filter(|(all, _)| labels.iter().all(|label| all.contains(label)));
+        Ok(ours.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())
     }
 }
 

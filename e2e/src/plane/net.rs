@@ -69,12 +69,18 @@ pub async fn eventually<T>(
 
 /// The status code of a plain `GET`, for health end points.
 pub async fn http_status(address: SocketAddr, path: &str) -> Result<u16> {
+    let answer = http_get(address, path).await?;
+    parse_status(&answer).with_context(|| format!("http://{address}{path} gave no HTTP answer"))
+}
+
+/// The whole answer to a plain `GET`.
+pub(super) async fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    parse_status(&answer).with_context(|| format!("http://{address}{path} gave no HTTP answer"))
+    Ok(answer)
 }
 
 fn parse_status(answer: &[u8]) -> Option<u16> {

@@ -62,7 +62,12 @@ async fn write_the_grant(world: &World) {
     let uid = request.uid().unwrap();
     let api: Api<lapse_crds::AccessDecision> = world.api(&world.admin);
     let decision = api.list(&kube::api::ListParams::default()).await.unwrap().items.remove(0);
-    let start = lapse_cluster::clock::now();
+    // The webhook lets through what follows from the request, and nothing else.
+    let attestation = &decision.metadata.annotations.as_ref().unwrap()[lapse_crds::ATTESTATION];
+    let attestation: serde_json::Value = serde_json::from_str(attestation).unwrap();
+    let start: lapse_crds::Timestamp =
+        serde_json::from_value(attestation["admittedAt"].clone()).unwrap();
+    let expires: lapse_crds::Timestamp = (start.time() + chrono::TimeDelta::minutes(10)).into();
     let grant: lapse_crds::Grant = typed(json!({
         "metadata": {
             "name": lapse_engine::grant::grant_name(&world.ns, "fix", &uid),
@@ -73,8 +78,9 @@ async fn write_the_grant(world: &World) {
             "policy": {"name": world.ns, "uid": policy.uid(), "generation": policy.metadata.generation},
             "subject": {"kind": "User", "name": world.alice.name},
             "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": [world.ns]}},
-            "startsAt": start, "expiresAt": start + chrono::TimeDelta::minutes(10),
-            "rulesHash": decision.spec.rules_hash,
+            "startsAt": start, "expiresAt": expires, "approvedBy": [world.bob.name], "emergency": false,
+            "rulesHash": decision.spec.rules_hash, "rules": decision.spec.rules,
+            "session": {"guard": "Enforce"},
         },
     }));
     let grants: Api<lapse_crds::Grant> = Api::all(controller.client.clone());

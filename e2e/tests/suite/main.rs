@@ -26,6 +26,7 @@ mod rights;
 mod rules;
 mod stages;
 mod started;
+mod stolen;
 mod warnings;
 mod widened;
 mod world;

@@ -47,6 +47,7 @@ async fn each_entry_has_its_path_and_no_other_answers() {
     assert_eq!(admission.webhook_at(&mutate), Some(Webhook::Stamp));
     assert_eq!(admission.webhook_at(&validate), Some(Webhook::Validate));
     assert_eq!(admission.webhook_at(&keys.path_to("session")), Some(Webhook::Session));
+    assert_eq!(admission.webhook_at(&keys.path_to("confine")), Some(Webhook::Confine));
     let token = mutate.trim_end_matches("/mutate").to_owned();
     for path in [
         "",

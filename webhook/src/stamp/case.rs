@@ -76,7 +76,7 @@ impl Case {
         decider: &UserInfo,
     ) -> Result<Self, NotAdmitted> {
         let name = &decision.request.name;
-        check_name(name)?;
+        check_name("spec.request.name", name)?;
         let reader = admission.reader();
         let attested = attested(admission, namespace, name).await?;
         let uid = attested.object.metadata.uid.clone().unwrap_or_default();
@@ -350,11 +350,11 @@ pub(super) async fn holds_verb(
 }
 
 /// Refuses what is no name: it becomes part of a URL, and of a selector.
-pub(super) fn check_name(name: &str) -> Result<(), NotAdmitted> {
+pub(crate) fn check_name(field: &str, name: &str) -> Result<(), NotAdmitted> {
     if is_object_name(name) {
         return Ok(());
     }
-    let message = format!("spec.request.name: {name:?} is not the name of an object");
+    let message = format!("{field}: {name:?} is not the name of an object");
     Err(NotAdmitted::Invalid(message))
 }
 

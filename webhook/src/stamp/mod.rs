@@ -6,5 +6,6 @@ mod draft;
 mod request;
 mod review;
 
+pub(crate) use case::check_name;
 pub(crate) use decision::decision;
 pub(crate) use request::request;

@@ -31,7 +31,7 @@ impl ReviewCase {
         decider: &UserInfo,
     ) -> Result<Self, NotAdmitted> {
         let about = &decision.request;
-        check_name(&about.name)?;
+        check_name("spec.request.name", &about.name)?;
         let reader = admission.reader();
         let grant = find(reader, namespace, about).await?;
         let name = &grant.spec.policy.name;

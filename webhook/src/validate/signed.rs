@@ -69,7 +69,7 @@ fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {
 fn field(kind: Kind) -> &'static str {
     match kind {
         Kind::AccessDecision => "decider",
-        Kind::AccessRequest | Kind::JitPolicy => "requester",
+        _ => "requester",
     }
 }
 
@@ -79,9 +79,7 @@ fn stamp_of(kind: Kind, spec: &Value) -> Result<Option<Identity>, NotAdmitted> {
         Kind::AccessDecision => {
             serde_json::from_value(spec.clone()).map(|spec: AccessDecisionSpec| spec.decider)
         }
-        Kind::AccessRequest | Kind::JitPolicy => {
-            serde_json::from_value(spec.clone()).map(|spec: AccessRequestSpec| spec.requester)
-        }
+        _ => serde_json::from_value(spec.clone()).map(|spec: AccessRequestSpec| spec.requester),
     };
     stamp.map_err(|error| NotAdmitted::Invalid(format!("spec: {error}")))
 }
@@ -123,7 +121,7 @@ fn unchanged(
     if object.data.get("spec") != old.data.get("spec") {
         let instead = match kind {
             Kind::AccessDecision => "Make another decision instead",
-            Kind::AccessRequest | Kind::JitPolicy => "Delete it and make another request",
+            _ => "Delete it and make another request",
         };
         return Err(NotAdmitted::Invalid(format!(
             "the spec of an {} cannot be changed once it is made. {instead}",

@@ -1,0 +1,37 @@
+//! What is written in the controller's name: let through only if the engine, asked again about what is
+//! stored, would write the very same.
+//!
+//! So a stolen token of the controller gives nobody anything that was not approved. Who may do what at all,
+//! and what the controller may do to objects that stand, the admission policies of the chart say.
+
+mod decision;
+mod grant;
+mod object;
+
+use kube::core::DynamicObject;
+use lapse_engine::confine::Unconfirmed;
+use serde::de::DeserializeOwned;
+
+pub(crate) use decision::decision;
+pub(crate) use grant::grant;
+pub(crate) use object::object;
+
+use crate::answer::NotAdmitted;
+
+/// The object of a review, typed.
+fn decode<K: DeserializeOwned>(object: &DynamicObject) -> Result<K, NotAdmitted> {
+    serde_json::to_value(object)
+        .and_then(serde_json::from_value)
+        .map_err(|error| NotAdmitted::Invalid(format!("it cannot be read: {error}")))
+}
+
+/// The answer when the engine would not write the same; `what` begins the sentence.
+fn refusal(what: &str, why: Unconfirmed) -> NotAdmitted {
+    match why {
+        Unconfirmed::Refused(why) => NotAdmitted::NotConfirmed(format!("{what}: {why}")),
+        Unconfirmed::Unknown(why) => NotAdmitted::Failed(format!("{what}: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -271,8 +271,11 @@ impl Plane {
     async fn make_user(&self, name: &str, credentials: Credentials) -> Result<User> {
         // Numbered, because two tests may use one name with different groups.
         let number = self.users.fetch_add(1, Ordering::Relaxed);
-        // KUBECONFIG is a list that is separated by colons, which names of service accounts have.
-        let file = format!("{number}-{}.kubeconfig", name.replace([':', '/'], "-"));
+        // KUBECONFIG is a list that is separated by colons, which names of service accounts have; and
+        // people have names that no file can have.
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let file = format!("{number}-{}", name.chars().take(64).map(plain).collect::<String>());
+        let file = format!("{file}.kubeconfig");
         let path = self.folder.join("users").join(file);
         let text = kubeconfig::render(&self.server, &self.ca(), &[(name, credentials)])?;
         user::write_private(&path, &text)?;

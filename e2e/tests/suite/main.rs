@@ -28,5 +28,6 @@ mod stages;
 mod started;
 mod stolen;
 mod warnings;
+mod ways;
 mod widened;
 mod world;

@@ -219,7 +219,8 @@ impl Admission {
                 Some(confine::decision(self, request).boxed().await)
             }
             (Webhook::Session, ..) => Some(Ok(session::record(self, request).await)),
-use crate::{confine, session, stamp, started, validate};
+            (Webhook::Started, _, Create | Update) => Some(started::mark(self, request).await),
+            (Webhook::Stamp | Webhook::Validate | Webhook::Confine | Webhook::Started, ..) => None,
         }
     }
 }

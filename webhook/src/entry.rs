@@ -32,8 +32,8 @@ impl Webhook {
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started];
+            Self::Stamp | Self::Started => Half::Mutating,
+            Self::Validate | Self::Confine | Self::Session => Half::Validating,
         }
     }
 

@@ -68,6 +68,7 @@ fn first_failure(observed: &Observed) -> Option<String> {
         role,
         banned_roles,
         namespaces,
+        started: _,
         obstacle: _,
     } = observed;
     failure(request)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use ed25519_dalek::SigningKey;
 use futures::stream::{BoxStream, select_all};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -200,15 +201,19 @@ impl Keeper {
             warn!(%problem, "part of the Secret {SECRET} is made anew");
         }
         let published = map.data.clone().unwrap_or_default();
-        let standing = stored
-            .signing
-            .as_ref()
-            .map_or(Standing::Absent, |key| keys::standing(&published, &key.verifying_key()));
         let now = clock::now();
+        let signing = stored.signing.as_ref().map(SigningKey::verifying_key);
+        let standing = signing.map(|key| keys::standing(&published, &key, now));
+        let due = signing.filter(|_| standing == Some(Standing::Due));
+        let standing = standing.unwrap_or(Standing::Absent);
         if let Some(renewal) = keys::next(&stored, standing, &self.names, now) {
             let material = keys::make(stored, &renewal, now)?;
             if renewal.signing {
                 let mut data = published;
+                match due {
+                    Some(due) => keys::retire_soon(&mut data, &due, now)?,
+                    None => keys::end_handover(&mut data, now)?,
+                }
                 keys::publish(&mut data, &material.signing.verifying_key(), now)?;
                 self.write_map(map, data).await?;
             }

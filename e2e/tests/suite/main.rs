@@ -24,6 +24,7 @@ mod reserved;
 mod retention;
 mod rights;
 mod rules;
+mod silence;
 mod stages;
 mod started;
 mod stolen;

@@ -22,18 +22,34 @@ impl World {
         world
     }
 
-    async fn starts(&self, who: &User, name: &str) -> anyhow::Result<Pod> {
+    pub(crate) async fn starts(&self, who: &User, name: &str) -> anyhow::Result<Pod> {
         let pods: Api<Pod> = self.api(who);
         Ok(pods.create(&PostParams::default(), &typed(pod(name))).await?)
     }
 
     /// Somebody may run workloads here, by a right that is not Lapse's.
     async fn runs_workloads(&self, who: &User) {
+        self.bind(who, "ClusterRole", "edit").await;
+    }
+
+    /// Somebody may put containers into pods here, which `edit` does not allow.
+    async fn debugs(&self, who: &User) {
+        let rule = json!({"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]});
         self.apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": format!("{}-edits", who.name), "namespace": self.ns},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": who.name}],
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "debugs", "namespace": self.ns}, "rules": [rule],
+        }))
+        .await;
+        self.bind(who, "Role", "debugs").await;
+    }
+
+    async fn bind(&self, who: &User, kind: &str, role: &str) {
+        let group = "rbac.authorization.k8s.io";
+        self.apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+            "metadata": {"name": format!("{}-{role}", who.name), "namespace": self.ns},
+            "roleRef": {"apiGroup": group, "kind": kind, "name": role},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": who.name}],
         }))
         .await;
     }
@@ -57,6 +73,7 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     world.runs_workloads(&world.mallory).await;
     world.starts(&world.mallory, "standing").await.unwrap();
     world.starts(&world.mallory, "entered").await.unwrap();
+    world.debugs(&world.alice).await;
     world.granted("fix", json!({})).await;
     let grant = world.grant("fix").await.metadata.name.unwrap();
 
@@ -113,6 +130,7 @@ async fn the_mark_is_written_by_lapse_alone() {
     claimed["metadata"]["labels"] = claim["metadata"]["labels"].clone();
     let pods: Api<Pod> = world.api(&world.mallory);
     let words = "written by Lapse alone";
+    world.debugs(&world.mallory).await;
     let created = pods.create(&PostParams::default(), &typed(claimed)).await;
     refused(created.map_err(Into::into), words);
     let params = PatchParams::default();

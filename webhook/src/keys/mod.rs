@@ -23,7 +23,9 @@ use zeroize::Zeroizing;
 pub(crate) use certificate::normalize;
 pub(crate) use make::make;
 pub(crate) use material::{Material, Stored};
-pub(crate) use publish::{Standing, publish, retire_others, standing, valid_from};
+pub(crate) use publish::{
+    Standing, end_handover, publish, retire_others, retire_soon, standing, valid_from,
+};
 pub(crate) use renew::{Renewal, next};
 
 /// Why keys cannot be made or used. Never with any part of a secret.

@@ -1,7 +1,8 @@
 //! What must be made anew, and when.
 //!
-//! The signing key and the path stay until they are lost: whoever must distrust them empties the
-//! Secret, or takes the public key out of its `ConfigMap`. Certificates are renewed at two thirds of
+//! The signing key is replaced when its time is up, and then goes on for a moment. The path stays until it is
+//! lost. Whoever must distrust both at once empties the Secret, or takes the public key out of its
+//! `ConfigMap`. Certificates are renewed at two thirds of
 //! their life. A new authority does not replace the serving certificate: the old one stays trusted
 //! beside it, and the next renewal is signed by the new one, long after every API server has learned
 //! of it. So no call ever meets a certificate that its API server does not know.

@@ -158,16 +158,16 @@ fn only_the_whole_path_is_the_path() {
 fn a_published_key_is_in_force_until_another_takes_its_place() {
     let [old, new] = [(); 2].map(|()| material(&["hook"], now()).signing.verifying_key());
     let mut published = BTreeMap::new();
-    assert_eq!(standing(&published, &old), Standing::Absent);
+    assert_eq!(standing(&published, &old, now()), Standing::Absent);
     publish(&mut published, &old, now()).unwrap();
-    assert_eq!(standing(&published, &old), Standing::InForce);
+    assert_eq!(standing(&published, &old, now()), Standing::InForce);
     assert!(valid_from(&published, &old).unwrap() < now(), "for clocks that are behind");
     assert!(!retire_others(&mut published, &old, now()).unwrap());
 
     publish(&mut published, &new, after(1)).unwrap();
     assert!(retire_others(&mut published, &new, after(1)).unwrap());
-    assert_eq!(standing(&published, &old), Standing::Unusable);
-    assert_eq!(standing(&published, &new), Standing::InForce);
+    assert_eq!(standing(&published, &old, now()), Standing::Unusable);
+    assert_eq!(standing(&published, &new, now()), Standing::InForce);
     // Retired once; a second round, or a third key, moves nothing.
     let once = published.clone();
     assert!(!retire_others(&mut published, &new, after(2)).unwrap());
@@ -176,13 +176,42 @@ fn a_published_key_is_in_force_until_another_takes_its_place() {
     assert!(errors.is_empty(), "{errors:?}");
 }
 
+/// A key that has signed for long enough makes way without a gap; in an emergency it goes at once.
+#[test]
+fn a_key_that_is_due_goes_on_for_a_moment() {
+    let [old, new] = [(); 2].map(|()| material(&["hook"], now()).signing.verifying_key());
+    let mut published = BTreeMap::new();
+    publish(&mut published, &old, now()).unwrap();
+    assert_eq!(standing(&published, &old, after(89)), Standing::InForce);
+    assert_eq!(standing(&published, &old, after(91)), Standing::Due);
+    let renewal = next(&read(&data()), Standing::Due, &names(&["hook"]), now()).unwrap();
+    assert_eq!(renewal, Renewal { signing: true, ..nothing() });
+
+    retire_soon(&mut published, &old, after(91)).unwrap();
+    publish(&mut published, &new, after(91)).unwrap();
+    assert!(!retire_others(&mut published, &new, after(91)).unwrap(), "it is retired already");
+    let retired_at = |published: &BTreeMap<String, String>| {
+        let entry: PublicKey = serde_json::from_str(&published[&key_id(&old)]).unwrap();
+        entry.retired_at.unwrap().time()
+    };
+    assert_eq!(retired_at(&published), after(91) + TimeDelta::minutes(1));
+    assert_eq!(
+        standing(&published, &old, after(91)),
+        Standing::Unusable,
+        "nobody takes it up again"
+    );
+    end_handover(&mut published, after(91)).unwrap();
+    assert_eq!(retired_at(&published), after(91));
+    assert_eq!(standing(&published, &new, after(91)), Standing::InForce);
+}
+
 #[test]
 fn an_entry_of_somebody_else_is_neither_used_nor_touched() {
     let [mine, other] = [(); 2].map(|()| material(&["hook"], now()).signing.verifying_key());
     let foreign = serde_json::to_string(&PublicKey::new(&other, now())).unwrap();
     let mut published =
         BTreeMap::from([(key_id(&mine), foreign), ("note".to_owned(), "not a key".to_owned())]);
-    assert_eq!(standing(&published, &mine), Standing::Unusable);
+    assert_eq!(standing(&published, &mine, now()), Standing::Unusable);
     retire_others(&mut published, &mine, now()).unwrap();
     assert_eq!(published["note"], "not a key");
 }

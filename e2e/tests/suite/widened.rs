@@ -1,6 +1,7 @@
 //! An approval holds for what the role allowed: one that gains rules voids it, or ends the right.
 
 use lapse_crds::{AccessDecision, Conditions as _, EndReason, RequestPhase};
+use lapse_e2e::plane::InstallOptions;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -80,4 +81,40 @@ async fn an_approval_is_void_when_the_role_gains_rules_before_the_start() {
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
+}
+
+/// A role that takes over the rules of others gains some without being written by anybody.
+#[tokio::test]
+async fn a_live_right_ends_when_its_role_gains_rules_by_aggregation() {
+    let world = World::own("aggregated", InstallOptions::default()).await;
+    world.granted("fix", json!({})).await;
+    world
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "widgets", "labels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}},
+            "rules": [{"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["delete"]}],
+        }))
+        .await;
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::RoleWidened));
+    world.locked_out(&world.alice).await;
+}
+
+/// An approval is for the policy as it stood, and not for another that reads the same again.
+#[tokio::test]
+async fn an_approval_is_void_when_the_policy_changed_and_changed_back() {
+    let world = World::shared("and-back").await;
+    let managers = json!([{"kind": "Group", "name": "and-back-managers"}]);
+    let asking = |required: u32| json!({"approval": {"stages": [{"name": "manager", "required": required, "approvers": managers}]}});
+    world.policy(asking(2)).await;
+    world.ask("fix", json!({})).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    for required in [1, 2] {
+        world.policy(asking(required)).await;
+    }
+    world.approve(&world.ben, "fix").await.unwrap();
+    world.waits("fix", "1 of group and-back-managers").await;
+    assert!(!world.can_write(&world.alice).await);
+    world.approve(&world.bob, "fix").await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
 }

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) overdue: Gauge,
     pub(crate) reviews_pending: Gauge,
     pub(crate) reviews_overdue: Gauge,
+    pub(crate) policies_missing: Gauge,
     pub(crate) leader: Gauge,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
 }
@@ -77,6 +78,7 @@ impl Metrics {
             overdue: Gauge::default(),
             reviews_pending: Gauge::default(),
             reviews_overdue: Gauge::default(),
+            policies_missing: Gauge::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
         };
@@ -93,6 +95,7 @@ impl Metrics {
             overdue,
             reviews_pending,
             reviews_overdue,
+            policies_missing,
             leader,
             clock_skew,
         } = &metrics;
@@ -141,6 +144,11 @@ impl Metrics {
             "reviews_overdue",
             "Emergencies whose review is overdue",
             reviews_overdue.clone(),
+        );
+        registry.register(
+            "admission_policies_missing",
+            "Admission policies of the chart that do not stand, or are not enforced",
+            policies_missing.clone(),
         );
         registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(

@@ -25,7 +25,7 @@ use crate::notify::Notifier;
 use crate::queue::{self, Receiver, Worker};
 use crate::request::Turns;
 use crate::revision::Revision;
-use crate::revoke::{Deadlines, Orphans, sweeping};
+use crate::revoke::{Deadlines, Guards, Orphans, sweeping};
 use crate::watch::{Caches, FirstLists, Guarded, Queues, WATCHES, Watches, caches};
 use crate::{grant, policy, request, retention};
 
@@ -35,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Runs the controller until it is asked to stop.
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
+    let guards = Guards::new(settings.admission_policies.clone());
     let clock = Clock::default();
     let client = connect(&clock).await?;
     let identity = format!("{}-{:08x}", options.identity, getrandom::u32()?);
@@ -95,7 +96,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         };
         Orphans::run(reader, clock.clone(), suspects, removed)
     });
-    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics, revision));
+    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics, revision, guards));
     let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
     let waking = tokio::spawn(wake(queues, caches.clone(), leadership, keys));
 

@@ -110,6 +110,30 @@ Lapse asks of the holders of rights is ever asked of these, so that no mistake o
 ['lapse:requester', 'lapse:approver', 'lapse:reviewer', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']
 {{- end }}
 
+{{/* The names of all admission policies of the chart, for the controller to notice when one is gone. */}}
+{{- define "lapse.admissionPolicies" -}}
+- lapse-attestation-keys
+- lapse-controller-rbac
+{{- if .Values.controller.endWorkloads }}
+- lapse-controller-workloads
+{{- end }}
+- lapse-decision-identity
+- lapse-decisions-kept
+- lapse-grants
+- lapse-guard
+- lapse-guard-audit
+- lapse-guard-audit-installation
+- lapse-guard-installation
+- lapse-immutable
+- lapse-ownership
+- lapse-rbac-reserved
+- lapse-request-identity
+- lapse-started
+- lapse-status
+- lapse-status-final
+- lapse-webhook-configurations
+{{- end }}
+
 {{/* The binding that puts an admission policy to work everywhere. Call with (dict "root" $ "name" "..."). */}}
 {{- define "lapse.admissionBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1

@@ -18,6 +18,7 @@ use lapse_engine::grant::{ObjectMarks, Verdict, awaits_review, verdict};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
+use super::Guards;
 use super::orphans::remove;
 use crate::config::SweepOptions;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub(crate) async fn sweeping(
     queues: Queues,
     metrics: Arc<Metrics>,
     revision: Revision,
+    mut guards: Guards,
 ) {
     loop {
         tokio::time::sleep(PERIOD).await;
@@ -44,7 +46,7 @@ pub(crate) async fn sweeping(
                 // Without the list of grants nothing is known of them: the gauges keep what they say.
                 if report.blind.is_none() {
                     metrics.active.set(report.active);
-                    metrics.overdue.set(i64::try_from(report.overdue.len()).unwrap_or(i64::MAX));
+                    metrics.overdue.set(count(report.overdue.len()));
                     metrics.reviews_pending.set(report.reviews.pending);
                     metrics.reviews_overdue.set(report.reviews.overdue);
                 }
@@ -52,8 +54,16 @@ pub(crate) async fn sweeping(
             }
             Err(error) => warn!(%error, "the sweep will try again"),
         }
+        match guards.missing(&client).await {
+            Ok(missing) => drop(metrics.policies_missing.set(count(missing))),
+            Err(error) => warn!(%error, "whether the admission policies stand is not known"),
+        }
         metrics.clock_skew.set(clock.skew().as_seconds_f64());
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// What a sweep found.

@@ -6,6 +6,7 @@
 //! - [`Reader`]: live reads, into what the engine decides from.
 //! - [`objects`]: the objects of RBAC that give a right.
 //! - [`clock`]: the one place that reads the wall clock.
+//! - [`rights`]: what the programs may do there, and why.
 //! - [`process`]: settings, logs, signals, health and metrics of a component.
 
 mod accounts;
@@ -18,6 +19,7 @@ pub mod objects;
 mod observe;
 pub mod process;
 mod reader;
+pub mod rights;
 mod started;
 mod stored;
 

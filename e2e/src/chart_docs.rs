@@ -1,17 +1,20 @@
-//! The table of values in the chart's README, generated from the comments in `values.yaml`.
+//! The tables in the chart's README: of values, generated from the comments in `values.yaml`, and of what the
+//! programs may do, generated from [`lapse_cluster::rights`].
 
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use lapse_cluster::rights::{Component, needs};
 use serde_json::Value;
 
 use crate::plane::workspace;
 
 const BEGIN: &str = "<!-- values: begin (generated from values.yaml) -->\n";
 const END: &str = "<!-- values: end -->";
+const RIGHTS_END: &str = "<!-- rights: end -->";
 const COMMAND: &str = "cargo run -p lapse-e2e --bin chartdoc";
 
-/// Writes the table, or with `check` fails when the README has another.
+/// Writes the tables, or with `check` fails when the README has others.
 ///
 /// # Errors
 /// If a file cannot be read or written, a value has no comment, or the README differs.
@@ -22,14 +25,30 @@ pub fn run(check: bool) -> Result<()> {
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     };
     let (values, readme) = (read("values.yaml")?, read("README.md")?);
-    let (before, rest) = readme.split_once(BEGIN).context("README.md has no table to replace")?;
-    let (_, after) = rest.split_once(END).context("README.md has no end of the table")?;
-    let written = format!("{before}{BEGIN}{}{END}{after}", table(&values)?);
+    let mut written = replaced(&readme, BEGIN, END, &table(&values)?)?;
+    for component in Component::ALL {
+        let begin = format!("<!-- rights of {}: begin (generated) -->\n", component.account());
+        written = replaced(&written, &begin, RIGHTS_END, &rights(component))?;
+    }
     if check {
         ensure!(written == readme, "charts/lapse/README.md differs; run `{COMMAND}`");
         return Ok(());
     }
     fs::write(chart.join("README.md"), written).context("writing README.md")
+}
+
+/// The text with another table between the two marks.
+fn replaced(text: &str, begin: &str, end: &str, table: &str) -> Result<String> {
+    let missing = || format!("README.md has no `{}`", begin.trim_end());
+    let (before, rest) = text.split_once(begin).with_context(missing)?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("README.md has no `{end}`"))?;
+    Ok(format!("{before}{begin}{table}{end}{after}"))
+}
+
+/// A row for each right of a program.
+fn rights(of: Component) -> String {
+    let rows = needs(of).iter().map(|need| need.row() + "\n");
+    std::iter::once("| What | Where | What for |\n|---|---|---|\n".to_owned()).chain(rows).collect()
 }
 
 /// A row for each value whose comment begins with two dashes.

@@ -1,5 +1,6 @@
 //! A real control plane as a library, and on it the demo, the playground and the end-to-end tests.
 
+pub mod audit;
 pub mod chart_docs;
 pub mod demo;
 pub mod figures;

@@ -1,7 +1,5 @@
 //! Measures whole lifecycles on the playground's control plane, with nothing else running.
 
-mod audit;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -16,6 +14,7 @@ use kube::{Api, Client};
 use lapse_crds::{AccessDecision, AccessRequest, RequestPhase};
 use serde_json::{Value, json};
 
+use crate::audit;
 use crate::plane::{InstallOptions, Lapse, PlaneOptions, Progress, User, eventually};
 use crate::playground::examples;
 

@@ -2,12 +2,8 @@
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
-use kube::api::PostParams;
 use lapse_e2e::plane::{InstallOptions, Plane, PlaneOptions, workspace};
 use serde_json::json;
 
@@ -93,92 +89,4 @@ async fn an_upgrade_keeps_keys_and_grants() {
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
-}
-
-/// What the components must never be able to do, asked of the API server's own authorizer.
-#[tokio::test]
-async fn the_components_hold_no_more_than_they_need() {
-    let world = World::shared("least-rights").await;
-    let rbac = "rbac.authorization.k8s.io";
-    let admission = "admissionregistration.k8s.io";
-    let of_both = [
-        ("", "get", "secrets", "default"),
-        ("", "list", "secrets", ""),
-        ("", "create", "pods", "default"),
-        ("", "impersonate", "users", ""),
-        ("", "create", "serviceaccounts/token", "lapse-system"),
-        (rbac, "escalate", "clusterroles", ""),
-        (rbac, "update", "clusterroles", ""),
-        (rbac, "patch", "roles", "default"),
-        (rbac, "update", "rolebindings", "default"),
-        (rbac, "patch", "clusterrolebindings", ""),
-        (admission, "update", "validatingadmissionpolicies", ""),
-        (admission, "delete", "validatingwebhookconfigurations", ""),
-        ("apiextensions.k8s.io", "update", "customresourcedefinitions", ""),
-        ("apps", "update", "deployments", "lapse-system"),
-        ("lapse.dev", "create", "accessrequests", "default"),
-        ("lapse.dev", "create", "accessdecisions", "default"),
-        ("lapse.dev", "update", "jitpolicies", ""),
-        ("lapse.dev", "approve", "jitpolicies", ""),
-    ];
-    let of_controller = [
-        ("", "get", "secrets", "lapse-system"),
-        (admission, "update", "mutatingwebhookconfigurations", ""),
-    ];
-    let of_webhook = [
-        (rbac, "create", "rolebindings", "default"),
-        (rbac, "bind", "clusterroles", ""),
-        (rbac, "create", "clusterroles", ""),
-        ("", "update", "configmaps", "default"),
-        ("lapse.dev", "create", "grants", ""),
-        ("lapse.dev", "delete", "accessdecisions", "default"),
-        ("lapse.dev", "update", "accessrequests/status", "default"),
-        (admission, "create", "mutatingwebhookconfigurations", ""),
-    ];
-    let cases = [("lapse-controller", &of_controller[..]), ("lapse-webhook", &of_webhook[..])];
-    for (account, own) in cases {
-        for right in of_both.iter().chain(own) {
-            assert!(!allowed(&world, account, *right).await, "{account} may {right:?}");
-        }
-    }
-    // That the question is asked rightly shows in what they do need.
-    assert!(allowed(&world, "lapse-controller", (rbac, "create", "rolebindings", "default")).await);
-    assert!(
-        allowed(&world, "lapse-webhook", ("lapse.dev", "get", "accessrequests", "default")).await
-    );
-}
-
-async fn allowed(
-    world: &World,
-    account: &str,
-    (group, verb, resource, namespace): (&str, &str, &str, &str),
-) -> bool {
-    let (resource, subresource) = match resource.split_once('/') {
-        Some((resource, sub)) => (resource, Some(sub.to_owned())),
-        None => (resource, None),
-    };
-    let attributes = ResourceAttributes {
-        group: Some(group.to_owned()),
-        verb: Some(verb.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource,
-        namespace: Some(namespace.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(format!("system:serviceaccount:lapse-system:{account}")),
-            groups: Some(vec![
-                "system:serviceaccounts".to_owned(),
-                "system:serviceaccounts:lapse-system".to_owned(),
-                "system:authenticated".to_owned(),
-            ]),
-            resource_attributes: Some(attributes),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let reviews: Api<SubjectAccessReview> = Api::all(world.admin.client.clone());
-    let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
-    answer.status.is_some_and(|status| status.allowed)
 }

@@ -17,6 +17,7 @@ mod extension;
 mod faults;
 mod guard;
 mod impersonation;
+mod least;
 mod lifecycle;
 mod poison;
 mod policies;

@@ -141,7 +141,7 @@ async fn what_was_stored_past_every_check() {
 }
 
 /// Takes every check away but the stamps: schemas, admission policies, and the webhook that validates.
-async fn unchecked(world: &World) {
+pub(crate) async fn unchecked(world: &World) {
     let definitions: Api<CustomResourceDefinition> = Api::all(world.admin.client.clone());
     let any = |properties: Value| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties});
     // What lists select by must stay.
@@ -165,7 +165,7 @@ async fn unchecked(world: &World) {
     world.kubectl(&world.admin, &all, None).await.unwrap();
 }
 
-fn dynamic<K: kube::Resource<DynamicType = ()>>(world: &World) -> Api<DynamicObject> {
+pub(crate) fn dynamic<K: kube::Resource<DynamicType = ()>>(world: &World) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<K>(&());
     if ["JitPolicy", "Grant"].contains(&&*resource.kind) {
         Api::all_with(world.admin.client.clone(), &resource)
@@ -175,7 +175,11 @@ fn dynamic<K: kube::Resource<DynamicType = ()>>(world: &World) -> Api<DynamicObj
 }
 
 /// Stores an object, as soon as nothing checks it any more.
-async fn store<K: kube::Resource<DynamicType = ()>>(world: &World, name: &str, data: Value) {
+pub(crate) async fn store<K: kube::Resource<DynamicType = ()>>(
+    world: &World,
+    name: &str,
+    data: Value,
+) {
     let mut object = DynamicObject::new(name, &ApiResource::erase::<K>(&()));
     object.data = data;
     let api = dynamic::<K>(world);

@@ -1,0 +1,202 @@
+//! The list itself.
+
+use lapse_crds::{API_GROUP, RoleKind};
+
+use super::{Names, Need, Place, When};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// A right everywhere, on all objects, always.
+const fn need(
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Need {
+    let (names, place, when) = (Names::All, Place::Cluster, When::Always);
+    Need { group, resources, verbs, names, place, when, why }
+}
+
+/// A right on objects of these names in the installation's own namespace.
+const fn own(
+    group: &'static str,
+    resources: &'static [&'static str],
+    names: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Need {
+    let need = need(group, resources, verbs, why);
+    Need { names: Names::Named(names), place: Place::OwnNamespace, ..need }
+}
+
+/// What the controller needs.
+pub(super) const CONTROLLER: &[Need] = &[
+    need(
+        API_GROUP,
+        &["accessrequests", "jitpolicies", "grants"],
+        &["get", "list", "watch"],
+        "to follow what is asked and offered, and to read it live before anything is given",
+    ),
+    need(
+        API_GROUP,
+        &["accessdecisions"],
+        &["list", "watch"],
+        "to count the decisions about a request",
+    ),
+    need(
+        API_GROUP,
+        &["accessrequests/status", "jitpolicies/status", "grants/status"],
+        &["update"],
+        "to tell people what came of it",
+    ),
+    need(
+        API_GROUP,
+        &["accessrequests/status", "jitpolicies/status", "grants/status"],
+        &["patch"],
+        "to say of an object that cannot be read what is wrong with it",
+    ),
+    need(API_GROUP, &["grants"], &["create"], "to record a right before it is given"),
+    need(
+        API_GROUP,
+        &["grants"],
+        &["patch"],
+        "to let a Grant go, by its finalizer, once its right is gone",
+    ),
+    need(
+        API_GROUP,
+        &["grants", "accessrequests", "accessdecisions"],
+        &["delete"],
+        "to remove what is over when the retention of its policy has passed",
+    ),
+    need(
+        RBAC,
+        &["rolebindings", "clusterrolebindings", "roles", "clusterroles"],
+        &["get", "list", "watch", "delete"],
+        "to end what this release, an earlier one or other values granted, wherever it is, and to compare \
+         the rules of roles with those that were approved; an admission policy keeps deletion to names of \
+         Lapse",
+    ),
+    need(RBAC, &["rolebindings"], &["create"], "to give a role in a namespace"),
+    Need {
+        when: When::ClusterWide,
+        ..need(RBAC, &["clusterrolebindings"], &["create"], "to give a role in the whole cluster")
+    },
+    Need {
+        when: When::Rules,
+        ..need(
+            RBAC,
+            &["roles"],
+            &["create"],
+            "to make a role of the rules that a request spells out",
+        )
+    },
+    Need {
+        when: When::ClusterWideRules,
+        ..need(RBAC, &["clusterroles"], &["create"], "the same, in the whole cluster")
+    },
+    Need {
+        names: Names::Bindable(RoleKind::ClusterRole),
+        ..need(RBAC, &["clusterroles"], &["bind"], "to give roles that it does not hold itself")
+    },
+    Need {
+        names: Names::Bindable(RoleKind::Role),
+        ..need(RBAC, &["roles"], &["bind"], "to give roles that it does not hold itself")
+    },
+    need(
+        "",
+        &["namespaces"],
+        &["get", "list", "watch"],
+        "their labels say which policies offer them",
+    ),
+    need("", &["serviceaccounts"], &["list", "watch"], "as whom the holder of a role could act"),
+    need(
+        "events.k8s.io",
+        &["events"],
+        &["create", "patch"],
+        "to tell what happened, and how often",
+    ),
+    Need {
+        when: When::Workloads,
+        ..need(
+            "",
+            &["pods"],
+            &["list", "delete"],
+            "to end what was started under a grant; an admission policy keeps deletion to that",
+        )
+    },
+    Need {
+        when: When::Workloads,
+        ..need("batch", &["jobs"], &["list", "delete"], "the same")
+    },
+    own(
+        "coordination.k8s.io",
+        &["leases"],
+        &["lapse-controller"],
+        &["get", "update"],
+        "so that one controller at a time grants",
+    ),
+    own(
+        RBAC,
+        &["roles"],
+        &["lapse-elevated-enforce", "lapse-elevated-audit", "lapse-elevated-off"],
+        &["bind"],
+        "to mark the holder of a right where the API server can ask",
+    ),
+    own(
+        "",
+        &["configmaps"],
+        &["lapse-attestation-keys"],
+        &["list", "watch"],
+        "the public keys by which it knows what the webhook has signed",
+    ),
+];
+
+/// What the webhook needs.
+pub(super) const WEBHOOK: &[Need] = &[
+    need(
+        API_GROUP,
+        &["accessrequests", "jitpolicies", "grants"],
+        &["get"],
+        "a decision is judged by what is stored at that moment, read live",
+    ),
+    need(
+        API_GROUP,
+        &["accessrequests", "accessdecisions", "jitpolicies", "grants"],
+        &["list"],
+        "and by the requests, decisions, policies and rights beside it; so is what the controller makes",
+    ),
+    need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
+    need("", &["serviceaccounts"], &["list"], "as whom the holder of a role could act"),
+    need(RBAC, &["rolebindings", "clusterrolebindings"], &["list"], "and what these hold"),
+    need("", &["namespaces"], &["get"], "their labels say which policies offer them"),
+    need(
+        "authorization.k8s.io",
+        &["subjectaccessreviews"],
+        &["create"],
+        "whether the decider holds the verb `approve` or `deny` on the policy",
+    ),
+    Need {
+        names: Names::Named(&["lapse"]),
+        ..need(
+            ADMISSION,
+            &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            &["get", "list", "watch", "patch"],
+            "to write its certificate authority and its path; an admission policy keeps it to these",
+        )
+    },
+    own(
+        "",
+        &["secrets"],
+        &["lapse-webhook-keys"],
+        &["get", "list", "watch", "update"],
+        "its keys, its path and its certificates, which its replicas share",
+    ),
+    own(
+        "",
+        &["configmaps"],
+        &["lapse-attestation-keys"],
+        &["get", "list", "watch", "update"],
+        "to publish its public keys",
+    ),
+];

@@ -22,7 +22,7 @@ async fn lints_and_its_output_is_accepted() {
     let chart = chart.to_str().unwrap();
     plane.kubectl(&admin, &["create", "namespace", "lapse-system"]).await.unwrap().ok().unwrap();
     plane.helm(&["lint", "--strict", chart]).await.unwrap().ok().unwrap();
-    let cases: [&[&str]; 3] = [
+    let cases: [&[&str]; 4] = [
         &[],
         &[
             "--set",
@@ -31,6 +31,14 @@ async fn lints_and_its_output_is_accepted() {
             "controller.allowClusterWide=true",
         ],
         &["--set-json", "controller.bindableRoles=[]", "--set", "crds.install=false"],
+        &[
+            "--set",
+            "networkPolicy.egress.enabled=true",
+            "--set-json",
+            r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32"]"#,
+            "--set-json",
+            "networkPolicy.metricsFrom=[]",
+        ],
     ];
     for values in cases {
         let mut args = vec!["template", "lapse", chart, "--namespace", "lapse-system"];

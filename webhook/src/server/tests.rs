@@ -130,7 +130,13 @@ async fn a_body_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn older_tls_is_refused() {
     let server = server().await;
-    assert!(server.connect(&[&rustls::version::TLS12]).await.is_err());
+    let refused = server.connect(&[&rustls::version::TLS12]).await.unwrap_err().to_string();
+    assert_eq!(refused, "received fatal alert: ProtocolVersion");
+    // Who speaks both is answered.
+    let both = [&rustls::version::TLS12, &rustls::version::TLS13];
+    let stream = server.connect(&both).await.unwrap();
+    let version = stream.get_ref().1.protocol_version();
+    assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
 }
 
 #[tokio::test]

@@ -2,50 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 use kube::ResourceExt as _;
 use lapse_cluster::rights::{Access, Component, accesses};
-use lapse_e2e::plane::{Plane, workspace};
-use lapse_engine::Settings;
 use rstest::rstest;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use crate::world::typed;
+use crate::rendered::Rendered;
 
 /// Holds what requests may be given by their own words.
 const GRANTABLE: &str = "lapse-controller-grantable";
 
-/// What the chart renders with some values.
-struct Rendered(Vec<Value>);
-
 impl Rendered {
-    async fn with(values: &[&str]) -> Self {
-        let chart = workspace::root().join("charts/lapse");
-        let mut args = vec!["template", "lapse", chart.to_str().unwrap()];
-        // No ordinary name, so that nothing can agree by being written down twice.
-        args.extend(["--namespace", "elsewhere"]);
-        args.extend(values.iter().flat_map(|value| ["--set-json", *value]));
-        let plane = Plane::shared().await.unwrap();
-        let text = plane.helm(&args).await.unwrap().ok().unwrap();
-        let documents = text.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
-        Self(documents.filter(|document: &Value| !document.is_null()).collect())
-    }
-
-    fn all<K: DeserializeOwned>(&self, kind: &str) -> Vec<K> {
-        let documents = self.0.iter().filter(|document| document["kind"] == kind);
-        documents.cloned().map(typed).collect()
-    }
-
-    fn settings(&self) -> Settings {
-        let maps: Vec<ConfigMap> = self.all("ConfigMap");
-        let map = maps.iter().find(|map| map.name_any() == "lapse-settings").unwrap();
-        serde_saphyr::from_str(&map.data.as_ref().unwrap()["settings.yaml"]).unwrap()
-    }
-
     /// The rules of a role, which must give what it says and nothing that others add.
     fn rules(&self, role: &RoleRef, namespace: &str) -> Vec<PolicyRule> {
         let (metadata, rules) = if role.kind == "ClusterRole" {

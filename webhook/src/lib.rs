@@ -21,6 +21,8 @@ pub mod cli;
 mod configuration;
 mod confine;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod keeper;
 mod keys;
 mod metrics;

@@ -22,7 +22,7 @@ const LARGEST: usize = 8 * 1024 * 1024;
 const BODY: Duration = Duration::from_secs(5);
 
 /// Everything that is served.
-pub(super) fn router(admission: Arc<Admission>) -> Router {
+pub(crate) fn router(admission: Arc<Admission>) -> Router {
     Router::new().fallback(handle).with_state(admission)
 }
 

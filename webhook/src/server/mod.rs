@@ -6,6 +6,8 @@ mod listen;
 mod tls;
 
 pub(crate) use check::check;
+#[cfg(test)]
+pub(crate) use http::router;
 pub(crate) use listen::serve;
 pub(crate) use tls::tls_config;
 

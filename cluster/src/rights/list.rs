@@ -125,10 +125,7 @@ pub(super) const CONTROLLER: &[Need] = &[
             "to end what was started under a grant; an admission policy keeps deletion to that",
         )
     },
-    Need {
-        when: When::Workloads,
-        ..need("batch", &["jobs"], &["list", "delete"], "the same")
-    },
+    Need { when: When::Workloads, ..need("batch", &["jobs"], &["list", "delete"], "the same") },
     own(
         "coordination.k8s.io",
         &["leases"],

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use lapse_cluster::rights::{Access, Component, accesses};
 use lapse_crds::{AccessRequest, Grant, JitPolicy, RequestPhase};
 use lapse_e2e::audit::{self, Asked};
@@ -12,7 +14,7 @@ use lapse_engine::Settings;
 use serde_json::json;
 
 use crate::poison;
-use crate::world::{SOON, World, refused};
+use crate::world::{SOON, World, refused, typed};
 
 /// The settings that the components run with.
 fn settings(world: &World) -> Settings {
@@ -47,7 +49,20 @@ fn unseen(access: &Access) -> bool {
 async fn lived_through(world: &World) {
     let ns = &world.ns;
     let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
+    // What is started under a right ends with it, where the namespace opted in.
+    let tracked = json!({"lapse.dev/track-workloads": "true"});
+    world
+        .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns, "labels": tracked}}))
+        .await;
+    world.policy(json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}})).await;
     world.granted("fix", json!({})).await;
+    let containers = json!([{"name": "c", "image": "busybox"}]);
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": containers}});
+    let pod: Pod = typed(json!({"metadata": {"name": "p"}, "spec": template["spec"]}));
+    let job: Job = typed(json!({"metadata": {"name": "j"}, "spec": {"template": template}}));
+    let post = PostParams::default();
+    world.api(&world.alice).create(&post, &pod).await.unwrap();
+    world.api(&world.alice).create(&post, &job).await.unwrap();
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.locked_out(&world.alice).await;
     world.ask("no", json!({})).await;

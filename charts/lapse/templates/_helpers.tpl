@@ -125,6 +125,7 @@ Lapse asks of the holders of rights is ever asked of these, so that no mistake o
 - lapse-guard-audit-installation
 - lapse-guard-installation
 - lapse-immutable
+- lapse-own-namespace
 - lapse-ownership
 - lapse-rbac-reserved
 - lapse-request-identity

@@ -111,6 +111,12 @@ pub(super) const CONTROLLER: &[Need] = &[
     ),
     need("", &["serviceaccounts"], &["list", "watch"], "as whom the holder of a role could act"),
     need(
+        "admissionregistration.k8s.io",
+        &["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+        &["list"],
+        "to notice when one of the chart is gone",
+    ),
+    need(
         "events.k8s.io",
         &["events"],
         &["create", "patch"],

@@ -15,6 +15,20 @@ use crate::world::{SOON, World, refused, typed};
 const LASTING: &str = "you do not make it last";
 const LAPSE: &str = "you do not touch Lapse itself";
 
+/// An object, and the API to make it with.
+fn made_by(client: &Client, object: &Value) -> (Api<DynamicObject>, DynamicObject) {
+    let object: DynamicObject = typed(object.clone());
+    let types = object.types.clone().unwrap();
+    let (group, version) = types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
+    let kind = GroupVersionKind::gvk(group, version, &types.kind);
+    let resource = kube::api::ApiResource::from_gvk(&kind);
+    let api = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    (api, object)
+}
+
 impl World {
     /// Somebody may do anything, by a right that is not Lapse's.
     pub(crate) async fn standing_admin(&self, who: &str, kind: &str, namespace: Option<&str>) {
@@ -32,23 +46,9 @@ impl World {
         .await;
     }
 
-    fn objects(&self, client: &Client, object: &Value) -> (Api<DynamicObject>, DynamicObject) {
-        let object: DynamicObject = typed(object.clone());
-        let types = object.types.clone().unwrap();
-        let (group, version) =
-            types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
-        let kind = GroupVersionKind::gvk(group, version, &types.kind);
-        let resource = kube::api::ApiResource::from_gvk(&kind);
-        let api = match &object.metadata.namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        (api, object)
-    }
-
     /// Tries to make an object; nothing is stored if it is let through.
     pub(crate) async fn tries(&self, client: &Client, object: &Value) -> anyhow::Result<()> {
-        let (api, object) = self.objects(client, object);
+        let (api, object) = made_by(client, object);
         let dry = PostParams { dry_run: true, ..PostParams::default() };
         Ok(api.create(&dry, &object).await.map(|_| ())?)
     }

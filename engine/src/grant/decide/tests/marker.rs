@@ -114,5 +114,5 @@ fn a_grant_without_a_session_needs_no_mark() {
     let mut grant = marked();
     grant.spec.session = None;
     let objects = ObjectSpec::all_of(&grant, "lapse-system");
-    assert!(objects.iter().all(|object| object.gives()));
+    assert!(objects.iter().all(ObjectSpec::gives));
 }

@@ -3,11 +3,12 @@
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use lapse_crds::RequestPhase;
+use lapse_e2e::plane::eventually;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{api, document, only, resource, trudy};
-use crate::world::World;
+use crate::world::{SOON, World};
 
 /// How something is changed.
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +189,14 @@ async fn nothing_changes_what_decides(
     let name = name_of(&world, plural).await;
     let (admins, tried) =
         (api(&world, &world.admin.client, plural), api(&world, &trudy.client, plural));
+    // What a policy gives is counted a moment later.
+    let policies = api(&world, &world.admin.client, "jitpolicies");
+    eventually("the policy to count its grant", SOON, async || {
+        let policy = document(&policies.get(ns).await?);
+        Ok((policy.pointer("/status/activeGrants") == Some(&json!(1))).then_some(()))
+    })
+    .await
+    .unwrap();
     for (pointer, value) in &fields {
         let at = |object: &DynamicObject| document(object).pointer(pointer).cloned();
         let before = at(&admins.get(&name).await.unwrap());

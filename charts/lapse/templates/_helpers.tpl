@@ -78,20 +78,20 @@ Whether the caller holds a right of Lapse's, as CEL. Call with (dict "root" $ "v
 (every holder), guard (session.guard is Enforce), audit (it is Audit).
 
 The binding that each grant makes in the namespace of Lapse gives these verbs to service accounts that
-nobody made, named after the holder and after the service accounts that the holder can act as
+nobody made, named after the holder and after the namespaces of the service accounts that the holder can act as
 (engine/src/session/marker.rs makes the same names). A service account that somebody impersonates shows
-no credential.
+no credential. One expression may ask the authorizer twice: a third time exceeds the API server's limit of cost.
 */}}
 {{- define "lapse.holds" -}}
 {{- $check := printf ".group('lapse.dev').resource('sessions').namespace('%s').check('%s').allowed()" .root.Release.Namespace .verb -}}
-[request.userInfo.?username.orValue('').split('').map(c, c.matches('^[a-z0-9]$') ? c
+request.userInfo.?username.orValue('').matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
+&& !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))
+? ['accounts-in-' + request.userInfo.username.split(':')[2], 'accounts-anywhere'].exists(name,
+    authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated'){{ $check }})
+: [request.userInfo.?username.orValue('').split('').map(c, c.matches('^[a-z0-9]$') ? c
     : r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c) < 0 ? '-x-'
     : '-' + string(r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c)) + '-').join('')].exists(name,
-  authorizer.serviceAccount('{{ .root.Release.Namespace }}', 'person-' + (size(name) > 200 ? name.substring(0, 200) : name) + '-elevated'){{ $check }})
-|| (request.userInfo.?username.orValue('').matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
-    && !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))
-    && ['accounts-in-' + request.userInfo.username.split(':')[2], 'accounts-anywhere'].exists(name,
-      authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated'){{ $check }}))
+    authorizer.serviceAccount('{{ .root.Release.Namespace }}', 'person-' + (size(name) > 200 ? name.substring(0, 200) : name) + '-elevated'){{ $check }})
 {{- end }}
 
 {{/*

@@ -100,6 +100,14 @@ async fn what_did_not_pass_admission_gives_nothing() {
     assert!(kept.grant.is_some());
     let signed = world.status("signed").await;
     assert_eq!((signed.phase, signed.grant), (RequestPhase::Pending, None));
+    // And it is noticed that admission is gone.
+    eventually("the missing policies to be counted", SOON, async || {
+        let missing = "lapse_admission_policies_missing";
+        let missing = world.lapse.controllers[0].counted(missing, &[]).await?;
+        Ok((missing > 10.0).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// Creates an object as soon as the API server has noticed that admission is gone.

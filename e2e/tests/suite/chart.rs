@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
+use kube::{Api, ResourceExt};
 use lapse_e2e::plane::{InstallOptions, Plane, PlaneOptions, workspace};
 use serde_json::json;
 
+use crate::rendered::Rendered;
 use crate::world::World;
 
 fn chart() -> PathBuf {
@@ -97,4 +101,24 @@ async fn an_upgrade_keeps_keys_and_grants() {
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
+}
+
+/// What the controller is told to look for is what the chart installs, with whatever values.
+#[tokio::test]
+async fn the_controller_looks_for_every_admission_policy_and_no_other() {
+    for ends_workloads in [false, true] {
+        let value = format!("controller.endWorkloads={ends_workloads}");
+        let rendered = Rendered::with(&[&value]).await;
+        let policies: Vec<ValidatingAdmissionPolicy> = rendered.all("ValidatingAdmissionPolicy");
+        let mut names: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
+        let bindings: Vec<ValidatingAdmissionPolicyBinding> =
+            rendered.all("ValidatingAdmissionPolicyBinding");
+        let mut enforced: Vec<String> = bindings.iter().map(ResourceExt::name_any).collect();
+        for list in [&mut names, &mut enforced] {
+            list.sort();
+        }
+        let mut expected = rendered.settings().admission_policies;
+        expected.sort();
+        assert_eq!((&names, &enforced), (&expected, &expected));
+    }
 }

@@ -5,11 +5,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
-use lapse_e2e::plane::{User, eventually};
+use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
+use crate::impersonation::impersonating;
 use crate::world::{SOON, World, refused, typed};
 
 const LASTING: &str = "you do not make it last";
@@ -218,19 +219,6 @@ async fn nor_by_a_service_account_that_is_impersonated() {
     let disguised = impersonating(&world.alice, &name).await;
     // `edit` allows the impersonation.
     refused(world.tries(&disguised, &binding).await, LASTING);
-}
-
-/// The same with kubectl's `--as`.
-async fn impersonating(who: &User, name: &str) -> Client {
-    let text = std::fs::read_to_string(&who.kubeconfig).unwrap();
-    let mut config = Config::from_custom_kubeconfig(
-        kube::config::Kubeconfig::from_yaml(&text).unwrap(),
-        &kube::config::KubeConfigOptions::default(),
-    )
-    .await
-    .unwrap();
-    config.auth_info.impersonate = Some(name.to_owned());
-    Client::try_from(config).unwrap()
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const NAMESPACES: &str = "system:serviceaccount:kube-system:namespace-controller
 const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 /// Somebody in the name of somebody else.
-async fn impersonating(who: &User, name: &str) -> Client {
+pub(crate) async fn impersonating(who: &User, name: &str) -> Client {
     let kubeconfig = Kubeconfig::read_from(&who.kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::impersonation::impersonating;
 use crate::world::{SOON, World, refused};
 
 /// What answers in the place of the webhook.
@@ -144,6 +145,9 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
     let admin = &world.admin.client;
     world.lapse.webhooks[0].process.kill();
     let (binding, words) = world.ways_to_stay().swap_remove(0);
+    world.standing_admin("default", "ServiceAccount", Some("default")).await;
+    let account = "system:serviceaccount:default:default";
+    let elsewhere = impersonating(&world.mallory, account).await;
 
     for kind in [Impostor::Dead, Impostor::Slow, Impostor::Rubbish, Impostor::Expired] {
         let (port, authority) = listen(kind).await;
@@ -173,6 +177,7 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
         refused(world.starts(&world.alice, &name).await.map(drop), "started.lapse.dev");
         // Nobody else is asked anything.
         world.tries(&world.mallory.client, &binding).await.unwrap();
+        world.tries(&elsewhere, &binding).await.unwrap();
         world.starts(&world.mallory, &name).await.unwrap();
     }
 

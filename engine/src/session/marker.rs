@@ -8,6 +8,8 @@
 //!
 //! The chart makes the same names in CEL (`lapse.holds` in `charts/lapse/templates/_helpers.tpl`).
 
+use std::collections::BTreeSet;
+
 use lapse_crds::{GrantSpec, Guard, RoleKind, RoleRef, Subject, SubjectKind};
 
 use crate::identity::username_of;
@@ -27,14 +29,18 @@ pub fn marker_role(guard: Guard) -> RoleRef {
     RoleRef { kind: RoleKind::Role, name: name.to_owned() }
 }
 
-/// Who is marked by a grant: its holder, and the service accounts of its namespaces. As one of these the
+/// Who is marked by a grant: its holder, and the service accounts of its namespaces and of its holder. As one of these the
 /// holder can act where the role allows impersonation, or pods.
 #[must_use]
 pub fn mark(grant: &GrantSpec, target: &ResolvedTarget, home: &str) -> Vec<Subject> {
     let accounts = match &target.scope {
         Scope::Cluster => vec!["accounts-anywhere-elevated".to_owned()],
         Scope::Namespaces(names) => {
-            names.iter().map(|name| format!("accounts-in-{name}-elevated")).collect()
+            // A service account that holds the right and shows no credential cannot be told from one that
+            // somebody impersonates.
+            let own = grant.subject.namespace.iter();
+            let namespaces: BTreeSet<&String> = names.iter().chain(own).collect();
+            namespaces.into_iter().map(|name| format!("accounts-in-{name}-elevated")).collect()
         }
     };
     let of_name = |name| Subject {

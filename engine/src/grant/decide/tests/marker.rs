@@ -4,7 +4,7 @@ use rstest::rstest;
 use crate::Read;
 use crate::grant::{Content, ObjectSpec, Observed};
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by};
-use crate::testing::tell;
+use crate::testing::{service_account, tell};
 
 fn held(guard: Guard) -> Observed {
     let mut grant = marked();
@@ -63,6 +63,19 @@ fn the_mark_is_for_the_holder_and_the_service_accounts_of_its_namespaces(
     let accounts = ["accounts-in-shop-elevated", "accounts-in-shop-staging-elevated"];
     assert_eq!(names, [&["person-alice-elevated"], &accounts[..]].concat());
     assert!(subjects.iter().all(|subject| subject.namespace.as_deref() == Some("lapse-system")));
+}
+
+#[test]
+fn a_service_account_that_holds_a_right_is_marked_with_those_of_its_namespace() {
+    let mut grant = marked();
+    grant.spec.subject = service_account("ci", "bot");
+    let Content::Marker { subjects, .. } = &ObjectSpec::all_of(&grant, "lapse-system")[0].content
+    else {
+        panic!("the marker comes first");
+    };
+    let names: Vec<&str> = subjects.iter().map(|subject| &*subject.name).collect();
+    let holder = "person-system-30-serviceaccount-30-ci-30-bot-elevated";
+    assert_eq!(names, [holder, "accounts-in-ci-elevated", "accounts-in-shop-elevated"]);
 }
 
 #[test]

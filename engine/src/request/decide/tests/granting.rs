@@ -93,6 +93,7 @@ fn an_approved_request_is_granted() {
         session: Some(
             GrantSession {
                 guard: Enforce,
+                started_workloads: None,
             },
         ),
     }

@@ -5,12 +5,13 @@ use std::fmt;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
     ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
-    PolicyTarget, RoleRef, Separation, Session, StartedWorkloads,
+    PolicyTarget, RoleRef, Separation,
 };
 
 use super::approval::approval_rules;
 use super::emergency::emergency_rules;
 use super::offer::Offer;
+use super::session::compile_session;
 use super::{Bounds, Limits, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
 use crate::condition::Condition;
@@ -122,30 +123,10 @@ impl Policy {
             approval,
             emergency: emergency.as_ref().map(in_emergency).transpose()?,
             warnings: session.as_ref().and_then(|session| session.warnings.clone()),
-            started_workloads: started_workloads(session.as_ref(), settings)?,
-            guard: session.as_ref().and_then(|session| session.guard).unwrap_or_default(),
+            session: compile_session(session.as_ref(), settings)?,
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
     }
-}
-
-/// What becomes of what was started, which the controller may be unable to delete.
-fn started_workloads(
-    session: Option<&Session>,
-    settings: &Settings,
-) -> Result<Option<StartedWorkloads>, PolicyError> {
-    let started = session
-        .and_then(|session| session.on_end.as_ref())
-        .and_then(|on_end| on_end.started_workloads);
-    if started == Some(StartedWorkloads::Delete) && !settings.controller.ends_workloads {
-        return Err(PolicyError::new(
-            PolicyErrorReason::NotPermitted,
-            "session.onEnd.startedWorkloads is Delete, but the controller may not delete pods and jobs; \
-             leave it out, or set the chart's value controller.endWorkloads"
-                .to_owned(),
-        ));
-    }
-    Ok(started)
 }
 
 /// Whoever held a right by such a policy could never be given another, which is what limits are for.

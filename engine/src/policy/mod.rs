@@ -10,11 +10,11 @@ mod offer;
 mod report;
 mod roles;
 mod select;
+mod session;
 mod state;
 
 use lapse_crds::{
-    GrantDuration, GrantSession, Guard, Identity, JitPolicy, PolicyMode, PolicyRef,
-    StartedWorkloads, Subject,
+    GrantDuration, GrantSession, Identity, JitPolicy, PolicyMode, PolicyRef, Subject,
 };
 
 pub use among::lint_among;
@@ -56,8 +56,7 @@ pub struct Policy {
     approval: ApprovalRules,
     emergency: Option<EmergencyRules>,
     warnings: Option<Vec<GrantDuration>>,
-    guard: Guard,
-    started_workloads: Option<StartedWorkloads>,
+    session: GrantSession,
     keeps_widened: bool,
 }
 
@@ -219,7 +218,7 @@ impl Policy {
     /// What a Grant by this policy says about its session.
     #[must_use]
     pub fn session(&self) -> GrantSession {
-        GrantSession { guard: self.guard, started_workloads: self.started_workloads }
+        self.session.clone()
     }
 
     /// Who may ask, in words.

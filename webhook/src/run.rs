@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admission::Admission;
 use crate::cli::Run;
@@ -44,7 +44,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         settled_sender,
     );
     let reader = Reader::new(client, settings, key_set);
-    let admission = Admission::new(reader, key_set_sender, state.clone(), metrics.clone());
+    let admission = Admission::new(reader.clone(), key_set_sender, state.clone(), metrics.clone());
 
     let listener = TcpListener::bind(options.listen)
         .await
@@ -56,7 +56,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let admissions = server::serve(listener, tls, Arc::new(admission), stop.clone());
     let admissions = tokio::spawn(admissions);
     let keeper = tokio::spawn(keeper.run());
-    let report = report(state, settled, address, health.clone(), metrics);
+    let report = report(reader, state, settled, address, health.clone(), metrics);
     let report = tokio::spawn(report);
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
 
@@ -74,9 +74,10 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     admissions.await.context("answering what was still asked")
 }
 
-/// Becomes ready when keys are in force, the configurations are right and a call of our own gets
-/// through; notes new keys.
+/// Becomes ready when keys are in force, the configurations are right, what is judged from can be read and
+/// a call of our own gets through; notes new keys.
 async fn report(
+    reader: Reader,
     mut state: watch::Receiver<Option<State>>,
     mut settled: watch::Receiver<bool>,
     address: std::net::SocketAddr,
@@ -90,9 +91,10 @@ async fn report(
         if let Some(current) = current {
             metrics.keys(current.keys.certificate_expires, current.key_valid_from);
             if !checked {
-                match server::check(address, &current.keys).await {
-                    Ok(()) => checked = true,
-                    Err(problem) => error!(%problem, "a call of our own does not get through"),
+                match (server::check(address, &current.keys).await, reader.try_out().await) {
+                    (Ok(()), Ok(())) => checked = true,
+                    (Err(problem), _) => error!(%problem, "a call of our own does not get through"),
+                    (_, Err(problem)) => warn!(%problem, "what is judged from cannot be read yet"),
                 }
             }
             let ready = checked && settled_now;

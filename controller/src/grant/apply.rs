@@ -1,36 +1,64 @@
 //! Does what the engine says, in its order.
 
+use std::mem::{Discriminant, discriminant};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{GRANT_FINALIZER, Grant};
-use lapse_engine::grant::{Action, ObjectSpec};
+use lapse_engine::grant::{Action, Content, ObjectSpec};
 use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
 use crate::elevate::kubernetes;
 
-/// Applies the actions. The first that fails stops the rest.
+/// How many calls are made at once.
+const AT_ONCE: usize = 8;
+
+/// Applies the actions. Those of one kind are done together, and one that fails keeps no other of its kind
+/// from being done: a right that cannot be taken back in one place ends in the others. What comes after
+/// waits for the next look.
 pub(super) async fn apply(
     context: &Context,
     grant: &Grant,
     actions: &[Action],
 ) -> Result<(), CallError> {
-    for action in actions {
-        match action {
-            Action::Create(object) => create(context, grant, object).await?,
-            Action::Delete { object, uid } => {
-                kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
-                info!(object = %object.describe(), "took a right back");
-            }
-            Action::Stop(started) => {
-                lapse_cluster::stop(&context.client(), started).await?;
-                info!(%started, "deleted what was started under a grant");
-            }
-            Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
+    for step in actions.chunk_by(|one, next| stage(one) == stage(next)) {
+        let done: Vec<BoxFuture<'_, _>> =
+            step.iter().map(|action| do_one(context, grant, action).boxed()).collect();
+        let outcomes: Vec<_> = stream::iter(done).buffer_unordered(AT_ONCE).collect().await;
+        outcomes.into_iter().collect::<Result<(), _>>()?;
+    }
+    Ok(())
+}
+
+/// What must be done before what follows: markers before bindings, say.
+fn stage(action: &Action) -> (Discriminant<Action>, Option<Discriminant<Content>>) {
+    let of = match action {
+        Action::Create(object) | Action::Delete { object, .. } => {
+            Some(discriminant(&object.content))
         }
+        Action::Stop(_) | Action::RemoveFinalizer => None,
+    };
+    (discriminant(action), of)
+}
+
+async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<(), CallError> {
+    match action {
+        Action::Create(object) => create(context, grant, object).await?,
+        Action::Delete { object, uid } => {
+            kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
+            info!(object = %object.describe(), gave = object.gives(), "took an object back");
+        }
+        Action::Stop(started) => {
+            lapse_cluster::stop(&context.client(), started).await?;
+            info!(%started, "deleted what was started under a grant");
+        }
+        Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
     }
     Ok(())
 }
@@ -38,7 +66,8 @@ pub(super) async fn apply(
 async fn create(context: &Context, grant: &Grant, object: &ObjectSpec) -> Result<(), CallError> {
     match kubernetes::create(&context.client(), grant, object).await {
         Ok(()) => {
-            info!(object = %object.describe(), subject = %grant.spec.subject, "gave a right");
+            let (subject, gives) = (&grant.spec.subject, object.gives());
+            info!(object = %object.describe(), %subject, gives, "made an object");
             Ok(())
         }
         // An earlier try got through, or the name is taken: the next look tells.

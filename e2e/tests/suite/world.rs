@@ -338,6 +338,12 @@ impl World {
         self.ask(name, changes).await;
         self.approve(&self.bob, name).await.unwrap();
         let status = self.phase(name, RequestPhase::Active).await;
+        // The authorizer learns of a binding a moment after it was made.
+        eventually(&format!("{} to hold {name}", self.alice.name), SOON, async || {
+            Ok(self.may(&self.alice, "create", "configmaps").await.then_some(()))
+        })
+        .await
+        .unwrap();
         assert!(self.can_write(&self.alice).await);
         status
     }

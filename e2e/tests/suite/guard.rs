@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use kube::{Api, Client};
 use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
@@ -323,4 +324,17 @@ async fn nobody_approves_by_a_right_that_is_held() {
     world.decide(&world.bob, "ops", json!({"verdict": "End"})).await.unwrap();
     world.phase("ops", RequestPhase::Ended).await;
     world.approve(&world.bob, "fix").await.unwrap();
+}
+
+/// Who takes the mark away, to be rid of the guard, is rid of the right.
+#[tokio::test]
+async fn without_the_mark_the_right_is_gone() {
+    let world = World::shared("unmarked").await;
+    world.granted("fix", json!({})).await;
+    let marker = world.grant("fix").await.status.unwrap().marker.unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    bindings.delete(&marker.name, &DeleteParams::default()).await.unwrap();
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::BindingDeleted));
+    world.locked_out(&world.alice).await;
 }

@@ -4,9 +4,9 @@
 //! The API server asks only for those who hold a right, in namespaces that opted in. The mark is written over
 //! whatever the client sent; an admission policy keeps everybody else from writing one.
 
-use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::{Patch, diff};
 use kube::ResourceExt as _;
+use kube::core::DynamicObject;
 use lapse_cluster::Freshness;
 use lapse_crds::{
     GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, Grant, STARTED_BY, TICKET,
@@ -36,87 +36,78 @@ pub(crate) async fn mark(
 
 /// What marks an object: of the grant that it is started under, or of none, whatever its manifest says.
 fn patch(request: &Request, grant: Option<&Grant>, username: &str) -> Patch {
-    let Some(object) = request.object.as_ref() else { return Patch::default() };
-    let Ok(object) = serde_json::to_value(object) else { return Patch::default() };
+    let value = |object: &DynamicObject| serde_json::to_value(object).ok();
+    let Some(before) = request.object.as_ref().and_then(value) else { return Patch::default() };
+    let mut after = before.clone();
     if request.sub_resource.as_deref() == Some("ephemeralcontainers") {
-        let before = request.old_object.as_ref().and_then(|old| serde_json::to_value(old).ok());
-        return Patch(in_containers(&object, before.as_ref(), grant));
-    }
-    let mut operations = in_metadata(&object, &["metadata"], grant, username);
-    if request.kind.kind == "Job" {
-        // The pods of a job outlive it, if it is deleted without them.
-        operations.extend(in_metadata(&object, &["spec", "template", "metadata"], grant, username));
-    }
-    Patch(operations)
-}
-
-fn add(path: &[&str], value: Value) -> PatchOperation {
-    let path = PointerBuf::from_tokens(path.iter().copied());
-    PatchOperation::Add(AddOperation { path, value })
-}
-
-/// Labels and annotations, with the mark in place of any other.
-fn in_metadata(
-    object: &Value,
-    at: &[&str],
-    grant: Option<&Grant>,
-    username: &str,
-) -> Vec<PatchOperation> {
-    let metadata = at.iter().try_fold(object, |value, key| value.get(key));
-    let present = |field: &str| -> Map<String, Value> {
-        let found = metadata.and_then(|metadata| metadata.get(field)).and_then(Value::as_object);
-        found.cloned().unwrap_or_default()
-    };
-    let (mut labels, mut annotations) = (present("labels"), present("annotations"));
-    labels.remove(GRANT_LABEL);
-    for key in [GRANT_UID, STARTED_BY, TICKET] {
-        annotations.remove(key);
-    }
-    if let Some(grant) = grant {
-        labels.insert(GRANT_LABEL.to_owned(), json!(grant.name_any()));
-        annotations.insert(GRANT_UID.to_owned(), json!(grant.metadata.uid));
-        annotations.insert(STARTED_BY.to_owned(), json!(username));
-        if let Some(ticket) = &grant.spec.ticket {
-            annotations.insert(TICKET.to_owned(), json!(ticket));
+        let old = request.old_object.as_ref().and_then(value).unwrap_or_default();
+        mark_containers(&mut after, &old, grant);
+    } else {
+        mark_metadata(Some(&mut after), grant, username);
+        if request.kind.kind == "Job" {
+            // The pods of a job outlive it, if it is deleted without them.
+            mark_metadata(after.pointer_mut("/spec/template"), grant, username);
         }
     }
-    let mut operations = Vec::new();
-    if metadata.is_none_or(Value::is_null) {
-        operations.push(add(at, json!({})));
+    diff(&before, &after)
+}
+
+/// Labels and annotations of an object, with the mark in place of any other.
+fn mark_metadata(object: Option<&mut Value>, grant: Option<&Grant>, username: &str) {
+    let Some(object) = object.and_then(Value::as_object_mut) else { return };
+    let ticket = grant.and_then(|grant| grant.spec.ticket.as_ref());
+    let marks = [
+        ("labels", GRANT_LABEL, grant.map(|grant| json!(grant.name_any()))),
+        ("annotations", GRANT_UID, grant.map(|grant| json!(grant.metadata.uid))),
+        ("annotations", STARTED_BY, grant.map(|_| json!(username))),
+        ("annotations", TICKET, ticket.map(|ticket| json!(ticket))),
+    ];
+    for (field, key, mark) in marks {
+        if let Some(mark) = mark {
+            let present = map_in(object, "metadata").and_then(|metadata| map_in(metadata, field));
+            present.map(|present| present.insert(key.to_owned(), mark));
+        } else if let Some(Value::Object(metadata)) = object.get_mut("metadata")
+            && let Some(Value::Object(present)) = metadata.get_mut(field)
+        {
+            present.remove(key);
+        }
     }
-    operations.push(add(&[at, &["labels"]].concat(), Value::Object(labels)));
-    operations.push(add(&[at, &["annotations"]].concat(), Value::Object(annotations)));
-    operations
+}
+
+/// The object in a field, which is made if there is none.
+fn map_in<'a>(
+    object: &'a mut Map<String, Value>,
+    field: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    let value = object.entry(field).or_insert(Value::Null);
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut()
 }
 
 /// The environment of the ephemeral containers that are new. Those that run already cannot be changed.
-fn in_containers(
-    object: &Value,
-    before: Option<&Value>,
-    grant: Option<&Grant>,
-) -> Vec<PatchOperation> {
-    let containers = |pod: &Value| -> Vec<Value> {
-        let list = pod.pointer("/spec/ephemeralContainers").and_then(Value::as_array);
-        list.cloned().unwrap_or_default()
-    };
-    let known: Vec<Value> = before.map(containers).unwrap_or_default();
-    let is_new = |(_, container): &(usize, Value)| {
-        !known.iter().any(|known| known.get("name") == container.get("name"))
-    };
-    let marked = |(index, container): (usize, Value)| {
+fn mark_containers(pod: &mut Value, old: &Value, grant: Option<&Grant>) {
+    const CONTAINERS: &str = "/spec/ephemeralContainers";
+    let known = old.pointer(CONTAINERS).and_then(Value::as_array);
+    let known: Vec<_> = known.into_iter().flatten().map(|container| &container["name"]).collect();
+    let containers = pod.pointer_mut(CONTAINERS).and_then(Value::as_array_mut);
+    let is_new = |container: &&mut Value| !known.contains(&&container["name"]);
+    for container in containers.into_iter().flatten().filter(is_new) {
+        let Some(container) = container.as_object_mut() else { continue };
         let present = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
         let is_mark = |variable: &Value| {
-            let name = variable.get("name").and_then(Value::as_str);
-            name == Some(GRANT_VARIABLE) || name == Some(GRANT_UID_VARIABLE)
+            [GRANT_VARIABLE, GRANT_UID_VARIABLE].iter().any(|mark| variable["name"] == *mark)
         };
         let mut env: Vec<Value> = present.into_iter().filter(|v| !is_mark(v)).collect();
         if let Some(grant) = grant {
             env.push(json!({"name": GRANT_VARIABLE, "value": grant.name_any()}));
             env.push(json!({"name": GRANT_UID_VARIABLE, "value": grant.metadata.uid}));
         }
-        add(&["spec", "ephemeralContainers", &index.to_string(), "env"], json!(env))
-    };
-    containers(object).into_iter().enumerate().filter(is_new).map(marked).collect()
+        if !env.is_empty() || container.contains_key("env") {
+            container.insert("env".to_owned(), json!(env));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ impl<T> Read<T> {
         matches!(self, Self::Missing)
     }
 
+    /// Why it is not known, if it is not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match self {
+            Self::Failed(why) => Some(why.clone()),
+            Self::Found(_) | Self::Missing => None,
+        }
+    }
+
     /// Turns what was found into something else.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Read<U> {
         match self {

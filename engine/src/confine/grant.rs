@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Grant, GrantSpec};
 
-use super::{SKEW, Unconfirmed, difference, failure, obstacle};
+use super::{SKEW, Unconfirmed, difference, obstacle};
 use crate::Read;
 use crate::request::{Observed, Plan, decide};
 
@@ -22,7 +22,7 @@ pub fn grant(
     written: &Grant,
     now: DateTime<Utc>,
 ) -> Result<(), Unconfirmed> {
-    if let Some(why) = failure(&observed.grant) {
+    if let Some(why) = observed.grant.failure() {
         return Err(Unconfirmed::Unknown(why));
     }
     // If one of this name stands already, the API server says so. It is judged nevertheless: it may be gone
@@ -113,12 +113,13 @@ fn first_failure(observed: &Observed) -> Option<String> {
         settings: _,
         obstacle: _,
     } = observed;
-    failure(policies)
-        .or_else(|| failure(decisions))
-        .or_else(|| failure(role))
-        .or_else(|| failure(accounts))
-        .or_else(|| failure(peers))
-        .or_else(|| failure(engaging))
-        .or_else(|| banned_roles.values().find_map(failure))
-        .or_else(|| namespaces.values().find_map(failure))
+    policies
+        .failure()
+        .or_else(|| decisions.failure())
+        .or_else(|| role.failure())
+        .or_else(|| accounts.failure())
+        .or_else(|| peers.failure())
+        .or_else(|| engaging.failure())
+        .or_else(|| banned_roles.values().find_map(Read::failure))
+        .or_else(|| namespaces.values().find_map(Read::failure))
 }

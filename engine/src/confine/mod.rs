@@ -18,8 +18,6 @@ pub use grant::grant;
 pub use object::object;
 pub use record::decision;
 
-use crate::Read;
-
 /// How far the clocks of the two programs may differ: each by five seconds from the API server's, or the
 /// controller gives nothing.
 pub const SKEW: TimeDelta = TimeDelta::seconds(10);
@@ -57,14 +55,6 @@ pub fn difference(expected: &ObjectMeta, written: &ObjectMeta) -> Option<&'stati
         Some("metadata.ownerReferences")
     } else {
         None
-    }
-}
-
-/// Why a look-up failed, if it did.
-fn failure<T>(read: &Read<T>) -> Option<String> {
-    match read {
-        Read::Failed(why) => Some(why.clone()),
-        Read::Found(_) | Read::Missing => None,
     }
 }
 

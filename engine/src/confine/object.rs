@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{GrantPhase, RbacKind};
 
-use super::{Unconfirmed, failure, obstacle};
+use super::{Unconfirmed, obstacle};
 use crate::Read;
 use crate::grant::{Action, ObjectSpec, Observed, decide};
 use crate::target::Place;
@@ -50,32 +50,10 @@ pub fn object(
     let phase = status.map(|status| status.phase).unwrap_or_default();
     // An end that is certain needs no look-up.
     if phase == GrantPhase::Pending
-        && let Some(why) = first_failure(&observed)
+        && let Some(why) = observed.first_failure()
     {
         return Err(Unconfirmed::Unknown(why));
     }
     let why = status.and_then(|status| obstacle(&status.conditions)).unwrap_or_default();
     refused(format!("nothing is to be made for the grant any more. {why}").trim_end().to_owned())
-}
-
-fn first_failure(observed: &Observed) -> Option<String> {
-    let Observed {
-        grant: _,
-        objects,
-        request,
-        decisions,
-        policies,
-        role,
-        banned_roles,
-        namespaces,
-        started: _,
-        obstacle: _,
-    } = observed;
-    failure(request)
-        .or_else(|| failure(decisions))
-        .or_else(|| failure(policies))
-        .or_else(|| failure(role))
-        .or_else(|| objects.iter().find_map(|(_, live)| failure(live)))
-        .or_else(|| banned_roles.values().find_map(failure))
-        .or_else(|| namespaces.values().find_map(failure))
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
-use super::{SKEW, Unconfirmed, failure};
+use super::{SKEW, Unconfirmed};
 use crate::Read;
 use crate::retention::{Observed, Record, Retentions, decide, is_about, is_orphan, kept_until};
 
@@ -22,7 +22,7 @@ pub fn decision(
     retentions: Retentions,
     now: DateTime<Utc>,
 ) -> Result<(), Unconfirmed> {
-    if let Some(why) = failure(request).or_else(|| failure(grant)) {
+    if let Some(why) = request.failure().or_else(|| grant.failure()) {
         return Err(Unconfirmed::Unknown(why));
     }
     let now = now + SKEW;

@@ -10,6 +10,7 @@ use lapse_crds::{
 use rstest::rstest;
 
 use super::*;
+use crate::Read;
 use crate::attest::Attested;
 use crate::grant::{self as grant_observed, ObjectSpec};
 use crate::request::{self, Observed};

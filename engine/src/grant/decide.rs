@@ -128,22 +128,10 @@ const ENDED: &str = "Ended";
 fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
     let expiry = expiry(&observed.grant);
     let next = banned_from(observed, now).map_or(expiry, |from| from.min(expiry));
-    match first_failure(observed) {
+    match observed.first_failure() {
         Some(_) => next.min(now + LOOK_AGAIN),
         None => next,
     }
-}
-
-/// What could not be looked up, in words, if anything.
-fn first_failure(observed: &Observed) -> Option<String> {
-    let unread = observed.objects.iter().find_map(|(_, live)| failure(live));
-    unread
-        .or_else(|| failure(&observed.request))
-        .or_else(|| failure(&observed.decisions))
-        .or_else(|| failure(&observed.policies))
-        .or_else(|| failure(&observed.role))
-        .or_else(|| observed.banned_roles.values().find_map(failure))
-        .or_else(|| observed.namespaces.values().find_map(failure))
 }
 
 pub(super) fn expiry(grant: &Grant) -> DateTime<Utc> {
@@ -157,7 +145,7 @@ pub(super) fn uid(grant: &Grant) -> &str {
 /// Creates the bindings that are missing; when all stand, the grant is active.
 fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
-    if let Some(why) = first_failure(observed) {
+    if let Some(why) = observed.first_failure() {
         let message = format!("It waits for a look-up to succeed: {why}");
         return waiting(observed, message, now);
     }
@@ -197,13 +185,6 @@ fn record(status: &mut GrantStatus, objects: Vec<(&ObjectSpec, RbacRef)>) {
             Content::Role { .. } => status.roles.push(recorded),
             Content::Marker { .. } => status.marker = Some(recorded),
         }
-    }
-}
-
-fn failure<T>(read: &Read<T>) -> Option<String> {
-    match read {
-        Read::Failed(why) => Some(why.clone()),
-        Read::Found(_) | Read::Missing => None,
     }
 }
 
@@ -311,8 +292,8 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     // No event follows a look-up that failed, and somebody waits: whoever deleted the grant for it to
     // go, and whoever reviewed the emergency for that to count.
-    let unread = (leaves && failure(&observed.request).is_some())
-        || (owes && failure(&observed.decisions).is_some());
+    let unread = (leaves && observed.request.failure().is_some())
+        || (owes && observed.decisions.failure().is_some());
     let soon = unread.then(|| now + LOOK_AGAIN);
     Plan {
         actions,

@@ -38,6 +38,32 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What could not be looked up, in words, if anything.
+    pub(crate) fn first_failure(&self) -> Option<String> {
+        // Without `..`: what is looked up in future counts, too.
+        let Self {
+            grant: _,
+            objects,
+            request,
+            decisions,
+            policies,
+            role,
+            banned_roles,
+            namespaces,
+            // It bears on the end alone, which looks at it itself.
+            started: _,
+            obstacle: _,
+        } = self;
+        let unread = objects.iter().find_map(|(_, live)| live.failure());
+        unread
+            .or_else(|| request.failure())
+            .or_else(|| decisions.failure())
+            .or_else(|| policies.failure())
+            .or_else(|| role.failure())
+            .or_else(|| banned_roles.values().find_map(Read::failure))
+            .or_else(|| namespaces.values().find_map(Read::failure))
+    }
+
     /// The policy that gave the right, if it was read and still exists: one of the same name that was made
     /// anew is another.
     pub(super) fn policy(&self) -> Option<&PolicyState> {

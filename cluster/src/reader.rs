@@ -209,7 +209,9 @@ impl Reader {
         match (read(requests), read(grants)) {
             (Read::Found(requests), Read::Found(grants)) => {
                 let keys = self.keys.borrow();
-                let requests = requests.items.into_iter();
+                // People keep a history: nothing of it is verified that does not bear on anything.
+                let bears = |stored: &Stored<_>| stored.object().is_ok_and(Peers::bears);
+                let requests = requests.items.into_iter().filter(bears);
                 Read::Found(Peers {
                     requests: requests.filter_map(|stored| stored.attest(&keys).ok()).collect(),
                     grants: grants.items.into_iter().filter_map(|g| g.into_object().ok()).collect(),

@@ -7,7 +7,7 @@ use crate::attest::Attested;
 use crate::grant::has_ended;
 
 /// The requests and the grants of the requester, over all namespaces; the request itself may be among
-/// them.
+/// them. Requests that bear on no other ([`Peers::bears`]) may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     /// The requests.
@@ -35,6 +35,14 @@ pub(crate) fn has_place(request: &AccessRequest) -> bool {
 }
 
 impl Peers {
+    /// Whether a request can bear on another of the same person. One that is over takes no place, and only what
+    /// has extended another is still looked at then.
+    #[must_use]
+    pub fn bears(request: &AccessRequest) -> bool {
+        let phase = request.status.as_ref().map(|status| status.phase).unwrap_or_default();
+        !phase.is_terminal() || request.spec.extends.is_some()
+    }
+
     /// How many open requests by a policy come before one: those that have a place, and those that
     /// were made earlier; at the same microsecond the lower UID comes first. Everybody who looks sees
     /// the same order.

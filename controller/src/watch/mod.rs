@@ -6,6 +6,7 @@
 mod duties;
 mod follow;
 mod named;
+mod policies;
 mod touched;
 
 use std::collections::BTreeMap;
@@ -88,16 +89,30 @@ impl Queues {
         Self::send(&self.policies, ObjectRef::new(name));
     }
 
-    /// Everything that is not over.
+    /// Everything.
     pub(crate) fn everything(&self, caches: &Caches) {
-        for request in caches.requests.state() {
-            Self::send(&self.requests, reference(&*request));
-        }
-        for grant in caches.grants.state() {
-            Self::send(&self.grants, reference(&*grant));
-        }
+        self.requests_and_grants(caches, |_| true, |_| true);
         for policy in caches.policies.state() {
             Self::send(&self.policies, reference(&*policy));
+        }
+    }
+
+    /// The requests and grants of which this holds, and those that cannot be decoded.
+    fn requests_and_grants(
+        &self,
+        caches: &Caches,
+        request_is: impl Fn(&AccessRequest) -> bool,
+        grant_is: impl Fn(&Grant) -> bool,
+    ) {
+        for request in caches.requests.state() {
+            if request.0.as_ref().map_or(true, &request_is) {
+                Self::send(&self.requests, reference(&*request));
+            }
+        }
+        for grant in caches.grants.state() {
+            if grant.0.as_ref().map_or(true, &grant_is) {
+                Self::send(&self.grants, reference(&*grant));
+            }
         }
     }
 }
@@ -254,33 +269,6 @@ impl Watches {
         }
     }
 
-    async fn policies(&self, mut writer: reflector::store::Writer<Guarded<JitPolicy>>) {
-        self.follow("JitPolicies", || guarded::<JitPolicy>(&self.client))
-            .run(|event| {
-                writer.apply_watcher_event(&event);
-                if let Some(policy) = shown(&event) {
-                    self.reader.saw_policy(policy.meta());
-                }
-                self.policy_event(event);
-            })
-            .await;
-    }
-
-    fn policy_event(&self, event: Event<Guarded<JitPolicy>>) {
-        match event {
-            Event::Init => {}
-            Event::InitApply(policy) => Queues::send(&self.queues.policies, reference(&policy)),
-            // A policy that appears, changes or goes can bear on every request and grant. Its own
-            // status changes too, which bears on none.
-            Event::Apply(policy) if !spec_changed(&policy) => {
-                Queues::send(&self.queues.policies, reference(&policy));
-            }
-            Event::Apply(_) | Event::Delete(_) | Event::InitDone => {
-                self.queues.everything(&self.caches);
-            }
-        }
-    }
-
     async fn decisions(&self) {
         self.follow("AccessDecisions", || guarded::<AccessDecision>(&self.client))
             .run(|event| {
@@ -365,17 +353,6 @@ fn is_live(grant: &Guarded<Grant>) -> bool {
     match grant {
         DeserializeGuard(Ok(grant)) => !has_ended(grant),
         // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
-        DeserializeGuard(Err(_)) => true,
-    }
-}
-
-/// Whether the controller has yet to report on this generation of the policy.
-fn spec_changed(policy: &Guarded<JitPolicy>) -> bool {
-    match policy {
-        DeserializeGuard(Ok(policy)) => {
-            let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
-            policy.metadata.deletion_timestamp.is_some() || observed != policy.metadata.generation
-        }
         DeserializeGuard(Err(_)) => true,
     }
 }

@@ -3,6 +3,7 @@
 mod among;
 mod approval;
 mod ban;
+mod bearing;
 mod compile;
 mod emergency;
 mod lint;
@@ -20,6 +21,7 @@ use lapse_crds::{
 pub use among::lint_among;
 pub use approval::ApprovalRules;
 pub use ban::Ban;
+pub use bearing::{bears_on_others, may_decide};
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use emergency::{EmergencyRules, describe_reviewers};
 pub use lint::{lint, named_roles};

@@ -28,5 +28,4 @@ pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use observe::{ObserveError, RequestAsOf};
 pub use reader::{Freshness, Reader, read};
-pub use started::stop;
 pub use stored::Stored;

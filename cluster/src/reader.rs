@@ -3,6 +3,7 @@
 
 mod duties;
 mod held;
+mod ready;
 mod roles;
 
 use std::fmt::Debug;

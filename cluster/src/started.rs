@@ -1,20 +1,16 @@
-//! What was started under a grant: found, and deleted.
+//! What was started under a grant.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy};
-use kube::{Api, Client, ResourceExt as _};
+use kube::api::{ListParams, ObjectMeta};
+use kube::{Api, ResourceExt as _};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant};
 use lapse_engine::Read;
 use lapse_engine::session::{Started, StartedKind, place};
 use lapse_engine::target::Scope;
 
 use crate::{CallError, Reader, bounded, read};
-
-/// How long a pod has to stop, in seconds: Kubernetes' own default, and not what the pod asks for, which
-/// may be a year.
-const GRACE: u32 = 30;
 
 impl Reader {
     /// What was started under a grant and is not being deleted, as of now.
@@ -89,31 +85,4 @@ fn started(kind: StartedKind, metadata: &ObjectMeta) -> Option<Started> {
         name: metadata.name.clone()?,
         uid: metadata.uid.clone()?,
     })
-}
-
-/// Deletes a workload. That it is gone already, or that another has its name, is no error.
-pub async fn stop(client: &Client, started: &Started) -> Result<(), CallError> {
-    let Started { kind, namespace, name, uid } = started;
-    let params = DeleteParams {
-        grace_period_seconds: (*kind == StartedKind::Pod).then_some(GRACE),
-        preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
-        propagation_policy: Some(PropagationPolicy::Background),
-        ..DeleteParams::default()
-    };
-    let what = format!("deleting {started}");
-    let client = client.clone();
-    let deleted = match kind {
-        StartedKind::Job => {
-            let api: Api<Job> = Api::namespaced(client, namespace);
-            bounded(what, api.delete(name, &params)).await.map(drop)
-        }
-        StartedKind::Pod => {
-            let api: Api<Pod> = Api::namespaced(client, namespace);
-            bounded(what, api.delete(name, &params)).await.map(drop)
-        }
-    };
-    match deleted {
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        other => other,
-    }
 }

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionReview, Operation};
 use lapse_cluster::clock;
-use lapse_crds::ATTESTATION;
+use lapse_crds::{ATTESTATION, GRANT_LABEL, GRANT_UID};
 use lapse_engine::attest::{KeySet, Subject, verify};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -71,25 +71,19 @@ impl Setup {
             } else if webhook == Webhook::Stamp {
                 assert_eq!(request.operation, Operation::Create);
                 self.check_stamped(&asked["request"], response);
+            } else if webhook == Webhook::Started {
+                check_unmarked(&asked["request"], response);
             } else {
-                assert_eq!(response.get("patch"), None, "only the stamp changes anything");
+                assert_eq!(response.get("patch"), None, "nothing else changes anything");
             }
         }
     }
 
-    /// What is let through carries a patch that applies, a stamp that is the caller, and a signature only if
+    /// What is stamped and let through carries a patch that applies, a stamp that is the caller, and a signature only if
     /// it is to be stored.
     fn check_stamped(&self, request: &Value, response: &Value) {
         let mut object = request["object"].clone();
-        if let Some(patch) = response.get("patch") {
-            let patch: Vec<u8> = serde_json::from_value(patch.clone()).unwrap();
-            let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
-            // The API server's own object has these, as every object does.
-            if object["metadata"].is_null() {
-                object["metadata"] = json!({});
-            }
-            json_patch::patch(&mut object, &patch).unwrap();
-        } else if !object["spec"].is_object() {
+        if !apply(&mut object, response) && !object["spec"].is_object() {
             // The schema refuses it, and nobody gets what the client claims of itself.
             return;
         }
@@ -116,6 +110,31 @@ impl Setup {
         };
         let verified = verify(&self.key_set, &subject, Some(annotation), clock::now());
         assert!(verified.is_ok(), "what is signed verifies: {verified:?}");
+    }
+}
+
+/// Applies the patch of an answer, if it has one.
+fn apply(object: &mut Value, response: &Value) -> bool {
+    let Some(patch) = response.get("patch") else { return false };
+    let patch: Vec<u8> = serde_json::from_value(patch.clone()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    // The API server's own object has these, as every object does.
+    if object["metadata"].is_null() {
+        object["metadata"] = json!({});
+    }
+    json_patch::patch(object, &patch).unwrap();
+    true
+}
+
+/// What is not started under a right loses every mark of one, and nothing else.
+fn check_unmarked(request: &Value, response: &Value) {
+    let mut object = request["object"].clone();
+    apply(&mut object, response);
+    // Those of a pod whose ephemeral containers are written are not the client's to write.
+    if request["subResource"] != json!("ephemeralcontainers") {
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["labels"].get(GRANT_LABEL), None);
+        assert_eq!(metadata["annotations"].get(GRANT_UID), None);
     }
 }
 

@@ -3,7 +3,6 @@
 //! The API server asks only for those who hold a right. It puts the name of the entry before each key:
 //! `session.lapse.dev/grant`.
 
-use lapse_cluster::Freshness;
 use lapse_crds::Identity;
 use lapse_engine::session::record as record_of;
 use lapse_engine::{Read, clipped};
@@ -22,13 +21,8 @@ pub(crate) async fn record(admission: &Admission, request: &Request) -> Admitted
 }
 
 async fn of(admission: &Admission, caller: &Identity) -> Vec<(&'static str, String)> {
-    let reader = admission.reader();
     // Whoever is asked about holds something: what is at hand is too old only if it shows nothing.
-    let held = match reader.held(caller, Freshness::AtHand).await {
-        Read::Found(held) if !held.is_empty() => Read::Found(held),
-        _ => reader.held(caller, Freshness::Now).await,
-    };
-    match held {
+    match admission.reader().held_or_newer(caller, |held| !held.is_empty()).await {
         Read::Found(held) => record_of(&held),
         Read::Missing => Vec::new(),
         Read::Failed(why) => vec![("unknown", why)],

@@ -7,7 +7,6 @@
 use json_patch::{Patch, diff};
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
-use lapse_cluster::Freshness;
 use lapse_crds::{
     GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, Grant, STARTED_BY, TICKET,
 };
@@ -24,11 +23,9 @@ pub(crate) async fn mark(
 ) -> Result<Admitted, NotAdmitted> {
     let caller = caller(&request.user_info)?;
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    let reader = admission.reader();
-    let mut held = known(reader.held(&caller, Freshness::AtHand).await)?.unwrap_or_default();
-    if started_under(&held, namespace).is_none() {
-        held = known(reader.held(&caller, Freshness::Now).await)?.unwrap_or_default();
-    }
+    let allows_it = |held: &[Grant]| started_under(held, namespace).is_some();
+    let held = known(admission.reader().held_or_newer(&caller, allows_it).await)?;
+    let held = held.unwrap_or_default();
     let grant = started_under(&held, namespace);
     let patch = patch(request, grant, &caller.username);
     Ok(Admitted { patch: Some(patch), done: "marked what is started", ..Admitted::default() })

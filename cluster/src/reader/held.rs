@@ -13,26 +13,6 @@ use crate::{Stored, bounded};
 const NOT_OVER: &str = "status.phase!=Ended";
 
 impl Reader {
-    /// Whether everything that decisions are judged from can be listed. An API server that has just started, or
-    /// has just been told of a kind, answers that its storage is being initialized until it is.
-    ///
-    /// # Errors
-    /// What cannot be listed, in words.
-    pub async fn try_out(&self) -> Result<(), String> {
-        let nobody = Identity { username: "nobody".to_owned(), ..Identity::default() };
-        let now = Freshness::Now;
-        let (held, decisions, policies) = tokio::join!(
-            self.held(&nobody, now),
-            self.decisions(&self.settings.namespace, "nothing", now),
-            self.policies(None, now),
-        );
-        let failures = [held.map(drop), decisions.map(drop), policies.map(drop)];
-        failures.into_iter().try_for_each(|read| match read {
-            Read::Failed(why) => Err(why),
-            Read::Found(()) | Read::Missing => Ok(()),
-        })
-    }
-
     /// The Grants of a caller that are not over, and, if the caller may be somebody in disguise, those of
     /// whoever that may be. What cannot be decoded is left out: it has given nothing.
     pub async fn held(&self, caller: &Identity, freshness: Freshness) -> Read<Vec<Grant>> {
@@ -50,5 +30,17 @@ impl Reader {
             let decoded = list.items.into_iter().filter_map(|stored| stored.into_object().ok());
             decoded.filter(|grant| is_held_by(grant, caller)).collect()
         })
+    }
+
+    /// The same out of what the API server has at hand, or, if that is not enough, as of now.
+    pub async fn held_or_newer(
+        &self,
+        caller: &Identity,
+        is_enough: impl Fn(&[Grant]) -> bool,
+    ) -> Read<Vec<Grant>> {
+        match self.held(caller, Freshness::AtHand).await {
+            Read::Found(held) if is_enough(&held) => Read::Found(held),
+            _ => self.held(caller, Freshness::Now).await,
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Rights of Kubernetes: roles and bindings, made with POST and taken back by UID.
 
 use kube::Client;
-use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::PostParams;
 use lapse_cluster::objects::{ObjectPlace, manifest};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::Grant;
 use lapse_engine::grant::ObjectSpec;
+
+use super::delete;
 
 /// Creates an object. A name that is taken is an error: nothing that exists is ever adopted.
 pub(crate) async fn create(
@@ -26,14 +28,6 @@ pub(crate) async fn delete(
     place: &ObjectPlace<'_>,
     uid: &str,
 ) -> Result<(), CallError> {
-    let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
-        propagation_policy: Some(PropagationPolicy::Background),
-        ..DeleteParams::default()
-    };
-    let what = format!("deleting {} {}", place.kind, place.name);
-    match bounded(what, place.api(client).delete(place.name, &params)).await {
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    let what = format!("{} {}", place.kind, place.name);
+    delete::delete(&place.api(client), place.name, uid, None, what).await
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
-use crate::elevate::kubernetes;
+use crate::elevate::{kubernetes, started};
 
 /// How many calls are made at once.
 const AT_ONCE: usize = 8;
@@ -54,9 +54,9 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<(),
             kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
         }
-        Action::Stop(started) => {
-            lapse_cluster::stop(&context.client(), started).await?;
-            info!(%started, "deleted what was started under a grant");
+        Action::Stop(workload) => {
+            started::stop(&context.client(), workload).await?;
+            info!(%workload, "deleted what was started under a grant");
         }
         Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
     }

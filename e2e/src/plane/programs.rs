@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
 use super::progress::line;
 use super::workspace;
@@ -16,11 +17,22 @@ use super::workspace;
 /// After this long without an end a person wants to know what takes so long.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Builds these packages with the profile of this library; returns each one's program.
+/// What this process has built.
+static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::const_new(BTreeMap::new());
+
+/// Builds these packages with the profile of this library, once in a process; returns each one's program.
 pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    if packages.is_empty() {
-        return Ok(BTreeMap::new());
+    let mut built = BUILT.lock().await;
+    let missing: Vec<&str> =
+        packages.iter().copied().filter(|package| !built.contains_key(*package)).collect();
+    if !missing.is_empty() {
+        built.extend(build_now(&missing).await?);
     }
+    let asked = |(package, _): &(&String, &PathBuf)| packages.contains(&package.as_str());
+    Ok(built.iter().filter(asked).map(|(name, path)| (name.clone(), path.clone())).collect())
+}
+
+async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = tokio::process::Command::new(cargo);
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);

@@ -1,0 +1,34 @@
+//! Objects are taken back by their UID.
+
+use std::fmt::Debug;
+
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
+use lapse_cluster::{CallError, bounded};
+use serde::de::DeserializeOwned;
+
+/// Deletes the object of this UID. That it is gone already, or that another stands under its name,
+/// is no error: a live read tells.
+///
+/// It has `grace_period_seconds` to stop, or as long as it asks for.
+pub(super) async fn delete<K>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    grace_period_seconds: Option<u32>,
+    what: String,
+) -> Result<(), CallError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = DeleteParams {
+        grace_period_seconds,
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match bounded(format!("deleting {what}"), api.delete(name, &params)).await {
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        other => other.map(drop),
+    }
+}

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use lapse_e2e::plane::{Plane, PlaneOptions, User, eventually};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(2);
 
 async fn may(user: &User, verb: &str, resource: &str, namespace: &str) -> bool {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(user.client.clone());

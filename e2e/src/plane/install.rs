@@ -23,7 +23,7 @@ pub const NAMESPACE: &str = "lapse-system";
 const CONTROLLER: &str = "lapse-controller";
 const WEBHOOK: &str = "lapse-webhook";
 const GRACE: Duration = Duration::from_secs(15);
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Wider than what an installation should allow: here people try things.
 const VALUES: &str = "\

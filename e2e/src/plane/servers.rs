@@ -17,7 +17,7 @@ use super::tools::{Tool, Tools};
 use super::user::write_private;
 
 /// Generous, because the machine may be building at the same time.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 const AUDIT_POLICY: &str = include_str!("audit-policy.yaml");
 

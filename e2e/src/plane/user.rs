@@ -35,7 +35,7 @@ pub(super) async fn token(admin: &Client, namespace: &str, name: &str) -> Result
         ..Default::default()
     };
     let what = format!("a token for service account {namespace}/{name}");
-    eventually(&what, Duration::from_secs(10), async || {
+    eventually(&what, Duration::from_mins(1), async || {
         let made = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         Ok(made.status.map(|status| status.token))
     })

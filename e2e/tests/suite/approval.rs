@@ -3,6 +3,7 @@
 use lapse_crds::RequestPhase;
 use serde_json::json;
 
+use crate::rbac;
 use crate::world::{World, refused};
 
 #[tokio::test]
@@ -121,23 +122,13 @@ async fn several_requests_are_approved_in_one_command() {
 #[tokio::test]
 async fn the_verb_holds_for_the_policies_that_it_names() {
     let world = World::shared("verb-of-one").await;
-    let (group, names) = ("rbac.authorization.k8s.io", json!(["verb-of-one-other"]));
-    world
-        .apply(json!({
-            "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
-            "metadata": {"name": "verb-of-one"},
-            "rules": [{"apiGroups": ["lapse.dev"], "resources": ["jitpolicies"], "verbs": ["approve"],
-                "resourceNames": names}],
-        }))
-        .await;
-    world
-        .apply(json!({
-            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": {"name": "verb-of-one"},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "verb-of-one"},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": world.mallory.name}],
-        }))
-        .await;
+    let rule = json!({
+        "apiGroups": ["lapse.dev"], "resources": ["jitpolicies"], "verbs": ["approve"],
+        "resourceNames": ["verb-of-one-other"],
+    });
+    world.cluster_role("verb-of-one", json!([rule])).await;
+    let mallory = rbac::user(&world.mallory.name);
+    world.bind_everywhere("verb-of-one", "verb-of-one", &mallory).await;
     let approvers = json!([{"kind": "User", "name": world.mallory.name}]);
     let stages = json!([{"name": "owner", "required": 1, "approvers": approvers}]);
     world.policy(json!({"approval": {"stages": stages}})).await;

@@ -1,7 +1,5 @@
 //! Objects that did not pass admission, and bindings that are not what they seem.
 
-use std::time::Duration;
-
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
@@ -14,6 +12,7 @@ use lapse_engine::grant::{grant_name, object_name};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::rbac;
 use crate::world::{SOON, World, typed};
 
 /// Takes admission away, as a cluster administrator could by mistake.
@@ -136,11 +135,9 @@ async fn a_binding_under_the_name_is_never_adopted() {
     let uid = request.metadata.uid.unwrap();
     let name = object_name(&grant_name("squatted", "fix", &uid));
     remove_all::<ValidatingAdmissionPolicyBinding>(&world.admin.client).await;
-    let squatter: RoleBinding = typed(json!({
-        "metadata": {"name": name, "namespace": "squatted"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": world.mallory.name}],
-    }));
+    let mallory = rbac::user(&world.mallory.name);
+    let squatter: RoleBinding =
+        typed(rbac::binding("RoleBinding", &name, &rbac::cluster_role("edit"), &mallory));
     let bindings: Api<RoleBinding> = world.api(&world.admin);
     persist(&bindings, &squatter).await;
 
@@ -198,7 +195,7 @@ async fn a_binding_that_was_swapped_ends_the_grant() {
     swapped.role_ref.name = "admin".to_owned();
     swapped.metadata.resource_version = None;
     swapped.metadata.uid = None;
-    eventually("the swap", Duration::from_secs(20), async || {
+    eventually("the swap", SOON, async || {
         bindings.delete(&held.name, &DeleteParams::default()).await.ok();
         Ok(Some(bindings.create(&PostParams::default(), &swapped).await?))
     })

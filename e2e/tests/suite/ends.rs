@@ -1,14 +1,12 @@
 //! Every way in which a right ends before its time.
 
-use std::time::Duration;
-
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use lapse_crds::{EndReason, JitPolicy, RequestPhase};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{SOON, World};
 
 #[tokio::test]
 async fn ended_early_by_its_requester() {
@@ -113,7 +111,7 @@ async fn a_deletion_that_hangs_ends_the_right_at_once() {
     api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap_err();
     api.delete(&name, &DeleteParams::default()).await.unwrap();
     world.locked_out(&world.alice).await;
-    lapse_e2e::plane::eventually("the grant to go", Duration::from_secs(30), async || {
+    lapse_e2e::plane::eventually("the grant to go", SOON, async || {
         Ok(api.get_opt(&name).await?.is_none().then_some(()))
     })
     .await

@@ -12,6 +12,7 @@ use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
 use crate::impersonation::impersonating;
+use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
 const LASTING: &str = "you do not make it last";
@@ -32,22 +33,6 @@ fn made_by(client: &Client, object: &Value) -> (Api<DynamicObject>, DynamicObjec
 }
 
 impl World {
-    /// Somebody may do anything, by a right that is not Lapse's.
-    pub(crate) async fn standing_admin(&self, who: &str, kind: &str, namespace: Option<&str>) {
-        let mut subject = json!({"kind": kind, "name": who});
-        match namespace {
-            Some(namespace) => subject["namespace"] = json!(namespace),
-            None => subject["apiGroup"] = json!("rbac.authorization.k8s.io"),
-        }
-        self.apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": format!("{}-standing-{who}", self.ns)},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [subject],
-        }))
-        .await;
-    }
-
     /// Tries to make an object; nothing is stored if it is let through.
     pub(crate) async fn tries(&self, client: &Client, object: &Value) -> anyhow::Result<()> {
         let (api, object) = made_by(client, object);
@@ -57,11 +42,11 @@ impl World {
 
     /// What makes a right last, each in its way, with what refuses it.
     pub(crate) fn ways_to_stay(&self) -> Vec<(Value, &'static str)> {
-        let (ns, rbac) = (&self.ns, "rbac.authorization.k8s.io");
-        let edit = json!({"apiGroup": rbac, "kind": "ClusterRole", "name": "edit"});
-        let me = json!([{"apiGroup": rbac, "kind": "User", "name": self.alice.name}]);
+        let ns = &self.ns;
+        let edit = rbac::cluster_role("edit");
+        let me = json!([rbac::user(&self.alice.name)]);
         let named = |name: &str| json!({"name": name, "namespace": ns});
-        let v1 = format!("{rbac}/v1");
+        let v1 = "rbac.authorization.k8s.io/v1";
         let lapse = json!({"name": "stay", "namespace": "lapse-system"});
         vec![
             (
@@ -149,8 +134,8 @@ fn signing_request() -> String {
 #[tokio::test]
 async fn who_holds_a_right_does_not_make_it_last() {
     let world = World::shared("guarded").await;
-    world.standing_admin(&world.alice.name, "User", None).await;
-    world.standing_admin(&world.bob.name, "User", None).await;
+    world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
+    world.standing_admin("bob", &rbac::user(&world.bob.name)).await;
     let alice = &world.alice.client;
     let ways = world.ways_to_stay();
     for (object, _) in &ways {
@@ -207,7 +192,7 @@ async fn who_holds_a_right_does_not_make_it_last() {
 async fn nor_by_a_service_account_that_is_impersonated() {
     let world = World::shared("guarded-as").await;
     world.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bot", "namespace": world.ns}})).await;
-    world.standing_admin("bot", "ServiceAccount", Some(&world.ns)).await;
+    world.standing_admin("bot", &rbac::account(&world.ns, "bot")).await;
     let bot = world.lapse.plane().service_account(&world.ns, "bot").await.unwrap();
     // What the account could do would otherwise refuse the role.
     let edit = json!([{"kind": "ClusterRole", "name": "edit"}]);
@@ -226,7 +211,7 @@ async fn nor_by_a_service_account_that_is_impersonated() {
 async fn a_policy_may_have_it_recorded_or_let_it_be() {
     for (mode, is_recorded) in [("Audit", true), ("Off", false)] {
         let world = World::shared(&format!("guard-{}", mode.to_lowercase())).await;
-        world.standing_admin(&world.alice.name, "User", None).await;
+        world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
         world.policy(json!({"session": {"guard": mode}})).await;
         world.granted("fix", json!({})).await;
         let (binding, _) = world.ways_to_stay().swap_remove(0);
@@ -243,7 +228,7 @@ async fn a_policy_may_have_it_recorded_or_let_it_be() {
 #[tokio::test]
 async fn what_the_holder_of_a_right_writes_is_recorded_with_its_request() {
     let world = World::shared("recorded").await;
-    world.standing_admin(&world.mallory.name, "User", None).await;
+    world.standing_admin("mallory", &rbac::user(&world.mallory.name)).await;
     world.granted("fix", json!({"ticket": "INC0012345"})).await;
     let grant = world.grant("fix").await.metadata.name.unwrap();
     let write = async |client: Client, name: &str| {
@@ -254,12 +239,7 @@ async fn what_the_holder_of_a_right_writes_is_recorded_with_its_request() {
     write(world.alice.client.clone(), "by-alice").await;
     write(world.mallory.client.clone(), "by-mallory").await;
     let account = format!("system:serviceaccount:{}:default", world.ns);
-    world
-        .apply(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "default-edits", "namespace": world.ns},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": world.ns}]}))
-        .await;
+    world.bind("default-edits", "edit", &rbac::account(&world.ns, "default")).await;
     write(impersonating(&world.alice, &account).await, "in-disguise").await;
 
     for name in ["by-alice", "in-disguise"] {
@@ -310,10 +290,7 @@ async fn nobody_approves_by_a_right_that_is_held() {
     let role = json!({"kind": "ClusterRole", "name": "cluster-admin"});
     let target = json!({"kubernetes": {"role": role, "clusterWide": true}});
     let fields = json!({"policy": "by-right-ops", "target": target});
-    world.apply(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "managers-ask", "namespace": world.ns},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lapse:requester"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "by-right-managers"}]})).await;
+    world.bind("managers-ask", "lapse:requester", &rbac::group("by-right-managers")).await;
     requests.create(&PostParams::default(), &world.request("ops", fields)).await.unwrap();
     world.phase("ops", RequestPhase::Active).await;
 

@@ -13,6 +13,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, RequestPhase}
 use lapse_e2e::plane::{InstallOptions, User, eventually};
 use serde_json::{Value, json};
 
+use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
 const CONTROLLER: &str = "system:serviceaccount:lapse-system:lapse-controller";
@@ -31,27 +32,11 @@ pub(crate) async fn impersonating(who: &User, name: &str) -> Client {
 
 /// mallory may act as every service account of the cluster, and as nobody else.
 async fn may_impersonate_accounts(world: &World) {
-    let ns = &world.ns;
-    world
-        .apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-            "metadata": {"name": format!("{ns}-impersonator")},
-            "rules": [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}],
-        }))
-        .await;
-    world
-        .apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": format!("{ns}-impersonator")},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                "name": format!("{ns}-impersonator"),
-            },
-            "subjects": [{
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": world.mallory.name,
-            }],
-        }))
-        .await;
+    let name = format!("{}-impersonator", world.ns);
+    let rule =
+        json!({"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]});
+    world.cluster_role(&name, json!([rule])).await;
+    world.bind_everywhere(&name, &name, &rbac::user(&world.mallory.name)).await;
 }
 
 /// A control plane without the guard of elevated people, which keeps these from some of it, too.
@@ -112,9 +97,7 @@ async fn nobody_becomes_the_controller_by_impersonation() {
     let held = world.grant("held").await;
     world.ask("asked", json!({})).await;
     world.phase("asked", RequestPhase::Pending).await;
-    world.ask("denied", json!({})).await;
-    world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
-    world.phase("denied", RequestPhase::Denied).await;
+    world.denied("denied").await;
     let client = impersonating(&world.mallory, CONTROLLER).await;
     let (post, params) = (PostParams::default(), PatchParams::default());
 
@@ -143,10 +126,7 @@ async fn nobody_becomes_the_controller_by_impersonation() {
             },
             "annotations": {"lapse.dev/grant-uid": held.uid()},
         },
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": world.mallory.name,
-        }],
+        "roleRef": rbac::cluster_role("edit"), "subjects": [rbac::user(&world.mallory.name)],
     }));
     forbidden(bindings.create(&post, &own).await, "lapse-rbac-reserved");
 

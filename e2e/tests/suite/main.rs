@@ -22,6 +22,7 @@ mod least;
 mod lifecycle;
 mod poison;
 mod policies;
+mod rbac;
 mod rendered;
 mod reserved;
 mod retention;

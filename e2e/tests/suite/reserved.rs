@@ -10,6 +10,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RequestPhase};
 use lapse_e2e::plane::User;
 use serde_json::{Value, json};
 
+use crate::rbac::{binding as binding_to, cluster_role, user};
 use crate::world::{World, refused, typed};
 
 fn forbidden<T: std::fmt::Debug>(result: kube::Result<T>, policy: &str) {
@@ -27,13 +28,9 @@ fn binding(name: &str, namespace: &str, role: &str, subjects: &Value) -> RoleBin
             "labels": {"app.kubernetes.io/managed-by": "lapse", "lapse.dev/grant": "x"},
             "annotations": {"lapse.dev/grant-uid": "x"},
         },
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "roleRef": cluster_role(role),
         "subjects": subjects,
     }))
-}
-
-fn user(name: &str) -> Value {
-    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name})
 }
 
 #[tokio::test]
@@ -117,11 +114,8 @@ async fn objects_under_its_names_and_labels_are_made_by_the_controller_alone() {
     forbidden(bindings.create(&post, &named).await, "lapse-rbac-reserved");
     let labelled = binding("mine", &world.ns, "view", &mallory);
     forbidden(bindings.create(&post, &labelled).await, "lapse-rbac-reserved");
-    let wide: ClusterRoleBinding = typed(json!({
-        "metadata": {"name": "lapse:mine"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": mallory,
-    }));
+    let wide = binding_to("ClusterRoleBinding", "lapse:mine", &cluster_role("view"), &mallory[0]);
+    let wide: ClusterRoleBinding = typed(wide);
     let all: Api<ClusterRoleBinding> = Api::all(world.admin.client.clone());
     forbidden(all.create(&post, &wide).await, "lapse-rbac-reserved");
 

@@ -30,9 +30,7 @@ async fn what_is_over_goes_and_what_is_held_stays() {
     for name in ["ended", "dropped", "held"] {
         world.granted(name, json!({})).await;
     }
-    world.ask("denied", json!({})).await;
-    world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
-    world.phase("denied", RequestPhase::Denied).await;
+    world.denied("denied").await;
     world.decide(&world.alice, "ended", json!({"verdict": "End"})).await.unwrap();
     world.phase("ended", RequestPhase::Ended).await;
     // A person deletes the request: the Grant and the decision about it are left.

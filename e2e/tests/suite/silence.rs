@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::impersonation::impersonating;
+use crate::rbac;
 use crate::world::{SOON, World, refused};
 
 /// What answers in the place of the webhook.
@@ -139,13 +140,13 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
     let labels = json!({"lapse.dev/track-workloads": "true"});
     let namespace = json!({"name": world.ns, "labels": labels});
     world.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": namespace})).await;
-    world.standing_admin(&world.alice.name, "User", None).await;
-    world.standing_admin(&world.mallory.name, "User", None).await;
+    world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
+    world.standing_admin("mallory", &rbac::user(&world.mallory.name)).await;
     world.granted("fix", json!({})).await;
     let admin = &world.admin.client;
     world.lapse.webhooks[0].process.kill();
     let (binding, words) = world.ways_to_stay().swap_remove(0);
-    world.standing_admin("default", "ServiceAccount", Some("default")).await;
+    world.standing_admin("default", &rbac::account("default", "default")).await;
     let account = "system:serviceaccount:default:default";
     let elsewhere = impersonating(&world.mallory, account).await;
 

@@ -3,6 +3,7 @@
 use lapse_crds::{CheckName, Conditions as _, RequestPhase};
 use serde_json::{Value, json};
 
+use crate::rbac;
 use crate::world::{World, refused};
 
 fn one_of(name: &str, approver: &Value) -> Value {
@@ -163,7 +164,6 @@ async fn an_approver_is_told_what_the_role_can_do() {
 #[tokio::test]
 async fn a_role_is_refused_that_reaches_a_service_account_that_climbs() {
     let world = World::shared("reaches").await;
-    let rbac = "rbac.authorization.k8s.io";
     world
         .apply(json!({
             "apiVersion": "v1", "kind": "ServiceAccount",
@@ -171,14 +171,8 @@ async fn a_role_is_refused_that_reaches_a_service_account_that_climbs() {
         }))
         .await;
     // The binding may stand anywhere; it is the account that is within reach.
-    world
-        .apply(json!({
-            "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": {"name": "reaches-operator"},
-            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": world.ns}],
-        }))
-        .await;
+    let operator = rbac::account(&world.ns, "operator");
+    world.bind_everywhere("reaches-operator", "cluster-admin", &operator).await;
     world.ask("climbs", json!({})).await;
     let status = world.phase("climbs", RequestPhase::Denied).await;
     let risk = status.checks.iter().find(|check| check.name == CheckName::Risk).unwrap();

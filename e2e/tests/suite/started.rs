@@ -8,6 +8,7 @@ use lapse_crds::{EndReason, RequestPhase};
 use lapse_e2e::plane::{User, eventually};
 use serde_json::{Value, json};
 
+use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
 impl World {
@@ -29,29 +30,15 @@ impl World {
 
     /// Somebody may run workloads here, by a right that is not Lapse's.
     async fn runs_workloads(&self, who: &User) {
-        self.bind(who, "ClusterRole", "edit").await;
+        self.bind(&format!("{}-edits", who.name), "edit", &rbac::user(&who.name)).await;
     }
 
     /// Somebody may put containers into pods here, which `edit` does not allow.
     async fn debugs(&self, who: &User) {
         let rule = json!({"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]});
-        self.apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-            "metadata": {"name": "debugs", "namespace": self.ns}, "rules": [rule],
-        }))
-        .await;
-        self.bind(who, "Role", "debugs").await;
-    }
-
-    async fn bind(&self, who: &User, kind: &str, role: &str) {
-        let group = "rbac.authorization.k8s.io";
-        self.apply(json!({
-            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
-            "metadata": {"name": format!("{}-{role}", who.name), "namespace": self.ns},
-            "roleRef": {"apiGroup": group, "kind": kind, "name": role},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": who.name}],
-        }))
-        .await;
+        let name = format!("{}-debugs", self.ns);
+        self.cluster_role(&name, json!([rule])).await;
+        self.bind(&format!("{}-debugs", who.name), &name, &rbac::user(&who.name)).await;
     }
 }
 

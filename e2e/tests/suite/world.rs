@@ -22,8 +22,10 @@ use lapse_e2e::plane::{InstallOptions, Lapse, Plane, PlaneOptions, User, eventua
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::rbac;
+
 /// How long anything may take that must happen by itself. Long: a test says whether, not how fast.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 /// A test's own corner of the cluster.
 pub(crate) struct World {
@@ -74,27 +76,18 @@ impl World {
 
     /// The namespace, what its people may do by themselves, and a policy that asks for one manager.
     async fn settle(&self) {
-        let (ns, group) = (&self.ns, "rbac.authorization.k8s.io");
+        let ns = &self.ns;
         self.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}))
             .await;
-        let bind = |kind: &str, name: &str, role: &str, subjects: Value| {
-            json!({
-                "apiVersion": format!("{group}/v1"), "kind": kind,
-                "metadata": {"name": format!("{ns}-{name}"), "namespace": ns},
-                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
-                "subjects": subjects,
-            })
-        };
-        let of_group = |name: &str| json!([{"apiGroup": group, "kind": "Group", "name": name}]);
-        let developers = of_group(&format!("{ns}-developers"));
-        let managers = of_group(&format!("{ns}-managers"));
-        let mallory = json!([{"apiGroup": group, "kind": "User", "name": self.mallory.name}]);
-        for (name, subjects) in
-            [("developers", &developers), ("managers", &managers), ("mallory", &mallory)]
-        {
-            self.apply(bind("RoleBinding", name, "lapse:requester", subjects.clone())).await;
+        let of = |group: &str| rbac::group(&format!("{ns}-{group}"));
+        for (name, who) in [
+            ("developers", of("developers")),
+            ("managers", of("managers")),
+            ("mallory", rbac::user(&self.mallory.name)),
+        ] {
+            self.bind(&format!("{ns}-{name}"), "lapse:requester", &who).await;
         }
-        self.apply(bind("ClusterRoleBinding", "approve", "lapse:approver", managers)).await;
+        self.bind_everywhere(&format!("{ns}-approve"), "lapse:approver", &of("managers")).await;
         self.policy(json!({})).await;
     }
 
@@ -331,6 +324,13 @@ impl World {
         .await
         .unwrap();
         assert!(!self.can_write(user).await);
+    }
+
+    /// alice asks, bob says no.
+    pub(crate) async fn denied(&self, name: &str) {
+        self.ask(name, json!({})).await;
+        self.decide(&self.bob, name, json!({"verdict": "Deny"})).await.unwrap();
+        self.phase(name, RequestPhase::Denied).await;
     }
 
     /// alice asks, bob approves, she has it.

@@ -65,9 +65,7 @@ async fn lived_through(world: &World) {
     world.api(&world.alice).create(&post, &job).await.unwrap();
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.locked_out(&world.alice).await;
-    world.ask("no", json!({})).await;
-    world.decide(&world.bob, "no", json!({"verdict": "Deny"})).await.unwrap();
-    world.phase("no", RequestPhase::Denied).await;
+    world.denied("no").await;
 
     // Namespaces by their labels, roles of namespaces, rules, emergencies, and the whole cluster.
     world

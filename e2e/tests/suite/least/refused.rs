@@ -8,6 +8,7 @@ use lapse_cluster::rights::Component;
 use lapse_e2e::plane::{InstallOptions, Lapse, PlaneOptions, User, eventually};
 use serde_json::{Value, json};
 
+use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
 const CORE: &str = "/api/v1";
@@ -60,14 +61,6 @@ async fn answer(who: &User, of: &Try) -> (u16, String) {
     }
 }
 
-fn role_ref(role: &str) -> Value {
-    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role})
-}
-
-fn mallory() -> Value {
-    json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}])
-}
-
 /// What neither may do. None of it is on the list, or near to anything that is.
 fn neither(world: &World) -> Vec<Try> {
     let ns = &world.ns;
@@ -89,8 +82,7 @@ fn neither(world: &World) -> Vec<Try> {
         "metadata": {"name": "d"}, "spec": decision,
     });
     let request = serde_json::to_value(world.request("asked", json!({}))).unwrap();
-    let binding =
-        json!({"metadata": {"name": "b"}, "roleRef": role_ref("view"), "subjects": mallory()});
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": rbac::cluster_role("view"), "subjects": [rbac::user("mallory")]});
     vec![
         ask("GET", format!("{CORE}/secrets"), Value::Null),
         ask("GET", format!("{CORE}/{OWN}/secrets"), Value::Null),
@@ -178,7 +170,7 @@ fn controller(world: &World) -> Vec<Try> {
         "labels": {"app.kubernetes.io/managed-by": "lapse", "lapse.dev/grant": "x"},
         "annotations": {"lapse.dev/grant-uid": "x"},
     });
-    let binding = |metadata: &Value, role: &str| json!({"metadata": metadata, "roleRef": role_ref(role), "subjects": mallory()});
+    let binding = |metadata: &Value, role: &str| json!({"metadata": metadata, "roleRef": rbac::cluster_role(role), "subjects": [rbac::user("mallory")]});
     let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]);
     let mut renamed = marks.clone();
     renamed["name"] = json!("stolen");
@@ -281,7 +273,7 @@ async fn a_stolen_token_deletes_no_foreign_binding_by_its_labels() {
         "metadata": {
             "name": "somebody-elses", "labels": labels, "annotations": {"lapse.dev/grant-uid": "x"},
         },
-        "roleRef": role_ref("view"), "subjects": mallory(),
+        "roleRef": rbac::cluster_role("view"), "subjects": [rbac::user("mallory")],
     }));
     let bindings: Api<RoleBinding> = Api::namespaced(admin.client.clone(), "default");
     eventually("the labels to be let through", SOON, async || {

@@ -18,9 +18,7 @@ async fn writes_no_grant_that_nobody_approved() {
     let held = world.grant("held").await;
     world.ask("asked", json!({})).await;
     world.phase("asked", RequestPhase::Pending).await;
-    world.ask("denied", json!({})).await;
-    world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
-    world.phase("denied", RequestPhase::Denied).await;
+    world.denied("denied").await;
     world.granted("ended", json!({})).await;
     world.decide(&world.alice, "ended", json!({"verdict": "End"})).await.unwrap();
     world.phase("ended", RequestPhase::Ended).await;

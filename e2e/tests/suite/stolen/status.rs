@@ -68,9 +68,7 @@ async fn has_nothing_granted_again_that_has_ended() {
 async fn deletes_no_decision_before_its_time() {
     let world = World::shared("stolen-decisions").await;
     world.granted("held", json!({})).await;
-    world.ask("denied", json!({})).await;
-    world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
-    world.phase("denied", RequestPhase::Denied).await;
+    world.denied("denied").await;
     let before = times_confined(&world, "AccessDecision").await;
     let client = thief(&world, "lapse-controller").await;
     let decisions: Api<AccessDecision> = Api::namespaced(client, &world.ns);

@@ -7,6 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{api, trudy};
+use crate::rbac;
 use crate::world::{World, typed};
 
 /// How something is made.
@@ -128,12 +129,8 @@ async fn nobody_else_makes_what_is_lapses() {
     let held = world.grant("fix").await;
     let mut grant = serde_json::to_value(lapse_crds::Grant::new("forged", held.spec)).unwrap();
     grant["spec"]["subject"]["name"] = json!(trudy.name);
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "lapse:forged", "namespace": world.ns},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": trudy.name}],
-    });
+    let edit = rbac::cluster_role("edit");
+    let binding = rbac::binding("RoleBinding", "lapse:forged", &edit, &rbac::user(&trudy.name));
     for way in [Way::Post, Way::GenerateName, Way::Apply, Way::Kubectl] {
         let refused = try_to_make(&world, &trudy, way, "grants", &grant).await.unwrap_err();
         assert!(refused.contains("'lapse-grants'"), "{way:?}: {refused}");

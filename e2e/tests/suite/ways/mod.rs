@@ -12,27 +12,16 @@ use kube::{Api, Client};
 use lapse_e2e::plane::User;
 use serde_json::{Value, json};
 
+use crate::rbac;
 use crate::world::World;
 
 /// Somebody in the namespace of a test whom RBAC allows everything with Lapse's kinds, and with bindings.
 async fn trudy(world: &World) -> User {
     let name = format!("trudy-{}", world.ns);
-    let all = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": name},
-        "rules": [
-            {"apiGroups": ["lapse.dev"], "resources": ["*"], "verbs": ["*"]},
-            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["*"]},
-        ],
-    });
-    world.apply(all).await;
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
-    });
-    world.apply(binding).await;
+    let groups = ["lapse.dev", "rbac.authorization.k8s.io"];
+    let all = json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]);
+    world.cluster_role(&name, all).await;
+    world.bind_everywhere(&name, &name, &rbac::user(&name)).await;
     world.lapse.plane().user(&name, &[]).await.unwrap()
 }
 

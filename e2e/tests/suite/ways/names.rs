@@ -9,19 +9,13 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::edit;
+use crate::rbac;
 use crate::world::{World, refused, typed};
 
 /// Somebody of this name, who may make requests and decisions here as far as RBAC goes.
 async fn somebody(world: &World, name: &str, number: usize) -> User {
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": format!("somebody-{number}")},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lapse:requester",
-        },
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
-    });
-    world.apply(binding).await;
+    let binding = format!("somebody-{number}");
+    world.bind(&binding, "lapse:requester", &rbac::user(name)).await;
     world.lapse.plane().user(name, &[]).await.unwrap()
 }
 

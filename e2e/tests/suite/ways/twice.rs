@@ -8,6 +8,7 @@ use lapse_crds::{AccessDecision, AccessRequest, RequestPhase};
 use serde_json::json;
 
 use super::edit;
+use crate::rbac;
 use crate::world::{World, refused, typed};
 
 /// alice is given the group of the approvers with another certificate: the name counts, not the credential.
@@ -41,20 +42,9 @@ async fn a_service_account_does_not_approve_its_own_request() {
             "approval": {"stages": [{"name": "any", "required": 1, "approvers": group}]},
         }))
         .await;
-    for (kind, role) in
-        [("RoleBinding", "lapse:requester"), ("ClusterRoleBinding", "lapse:approver")]
-    {
-        world
-            .apply(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-                "metadata": {"name": format!("{ns}-bot")},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role,
-                },
-                "subjects": [{"kind": "ServiceAccount", "name": "bot", "namespace": ns}],
-            }))
-            .await;
-    }
+    let bot = rbac::account(ns, "bot");
+    world.bind("bot-asks", "lapse:requester", &bot).await;
+    world.bind_everywhere(&format!("{ns}-bot-approves"), "lapse:approver", &bot).await;
     let plane = world.lapse.plane();
     let (first, second) = (
         plane.service_account(ns, "bot").await.unwrap(),

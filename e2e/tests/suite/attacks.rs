@@ -38,6 +38,11 @@ async fn what_did_not_pass_admission_gives_nothing() {
     let world = World::own("unsigned", InstallOptions::default()).await;
     let signed = world.ask("signed", json!({})).await;
     let kept = world.granted("kept", json!({})).await;
+    let managers = json!([{"kind": "Group", "name": "unsigned-managers"}]);
+    let two = json!([{"name": "two", "required": 2, "approvers": managers}]);
+    world.policy_named("unsigned-two", json!({"approval": {"stages": two}})).await;
+    world.ask("copied", json!({"policy": "unsigned-two"})).await;
+    let approval = world.approve(&world.bob, "copied").await.unwrap();
     world.policy_named("unsigned-easy", json!({"approval": {"stages": []}})).await;
     without_admission(&world.admin.client).await;
 
@@ -86,6 +91,13 @@ async fn what_did_not_pass_admission_gives_nothing() {
     }));
     let decisions: Api<AccessDecision> = world.api(&world.mallory);
     persist(&decisions, &forged).await;
+    // Nor does a copy of an approval, which is signed, count as another.
+    let mut copy = AccessDecision::new("", approval.spec);
+    copy.metadata.name = None;
+    copy.metadata.generate_name = approval.metadata.generate_name;
+    copy.metadata.namespace = approval.metadata.namespace;
+    copy.metadata.annotations = approval.metadata.annotations;
+    persist(&decisions, &copy).await;
     // A forged Deny ends nothing either.
     let deny: AccessDecision = typed(json!({
         "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
@@ -99,6 +111,7 @@ async fn what_did_not_pass_admission_gives_nothing() {
     assert!(kept.grant.is_some());
     let signed = world.status("signed").await;
     assert_eq!((signed.phase, signed.grant), (RequestPhase::Pending, None));
+    world.waits("copied", "1 of").await;
     // And it is noticed that admission is gone.
     eventually("the missing policies to be counted", SOON, async || {
         let missing = "lapse_admission_policies_missing";

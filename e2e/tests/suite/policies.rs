@@ -111,6 +111,23 @@ async fn namespaces_are_selected_by_their_labels_as_they_are() {
     world.locked_out(&world.alice).await;
 }
 
+/// "Every namespace" is every ordinary one.
+#[tokio::test]
+async fn every_namespace_is_none_of_the_protected() {
+    let world = World::shared("every").await;
+    let role = json!({"kind": "ClusterRole", "name": "edit"});
+    let target = json!({"kubernetes": {"roles": [role], "namespaces": {"all": true}}});
+    world.policy(json!({"targets": [target]})).await;
+    for protected in ["kube-system", "lapse-system"] {
+        let target = json!({"kubernetes": {"role": role, "namespaces": [protected]}});
+        world.ask(protected, json!({"target": target})).await;
+        let status = world.phase(protected, RequestPhase::Denied).await;
+        let said = &status.conditions.condition("Evaluated").unwrap().message;
+        assert!(said.contains(protected), "{said}");
+    }
+    world.granted("fix", json!({})).await;
+}
+
 #[tokio::test]
 async fn what_means_nothing_is_refused() {
     let world = World::shared("meaningless").await;

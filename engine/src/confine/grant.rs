@@ -36,7 +36,7 @@ pub fn grant(
     if (now - start).abs() <= SKEW && is_written(&decide(&observed, start), written) {
         return Ok(());
     }
-    if let Some(why) = first_failure(&observed) {
+    if let Some(why) = observed.first_failure() {
         return Err(Unconfirmed::Unknown(why));
     }
     let differs = |expected: &Grant| {
@@ -96,30 +96,4 @@ fn why_none(plan: &Plan, observed: &Observed) -> String {
     format!("the request is {phase}, and nothing is to be given for it. {why}")
         .trim_end()
         .to_owned()
-}
-
-fn first_failure(observed: &Observed) -> Option<String> {
-    let Observed {
-        request: _,
-        policies,
-        decisions,
-        role,
-        accounts,
-        banned_roles,
-        namespaces,
-        peers,
-        engaging,
-        grant: _,
-        settings: _,
-        obstacle: _,
-    } = observed;
-    policies
-        .failure()
-        .or_else(|| decisions.failure())
-        .or_else(|| role.failure())
-        .or_else(|| accounts.failure())
-        .or_else(|| peers.failure())
-        .or_else(|| engaging.failure())
-        .or_else(|| banned_roles.values().find_map(Read::failure))
-        .or_else(|| namespaces.values().find_map(Read::failure))
 }

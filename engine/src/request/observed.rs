@@ -38,3 +38,34 @@ pub struct Observed {
     /// What stopped the last try to create the Grant.
     pub obstacle: Option<String>,
 }
+
+impl Observed {
+    /// What could not be looked up, in words, if anything.
+    pub(crate) fn first_failure(&self) -> Option<String> {
+        // Without `..`: what is looked up in future counts, too.
+        let Self {
+            request: _,
+            policies,
+            decisions,
+            role,
+            accounts,
+            banned_roles,
+            namespaces,
+            peers,
+            engaging,
+            grant,
+            settings: _,
+            obstacle: _,
+        } = self;
+        policies
+            .failure()
+            .or_else(|| decisions.failure())
+            .or_else(|| role.failure())
+            .or_else(|| accounts.failure())
+            .or_else(|| peers.failure())
+            .or_else(|| engaging.failure())
+            .or_else(|| grant.failure())
+            .or_else(|| banned_roles.values().find_map(Read::failure))
+            .or_else(|| namespaces.values().find_map(Read::failure))
+    }
+}

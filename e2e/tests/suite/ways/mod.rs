@@ -5,6 +5,7 @@
 mod change;
 mod create;
 mod names;
+mod posted;
 mod twice;
 
 use kube::api::{ApiResource, DynamicObject};

@@ -23,11 +23,12 @@ metadata: {name: fix-checkout-approved, namespace: shop}
 spec:
   request: {name: fix-checkout}
   verdict: Approve
-  duration: 8s
+  duration: 12s
   comment: Only as long as you need
 ";
 
 const DELETE: [&str; 4] = ["--namespace=shop", "delete", "deployment", "checkout"];
+const TOKEN: [&str; 4] = ["--namespace=shop", "create", "token", "default"];
 const DELETE_BASKET: [&str; 4] = ["--namespace=shop", "delete", "deployment", "basket"];
 
 /// Tells the story; fails where it is not true.
@@ -102,7 +103,10 @@ pub(super) async fn tell(plane: &Plane) -> Result<()> {
         )
         .await?;
 
-    teller.chapter("Eight seconds after the approval her time is up, and the right is gone.");
+    teller.chapter("She cannot make it last, although her role would let her.");
+    teller.kubectl(&alice, &TOKEN, None, Refused("you do not make it last")).await?;
+
+    teller.chapter("Twelve seconds after the approval her time is up, and the right is gone.");
     teller.kubectl(&alice, &wait("--for=condition=Ended"), None, Done("condition met")).await?;
     teller.kubectl(&alice, &DELETE_BASKET, None, Refused("forbidden")).await?;
 

@@ -207,3 +207,14 @@ topologySpreadConstraints:
     matchLabelKeys: [pod-template-hash]
   {{- end }}
 {{- end }}
+
+{{/* "true" if rules let their holder read Secrets whatever their name, by RBAC's wildcards, too. Call with a list of rules. */}}
+{{- define "lapse.readSecrets" -}}
+{{- range . }}
+{{- $groups := .apiGroups | default list }}
+{{- $resources := .resources | default list }}
+{{- $verbs := .verbs | default list }}
+{{- $any := or (has "*" $verbs) (has "get" $verbs) (has "list" $verbs) (has "watch" $verbs) }}
+{{- if and (not .resourceNames) (or (has "*" $groups) (has "" $groups)) (or (has "*" $resources) (has "secrets" $resources)) $any }}true{{ end }}
+{{- end }}
+{{- end }}

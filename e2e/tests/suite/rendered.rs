@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::typed;
 
@@ -35,4 +35,33 @@ impl Rendered {
         let map = maps.iter().find(|map| map.name_any() == "lapse-settings").unwrap();
         serde_saphyr::from_str(&map.data.as_ref().unwrap()["settings.yaml"]).unwrap()
     }
+}
+
+/// What Helm says after an installation with some values.
+async fn notes(grantable_rules: &Value) -> String {
+    let chart = workspace::root().join("charts/lapse");
+    let rules = format!("controller.grantableRules={grantable_rules}");
+    let plane = Plane::shared().await.unwrap();
+    let install = ["install", "lapse", chart.to_str().unwrap(), "--dry-run=client"];
+    let args = [&install[..], &["--namespace", "elsewhere", "--set-json", &rules]].concat();
+    let said = plane.helm(&args).await.unwrap().ok().unwrap();
+    said.split_once("NOTES:").unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn whoever_hands_out_reading_secrets_is_warned() {
+    let rule = |resource: &str, verb: &str| json!([{"apiGroups": [""], "resources": [resource], "verbs": [verb]}]);
+    let warning = "the controller itself can read";
+    for (resource, verb) in [("secrets", "list"), ("*", "get"), ("secrets", "*")] {
+        let said = notes(&rule(resource, verb)).await;
+        assert!(said.contains(warning), "{resource} {verb}: {said}");
+    }
+    for (resource, verb) in [("secrets", "create"), ("pods", "get")] {
+        let said = notes(&rule(resource, verb)).await;
+        assert!(!said.contains(warning), "{resource} {verb}: {said}");
+    }
+    let mut named = rule("secrets", "get");
+    named[0]["resourceNames"] = json!(["of-the-shop"]);
+    assert!(!notes(&named).await.contains(warning));
+    assert!(!notes(&json!([])).await.contains(warning));
 }

@@ -48,7 +48,7 @@ pub(crate) async fn grant(
 /// are as the API server has them at hand, or each right would cost up to 100 ms. What those miss, a Deny of
 /// the last milliseconds, the controllers find when the right is held, and end it then
 /// (docs/decisions/0011).
-fn as_new_as_needed(request: &AccessRequest, grant: &Grant) -> RequestAsOf {
+pub(super) fn as_new_as_needed(request: &AccessRequest, grant: &Grant) -> RequestAsOf {
     let now_if = |must: bool| if must { Freshness::Now } else { Freshness::AtHand };
     RequestAsOf {
         decisions: Freshness::AtHand,

@@ -1,12 +1,15 @@
 //! What a change of a policy bears on.
 
-use lapse_crds::{JitPolicySpec, PolicyEffect};
+use lapse_crds::{JitPolicySpec, PolicyEffect, PolicyMode};
 
-/// Whether a policy bears on what others decide: it bans rights whoever gives them, or keeps policies apart.
-/// Any other bears on the requests that it may decide, and on the rights that it gave.
+/// Whether a policy bears on what others decide: it bans rights whoever gives them, keeps policies apart, or is
+/// on trial, which requests are told whatever policy they name. Any other bears on the requests that it may
+/// decide, and on the rights that it gave.
 #[must_use]
 pub fn bears_on_others(spec: &JitPolicySpec) -> bool {
-    spec.effect == PolicyEffect::Deny || !spec.separation_of_duties.is_empty()
+    spec.effect == PolicyEffect::Deny
+        || spec.mode == PolicyMode::Audit
+        || !spec.separation_of_duties.is_empty()
 }
 
 /// Whether a policy may decide a request that names this one, or none.
@@ -17,28 +20,59 @@ pub fn may_decide(policy: &str, named: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::{JitPolicySpec, PolicyEffect, Separation};
+    use lapse_crds::{JitPolicySpec as Spec, PolicyEffect, PolicyMode, Separation};
     use rstest::rstest;
 
     use super::{bears_on_others, may_decide};
-    use crate::testing::policy;
+    use crate::Read;
+    use crate::request::decide;
+    use crate::testing::life::{self, APPROVED_AT, time};
+    use crate::testing::{group, policy};
 
+    /// What is decided for a request that names another policy changes with this one only if it says so.
     #[rstest]
-    #[case::allows(|_: &mut JitPolicySpec| (), false)]
-    #[case::bans(|spec: &mut JitPolicySpec| spec.effect = PolicyEffect::Deny, true)]
+    #[case::allows(|_: &mut Spec| (), false)]
+    #[case::comes_first(|spec: &mut Spec| spec.priority = 1, false)]
+    #[case::asks_nobody(|spec: &mut Spec| spec.approval = None, false)]
+    #[case::is_for_others(|spec: &mut Spec| spec.requesters = vec![group("bank")], false)]
+    #[case::is_off(|spec: &mut Spec| spec.mode = PolicyMode::Disabled, false)]
+    #[case::is_on_trial(|spec: &mut Spec| spec.mode = PolicyMode::Audit, true)]
+    #[case::bans(|spec: &mut Spec| spec.effect = PolicyEffect::Deny, true)]
     #[case::keeps_apart(
-        |spec: &mut JitPolicySpec| {
-            spec.separation_of_duties = vec![Separation { policy: "other".to_owned() }];
+        |spec: &mut Spec| {
+            spec.separation_of_duties = vec![Separation { policy: "shop-debug".to_owned() }];
         },
         true
     )]
-    fn bans_and_separations_bear_on_others(
-        #[case] change: fn(&mut JitPolicySpec),
+    fn only_what_bears_on_others_changes_what_they_decide(
+        #[case] change: fn(&mut Spec),
         #[case] expected: bool,
     ) {
-        let mut spec = policy("shop").spec;
-        change(&mut spec);
-        assert_eq!(bears_on_others(&spec), expected);
+        let mut other = policy("other");
+        change(&mut other.spec);
+        assert_eq!(bears_on_others(&other.spec), expected);
+        for alone in [life::asked(), life::approved()] {
+            let mut alone = alone;
+            alone.request.object.spec.policy = Some("shop-debug".to_owned());
+            let mut beside = alone.clone();
+            let policies = [policy("shop-debug"), other.clone()];
+            beside.policies = Read::Found(policies.iter().map(life::state).collect());
+            let now = time(APPROVED_AT);
+            let changes = decide(&alone, now) != decide(&beside, now);
+            assert!(expected || !changes, "{:?}", decide(&beside, now));
+        }
+    }
+
+    #[test]
+    fn what_is_on_trial_is_told_to_requests_that_name_another() {
+        let mut alone = life::asked();
+        alone.request.object.spec.policy = Some("shop-debug".to_owned());
+        let mut trial = policy("other");
+        trial.spec.mode = PolicyMode::Audit;
+        let mut beside = alone.clone();
+        let policies = [policy("shop-debug"), trial];
+        beside.policies = Read::Found(policies.iter().map(life::state).collect());
+        assert_ne!(decide(&alone, time(0)), decide(&beside, time(0)));
     }
 
     #[test]

@@ -31,6 +31,22 @@ impl RequestAsOf {
         peers: Freshness::Now,
         engaging: Freshness::Now,
     };
+
+    /// As new as it must be before a right is given, and otherwise as `otherwise` says.
+    ///
+    /// Nobody has judged what needs no approval (`is_unasked`), and a Deny policy may have come a moment ago; an
+    /// approval was judged by the policies as of now, and a ban that came since ends the right. Emergencies are
+    /// bounded by what is owed alone, and the last one may be a moment old and by another replica.
+    #[must_use]
+    pub fn to_give(request: &AccessRequest, is_unasked: bool, otherwise: Freshness) -> Self {
+        let now_if = |must: bool| if must { Freshness::Now } else { otherwise };
+        Self {
+            decisions: otherwise,
+            policies: now_if(is_unasked),
+            peers: now_if(request.spec.emergency),
+            engaging: otherwise,
+        }
+    }
 }
 
 impl Reader {

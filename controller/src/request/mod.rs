@@ -78,18 +78,10 @@ async fn look(
 
 /// How new the lists must be that a look at a request reads.
 fn as_of(cached: &AccessRequest, engaging: Freshness) -> RequestAsOf {
-    let now_if = |must: bool| if must { Freshness::Now } else { Freshness::Seen };
-    RequestAsOf {
-        // A decision that is not seen yet brings an event; before the right is held, it is looked for.
-        decisions: Freshness::Seen,
-        // What is self-service is given at the first look, and a Deny policy may have come a moment ago.
-        // An approval was judged by the policies as of now; a ban that came since ends the right.
-        policies: now_if(cached.status.is_none()),
-        // Emergencies are bounded by what is owed alone, and the last one may be a moment old and by
-        // another replica.
-        peers: now_if(cached.spec.emergency),
-        engaging,
-    }
+    // What is self-service is given at the first look. A decision that is not seen yet brings an event; before
+    // the right is held, it is looked for.
+    let is_unasked = cached.status.is_none();
+    RequestAsOf { engaging, ..RequestAsOf::to_give(cached, is_unasked, Freshness::Seen) }
 }
 
 /// Whether a right is to be given under a policy that is kept apart from others.

@@ -25,20 +25,22 @@ pub(crate) async fn grant(
     check_name("spec.request.namespace", &of.namespace)?;
     check_name("spec.request.name", &of.name)?;
     let what = format!("no such Grant follows from AccessRequest {}/{}", of.namespace, of.name);
-    let observed = look(admission, &grant, &what, as_new_as_needed).boxed().await?;
-    let has_new_key = has_unknown_key(&observed);
-    if !has_new_key && confine::grant(observed, &grant, clock::now()).is_ok() {
+    // What to look at follows from the spec of the request, which never changes.
+    let asked = match admission.reader().request(&of.namespace, &of.name).await {
+        Read::Found(asked) => asked.object,
+        Read::Missing => return Err(gone(&what)),
+        Read::Failed(why) => return Err(NotAdmitted::Failed(why)),
+    };
+    let look = async |as_of: RequestAsOf| look(admission, &asked, as_of, &what).await;
+    let observed = look(as_new_as_needed(&asked, &grant)).await?;
+    if !has_unknown_key(&observed) && confine::grant(observed, &grant, clock::now()).is_ok() {
         return Ok(Admitted::default());
     }
     // What was at hand may lack the approval that the Grant is written for.
-    let now = |_: &_, _: &_| RequestAsOf::NOW;
-    if has_new_key {
+    let mut observed = look(RequestAsOf::NOW).await?;
+    if has_unknown_key(&observed) {
         admission.refresh_keys().await?;
-    }
-    let mut observed = look(admission, &grant, &what, now).boxed().await?;
-    if !has_new_key && has_unknown_key(&observed) {
-        admission.refresh_keys().await?;
-        observed = look(admission, &grant, &what, now).boxed().await?;
+        observed = look(RequestAsOf::NOW).await?;
     }
     confine::grant(observed, &grant, clock::now()).map_err(|why| refusal(&what, why))?;
     Ok(Admitted::default())
@@ -49,33 +51,24 @@ pub(crate) async fn grant(
 /// the last milliseconds, the controllers find when the right is held, and end it then
 /// (docs/decisions/0011).
 pub(super) fn as_new_as_needed(request: &AccessRequest, grant: &Grant) -> RequestAsOf {
-    let now_if = |must: bool| if must { Freshness::Now } else { Freshness::AtHand };
-    RequestAsOf {
-        decisions: Freshness::AtHand,
-        policies: now_if(grant.spec.approved_by.is_empty()),
-        peers: now_if(request.spec.emergency),
-        engaging: Freshness::Now,
-    }
+    let is_unasked = grant.spec.approved_by.is_empty();
+    let as_of = RequestAsOf::to_give(request, is_unasked, Freshness::AtHand);
+    RequestAsOf { engaging: Freshness::Now, ..as_of }
 }
 
 async fn look(
     admission: &Admission,
-    grant: &Grant,
+    asked: &AccessRequest,
+    as_of: RequestAsOf,
     what: &str,
-    as_of: fn(&AccessRequest, &Grant) -> RequestAsOf,
 ) -> Result<Observed, NotAdmitted> {
-    let reader = admission.reader();
-    let of = &grant.spec.request;
-    let gone = || NotAdmitted::NotConfirmed(format!("{what}: there is none"));
-    // What to look at follows from the spec of the request.
-    let known = match reader.request(&of.namespace, &of.name).await {
-        Read::Found(known) => known.object,
-        Read::Missing => return Err(gone()),
-        Read::Failed(why) => return Err(NotAdmitted::Failed(why)),
-    };
-    let observed = reader.observe_request(&known, as_of(&known, grant)).boxed().await;
+    let observed = admission.reader().observe_request(asked, as_of).boxed().await;
     let observed = observed.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
-    observed.ok_or_else(gone)
+    observed.ok_or_else(|| gone(what))
+}
+
+fn gone(what: &str) -> NotAdmitted {
+    NotAdmitted::NotConfirmed(format!("{what}: there is none"))
 }
 
 /// Whether another replica of this webhook may have signed a moment ago, with a key that it had just made.

@@ -1,7 +1,7 @@
 //! Whom a Grant keeps from approving: what waits for their approval is looked at again.
 
+use kube::Resource as _;
 use kube::core::DeserializeGuard;
-use kube::{Resource as _, ResourceExt as _};
 use lapse_crds::{AccessRequest, Grant, JitPolicy, RequestPhase};
 
 use super::{Guarded, Watches};
@@ -14,14 +14,7 @@ impl Watches {
         if !self.caches.policies.state().iter().any(|other| separates(other, policy)) {
             return;
         }
-        for request in self.caches.requests.state() {
-            if let DeserializeGuard(Ok(request)) = &*request
-                && waits(request)
-            {
-                let namespace = request.namespace().unwrap_or_default();
-                self.queues.request(&namespace, &request.name_any());
-            }
-        }
+        self.requests_that(waits);
     }
 }
 

@@ -91,28 +91,14 @@ impl Queues {
 
     /// Everything.
     pub(crate) fn everything(&self, caches: &Caches) {
-        self.requests_and_grants(caches, |_| true, |_| true);
-        for policy in caches.policies.state() {
-            Self::send(&self.policies, reference(&*policy));
-        }
-    }
-
-    /// The requests and grants of which this holds, and those that cannot be decoded.
-    fn requests_and_grants(
-        &self,
-        caches: &Caches,
-        request_is: impl Fn(&AccessRequest) -> bool,
-        grant_is: impl Fn(&Grant) -> bool,
-    ) {
         for request in caches.requests.state() {
-            if request.0.as_ref().map_or(true, &request_is) {
-                Self::send(&self.requests, reference(&*request));
-            }
+            Self::send(&self.requests, reference(&*request));
         }
         for grant in caches.grants.state() {
-            if grant.0.as_ref().map_or(true, &grant_is) {
-                Self::send(&self.grants, reference(&*grant));
-            }
+            Self::send(&self.grants, reference(&*grant));
+        }
+        for policy in caches.policies.state() {
+            Self::send(&self.policies, reference(&*policy));
         }
     }
 }

@@ -114,19 +114,9 @@ impl Watches {
         let is_touched = |target: &Target, namespace: &str| {
             ResolvedTarget::resolve(target, namespace).is_some_and(|target| bears_on(&target))
         };
-        for grant in self.caches.grants.state() {
-            if let DeserializeGuard(Ok(grant)) = &*grant
-                && is_touched(&grant.spec.target, &grant.spec.request.namespace)
-            {
-                self.queues.grant(&grant.name_any());
-            }
-        }
-        for request in self.caches.requests.state() {
-            if let DeserializeGuard(Ok(request)) = &*request
-                && is_touched(&request.spec.target, &request.namespace().unwrap_or_default())
-            {
-                self.queues.request(&request.namespace().unwrap_or_default(), &request.name_any());
-            }
-        }
+        self.grants_that(|grant| is_touched(&grant.spec.target, &grant.spec.request.namespace));
+        self.requests_that(|request| {
+            is_touched(&request.spec.target, &request.namespace().unwrap_or_default())
+        });
     }
 }

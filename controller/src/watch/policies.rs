@@ -5,7 +5,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Lookup as _};
 use kube::runtime::watcher::Event;
 use kube::{Resource as _, ResourceExt as _};
-use lapse_crds::{AccessRequest, Grant, JitPolicy};
+use lapse_crds::JitPolicy;
 use lapse_engine::policy::{bears_on_others, may_decide};
 
 use super::{Guarded, Queues, Watches, guarded, shown};
@@ -30,10 +30,10 @@ impl Watches {
     fn policy_event(&self, event: Event<Guarded<JitPolicy>>, before: Option<&Guarded<JitPolicy>>) {
         match event {
             Event::Init => {}
-            // Its own status changes too, which bears on nothing else.
             Event::InitApply(policy) => Queues::send(&self.queues.policies, reference(&policy)),
             Event::Apply(policy) => {
                 Queues::send(&self.queues.policies, reference(&policy));
+                // Its own status changes too, which bears on nothing else.
                 if spec_changed(&policy) {
                     self.policy_touches(&policy, before);
                 }
@@ -50,15 +50,10 @@ impl Watches {
             // What it says is not known.
             DeserializeGuard(Err(_)) => true,
         };
-        if bears_on_others(policy) || before.is_some_and(bears_on_others) {
-            self.queues.requests_and_grants(&self.caches, |_| true, |_| true);
-            return;
-        }
         let name = policy.name_any();
-        let may_decide =
-            |request: &AccessRequest| may_decide(&name, request.spec.policy.as_deref());
-        let gave = |grant: &Grant| grant.spec.policy.name == name;
-        self.queues.requests_and_grants(&self.caches, may_decide, gave);
+        let all = bears_on_others(policy) || before.is_some_and(bears_on_others);
+        self.requests_that(|request| all || may_decide(&name, request.spec.policy.as_deref()));
+        self.grants_that(|grant| all || grant.spec.policy.name == name);
     }
 }
 

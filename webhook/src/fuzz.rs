@@ -79,8 +79,8 @@ impl Setup {
         }
     }
 
-    /// What is stamped and let through carries a patch that applies, a stamp that is the caller, and a signature only if
-    /// it is to be stored.
+    /// What is stamped and let through carries a patch that applies, a stamp that is the caller, and a signature
+    /// only if it is to be stored.
     fn check_stamped(&self, request: &Value, response: &Value) {
         let mut object = request["object"].clone();
         if !apply(&mut object, response) && !object["spec"].is_object() {
@@ -126,7 +126,7 @@ fn apply(object: &mut Value, response: &Value) -> bool {
     true
 }
 
-/// What is not started under a right loses every mark of one, and nothing else.
+/// What is not started under a right loses every mark of one.
 fn check_unmarked(request: &Value, response: &Value) {
     let mut object = request["object"].clone();
     apply(&mut object, response);

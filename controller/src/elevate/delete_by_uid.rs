@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// is no error: a live read tells.
 ///
 /// It has `grace_period_seconds` to stop, or as long as it asks for.
-pub(super) async fn delete<K>(
+pub(super) async fn delete_by_uid<K>(
     api: &Api<K>,
     name: &str,
     uid: &str,

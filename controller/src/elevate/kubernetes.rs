@@ -7,7 +7,7 @@ use lapse_cluster::{CallError, bounded};
 use lapse_crds::Grant;
 use lapse_engine::grant::ObjectSpec;
 
-use super::delete;
+use super::delete_by_uid::delete_by_uid;
 
 /// Creates an object. A name that is taken is an error: nothing that exists is ever adopted.
 pub(crate) async fn create(
@@ -29,5 +29,5 @@ pub(crate) async fn delete(
     uid: &str,
 ) -> Result<(), CallError> {
     let what = format!("{} {}", place.kind, place.name);
-    delete::delete(&place.api(client), place.name, uid, None, what).await
+    delete_by_uid(&place.api(client), place.name, uid, None, what).await
 }

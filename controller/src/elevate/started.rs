@@ -6,7 +6,7 @@ use kube::{Api, Client};
 use lapse_cluster::CallError;
 use lapse_engine::session::{Started, StartedKind};
 
-use super::delete::delete;
+use super::delete_by_uid::delete_by_uid;
 
 /// How long a pod has to stop, in seconds: Kubernetes' own default, and not what the pod asks for, which
 /// may be a year.
@@ -18,10 +18,11 @@ pub(crate) async fn stop(client: &Client, started: &Started) -> Result<(), CallE
     let (client, what) = (client.clone(), started.to_string());
     match kind {
         StartedKind::Job => {
-            delete(&Api::<Job>::namespaced(client, namespace), name, uid, None, what).await
+            delete_by_uid(&Api::<Job>::namespaced(client, namespace), name, uid, None, what).await
         }
         StartedKind::Pod => {
-            delete(&Api::<Pod>::namespaced(client, namespace), name, uid, Some(GRACE), what).await
+            delete_by_uid(&Api::<Pod>::namespaced(client, namespace), name, uid, Some(GRACE), what)
+                .await
         }
     }
 }

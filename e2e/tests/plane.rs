@@ -12,10 +12,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
-use lapse_e2e::plane::{Plane, PlaneOptions, User, eventually};
+use lapse_e2e::plane::{Plane, PlaneOptions, SOON, User, eventually};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_mins(2);
 
 async fn may(user: &User, verb: &str, resource: &str, namespace: &str) -> bool {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(user.client.clone());

@@ -13,7 +13,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use tokio::sync::OnceCell;
 
 use super::component::{Component, Template};
-use super::net::eventually;
+use super::net::{SOON, eventually};
 use super::proxy::Proxy;
 use super::{Plane, PlaneOptions, programs, workspace};
 
@@ -23,7 +23,6 @@ pub const NAMESPACE: &str = "lapse-system";
 const CONTROLLER: &str = "lapse-controller";
 const WEBHOOK: &str = "lapse-webhook";
 const GRACE: Duration = Duration::from_secs(15);
-const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Wider than what an installation should allow: here people try things.
 const VALUES: &str = "\
@@ -202,7 +201,7 @@ impl Lapse {
     async fn wait_for_crds(&self) -> Result<()> {
         let admin = self.plane.admin().await?;
         let definitions: Api<CustomResourceDefinition> = Api::all(admin.client);
-        eventually("the CRDs to be established", DEADLINE, async || {
+        eventually("the CRDs to be established", SOON, async || {
             let found = definitions.list(&ListParams::default()).await?;
             Ok(found.iter().all(is_established).then_some(()))
         })
@@ -230,7 +229,7 @@ impl Lapse {
             "spec": {"target": {"kubernetes": {"role": role}}, "reason": "Does admission work?"},
         });
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        eventually("admission to work", DEADLINE, async || {
+        eventually("admission to work", SOON, async || {
             match requests.create(&dry_run, &probe).await {
                 // A webhook that cannot be called is an internal error; a refusal is an answer.
                 Err(kube::Error::Api(status)) if status.code < 500 => Ok(Some(())),

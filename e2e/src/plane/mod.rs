@@ -35,7 +35,7 @@ pub use self::certs::Authority;
 pub use self::command::Answer;
 pub use self::install::{InstallOptions, Lapse};
 use self::kubeconfig::Credentials;
-pub use self::net::{eventually, free_port, http_status, loopback};
+pub use self::net::{SOON, eventually, free_port, http_status, loopback};
 pub use self::process::{Process, Spec};
 pub use self::progress::Progress;
 pub use self::tools::{Tool, Tools};

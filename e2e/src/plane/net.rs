@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 /// How long between two looks at something that is awaited.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long anything may take that must happen by itself. Long: a test says whether, not how fast.
+pub const SOON: Duration = Duration::from_mins(2);
+
 /// Below the ports that systems give to outgoing connections: one of those could take a port
 /// between our looking and the server's listening.
 const PORTS: std::ops::Range<u32> = 15_000..32_000;

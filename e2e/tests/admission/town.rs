@@ -2,22 +2,19 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use lapse_cluster::{Stored, read_keys};
 use lapse_crds::{AccessDecision, AccessRequest};
+pub(crate) use lapse_e2e::plane::SOON;
 use lapse_e2e::plane::install::NAMESPACE;
 use lapse_e2e::plane::{Answer, InstallOptions, Lapse, Plane, PlaneOptions, User};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-
-/// How long anything may take.
-pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 static SHARED: OnceCell<Arc<Lapse>> = OnceCell::const_new();
 

@@ -14,13 +14,7 @@ pub(crate) struct Rendered(Vec<Value>);
 
 impl Rendered {
     pub(crate) async fn with(values: &[&str]) -> Self {
-        let chart = workspace::root().join("charts/lapse");
-        let mut args = vec!["template", "lapse", chart.to_str().unwrap()];
-        // No ordinary name, so that nothing can agree by being written down twice.
-        args.extend(["--namespace", "elsewhere"]);
-        args.extend(values.iter().flat_map(|value| ["--set-json", *value]));
-        let plane = Plane::shared().await.unwrap();
-        let text = plane.helm(&args).await.unwrap().ok().unwrap();
+        let text = helm(&["template"], values).await;
         let documents = text.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
         Self(documents.filter(|document: &Value| !document.is_null()).collect())
     }
@@ -37,14 +31,21 @@ impl Rendered {
     }
 }
 
-/// What Helm says after an installation with some values.
-async fn notes(grantable_rules: &Value) -> String {
+/// What Helm says to a command about the chart with some values.
+async fn helm(command: &[&str], values: &[&str]) -> String {
     let chart = workspace::root().join("charts/lapse");
-    let rules = format!("controller.grantableRules={grantable_rules}");
+    // No ordinary name, so that nothing can agree by being written down twice.
+    let of_chart = ["lapse", chart.to_str().unwrap(), "--namespace", "elsewhere"];
+    let mut args = [command, &of_chart].concat();
+    args.extend(values.iter().flat_map(|value| ["--set-json", *value]));
     let plane = Plane::shared().await.unwrap();
-    let install = ["install", "lapse", chart.to_str().unwrap(), "--dry-run=client"];
-    let args = [&install[..], &["--namespace", "elsewhere", "--set-json", &rules]].concat();
-    let said = plane.helm(&args).await.unwrap().ok().unwrap();
+    plane.helm(&args).await.unwrap().ok().unwrap()
+}
+
+/// What Helm says after an installation with some rules to hand out.
+async fn notes(grantable_rules: &Value) -> String {
+    let rules = format!("controller.grantableRules={grantable_rules}");
+    let said = helm(&["install", "--dry-run=client"], &[&rules]).await;
     said.split_once("NOTES:").unwrap().1.to_owned()
 }
 

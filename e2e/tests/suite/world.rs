@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,14 +17,12 @@ use lapse_crds::{
     AccessDecision, AccessRequest, AccessRequestStatus, Conditions as _, Grant, GrantPhase,
     JitPolicy, RequestPhase,
 };
+pub(crate) use lapse_e2e::plane::SOON;
 use lapse_e2e::plane::{InstallOptions, Lapse, Plane, PlaneOptions, User, eventually};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::rbac;
-
-/// How long anything may take that must happen by itself. Long: a test says whether, not how fast.
-pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 /// A test's own corner of the cluster.
 pub(crate) struct World {

@@ -3,7 +3,10 @@
 //! - [`connect`]: a client whose every answer also tells how far our clock is from the API server's.
 //! - [`bounded`]: every call ends.
 //! - [`Stored`]: one malformed object stops nothing, and keeps the bytes that were signed.
-//! - [`Reader`]: live reads, into what the engine decides from.
+//! - [`index`]: what decisions look at beside single objects, fed by watches.
+//! - [`watch`]: what feeds it, and tells of changes.
+//! - [`Reader`]: live reads of single objects; with the index, what the engine decides from.
+//! - [`Occasion`]: how new what is seen must be.
 //! - [`objects`]: the objects of RBAC that give a right.
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
@@ -12,20 +15,23 @@
 mod accounts;
 mod call;
 pub mod clock;
-mod compiled;
 mod connect;
+pub mod index;
 mod keys;
 pub mod objects;
 mod observe;
+mod occasion;
 pub mod process;
 mod reader;
 pub mod rights;
 mod started;
 mod stored;
+pub mod watch;
 
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
-pub use observe::{ObserveError, RequestAsOf};
-pub use reader::{Freshness, Reader, read};
+pub use observe::ObserveError;
+pub use occasion::Occasion;
+pub use reader::{Reader, read};
 pub use stored::Stored;

@@ -6,12 +6,10 @@ use kube::Client;
 use lapse_cluster::Reader;
 use lapse_cluster::clock::Clock;
 
-use crate::grant::InHand;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::request::Turns;
-use crate::watch::{Caches, Queues};
+use crate::touched::Touched;
 
 /// What every reconciler works with.
 pub(crate) struct Context {
@@ -20,10 +18,7 @@ pub(crate) struct Context {
     pub(crate) leadership: Leadership,
     pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) caches: Caches,
-    pub(crate) queues: Queues,
-    pub(crate) in_hand: InHand,
-    pub(crate) turns: Turns,
+    pub(crate) touched: Touched,
 }
 
 impl Context {

@@ -20,6 +20,9 @@ pub(crate) enum ReconcileError {
     /// It could not be told how the object stands.
     #[error(transparent)]
     Unobserved(#[from] ObserveError),
+    /// It panicked: a mistake in the program, about which the log says more.
+    #[error("it panicked; the log says where")]
+    Panicked,
     /// The engine asked for the same thing again and again.
     #[error("no stable state after {0} rounds")]
     Unstable(usize),

@@ -3,9 +3,11 @@
 
 mod config;
 mod context;
+mod deadlines;
 mod elevate;
 mod error;
 mod grant;
+mod in_hand;
 mod lease;
 mod metrics;
 mod notify;
@@ -14,9 +16,9 @@ mod policy;
 mod queue;
 mod request;
 mod retention;
-mod revision;
 mod revoke;
 mod run;
+mod touched;
 mod watch;
 
 use clap::Parser as _;

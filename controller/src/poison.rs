@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Resource};
 use lapse_cluster::{bounded, read};
 use lapse_crds::Timestamp;
@@ -13,40 +12,41 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::context::Context;
-use crate::queue::Outcome;
+use crate::queue::{Done, Outcome};
 
 const REASON: &str = "Unreadable";
 
 /// Gives an object that cannot be decoded a condition and an event, once.
 pub(crate) async fn report<K>(
     context: &Context,
-    invalid: &InvalidObject,
+    namespace: Option<&str>,
+    name: &str,
+    why: &str,
     condition: &str,
 ) -> Outcome
 where
     K: Resource<DynamicType = ()> + Debug,
 {
-    let name = invalid.metadata.name.clone().unwrap_or_default();
     let kind = K::kind(&());
-    warn!(%kind, namespace = ?invalid.metadata.namespace, %name, error = %invalid.error, "cannot be decoded");
+    warn!(%kind, ?namespace, %name, error = %why, "cannot be decoded");
     if !context.leadership.is_held() {
-        return Ok(None);
+        return Ok(Done::Until(None));
     }
     let resource = ApiResource::erase::<K>(&());
-    let api: Api<DynamicObject> = match &invalid.metadata.namespace {
+    let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(context.client(), namespace, &resource),
         None => Api::all_with(context.client(), &resource),
     };
-    let object = match read(bounded(format!("reading {kind} {name}"), api.get(&name)).await) {
+    let object = match read(bounded(format!("reading {kind} {name}"), api.get(name)).await) {
         Read::Found(object) => object,
-        Read::Missing => return Ok(None),
+        Read::Missing => return Ok(Done::Until(None)),
         Read::Failed(why) => return Err(crate::error::ReconcileError::Unknown(why)),
     };
     // The error quotes what is wrong, however long that is.
-    let message = format!("The {kind} cannot be read, and gives nothing: {}", invalid.error);
+    let message = format!("The {kind} cannot be read, and gives nothing: {why}");
     let message = clipped(&message);
     if is_said(&object.data, condition, &message) {
-        return Ok(None);
+        return Ok(Done::Until(None));
     }
     let patch = Patch::Merge(json!({"status": {"conditions": [{
         "type": condition,
@@ -56,11 +56,11 @@ where
         "lastTransitionTime": Timestamp::from(context.clock.now()),
     }]}}));
     let params = PatchParams::default();
-    let patched = api.patch_status(&name, &params, &patch);
+    let patched = api.patch_status(name, &params, &patch);
     bounded(format!("reporting on {kind} {name}"), patched).await?;
     let notice = Notice { warning: true, reason: REASON.to_owned(), message };
     context.notifier.tell_of(&object, &resource, &notice).await;
-    Ok(None)
+    Ok(Done::Until(None))
 }
 
 /// Whether the object says so already: in steady state nothing is written.

@@ -1,129 +1,181 @@
-//! Runs the reconciliations of one kind, one at a time for each object and so many in all.
+//! What is to be reconciled, in which order, and by how many at once.
+//!
+//! Each object is reconciled by one at a time; what happens meanwhile has it looked at again. Ends have places of their
+//! own, so that nothing that is given, however much, delays one; emergencies come before what else is asked for; what
+//! only has to be written down comes after that. An object whose turn is taken waits without a place, so that one
+//! person's many requests keep nobody else from theirs.
 
-use std::collections::HashMap;
+mod state;
+
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::channel::mpsc;
-use futures::{FutureExt as _, StreamExt as _};
-use kube::Resource;
-use kube::runtime::applier;
-use kube::runtime::controller::{Action, Config, Error as ApplierError};
-use kube::runtime::reflector::{Lookup as _, ObjectRef, Store};
+use futures::FutureExt as _;
+use lapse_cluster::clock::Clock;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{error, warn};
 
-use crate::context::Context;
+pub(crate) use self::state::{Item, Job, Lane};
+use self::state::{Pool, State};
 use crate::error::ReconcileError;
-use crate::metrics::Kind;
+use crate::metrics::{Kind, Metrics};
 
-/// A queue of objects to reconcile.
-pub(crate) type Sender<K> = mpsc::UnboundedSender<ObjectRef<K>>;
-pub(crate) type Receiver<K> = mpsc::UnboundedReceiver<ObjectRef<K>>;
-
-/// What a reconciliation returns: when to look again, if nothing happens before.
-pub(crate) type Outcome = Result<Option<DateTime<Utc>>, ReconcileError>;
-pub(crate) type Reconciliation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-
-/// How one kind is reconciled.
-pub(crate) struct Worker<K: 'static> {
-    pub(crate) kind: Kind,
-    pub(crate) reconcile: fn(Arc<K>, Arc<Context>) -> Reconciliation,
-    pub(crate) concurrency: u16,
-    pub(crate) debounce: Duration,
+/// What a reconciliation comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It is done; when to look again, if nothing happens before.
+    Until(Option<DateTime<Utc>>),
+    /// It must be done again, in the turn that all share who are given something that is kept apart.
+    InCommonTurn,
 }
 
-/// How often in a row each object has failed, for the backoff.
-type Failures = Arc<Mutex<HashMap<String, u32>>>;
+/// How a reconciliation came out.
+pub(crate) type Outcome = Result<Done, ReconcileError>;
 
-/// Reconciles what the queue names until asked to stop; then finishes what it has begun.
-pub(crate) async fn run<K>(
-    worker: Worker<K>,
-    queue: Receiver<K>,
-    store: Store<K>,
-    context: Arc<Context>,
-    stop: CancellationToken,
-) where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    let Worker { kind, reconcile, concurrency, debounce } = worker;
-    let failures = Failures::default();
-    let stopped = Box::pin(async move { stop.cancelled().await });
-    let queue = queue.take_until(stopped).map(Ok::<_, std::convert::Infallible>);
-    let reconciler = {
-        let failures = failures.clone();
-        move |object: Arc<K>, context: Arc<Context>| {
-            let failures = failures.clone();
-            let key = key(&*object);
-            reconcile(object, context.clone())
-                .map(move |outcome| finish(&context, kind, &failures, &key, outcome))
-                .boxed()
-        }
-    };
-    let error_policy = {
-        let failures = failures.clone();
-        move |object: Arc<K>, error: &ReconcileError, _: Arc<Context>| {
-            let key = key(&*object);
-            let count = lock(&failures).get(&key).copied().unwrap_or(1);
-            let wait = error.retry_after(count.saturating_sub(1), jitter());
-            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            warn!(kind = ?kind, object = %key, %error, wait_ms, "will try again");
-            Action::requeue(wait)
-        }
-    };
-    let config = Config::default().concurrency(concurrency).debounce(debounce);
-    applier(reconciler, error_policy, context, store, queue, config)
-        .for_each(async |result| match result {
-            // Reported by the error policy.
-            Ok(_) | Err(ApplierError::ReconcilerFailed(..)) => {}
-            // Named by a watch that was faster than the object's own.
-            Err(ApplierError::ObjectNotFound(object)) => debug!(%object, "not known yet, or gone"),
-            Err(error) => warn!(kind = ?kind, %error, "the queue"),
-        })
-        .await;
+/// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
+/// that was set, delays nothing by more than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The queue. A copy is the same queue.
+#[derive(Clone)]
+pub(crate) struct Queue(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    clock: Clock,
+    ready: [Notify; Pool::ALL.len()],
+    later: Notify,
 }
 
-fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
-    let metadata = object.meta();
-    let name = metadata.name.as_deref().unwrap_or_default();
-    match &metadata.namespace {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
+impl Queue {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let ready = Pool::ALL.map(|_| Notify::new());
+        Self(Arc::new(Inner { state: Mutex::default(), clock, ready, later: Notify::new() }))
     }
-}
 
-fn finish(
-    context: &Context,
-    kind: Kind,
-    failures: &Failures,
-    key: &str,
-    outcome: Outcome,
-) -> Result<Action, ReconcileError> {
-    context.metrics.reconciled(kind, outcome.is_ok());
-    match outcome {
-        Ok(wake_at) => {
-            lock(failures).remove(key);
-            Ok(match wake_at {
-                Some(at) => {
-                    let wait = (at - context.clock.now()).to_std().unwrap_or(Duration::ZERO);
-                    Action::requeue(wait)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change leaves the state whole, so what panicked elsewhere is no reason to stop.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has an object looked at as soon as can be.
+    pub(crate) fn now(&self, item: Item, lane: Lane) {
+        self.state().push(item, lane);
+        self.0.ready[lane.pool() as usize].notify_one();
+    }
+
+    /// Has an object looked at then, unless it is before.
+    pub(crate) fn at(&self, item: Item, lane: Lane, at: DateTime<Utc>) {
+        self.state().postpone(item, lane, at);
+        self.0.later.notify_one();
+    }
+
+    /// The same, in a while.
+    pub(crate) fn soon(&self, item: Item, lane: Lane, wait: Duration) {
+        let wait = chrono::TimeDelta::from_std(wait).unwrap_or_default();
+        self.at(item, lane, self.0.clock.now() + wait);
+    }
+
+    /// Queues what is due, until it is dropped.
+    pub(crate) async fn keep_time(self) {
+        loop {
+            let now = self.0.clock.now();
+            let (due, next) = self.state().take_due(now);
+            for (item, lane) in due {
+                self.now(item, lane);
+            }
+            let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = self.0.later.notified() => {}
+            }
+        }
+    }
+
+    async fn take(&self, pool: Pool) -> Job {
+        let ready = &self.0.ready[pool as usize];
+        loop {
+            let notified = ready.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(job) = self.state().take(pool) {
+                // Of several that came, one may have been told.
+                ready.notify_one();
+                return job;
+            }
+            notified.await;
+        }
+    }
+
+    fn finish(&self, metrics: &Metrics, job: Job, outcome: Option<Outcome>) {
+        let kind = job.item.kind();
+        let failure = match outcome {
+            Some(Ok(done)) => {
+                metrics.reconciled(kind, true);
+                let freed = self.state().done(&job);
+                match done {
+                    Done::Until(Some(at)) => self.at(job.item, job.lane, at),
+                    Done::Until(None) => {}
+                    Done::InCommonTurn => {
+                        let pool = job.lane.pool();
+                        self.state().push_in_common_turn(job.item, job.lane);
+                        self.0.ready[pool as usize].notify_one();
+                    }
                 }
-                None => Action::await_change(),
-            })
-        }
-        Err(error) => {
-            *lock(failures).entry(key.to_owned()).or_insert(0) += 1;
-            Err(error)
+                return self.wake(freed);
+            }
+            Some(Err(error)) => error,
+            None => ReconcileError::Panicked,
+        };
+        metrics.reconciled(kind, false);
+        let (count, freed) = self.state().failed(&job);
+        let wait = failure.retry_after(count.saturating_sub(1), jitter());
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        warn!(?kind, object = %job.item, error = %failure, wait_ms, "will try again");
+        self.soon(job.item, job.lane, wait);
+        self.wake(freed);
+    }
+
+    fn wake(&self, pools: Vec<Pool>) {
+        for pool in pools {
+            self.0.ready[pool as usize].notify_one();
         }
     }
-}
 
-fn lock(failures: &Failures) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
-    // A panic elsewhere leaves counters that are still good enough for a backoff.
-    failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Starts as many workers as each pool has places. They finish what they have begun when asked to stop.
+    pub(crate) fn work<F>(
+        &self,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+        reconcile: impl Fn(Job) -> F + Clone + Send + 'static,
+    ) -> Vec<JoinHandle<()>>
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let places = Pool::ALL.into_iter().flat_map(|pool| (0..pool.places()).map(move |_| pool));
+        let worker = |pool| {
+            let (queue, metrics, stop) = (self.clone(), metrics.clone(), stop.clone());
+            let reconcile = reconcile.clone();
+            tokio::spawn(async move {
+                loop {
+                    let job = tokio::select! {
+                        job = queue.take(pool) => job,
+                        () = stop.cancelled() => return,
+                    };
+                    let outcome = AssertUnwindSafe(reconcile(job.clone())).catch_unwind().await;
+                    let outcome = outcome
+                        .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
+                    queue.finish(&metrics, job, outcome.ok());
+                }
+            })
+        };
+        places.map(worker).collect()
+    }
 }
 
 /// A random number from 0 to 1.
@@ -131,7 +183,12 @@ fn jitter() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
-/// The reference by which an object is queued.
-pub(crate) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
-    object.to_object_ref(())
+impl Item {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Request { .. } => Kind::AccessRequest,
+            Self::Grant(_) => Kind::Grant,
+            Self::Policy(_) => Kind::JitPolicy,
+        }
+    }
 }

@@ -3,21 +3,22 @@
 //! The holder of the lease alone does this, and while the clocks agree: what is deleted does not come
 //! back. Each object goes only as it was judged, by its UID and version.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy};
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_cluster::{CallError, Freshness, Stored, bounded};
+use lapse_cluster::index::PastRequest;
+use lapse_cluster::watch::FirstLists;
+use lapse_cluster::{CallError, Stored, bounded};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use lapse_engine::Read;
-use lapse_engine::grant::grant_name;
+use lapse_engine::grant::{GrantSummary, grant_name};
 use lapse_engine::retention::{
-    Listed, Observed, Record, Retentions, decide, is_about, is_orphan, kept_until,
+    Observed, Record, Retentions, decide, is_about, is_orphan, kept_until,
 };
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
@@ -25,7 +26,6 @@ use tracing::{info, warn};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::metrics::Kind;
-use crate::watch::{Caches, FirstLists, Guarded};
 
 /// The shortest and the longest pause between two rounds.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,10 +41,10 @@ const PAGE: u32 = 500;
 pub(crate) async fn keeping(context: Arc<Context>, first_lists: FirstLists) {
     // A policy that is merely not known yet may ask for more.
     first_lists.all().await;
-    let mut failures = 0;
     let mut orphans_at = context.clock.now();
+    let mut stuck = HashSet::new();
     loop {
-        let next = if context.may_give() { round(&context, &mut failures).await } else { None };
+        let next = if context.may_give() { round(&context, &mut stuck).await } else { None };
         if context.may_give() && context.clock.now() >= orphans_at {
             if let Err(error) = orphans(&context).await {
                 warn!(%error, "decisions without a request will be looked for again");
@@ -57,40 +57,108 @@ pub(crate) async fn keeping(context: Arc<Context>, first_lists: FirstLists) {
     }
 }
 
-fn listed<K>(object: &Guarded<K>) -> Listed<'_, K> {
-    object.0.as_ref().map_err(|invalid| &invalid.metadata)
+/// What may be due, by what the index keeps of it.
+enum Candidate {
+    Request(PastRequest),
+    Grant(Arc<GrantSummary>),
 }
 
-fn retentions(caches: &Caches) -> Retentions {
-    Retentions::of(caches.policies.state().iter().map(|policy| listed(policy)))
-}
-
-/// Deletes what is due, the oldest first. Each failure so far moves the start by one, so that what cannot
-/// be deleted does not keep the rest from going. Returns when something is due next.
-async fn round(context: &Context, failures: &mut usize) -> Option<DateTime<Utc>> {
-    let (requests, grants) = (context.caches.requests.state(), context.caches.grants.state());
-    let observed = Observed {
-        requests: requests.iter().map(|request| listed(request)).collect(),
-        grants: grants.iter().map(|grant| listed(grant)).collect(),
-        retentions: retentions(&context.caches),
-    };
-    let mut plan = decide(&observed, context.clock.now());
-    let start = failures.checked_rem(plan.due.len()).unwrap_or(0);
-    plan.due.rotate_left(start);
-    for record in plan.due.iter().take(MOST) {
-        if !context.may_give() {
+/// Deletes what is due, the oldest first. What could not be deleted is left for later rounds, so that it does not
+/// keep the rest from going. Returns when something is due next.
+async fn round(context: &Context, stuck: &mut HashSet<String>) -> Option<DateTime<Utc>> {
+    let index = context.reader.index();
+    let Read::Found(retentions) = index.retentions() else { return None };
+    let most = MOST + stuck.len();
+    let requests = index.past_requests(most).into_iter().map(|past| {
+        let kept = retentions.of_policy(past.policy_uid.as_deref())?;
+        Some((past.since + kept, Candidate::Request(past)))
+    });
+    let grants = index.past_grants(most).into_iter().map(|grant| {
+        let kept = retentions.of_policy(Some(&grant.policy_uid))?;
+        let since = grant.ended_at.unwrap_or(grant.expires_at).time();
+        Some((since + kept, Candidate::Grant(grant)))
+    });
+    let mut all: Vec<(DateTime<Utc>, Candidate)> = requests.chain(grants).flatten().collect();
+    all.sort_by_key(|(at, _)| *at);
+    let now = context.clock.now();
+    let wake_at = all.iter().map(|(at, _)| *at).find(|at| *at > now);
+    let due = all.into_iter().take_while(|(at, _)| *at <= now).map(|(_, candidate)| candidate);
+    let mut left = HashSet::new();
+    let mut done = 0;
+    for candidate in due {
+        if done >= MOST || !context.may_give() {
             break;
         }
-        let removed = match record {
-            Record::Request(request, grant) => remove_request(context, request, *grant).await,
-            Record::Grant(grant) => remove_grant(context, grant).await,
-        };
-        if let Err(error) = removed {
-            *failures += 1;
+        let key = candidate.key();
+        // It is tried again once the others had their turn.
+        if stuck.remove(&key) {
+            left.insert(key);
+            continue;
+        }
+        done += 1;
+        if let Err(error) = remove(context, &candidate, &retentions).await {
             warn!(%error, "what is over could not be deleted");
+            left.insert(key);
         }
     }
-    plan.wake_at
+    *stuck = if done == 0 { HashSet::new() } else { left };
+    wake_at
+}
+
+impl Candidate {
+    fn key(&self) -> String {
+        match self {
+            Self::Request(past) => format!("{}/{}", past.namespace, past.name),
+            Self::Grant(grant) => grant.name.clone(),
+        }
+    }
+}
+
+/// Judges by what is stored now, and deletes what is due.
+async fn remove(
+    context: &Context,
+    candidate: &Candidate,
+    retentions: &Retentions,
+) -> Result<(), ReconcileError> {
+    let known = |read: Read<_>| match read {
+        Read::Found(found) => Ok(Some(found)),
+        Read::Missing => Ok(None),
+        Read::Failed(why) => Err(ReconcileError::Unknown(why)),
+    };
+    let (namespace, name, uid) = match candidate {
+        Candidate::Request(past) => (&past.namespace, &past.name, None),
+        Candidate::Grant(grant) => {
+            let of = &grant.request;
+            (&of.namespace, &of.name, Some(&of.uid))
+        }
+    };
+    let request = match context.reader.request(namespace, name).await {
+        Read::Found(request) => Some(request.object),
+        Read::Missing => None,
+        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
+    };
+    let own =
+        request.filter(|request| uid.is_none_or(|uid| request.metadata.uid.as_ref() == Some(uid)));
+    let grant = match (&own, candidate) {
+        (Some(request), _) => {
+            let uid = request.uid().unwrap_or_default();
+            known(context.reader.grant(&grant_name(namespace, name, &uid)).await)?
+        }
+        (None, Candidate::Grant(grant)) => known(context.reader.grant(&grant.name).await)?,
+        (None, Candidate::Request(_)) => return Ok(()),
+    };
+    let observed = Observed {
+        requests: own.iter().map(Ok).collect(),
+        grants: grant.iter().map(Ok).collect(),
+        retentions: retentions.clone(),
+    };
+    for record in decide(&observed, context.clock.now()).due {
+        match record {
+            Record::Request(request, grant) => remove_request(context, request, grant).await?,
+            Record::Grant(grant) => remove_grant(context, grant).await?,
+        }
+    }
+    Ok(())
 }
 
 async fn remove_request(
@@ -112,14 +180,6 @@ async fn remove_request(
 
 async fn remove_grant(context: &Context, grant: &Grant) -> Result<(), ReconcileError> {
     let of = &grant.spec.request;
-    // The list of requests may be older than that of the Grants.
-    match context.reader.request(&of.namespace, &of.name).await {
-        Read::Found(request) if request.object.metadata.uid.as_ref() == Some(&of.uid) => {
-            return Ok(());
-        }
-        Read::Found(_) | Read::Missing => {}
-        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
-    }
     remove_decisions(context, &of.namespace, &of.name, &of.uid).await?;
     delete_grant(context, grant).await?;
     info!(grant = %grant.name_any(), "deleted a grant that was over");
@@ -138,22 +198,29 @@ async fn remove_decisions(
     request: &str,
     uid: &str,
 ) -> Result<(), ReconcileError> {
-    let decisions = match context.reader.decisions(namespace, request, Freshness::Seen).await {
-        Read::Found(decisions) => decisions,
-        Read::Missing => return Ok(()),
-        Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
-    };
+    // The index keeps nothing of what was said about what is over.
+    let stored: Api<Stored<AccessDecision>> = Api::namespaced(context.client(), namespace);
     let api: Api<AccessDecision> = Api::namespaced(context.client(), namespace);
-    for decision in decisions.iter().filter(|decision| is_about(&decision.object, uid)) {
-        delete(context, Kind::AccessDecision, &api, &decision.object.metadata).await?;
+    let about = format!("spec.request.name={request}");
+    let mut params = ListParams::default().fields(&about).limit(PAGE);
+    loop {
+        let what = format!("listing the decisions about AccessRequest {namespace}/{request}");
+        let page = bounded(what, stored.list(&params)).await?;
+        let decisions = page.items.iter().filter_map(|stored| stored.object().ok());
+        for decision in decisions.filter(|decision| is_about(decision, uid)) {
+            delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(more) => params = params.continue_token(&more),
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// Deletes decisions whose request is gone: somebody deleted it, or made one while it was going.
 async fn orphans(context: &Context) -> Result<(), CallError> {
     let all: Api<Stored<AccessDecision>> = Api::all(context.client());
-    let retentions = retentions(&context.caches);
+    let Read::Found(retentions) = context.reader.index().retentions() else { return Ok(()) };
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = bounded("listing the AccessDecisions", all.list(&params)).await?;
@@ -163,11 +230,11 @@ async fn orphans(context: &Context) -> Result<(), CallError> {
             }
             // One that cannot be decoded does not say what it is about: it goes with its namespace.
             let Ok(decision) = stored.object() else { continue };
-            let is_due =
-                kept_until(decision, &retentions).is_some_and(|until| context.clock.now() >= until);
+            let is_due = kept_until(&decision, &retentions)
+                .is_some_and(|until| context.clock.now() >= until);
             if is_due
-                && !has_cached_request(context, decision)
-                && let Err(error) = remove_orphan(context, decision).await
+                && !has_request(context, &decision)
+                && let Err(error) = remove_orphan(context, &decision).await
             {
                 warn!(%error, "a decision without a request could not be deleted");
             }
@@ -179,34 +246,25 @@ async fn orphans(context: &Context) -> Result<(), CallError> {
     }
 }
 
-/// Whether the request of a decision is known, which spares reading it.
-fn has_cached_request(context: &Context, decision: &AccessDecision) -> bool {
-    let namespace = decision.namespace().unwrap_or_default();
-    let about = ObjectRef::new(&decision.spec.request.name).within(&namespace);
-    let request = context.caches.requests.get(&about);
-    request.is_some_and(|request| is_about(decision, &request.uid().unwrap_or_default()))
-}
-
-/// The Grant of the request that a decision is about.
-fn cached_grant(context: &Context, decision: &AccessDecision) -> Option<Arc<Guarded<Grant>>> {
-    let namespace = decision.namespace().unwrap_or_default();
-    let AccessDecision { spec, .. } = decision;
-    let name = grant_name(&namespace, &spec.request.name, spec.request.uid.as_ref()?);
-    context.caches.grants.get(&ObjectRef::new(&name))
+/// Whether the request of a decision is there, which spares reading it.
+fn has_request(context: &Context, decision: &AccessDecision) -> bool {
+    let uid = decision.spec.request.uid.as_deref();
+    uid.is_some_and(|uid| context.reader.index().has_request(uid))
 }
 
 async fn remove_orphan(context: &Context, decision: &AccessDecision) -> Result<(), CallError> {
     let namespace = decision.namespace().unwrap_or_default();
     let request = context.reader.request(&namespace, &decision.spec.request.name).await;
     let request = request.map(|attested| attested.object);
-    let grant = cached_grant(context, decision);
-    // One that cannot be decoded may await the review that the decision is.
-    let grant = match grant.as_deref() {
-        Some(DeserializeGuard(Ok(grant))) => Some(grant),
-        Some(DeserializeGuard(Err(_))) => return Ok(()),
-        None => None,
+    let uid = decision.spec.request.uid.as_deref().unwrap_or_default();
+    let grant = grant_name(&namespace, &decision.spec.request.name, uid);
+    // One that cannot be read may await the review that the decision is.
+    let grant = match context.reader.grant(&grant).await {
+        Read::Found(grant) => Some(grant),
+        Read::Missing => None,
+        Read::Failed(_) => return Ok(()),
     };
-    if is_orphan(decision, &request, grant) {
+    if is_orphan(decision, &request, grant.as_ref()) {
         let api: Api<AccessDecision> = Api::namespaced(context.client(), &namespace);
         delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
         info!(%namespace, name = %decision.name_any(), "deleted a decision without a request");

@@ -4,29 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::channel::mpsc;
 use lapse_cluster::clock::Clock;
+use lapse_cluster::index::Index;
 use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_cluster::{Reader, connect, follow_keys};
-use lapse_crds::{AccessRequest, Grant, JitPolicy};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::RunOptions;
 use crate::context::Context;
-use crate::grant::InHand;
+use crate::deadlines::Deadlines;
+use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::queue::{self, Receiver, Worker};
-use crate::request::Turns;
-use crate::revision::Revision;
-use crate::revoke::{Deadlines, Guards, Orphans, sweeping};
-use crate::watch::{Caches, FirstLists, Guarded, Queues, WATCHES, Watches, caches};
+use crate::queue::{Item, Job, Outcome, Queue};
+use crate::revoke::{Expiry, Guards, Orphans, sweeping};
+use crate::touched::Touched;
+use crate::watch::{WATCHES, Watches};
 use crate::{grant, policy, request, retention};
 
 /// How long work in flight may take to finish at the end.
@@ -52,43 +51,42 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let (candidate, leadership) =
         Candidate::new(client.clone(), &settings.namespace, identity.clone(), metrics.clone());
 
-    let (requests, request_queue) = mpsc::unbounded();
-    let (grants, grant_queue) = mpsc::unbounded();
-    let (policies, policy_queue) = mpsc::unbounded();
-    let queues = Queues { requests, grants, policies };
-    let (caches, writers) = caches();
-    let deadlines = Deadlines::default();
+    let index = Index::new(settings, keys.clone(), true);
+    let queue = Queue::new(clock.clone());
+    let touched = Touched {
+        queue: queue.clone(),
+        index: index.clone(),
+        clock: clock.clone(),
+        deadlines: Deadlines::default(),
+        in_hand: InHand::default(),
+    };
     let (orphans, suspects) = Orphans::new();
+    let (expiry, expired) = Expiry::new();
     let (revision, restarts) = Revision::new();
     let first_lists = FirstLists::new(WATCHES);
-    let reader = Reader::new(client.clone(), settings, keys.clone()).watching_accounts();
+    let reader = Reader::new(client.clone(), index, keys.clone()).watching_accounts();
     let context = Arc::new(Context {
         reader: reader.clone(),
         clock: clock.clone(),
         leadership: leadership.clone(),
         notifier: Notifier::new(client.clone(), &identity),
         metrics: metrics.clone(),
-        caches: caches.clone(),
-        queues: queues.clone(),
-        in_hand: InHand::default(),
-        turns: Turns::default(),
+        touched: touched.clone(),
     });
 
     let watches = Watches {
         client: client.clone(),
         reader: reader.clone(),
-        caches: caches.clone(),
-        queues: queues.clone(),
-        deadlines: deadlines.clone(),
+        touched: touched.clone(),
         orphans,
         restarts,
         first_lists: first_lists.clone(),
     };
-    let observing = tokio::spawn(watches.run(writers));
-    let timing = tokio::spawn({
-        let queues = queues.clone();
-        deadlines.run(clock.clone(), move |name| queues.grant(name))
-    });
+    let observing = tokio::spawn(watches.run());
+    let deadlines = touched.deadlines.clone();
+    let timing = tokio::spawn(deadlines.run(clock.clone(), move |name| expiry.is_up(name)));
+    let expiring = tokio::spawn(Expiry::run(client.clone(), touched.clone(), expired));
+    let keeping_time = tokio::spawn(queue.clone().keep_time());
     let orphaned = tokio::spawn({
         let metrics = metrics.clone();
         let removed = move || {
@@ -96,15 +94,15 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         };
         Orphans::run(reader, clock.clone(), suspects, removed)
     });
-    let sweeping = tokio::spawn(sweeping(client, clock, queues.clone(), metrics, revision, guards));
+    let sweeping = sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards);
+    let sweeping = tokio::spawn(sweeping);
     let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
-    let waking = tokio::spawn(wake(queues, caches.clone(), leadership, keys));
+    let waking = tokio::spawn(wake(touched, leadership, keys));
 
     let stop = CancellationToken::new();
-    let (resign, working) = (CancellationToken::new(), stop.clone());
+    let resign = CancellationToken::new();
     let leading = tokio::spawn(candidate.run(resign.clone()));
-    let inbox = Inbox { requests: request_queue, grants: grant_queue, policies: policy_queue };
-    let workers = start_workers(inbox, &caches, &context, &working);
+    let workers = queue.work(&metrics, &stop, move |job| reconcile(context.clone(), job));
 
     let ready = tokio::spawn(report_ready(first_lists, health.clone()));
     tokio::select! {
@@ -112,6 +110,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         served = serving => served?.context("serving health and metrics")?,
         _ = observing => anyhow::bail!("the watches have ended"),
         _ = timing => anyhow::bail!("the timers have ended"),
+        _ = expiring => anyhow::bail!("nobody takes what has expired"),
+        _ = keeping_time => anyhow::bail!("the timers of the queue have ended"),
         _ = sweeping => anyhow::bail!("the sweep has ended"),
         _ = orphaned => anyhow::bail!("the look-out for orphans has ended"),
         _ = following => anyhow::bail!("the attestation keys are no longer followed"),
@@ -134,53 +134,15 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The ends of the queues that are worked off.
-struct Inbox {
-    requests: Receiver<Guarded<AccessRequest>>,
-    grants: Receiver<Guarded<Grant>>,
-    policies: Receiver<Guarded<JitPolicy>>,
-}
-
-fn start_workers(
-    inbox: Inbox,
-    caches: &Caches,
-    context: &Arc<Context>,
-    stop: &CancellationToken,
-) -> [JoinHandle<()>; 3] {
-    let at_once = Duration::ZERO;
-    // Counts may lag: many grants at once make one report.
-    let lag = Duration::from_millis(500);
-    [
-        tokio::spawn(queue::run(
-            worker(Kind::AccessRequest, request::reconcile, at_once),
-            inbox.requests,
-            caches.requests.clone(),
-            context.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(queue::run(
-            worker(Kind::Grant, grant::reconcile, at_once),
-            inbox.grants,
-            caches.grants.clone(),
-            context.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(queue::run(
-            worker(Kind::JitPolicy, policy::reconcile, lag),
-            inbox.policies,
-            caches.policies.clone(),
-            context.clone(),
-            stop.clone(),
-        )),
-    ]
-}
-
-fn worker<K>(
-    kind: Kind,
-    reconcile: fn(Arc<K>, Arc<Context>) -> queue::Reconciliation,
-    debounce: Duration,
-) -> Worker<K> {
-    Worker { kind, reconcile, concurrency: 16, debounce }
+/// Brings one object to where it must be.
+async fn reconcile(context: Arc<Context>, job: Job) -> Outcome {
+    match &job.item {
+        Item::Request { namespace, name, .. } => {
+            request::reconcile(&context, namespace, name, &job).await
+        }
+        Item::Grant(name) => grant::reconcile(&context, name).await,
+        Item::Policy(name) => policy::reconcile(&context, name).await,
+    }
 }
 
 /// Ready means: it is known what there is, grants and bindings above all, so that they will end in time.
@@ -191,21 +153,17 @@ async fn report_ready(first_lists: FirstLists, health: Health) {
 }
 
 /// Queues everything when the lease is gained or the keys change.
-async fn wake(
-    queues: Queues,
-    caches: Caches,
-    mut leadership: Leadership,
-    mut keys: watch::Receiver<KeySet>,
-) {
+async fn wake(touched: Touched, mut leadership: Leadership, mut keys: watch::Receiver<KeySet>) {
     let on_lease = async {
         loop {
             leadership.gained().await;
-            queues.everything(&caches);
+            touched.everything();
         }
     };
     let on_keys = async {
         while keys.changed().await.is_ok() {
-            queues.everything(&caches);
+            touched.index.verify_again();
+            touched.everything();
         }
     };
     tokio::select! {

@@ -10,7 +10,7 @@ use crate::schema;
 
 /// The kinds of subject.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum SubjectKind {
     /// A person, by the user name that the API server authenticates.
@@ -22,7 +22,9 @@ pub enum SubjectKind {
 }
 
 /// A user, a group or a service account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema,
+)]
 #[x_kube(
     validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.__namespace__)")
         .message("namespace is required for kind ServiceAccount, and not allowed for other kinds"),

@@ -4,41 +4,22 @@
 //! engaged in a policy while a right by it is live that the person holds or has approved.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use lapse_crds::{Grant, Timestamp};
+use lapse_crds::Timestamp;
 
-use crate::grant::has_ended;
-use crate::policy::PolicyState;
+use crate::grant::GrantSummary;
+use crate::policy::Policies;
 use crate::{Read, identity};
-
-/// The policies that are kept apart from one: those that it names, and those that name it.
-#[must_use]
-pub fn kept_apart(policies: &[PolicyState], policy: &str) -> BTreeSet<String> {
-    pairs(policies)
-        .flat_map(|(one, other)| [(one, other), (other, one)])
-        .filter(|(one, _)| *one == policy)
-        .map(|(_, other)| other.to_owned())
-        .collect()
-}
 
 /// The policies whose live grants bear on a request: those that are kept apart from the policy that it
 /// names; without a name from whichever may decide. Mostly none.
 #[must_use]
-pub fn bearing_on(policies: &[PolicyState], named: Option<&str>) -> BTreeSet<String> {
+pub fn bearing_on(policies: &Policies, named: Option<&str>) -> BTreeSet<String> {
     match named {
-        Some(policy) => kept_apart(policies, policy),
-        None => {
-            pairs(policies).flat_map(|(one, other)| [one, other]).map(ToOwned::to_owned).collect()
-        }
+        Some(policy) => policies.apart_from(policy),
+        None => policies.all_apart(),
     }
-}
-
-/// A policy apart from itself is a mistake that its compilation tells.
-fn pairs(policies: &[PolicyState]) -> impl Iterator<Item = (&str, &str)> {
-    policies
-        .iter()
-        .flat_map(|policy| policy.apart.iter().map(|other| (&*policy.name, &**other)))
-        .filter(|(one, other)| one != other)
 }
 
 /// How somebody takes part in a right.
@@ -101,8 +82,12 @@ impl Duties {
     /// Finds it out from the policies and the grants by those that [`bearing_on`] names; others may be
     /// among them.
     #[must_use]
-    pub fn apart_from(policy: &str, policies: &[PolicyState], grants: &Read<Vec<Grant>>) -> Self {
-        let apart = kept_apart(policies, policy);
+    pub fn apart_from(
+        policy: &str,
+        policies: &Policies,
+        grants: &Read<Vec<Arc<GrantSummary>>>,
+    ) -> Self {
+        let apart = policies.apart_from(policy);
         let engaged = match grants {
             // Nothing needed to be looked up.
             _ if apart.is_empty() => Read::Found(BTreeMap::new()),
@@ -135,17 +120,17 @@ impl Duties {
     }
 }
 
-fn engaged(apart: &BTreeSet<String>, grants: &[Grant]) -> BTreeMap<String, Engagement> {
+fn engaged(apart: &BTreeSet<String>, grants: &[Arc<GrantSummary>]) -> BTreeMap<String, Engagement> {
     let mut engaged: BTreeMap<String, Engagement> = BTreeMap::new();
-    let live = grants.iter().filter(|grant| !has_ended(grant));
-    for grant in live.filter(|grant| apart.contains(&grant.spec.policy.name)) {
-        let holder = identity::username_of(&grant.spec.subject);
-        let approvers = grant.spec.approved_by.iter().map(|who| (who.clone(), Part::Approver));
+    for grant in grants.iter().filter(|grant| apart.contains(&grant.policy)) {
+        let Some(live) = &grant.live else { continue };
+        let holder = identity::username_of(&grant.subject);
+        let approvers = live.approved_by.iter().map(|who| (who.clone(), Part::Approver));
         for (who, part) in approvers.chain([(holder, Part::Holder)]) {
             let engagement = Engagement {
-                until: grant.spec.expires_at,
-                policy: grant.spec.policy.name.clone(),
-                grant: grant.metadata.name.clone().unwrap_or_default(),
+                until: grant.expires_at,
+                policy: grant.policy.clone(),
+                grant: grant.name.clone(),
                 part,
             };
             // The order in which grants are listed does not matter.

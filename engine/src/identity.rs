@@ -31,6 +31,13 @@ pub fn matches(identity: &Identity, subject: &Subject) -> bool {
     }
 }
 
+/// Every subject that [`matches`] an identity: itself, and each of its groups.
+pub fn subjects_of(identity: &Identity) -> impl Iterator<Item = Subject> {
+    let group =
+        |name: &String| Subject { kind: SubjectKind::Group, name: name.clone(), namespace: None };
+    subject_of(identity).into_iter().chain(identity.groups.iter().map(group))
+}
+
 /// Whether the identity is any of the subjects.
 #[must_use]
 pub fn matches_any(identity: &Identity, subjects: &[Subject]) -> bool {

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
     AccessDecision, AccessRequest, Condition, ConditionStatus, Conditions as _, Grant,
-    GrantDuration, JitPolicy, PolicyRef, Timestamp, created_at,
+    GrantDuration, JitPolicy, JitPolicySpec, PolicyRef, Timestamp, created_at,
 };
 
 use crate::Read;
@@ -41,14 +41,24 @@ pub struct Retentions {
     by_uid: BTreeMap<String, Option<TimeDelta>>,
 }
 
+/// How long a policy keeps what is over.
+#[must_use]
+pub fn retention_of(policy: &JitPolicySpec) -> TimeDelta {
+    policy.retention.map_or(DEFAULT, GrantDuration::delta)
+}
+
+impl FromIterator<(String, Option<TimeDelta>)> for Retentions {
+    /// By the UID of each policy; `None` if it cannot be decoded.
+    fn from_iter<I: IntoIterator<Item = (String, Option<TimeDelta>)>>(policies: I) -> Self {
+        Self { by_uid: policies.into_iter().collect() }
+    }
+}
+
 impl Retentions {
     /// What all policies of the cluster say, whether they are ready or not.
     pub fn of<'a>(policies: impl IntoIterator<Item = Listed<'a, JitPolicy>>) -> Self {
         let of_policy = |policy: Listed<'a, JitPolicy>| match policy {
-            Ok(policy) => {
-                let retention = policy.spec.retention.map_or(DEFAULT, GrantDuration::delta);
-                Some((policy.metadata.uid.clone()?, Some(retention)))
-            }
+            Ok(policy) => Some((policy.metadata.uid.clone()?, Some(retention_of(&policy.spec)))),
             Err(metadata) => Some((metadata.uid.clone()?, None)),
         };
         Self { by_uid: policies.into_iter().filter_map(of_policy).collect() }
@@ -57,7 +67,13 @@ impl Retentions {
     /// How long what this policy decided is kept; `None` if that is not known. What is deleted does not
     /// come back, so what is not known to be due stays.
     fn get(&self, policy: Option<&PolicyRef>) -> Option<TimeDelta> {
-        let known = policy.and_then(|policy| self.by_uid.get(&policy.uid));
+        self.of_policy(policy.map(|policy| &*policy.uid))
+    }
+
+    /// How long what the policy of this UID decided is kept; `None` if that is not known.
+    #[must_use]
+    pub fn of_policy(&self, uid: Option<&str>) -> Option<TimeDelta> {
+        let known = uid.and_then(|uid| self.by_uid.get(uid));
         known.copied().unwrap_or(Some(DEFAULT))
     }
 }
@@ -174,7 +190,8 @@ fn reviewed_at(conditions: &Vec<Condition>) -> Option<Timestamp> {
 
 /// Since when a request is over: since its right was verified to be gone and, of an emergency, since it
 /// was reviewed; or else since a condition last changed.
-fn over_since(request: &AccessRequest) -> Option<DateTime<Utc>> {
+#[must_use]
+pub fn over_since(request: &AccessRequest) -> Option<DateTime<Utc>> {
     let status = request.status.as_ref()?;
     let changes = status.conditions.iter().map(|condition| condition.last_transition_time);
     let since = status.ended_at.or(changes.max()).max(reviewed_at(&status.conditions));

@@ -204,7 +204,7 @@ impl Fixture {
             requester: &self.requester,
             target: &self.target,
             policy: &Policy::compile(&self.policy, &settings).unwrap(),
-            policies: &[PolicyState::of(&self.policy, &settings)],
+            policies: &[PolicyState::of(&self.policy, &settings)].into(),
             role: &self.role,
             accounts: &self.accounts,
             namespaces: &self.namespaces,

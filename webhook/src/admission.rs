@@ -7,9 +7,11 @@ use futures::FutureExt as _;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
-use lapse_cluster::{Reader, read_keys};
+use lapse_cluster::{Occasion, Reader, read_keys};
 use lapse_crds::{API_GROUP, API_VERSION, Identity, RbacKind};
+use lapse_engine::Read;
 use lapse_engine::attest::KeySet;
+use lapse_engine::grant::GrantSummary;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -18,6 +20,8 @@ use crate::entry::Webhook;
 use crate::keeper::State;
 use crate::keys::Keys;
 use crate::metrics::{Labels, Metrics, Outcome};
+use crate::news::Patience;
+use crate::said::Said;
 use crate::{confine, session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
@@ -100,6 +104,7 @@ pub(crate) struct Admission {
     key_set: watch::Sender<KeySet>,
     state: watch::Receiver<Option<State>>,
     metrics: Metrics,
+    said: Said,
 }
 
 impl Admission {
@@ -110,11 +115,33 @@ impl Admission {
         state: watch::Receiver<Option<State>>,
         metrics: Metrics,
     ) -> Self {
-        Self { reader, key_set, state, metrics }
+        Self { reader, key_set, state, metrics, said: Said::default() }
     }
 
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// What was said a moment ago.
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    /// The Grants of a caller that are not over, with a moment for what is not seen yet if they are not enough.
+    pub(crate) async fn held(
+        &self,
+        caller: &Identity,
+        is_enough: impl Fn(&[Arc<GrantSummary>]) -> bool,
+    ) -> Read<Vec<Arc<GrantSummary>>> {
+        let index = self.reader.index();
+        let mut patience = Patience::of(index, Occasion::Judge);
+        loop {
+            let held = index.held(caller);
+            let is_settled = held.found().is_some_and(|held| is_enough(held));
+            if is_settled || !patience.outlasts().await {
+                return held;
+            }
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

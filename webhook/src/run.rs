@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
+use lapse_cluster::index::Index;
 use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::watch::{Feed, FirstLists, Revision};
 use lapse_cluster::{Reader, connect};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::admission::Admission;
 use crate::cli::Run;
@@ -43,7 +45,14 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         key_set_sender.clone(),
         settled_sender,
     );
-    let reader = Reader::new(client, settings, key_set);
+    let index = Index::new(settings, key_set.clone(), false);
+    let (revision, restarts) = Revision::new();
+    let looking = tokio::spawn(revision.look_out(client.clone()));
+    let first_lists = FirstLists::new(Feed::WATCHES);
+    let feed = Feed { client: client.clone(), index: index.clone(), restarts, first_lists };
+    let feeding = tokio::spawn(async move { feed.run(&()).await });
+    let verifying = tokio::spawn(verify_again(index.clone(), key_set.clone()));
+    let reader = Reader::new(client, index, key_set);
     let admission = Admission::new(reader.clone(), key_set_sender, state.clone(), metrics.clone());
 
     let listener = TcpListener::bind(options.listen)
@@ -66,12 +75,22 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
             let address = options.metrics_listen;
             failed.with_context(|| format!("serving health and metrics on {address}"))?;
         }
+        _ = feeding => anyhow::bail!("the watches have ended"),
+        _ = looking => anyhow::bail!("nobody looks out for a revision that runs backwards"),
+        _ = verifying => anyhow::bail!("the attestation keys are no longer followed"),
     }
     health.set_ready(false);
     keeper.abort();
     report.abort();
     stop.cancel();
     admissions.await.context("answering what was still asked")
+}
+
+/// What was signed by a key that was not known is verified when it is.
+async fn verify_again(index: Index, mut keys: watch::Receiver<KeySet>) {
+    while keys.changed().await.is_ok() {
+        index.verify_again();
+    }
 }
 
 /// Becomes ready when keys are in force, the configurations are right, what is judged from can be read and
@@ -91,10 +110,10 @@ async fn report(
         if let Some(current) = current {
             metrics.keys(current.keys.certificate_expires, current.key_valid_from);
             if !checked {
-                match (server::check(address, &current.keys).await, reader.try_out().await) {
-                    (Ok(()), Ok(())) => checked = true,
-                    (Err(problem), _) => error!(%problem, "a call of our own does not get through"),
-                    (_, Err(problem)) => warn!(%problem, "what is judged from cannot be read yet"),
+                match server::check(address, &current.keys).await {
+                    Ok(()) if reader.index().is_complete() => checked = true,
+                    Ok(()) => info!("waits for what is judged from to be seen"),
+                    Err(problem) => error!(%problem, "a call of our own does not get through"),
                 }
             }
             let ready = checked && settled_now;
@@ -103,7 +122,7 @@ async fn report(
             }
             health.set_ready(ready);
         }
-        let retry = tokio::time::sleep(std::time::Duration::from_secs(1));
+        let retry = tokio::time::sleep(std::time::Duration::from_millis(200));
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
             changed = settled.changed() => if changed.is_err() { return },

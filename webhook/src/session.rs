@@ -21,8 +21,8 @@ pub(crate) async fn record(admission: &Admission, request: &Request) -> Admitted
 }
 
 async fn of(admission: &Admission, caller: &Identity) -> Vec<(&'static str, String)> {
-    // Whoever is asked about holds something: what is at hand is too old only if it shows nothing.
-    match admission.reader().held_or_newer(caller, |held| !held.is_empty()).await {
+    // Whoever is asked about holds something.
+    match admission.held(caller, |held| !held.is_empty()).await {
         Read::Found(held) => record_of(&held),
         Read::Missing => Vec::new(),
         Read::Failed(why) => vec![("unknown", why)],

@@ -4,12 +4,12 @@
 //! The API server asks only for those who hold a right, in namespaces that opted in. The mark is written over
 //! whatever the client sent; an admission policy keeps everybody else from writing one.
 
+use std::sync::Arc;
+
 use json_patch::{Patch, diff};
-use kube::ResourceExt as _;
 use kube::core::DynamicObject;
-use lapse_crds::{
-    GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, Grant, STARTED_BY, TICKET,
-};
+use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, STARTED_BY, TICKET};
+use lapse_engine::grant::GrantSummary;
 use lapse_engine::session::started_under;
 use serde_json::{Map, Value, json};
 
@@ -23,8 +23,8 @@ pub(crate) async fn mark(
 ) -> Result<Admitted, NotAdmitted> {
     let caller = caller(&request.user_info)?;
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    let allows_it = |held: &[Grant]| started_under(held, namespace).is_some();
-    let held = known(admission.reader().held_or_newer(&caller, allows_it).await)?;
+    let allows_it = |held: &[Arc<GrantSummary>]| started_under(held, namespace).is_some();
+    let held = known(admission.held(&caller, allows_it).await)?;
     let held = held.unwrap_or_default();
     let grant = started_under(&held, namespace);
     let patch = patch(request, grant, &caller.username);
@@ -32,7 +32,7 @@ pub(crate) async fn mark(
 }
 
 /// What marks an object: of the grant that it is started under, or of none, whatever its manifest says.
-fn patch(request: &Request, grant: Option<&Grant>, username: &str) -> Patch {
+fn patch(request: &Request, grant: Option<&GrantSummary>, username: &str) -> Patch {
     let value = |object: &DynamicObject| serde_json::to_value(object).ok();
     let Some(before) = request.object.as_ref().and_then(value) else { return Patch::default() };
     let mut after = before.clone();
@@ -50,12 +50,12 @@ fn patch(request: &Request, grant: Option<&Grant>, username: &str) -> Patch {
 }
 
 /// Labels and annotations of an object, with the mark in place of any other.
-fn mark_metadata(object: Option<&mut Value>, grant: Option<&Grant>, username: &str) {
+fn mark_metadata(object: Option<&mut Value>, grant: Option<&GrantSummary>, username: &str) {
     let Some(object) = object.and_then(Value::as_object_mut) else { return };
-    let ticket = grant.and_then(|grant| grant.spec.ticket.as_ref());
+    let ticket = grant.and_then(|grant| grant.live.as_ref()?.ticket.as_ref());
     let marks = [
-        ("labels", GRANT_LABEL, grant.map(|grant| json!(grant.name_any()))),
-        ("annotations", GRANT_UID, grant.map(|grant| json!(grant.metadata.uid))),
+        ("labels", GRANT_LABEL, grant.map(|grant| json!(grant.name))),
+        ("annotations", GRANT_UID, grant.map(|grant| json!(grant.uid))),
         ("annotations", STARTED_BY, grant.map(|_| json!(username))),
         ("annotations", TICKET, ticket.map(|ticket| json!(ticket))),
     ];
@@ -84,7 +84,7 @@ fn map_in<'a>(
 }
 
 /// The environment of the ephemeral containers that are new. Those that run already cannot be changed.
-fn mark_containers(pod: &mut Value, old: &Value, grant: Option<&Grant>) {
+fn mark_containers(pod: &mut Value, old: &Value, grant: Option<&GrantSummary>) {
     const CONTAINERS: &str = "/spec/ephemeralContainers";
     let known = old.pointer(CONTAINERS).and_then(Value::as_array);
     let known: Vec<_> = known.into_iter().flatten().map(|container| &container["name"]).collect();
@@ -98,8 +98,8 @@ fn mark_containers(pod: &mut Value, old: &Value, grant: Option<&Grant>) {
         };
         let mut env: Vec<Value> = present.into_iter().filter(|v| !is_mark(v)).collect();
         if let Some(grant) = grant {
-            env.push(json!({"name": GRANT_VARIABLE, "value": grant.name_any()}));
-            env.push(json!({"name": GRANT_UID_VARIABLE, "value": grant.metadata.uid}));
+            env.push(json!({"name": GRANT_VARIABLE, "value": grant.name}));
+            env.push(json!({"name": GRANT_UID_VARIABLE, "value": grant.uid}));
         }
         if !env.is_empty() || container.contains_key("env") {
             container.insert("env".to_owned(), json!(env));
@@ -112,8 +112,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn grant() -> Grant {
-        serde_json::from_value(json!({
+    fn grant() -> GrantSummary {
+        let grant: lapse_crds::Grant = serde_json::from_value(json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant",
             "metadata": {"name": "shop-fix-1234567890", "uid": "g-1"},
             "spec": {
@@ -125,11 +125,12 @@ mod tests {
                 "ticket": "INC1", "rulesHash": "h",
             },
         }))
-        .unwrap()
+        .unwrap();
+        GrantSummary::of(&grant)
     }
 
     /// What is stored of `object`.
-    fn stored(object: Value, change: &Value, grant: Option<&Grant>) -> Value {
+    fn stored(object: Value, change: &Value, grant: Option<&GrantSummary>) -> Value {
         let request = testing::request(&object, change);
         let mut stored = object;
         json_patch::patch(&mut stored, &patch(&request, grant, "alice")).unwrap();

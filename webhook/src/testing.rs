@@ -8,6 +8,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
 use kube::{Client, Config};
 use lapse_cluster::Reader;
+use lapse_cluster::index::Index;
 use lapse_engine::attest::KeySet;
 use lapse_engine::{ControllerSettings, InstallationBounds, Settings};
 use prometheus_client::registry::Registry;
@@ -67,7 +68,8 @@ pub(crate) fn admission(keys: Arc<Keys>, key_set: KeySet) -> Admission {
     let nowhere = Config::new("http://127.0.0.1:1/".parse().unwrap());
     let client = Client::try_from(nowhere).unwrap();
     let (key_set_sender, key_set) = watch::channel(key_set);
-    let reader = Reader::new(client, settings(), key_set);
+    let index = Index::new(settings(), key_set.clone(), false);
+    let reader = Reader::new(client, index, key_set);
     let metrics = Metrics::new(&mut Registry::default());
     Admission::new(reader, key_set_sender, state(keys), metrics)
 }

@@ -4,35 +4,34 @@ use std::future::{Future, ready};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
-use lapse_crds::{AccessDecision, Grant, GrantPhase};
+use lapse_crds::{AccessRequest, GrantPhase, Verdict};
 use lapse_engine::Read;
-use lapse_engine::attest::Attested;
-use lapse_engine::grant::{LiveObject, ObjectSpec, Observed, awaits_review};
-use lapse_engine::policy::{BannedRoles, PolicyState};
+use lapse_engine::grant::{GrantSummary, LiveObject, ObjectSpec, Observed};
+use lapse_engine::identity::subject_of;
+use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::ends_started;
-use lapse_engine::target::{Namespaces, ResolvedTarget};
+use lapse_engine::target::Namespaces;
 
 use super::ObserveError;
-use crate::{Freshness, Reader, objects};
+use crate::{Occasion, Reader, objects};
 
 impl Reader {
-    /// Observes a grant at this moment; `None` if it does not exist any more. Lists are as new as
-    /// `as_of`, single objects as they are now.
+    /// Observes a grant at this moment; `None` if it does not exist any more.
     ///
-    /// What to read follows from the spec, which never changes, so an object that was read earlier is good
-    /// enough to say it, and everything is read at once.
+    /// What to read follows from the spec, which never changes, so what was seen earlier is good enough to say it,
+    /// and everything is read at once.
     ///
     /// # Errors
     /// If the grant cannot be read, or another has its name by now. Whatever else could not be read is
     /// part of what is observed.
     pub async fn observe_grant(
         &self,
-        known: &Grant,
-        as_of: Freshness,
+        known: &GrantSummary,
+        occasion: Occasion,
         now: DateTime<Utc>,
     ) -> Result<Option<Observed>, ObserveError> {
-        self.observe_grant_with(known, as_of, now, self.objects(known)).await
+        self.observe_grant_with(known, occasion, now, self.objects(known)).await
     }
 
     /// The same, as if none of the objects of the grant stood: for whoever is asked about one that is to be
@@ -42,37 +41,32 @@ impl Reader {
     /// As of [`Reader::observe_grant`].
     pub async fn observe_grant_anew(
         &self,
-        known: &Grant,
-        as_of: Freshness,
+        known: &GrantSummary,
+        occasion: Occasion,
         now: DateTime<Utc>,
     ) -> Result<Option<Observed>, ObserveError> {
         let home = &self.settings().namespace;
-        let objects =
-            ObjectSpec::all_of(known, home).into_iter().map(|object| (object, Read::Missing));
-        self.observe_grant_with(known, as_of, now, ready(objects.collect())).await
+        let objects = ObjectSpec::all_of_live(known, home).into_iter();
+        let objects = objects.map(|object| (object, Read::Missing));
+        self.observe_grant_with(known, occasion, now, ready(objects.collect())).await
     }
 
     async fn observe_grant_with(
         &self,
-        known: &Grant,
-        as_of: Freshness,
+        known: &GrantSummary,
+        occasion: Occasion,
         now: DateTime<Utc>,
         objects: impl Future<Output = Vec<(ObjectSpec, Read<LiveObject>)>>,
     ) -> Result<Option<Observed>, ObserveError> {
-        let name = known.metadata.name.clone().unwrap_or_default();
-        let of = &known.spec.request;
-        let (grant, objects, request, rest) = tokio::join!(
-            self.grant(&name),
-            objects,
-            self.request(&of.namespace, &of.name),
-            self.rest(known, as_of, now),
-        );
+        let name = &known.name;
+        let (grant, objects, rest) =
+            tokio::join!(self.grant(name), objects, self.rest_of_grant(known, occasion, now));
         let grant = match grant {
             Read::Found(grant) => grant,
             Read::Missing => return Ok(None),
             Read::Failed(why) => return Err(ObserveError::Unread(why)),
         };
-        if grant.metadata.uid != known.metadata.uid {
+        if grant.metadata.uid.as_ref() != Some(&known.uid) {
             return Err(ObserveError::MadeAnew(format!("Grant {name}")));
         }
         // More can be started for as long as there is a right.
@@ -82,11 +76,11 @@ impl Reader {
         } else {
             None
         };
-        let Rest { decisions, policies, role, banned_roles, namespaces } = rest;
+        let Rest { request, policies, role, banned_roles, namespaces } = rest;
         Ok(Some(Observed {
             objects,
-            request: request.map(|attested| attested.object),
-            decisions,
+            request,
+            decisions: self.index().decisions(&known.request.uid),
             policies,
             role,
             banned_roles,
@@ -97,9 +91,10 @@ impl Reader {
         }))
     }
 
-    async fn objects(&self, grant: &Grant) -> Vec<(ObjectSpec, Read<LiveObject>)> {
+    /// The objects of a grant, and what stands in their place.
+    pub async fn objects(&self, grant: &GrantSummary) -> Vec<(ObjectSpec, Read<LiveObject>)> {
         let home = &self.settings().namespace;
-        let looks = ObjectSpec::all_of(grant, home).into_iter().map(|object| async move {
+        let looks = ObjectSpec::all_of_live(grant, home).into_iter().map(|object| async move {
             let live = objects::look(self.client(), &object).await;
             (object, live)
         });
@@ -108,48 +103,79 @@ impl Reader {
 
     /// What bears on whether the right goes on. When its end is certain nothing of it matters, and
     /// reading it would only delay the end.
-    async fn rest(&self, grant: &Grant, as_of: Freshness, now: DateTime<Utc>) -> Rest {
-        fn unread<T>() -> Read<T> {
-            Read::Failed("the grant ends, whatever this says".to_owned())
-        }
-        let of = &grant.spec.request;
-        let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-        let is_certain = matches!(phase, GrantPhase::Ending | GrantPhase::Ended)
-            || grant.metadata.deletion_timestamp.is_some()
-            || now >= grant.spec.expires_at.time();
-        let target = ResolvedTarget::resolve(&grant.spec.target, &of.namespace);
-        let (false, Some(target)) = (is_certain, target) else {
-            // What is left of an emergency is its review, and nothing delays that.
-            let is_owed = phase == GrantPhase::Ended && awaits_review(grant).is_some();
-            let decisions = if is_owed {
-                self.decisions(&of.namespace, &of.name, Freshness::Now).await
-            } else {
-                unread()
-            };
-            return Rest {
-                decisions,
-                policies: unread(),
-                role: unread(),
-                banned_roles: BannedRoles::new(),
-                namespaces: Namespaces::new(),
-            };
+    async fn rest_of_grant(
+        &self,
+        grant: &GrantSummary,
+        occasion: Occasion,
+        now: DateTime<Utc>,
+    ) -> Rest {
+        let of = &grant.request;
+        let request = async {
+            let request = self.request(&of.namespace, &of.name).await;
+            request.map(|attested| attested.object)
         };
-        let (decisions, policies, role, namespaces) = tokio::join!(
-            self.decisions(&of.namespace, &of.name, as_of),
-            self.policies(Some(&grant.spec.policy.name), as_of),
-            self.role(&target),
-            self.namespaces(&target),
+        let is_certain = matches!(grant.phase(), GrantPhase::Ending | GrantPhase::Ended)
+            || grant.is_deleted
+            || now >= grant.expires_at.time();
+        let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+        let (false, Some(target)) = (is_certain, target) else {
+            // The request bears on it once more when a Grant that is over was deleted.
+            let request = if grant.live.is_none() { request.await } else { unread() };
+            return Rest { request, ..Rest::default() };
+        };
+        if self.somebody_said_no(grant) {
+            return Rest { request: request.await, ..Rest::default() };
+        }
+        let (request, policies, role, namespaces) = tokio::join!(
+            request,
+            self.policies(Some(&grant.policy), occasion),
+            self.role(target),
+            self.namespaces(target),
         );
-        let known = policies.found().map_or(&[][..], Vec::as_slice);
-        let banned_roles = self.banned_roles(known, &target).await;
-        Rest { decisions, policies, role, banned_roles, namespaces }
+        let who = request.found().and_then(|request| request.spec.requester.as_ref());
+        let banned_roles = match (policies.found(), who) {
+            (Some(policies), Some(who)) => self.banned_roles(policies, who, target).await,
+            _ => BannedRoles::new(),
+        };
+        Rest { request, policies, role, banned_roles, namespaces }
+    }
+
+    /// Whether somebody denied or ended a right, so that it ends whatever else there is.
+    fn somebody_said_no(&self, grant: &GrantSummary) -> bool {
+        let decisions = self.index().decisions(&grant.request.uid);
+        decisions.found().into_iter().flatten().any(|said| {
+            let verdict = said.object.spec.verdict;
+            let is_own = || {
+                let decider = said.object.spec.decider.as_ref();
+                decider.is_some_and(|who| subject_of(who).as_ref() == Some(&grant.subject))
+            };
+            said.attestation.is_ok()
+                && (verdict == Verdict::Deny || (verdict == Verdict::End && is_own()))
+        })
     }
 }
 
+fn unread<T>() -> Read<T> {
+    Read::Failed("the grant ends, whatever this says".to_owned())
+}
+
 struct Rest {
-    decisions: Read<Vec<Attested<AccessDecision>>>,
-    policies: Read<Vec<PolicyState>>,
+    request: Read<AccessRequest>,
+    policies: Read<Policies>,
     role: Read<RoleRules>,
     banned_roles: BannedRoles,
     namespaces: Namespaces,
+}
+
+impl Default for Rest {
+    /// Nothing was read.
+    fn default() -> Self {
+        Self {
+            request: unread(),
+            policies: unread(),
+            role: unread(),
+            banned_roles: BannedRoles::new(),
+            namespaces: Namespaces::new(),
+        }
+    }
 }

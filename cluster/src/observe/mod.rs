@@ -1,10 +1,8 @@
-//! What the engine decides from, read live and in parallel. Both programs look in the same way: the
+//! What the engine decides from: single objects read live and in parallel, the rest from the index. Both programs look in the same way: the
 //! controller before it gives, the webhook before it lets the controller give.
 
 mod grant;
 mod request;
-
-pub use request::RequestAsOf;
 
 /// Why it could not be told how something stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,69 +1,95 @@
 //! Everything that bears on a request.
 
-use lapse_crds::AccessRequest;
+use lapse_crds::{AccessRequest, RequestRef};
 use lapse_engine::Read;
+use lapse_engine::attest::Attested;
 use lapse_engine::grant::grant_name;
 use lapse_engine::policy::BannedRoles;
 use lapse_engine::request::Observed;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use super::ObserveError;
-use crate::{Freshness, Reader};
-
-/// How new each list must be that bears on a request. Single objects are always read as they are now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestAsOf {
-    /// The decisions about it.
-    pub decisions: Freshness,
-    /// All policies.
-    pub policies: Freshness,
-    /// What else the requester asks for and holds.
-    pub peers: Freshness,
-    /// The Grants by policies that are kept apart.
-    pub engaging: Freshness,
-}
-
-impl RequestAsOf {
-    /// Everything as it is now.
-    pub const NOW: Self = Self {
-        decisions: Freshness::Now,
-        policies: Freshness::Now,
-        peers: Freshness::Now,
-        engaging: Freshness::Now,
-    };
-
-    /// As new as it must be before a right is given, and otherwise as `otherwise` says.
-    ///
-    /// Nobody has judged what needs no approval (`is_unasked`), and a Deny policy may have come a moment ago; an
-    /// approval was judged by the policies as of now, and a ban that came since ends the right. Emergencies are
-    /// bounded by what is owed alone, and the last one may be a moment old and by another replica.
-    #[must_use]
-    pub fn to_give(request: &AccessRequest, is_unasked: bool, otherwise: Freshness) -> Self {
-        let now_if = |must: bool| if must { Freshness::Now } else { otherwise };
-        Self {
-            decisions: otherwise,
-            policies: now_if(is_unasked),
-            peers: now_if(request.spec.emergency),
-            engaging: otherwise,
-        }
-    }
-}
+use crate::{Occasion, Reader};
 
 impl Reader {
-    /// Observes a request; `None` if it does not exist any more.
+    /// Observes a request; `None` if it does not exist any more. The policy that it names, or that is named here, is
+    /// as it is now.
     ///
-    /// What to read follows from the spec, which never changes, so an object that was read earlier is good
-    /// enough to say it, and everything is read at once but for what Deny policies name, and the Grants by
-    /// policies that are kept apart.
+    /// What to read follows from the spec, which never changes, so what the index has of it is good enough to say
+    /// it, and everything is read at once but for what Deny policies name.
     ///
     /// # Errors
     /// If the request cannot be read, or another has its name by now. Whatever else could not be read is
     /// part of what is observed.
     pub async fn observe_request(
         &self,
-        known: &AccessRequest,
-        as_of: RequestAsOf,
+        of: &RequestRef,
+        policy: Option<&str>,
+        occasion: Occasion,
     ) -> Result<Option<Observed>, ObserveError> {
+        let known = self.index().request(&of.uid).and_then(|known| known.object);
+        let (request, rest) = if let Some(known) = known {
+            tokio::join!(self.request_of(of), self.rest_of_request(&known, policy, occasion))
+        } else {
+            let request = self.request_of(of).await;
+            let rest = match &request {
+                Ok(Some(request)) => self.rest_of_request(&request.object, policy, occasion).await,
+                Ok(None) | Err(_) => Rest::default(),
+            };
+            (request, rest)
+        };
+        let Some(request) = request? else { return Ok(None) };
+        let Rest { policies, role, accounts, namespaces, banned_roles, grant } = rest;
+        let spec = &request.object.spec;
+        // What the index has is looked up last, so that it is as new as can be.
+        let index = self.index();
+        let named = spec.policy.as_deref();
+        let bearing = policies.found().map(|all| lapse_engine::duties::bearing_on(all, named));
+        let engaging = index.live_by(&bearing.unwrap_or_default());
+        let extends = spec.extends.as_deref().map(|name| (&*of.namespace, name));
+        let peers = match &spec.requester {
+            Some(requester) => index.peers(requester, extends),
+            None => Read::Failed("the request names no requester".to_owned()),
+        };
+        Ok(Some(Observed {
+            decisions: index.decisions(&of.uid),
+            policies,
+            role,
+            accounts,
+            banned_roles,
+            namespaces,
+            grant,
+            peers,
+            engaging,
+            settings: self.settings().clone(),
+            obstacle: None,
+            request,
+        }))
+    }
+
+    async fn request_of(
+        &self,
+        of: &RequestRef,
+    ) -> Result<Option<Attested<AccessRequest>>, ObserveError> {
+        let RequestRef { namespace, name, uid } = of;
+        match self.request(namespace, name).await {
+            Read::Found(request) if request.object.metadata.uid.as_ref() == Some(uid) => {
+                Ok(Some(request))
+            }
+            Read::Found(_) => {
+                Err(ObserveError::MadeAnew(format!("AccessRequest {namespace}/{name}")))
+            }
+            Read::Missing => Ok(None),
+            Read::Failed(why) => Err(ObserveError::Unread(why)),
+        }
+    }
+
+    async fn rest_of_request(
+        &self,
+        known: &AccessRequest,
+        policy: Option<&str>,
+        occasion: Occasion,
+    ) -> Rest {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let namespace = text(&known.metadata.namespace);
         let name = text(&known.metadata.name);
@@ -82,62 +108,47 @@ impl Reader {
             }
         };
         let grant = grant_name(&namespace, &name, &text(&known.metadata.uid));
-        let peers = async {
-            match &known.spec.requester {
-                Some(requester) => self.peers(requester, as_of.peers).await,
-                None => Read::Failed("the request names no requester".to_owned()),
+        let grant = async {
+            // One that is not known is made with POST, which tells if it exists nevertheless.
+            match self.index().grant(&grant) {
+                Some(_) => self.grant(&grant).await,
+                None => Read::Missing,
             }
         };
-        let named = known.spec.policy.as_deref();
+        let named = known.spec.policy.as_deref().or(policy);
         let policies = async {
-            let policies = self.policies(named, as_of.policies).await;
-            let all = policies.found().map_or(&[][..], Vec::as_slice);
-            let banned_roles = async {
-                match &target {
-                    Some(target) => self.banned_roles(all, target).await,
-                    None => BannedRoles::new(),
-                }
+            let policies = self.policies(named, occasion).await;
+            let banned_roles = match (&target, policies.found(), &known.spec.requester) {
+                (Some(target), Some(all), Some(who)) => self.banned_roles(all, who, target).await,
+                _ => BannedRoles::new(),
             };
-            let (engaging, banned_roles) =
-                tokio::join!(self.engaging(all, named, as_of.engaging), banned_roles);
-            (policies, engaging, banned_roles)
+            (policies, banned_roles)
         };
-        let (
-            request,
-            (policies, engaging, banned_roles),
-            decisions,
-            grant,
-            peers,
-            ((role, accounts), namespaces),
-        ) = tokio::join!(
-            self.request(&namespace, &name),
-            policies,
-            self.decisions(&namespace, &name, as_of.decisions),
-            self.grant(&grant),
-            peers,
-            place,
-        );
-        let request = match request {
-            Read::Found(request) => request,
-            Read::Missing => return Ok(None),
-            Read::Failed(why) => return Err(ObserveError::Unread(why)),
-        };
-        if request.object.metadata.uid != known.metadata.uid {
-            return Err(ObserveError::MadeAnew(format!("AccessRequest {namespace}/{name}")));
+        let ((policies, banned_roles), grant, ((role, accounts), namespaces)) =
+            tokio::join!(policies, grant, place);
+        Rest { policies, role, accounts, namespaces, banned_roles, grant }
+    }
+}
+
+/// What is read beside the request itself.
+struct Rest {
+    policies: Read<lapse_engine::policy::Policies>,
+    role: Read<lapse_engine::role::RoleRules>,
+    accounts: Read<Vec<lapse_engine::risk::ServiceAccount>>,
+    namespaces: Namespaces,
+    banned_roles: BannedRoles,
+    grant: Read<lapse_crds::Grant>,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self {
+            policies: Read::Missing,
+            role: Read::Missing,
+            accounts: Read::Missing,
+            namespaces: Namespaces::new(),
+            banned_roles: BannedRoles::new(),
+            grant: Read::Missing,
         }
-        Ok(Some(Observed {
-            policies,
-            decisions,
-            role,
-            accounts,
-            banned_roles,
-            namespaces,
-            grant,
-            peers,
-            engaging,
-            settings: self.settings().clone(),
-            obstacle: None,
-            request,
-        }))
     }
 }

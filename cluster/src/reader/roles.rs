@@ -1,7 +1,7 @@
 //! The roles that a policy names.
 
-use futures::StreamExt as _;
-use futures::stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 use lapse_crds::{JitPolicySpec, RoleKind, RoleRef};
@@ -33,12 +33,27 @@ impl Reader {
 
     /// The rules of a `Role`, or, without a namespace, of a ClusterRole.
     pub(crate) async fn rules(&self, namespace: Option<&str>, name: &str) -> Read<Vec<PolicyRule>> {
-        let rules = if let Some(namespace) = namespace {
-            self.get(self.namespaced::<Role>(namespace), name).await.map(|role| role.rules)
-        } else {
-            let api: Api<ClusterRole> = Api::all(self.client.clone());
-            self.get(api, name).await.map(|role| role.rules)
-        };
-        rules.map(Option::unwrap_or_default)
+        let key = format!("{}/{name}", namespace.unwrap_or_default());
+        self.rules.get(&key, || self.read_rules(namespace, name)).await
+    }
+
+    fn read_rules(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> BoxFuture<'static, Read<Vec<PolicyRule>>> {
+        let (reader, name) = (self.clone(), name.to_owned());
+        let namespace = namespace.map(ToOwned::to_owned);
+        async move {
+            let rules = if let Some(namespace) = namespace {
+                let api = reader.namespaced::<Role>(&namespace);
+                reader.get(api, &name).await.map(|role| role.rules)
+            } else {
+                let api: Api<ClusterRole> = Api::all(reader.client.clone());
+                reader.get(api, &name).await.map(|role| role.rules)
+            };
+            rules.map(Option::unwrap_or_default)
+        }
+        .boxed()
     }
 }

@@ -1,7 +1,7 @@
 //! Rights of Kubernetes: roles and bindings, made with POST and taken back by UID.
 
 use kube::Client;
-use kube::api::PostParams;
+use kube::api::{DynamicObject, PostParams};
 use lapse_cluster::objects::{ObjectPlace, manifest};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::Grant;
@@ -9,16 +9,17 @@ use lapse_engine::grant::ObjectSpec;
 
 use super::delete_by_uid::delete_by_uid;
 
-/// Creates an object. A name that is taken is an error: nothing that exists is ever adopted.
+/// Creates an object, and returns it as it was stored. A name that is taken is an error: nothing that exists is ever
+/// adopted.
 pub(crate) async fn create(
     client: &Client,
     grant: &Grant,
     object: &ObjectSpec,
-) -> Result<(), CallError> {
+) -> Result<DynamicObject, CallError> {
     let made = manifest(grant, object);
     let api = ObjectPlace::of(object).api(client);
     let what = format!("creating {}", object.describe());
-    bounded(what, api.create(&PostParams::default(), &made)).await.map(|_| ())
+    bounded(what, api.create(&PostParams::default(), &made)).await
 }
 
 /// Deletes the object of this UID. That it is gone already, or that another stands under its name,

@@ -6,10 +6,10 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use lapse_cluster::objects::ObjectPlace;
+use lapse_cluster::objects::{self, ObjectPlace};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{GRANT_FINALIZER, Grant};
-use lapse_engine::grant::{Action, Content, ObjectSpec};
+use lapse_engine::grant::{Action, Content, LiveObject, ObjectSpec};
 use serde_json::json;
 use tracing::info;
 
@@ -19,37 +19,72 @@ use crate::elevate::{kubernetes, started};
 /// How many calls are made at once.
 const AT_ONCE: usize = 8;
 
-/// Applies the actions. Those of one kind are done together, and one that fails keeps no other of its kind
+/// What was made, and whether all of it was: an object whose name was taken was not.
+#[derive(Default)]
+pub(super) struct Made {
+    pub(super) objects: Vec<(ObjectSpec, LiveObject)>,
+    pub(super) is_all: bool,
+}
+
+/// Applies the actions. Those of one stage are done together, and one that fails keeps no other of its stage
 /// from being done: a right that cannot be taken back in one place ends in the others. What comes after
 /// waits for the next look.
 pub(super) async fn apply(
     context: &Context,
     grant: &Grant,
     actions: &[Action],
-) -> Result<(), CallError> {
-    for step in actions.chunk_by(|one, next| stage(one) == stage(next)) {
+) -> Result<Made, CallError> {
+    let mut made = Made { is_all: true, ..Made::default() };
+    let with_roles = actions.iter().any(makes_role);
+    for step in actions.chunk_by(|one, next| stage(one, with_roles) == stage(next, with_roles)) {
         let done: Vec<BoxFuture<'_, _>> =
             step.iter().map(|action| do_one(context, grant, action).boxed()).collect();
         let outcomes: Vec<_> = stream::iter(done).buffer_unordered(AT_ONCE).collect().await;
-        outcomes.into_iter().collect::<Result<(), _>>()?;
+        for outcome in outcomes {
+            match outcome? {
+                Effect::Made(object, live) => made.objects.push((object, live)),
+                Effect::Taken => made.is_all = false,
+                Effect::Other => {}
+            }
+        }
     }
-    Ok(())
+    Ok(made)
 }
 
-/// What must be done before what follows: markers before bindings, say.
-fn stage(action: &Action) -> (Discriminant<Action>, Option<Discriminant<Content>>) {
+/// What came of an action.
+enum Effect {
+    Made(ObjectSpec, LiveObject),
+    /// The name of the object is taken.
+    Taken,
+    Other,
+}
+
+fn makes_role(action: &Action) -> bool {
+    matches!(action, Action::Create(object) if matches!(object.content, Content::Role { .. }))
+}
+
+/// What must be done before what follows. Objects are made together, since the webhook lets no binding through
+/// before its marker stands, but for a role, which must be there to be bound. They are taken back one after the
+/// other: what gives the right first, the marker last.
+fn stage(action: &Action, with_roles: bool) -> (Discriminant<Action>, Option<usize>) {
     let of = match action {
-        Action::Create(object) | Action::Delete { object, .. } => {
-            Some(discriminant(&object.content))
+        Action::Create(object) => {
+            let is_binding = matches!(object.content, Content::Binding { .. });
+            Some(usize::from(with_roles && is_binding))
         }
+        Action::Delete { object, .. } => Some(match object.content {
+            Content::Binding { .. } => 0,
+            Content::Role { .. } => 1,
+            Content::Marker { .. } => 2,
+        }),
         Action::Stop(_) | Action::RemoveFinalizer => None,
     };
     (discriminant(action), of)
 }
 
-async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<(), CallError> {
+async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Effect, CallError> {
     match action {
-        Action::Create(object) => create(context, grant, object).await?,
+        Action::Create(object) => return create(context, grant, object).await,
         Action::Delete { object, uid } => {
             kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
@@ -60,18 +95,26 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<(),
         }
         Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
     }
-    Ok(())
+    Ok(Effect::Other)
 }
 
-async fn create(context: &Context, grant: &Grant, object: &ObjectSpec) -> Result<(), CallError> {
+async fn create(
+    context: &Context,
+    grant: &Grant,
+    object: &ObjectSpec,
+) -> Result<Effect, CallError> {
     match kubernetes::create(&context.client(), grant, object).await {
-        Ok(()) => {
+        Ok(made) => {
             let (subject, gives) = (&grant.spec.subject, object.gives());
             info!(object = %object.describe(), %subject, gives, "made an object");
-            Ok(())
+            // What the API server answers is what it has stored.
+            Ok(match objects::live(&object.content, made) {
+                Ok(live) => Effect::Made(object.clone(), live),
+                Err(_) => Effect::Taken,
+            })
         }
         // An earlier try got through, or the name is taken: the next look tells.
-        Err(error) if error.is_already_exists() => Ok(()),
+        Err(error) if error.is_already_exists() => Ok(Effect::Taken),
         Err(error) => Err(error),
     }
 }

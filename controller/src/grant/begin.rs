@@ -4,58 +4,25 @@
 //! place of an object need not be read either, since it is made with POST: if the name is taken, the
 //! next look finds out by what.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use futures::FutureExt as _;
 use lapse_crds::Grant;
 use lapse_engine::Read;
-use lapse_engine::grant::{ObjectSpec, Observed};
+use lapse_engine::grant::{GrantSummary, ObjectSpec, Observed};
 use lapse_engine::request;
 use tracing::warn;
 
 use crate::context::Context;
-use crate::watch::Queues;
+use crate::queue::{Item, Lane};
 
-/// The grants that are being begun: their own reconciliation waits, so that nothing is made twice.
-#[derive(Clone, Default)]
-pub(crate) struct InHand(Arc<Mutex<HashSet<String>>>);
-
-/// Holds a grant until it is dropped, and then queues it.
-pub(crate) struct Held {
-    in_hand: InHand,
-    queues: Queues,
-    name: String,
-}
-
-impl InHand {
-    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a grant in hand.
-    pub(crate) fn take(&self, context: &Context, name: &str) -> Held {
-        self.names().insert(name.to_owned());
-        Held { in_hand: self.clone(), queues: context.queues.clone(), name: name.to_owned() }
-    }
-
-    /// Whether a grant is in hand.
-    pub(crate) fn holds(&self, name: &str) -> bool {
-        self.names().contains(name)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.in_hand.names().remove(&self.name);
-        self.queues.grant(&self.name);
-    }
-}
-
-/// Gives a right whose Grant was just written, and records that it is held. What fails is left to the
-/// grant's own reconciliation.
-pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Observed) {
+/// Gives a right whose Grant was just written, and records that it is held. Returns the Grant that says so. What
+/// fails is left to the grant's own reconciliation.
+pub(crate) async fn begin(
+    context: &Context,
+    grant: Grant,
+    seen: &request::Observed,
+) -> Option<Grant> {
     let home = &context.reader.settings().namespace;
+    let summary = GrantSummary::of(&grant);
     let objects =
         ObjectSpec::all_of(&grant, home).into_iter().map(|object| (object, Read::Missing));
     let observed = Observed {
@@ -68,9 +35,20 @@ pub(crate) async fn begin(context: &Context, grant: Grant, seen: &request::Obser
         namespaces: seen.namespaces.clone(),
         started: None,
         obstacle: None,
-        grant: grant.clone(),
+        grant,
     };
-    if let Err(error) = super::converge(context, &grant, Some(Box::new(observed))).boxed().await {
-        warn!(%error, "a right could not be given at once");
+    match super::converge(context, &summary, Some(Box::new(observed))).boxed().await {
+        Ok(converged) => {
+            if let Some(at) = converged.wake_at {
+                context.touched.queue.at(Item::Grant(summary.name), Lane::Follow, at);
+            }
+            converged.written
+        }
+        Err(error) => {
+            warn!(%error, "a right could not be given at once");
+            let wait = error.retry_after(0, 1.0);
+            context.touched.queue.soon(Item::Grant(summary.name), Lane::Give, wait);
+            None
+        }
     }
 }

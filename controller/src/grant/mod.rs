@@ -4,22 +4,18 @@ mod apply;
 mod begin;
 mod report;
 
-use std::sync::Arc;
-
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
-use kube::core::DeserializeGuard;
-use lapse_cluster::Freshness;
+use lapse_cluster::Occasion;
 use lapse_crds::{Grant, GrantPhase};
-use lapse_engine::grant::{Observed, Obstacle, awaits_review, decide, has_ended};
+use lapse_engine::Read;
+use lapse_engine::grant::{GrantSummary, Observed, Obstacle, decide};
 
-pub(crate) use self::begin::{InHand, begin};
+pub(crate) use self::begin::begin;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
-use crate::queue::{Outcome, Reconciliation};
-use crate::watch::Guarded;
+use crate::queue::{Done, Outcome};
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
@@ -29,67 +25,89 @@ const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// to spare.
 const ROUNDS: usize = 5;
 
-pub(crate) fn reconcile(cached: Arc<Guarded<Grant>>, context: Arc<Context>) -> Reconciliation {
-    async move {
-        match &*cached {
-            DeserializeGuard(Ok(grant)) if is_over(grant) => Ok(None),
-            // Whoever writes it begins it, and queues it after.
-            DeserializeGuard(Ok(grant)) if context.in_hand.holds(&grant.name_any()) => Ok(None),
-            // Its bindings carry their own end: the sweep takes them.
-            DeserializeGuard(Err(error)) => {
-                poison::report::<Grant>(&context, error, "Active").await
-            }
-            DeserializeGuard(Ok(grant)) => converge(&context, grant, None).boxed().await,
+/// Brings a grant to where it must be.
+pub(crate) async fn reconcile(context: &Context, name: &str) -> Outcome {
+    let Some(known) = context.reader.index().grant(name) else { return Ok(Done::Until(None)) };
+    match &known.summary {
+        // A binding that comes back under its name is an orphan, and removed as one.
+        Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
+        // Whoever writes it begins it.
+        Ok(_) if context.touched.in_hand.holds(name) => Ok(Done::Until(None)),
+        Ok(grant) => {
+            let converged = converge(context, grant, None).boxed().await?;
+            Ok(Done::Until(converged.wake_at))
         }
+        // Its bindings carry their own end: the sweep takes them.
+        Err(why) => poison::report::<Grant>(context, None, name, why, "Active").await,
     }
-    .boxed()
 }
 
-/// A grant that has ended, was not deleted and awaits no review: nothing will ever happen to it. (A
-/// binding that comes back under its name is an orphan, and removed as one.)
-fn is_over(grant: &Grant) -> bool {
-    has_ended(grant)
-        && grant.metadata.deletion_timestamp.is_none()
-        && awaits_review(grant).is_none()
+/// What a grant was brought to.
+#[derive(Default)]
+struct Converged {
+    /// When to look again, if nothing happens before.
+    wake_at: Option<DateTime<Utc>>,
+    /// The Grant as it was written at last, if it was.
+    written: Option<Grant>,
 }
 
 /// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.
-async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observed>>) -> Outcome {
+async fn converge(
+    context: &Context,
+    known: &GrantSummary,
+    mut seen: Option<Box<Observed>>,
+) -> Result<Converged, ReconcileError> {
     let mut obstacle: Option<Obstacle> = None;
+    let mut known = known.clone();
     for _ in 0..ROUNDS {
         let mut observed = match seen.take() {
             Some(observed) => observed,
-            None => match observe(context, cached, obstacle.take()).await? {
+            None => match observe(context, &known, obstacle.take()).await? {
                 Some(observed) => Box::new(observed),
-                None => return Ok(None),
+                None => return Ok(Converged::default()),
             },
         };
+        known = GrantSummary::of(&observed.grant);
         let plan = decide(&observed, context.clock.now());
         if plan.gives() && !context.may_give() {
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
-            return Ok(Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon))));
+            let wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
+            return Ok(Converged { wake_at, written: None });
         }
         if plan.actions.is_empty() {
-            report::report(context, &observed.grant, plan.status).await?;
+            let written = report::report(context, &observed.grant, plan.status).await?;
             let is_told = report::tell(context, &observed.grant, plan.warning).await;
             let retry = (!is_told).then(|| context.clock.now() + TELL_AGAIN);
-            return Ok(plan.wake_at.into_iter().chain(retry).min());
+            let wake_at = plan.wake_at.into_iter().chain(retry).min();
+            return Ok(Converged { wake_at, written });
         }
-        let Err(failure) = apply::apply(context, &observed.grant, &plan.actions).await else {
-            if plan.report_always {
-                report::report(context, &observed.grant, plan.status).await?;
+        let gives = plan.gives();
+        let failure = match apply::apply(context, &observed.grant, &plan.actions).await {
+            Ok(made) => {
+                if plan.report_always {
+                    report::report(context, &observed.grant, plan.status).await?;
+                }
+                if gives && made.is_all {
+                    // What was made is recorded as it was stored: the rest was seen a moment ago.
+                    for (object, live) in made.objects {
+                        let place = observed.objects.iter_mut().find(|(known, _)| *known == object);
+                        place.into_iter().for_each(|(_, l)| *l = Read::Found(live.clone()));
+                    }
+                    seen = Some(observed);
+                }
+                continue;
             }
-            continue;
+            Err(failure) => failure,
         };
         // What cannot be given will not be. What cannot be taken is tried again for ever, and said.
-        if failure.is_lasting() && plan.gives() {
+        if failure.is_lasting() && gives {
             obstacle = Some(Obstacle { message: failure.to_string(), lasting: true });
             continue;
         }
         // What will be tried again is said, so that whoever waits knows for what. No end is concluded from
         // what was seen before some of it was made.
-        let status = if plan.gives() {
+        let status = if gives {
             observed.obstacle = Some(Obstacle { message: failure.to_string(), lasting: false });
             let status = decide(&observed, context.clock.now()).status;
             status.filter(|status| status.phase == GrantPhase::Pending)
@@ -104,15 +122,13 @@ async fn converge(context: &Context, cached: &Grant, mut seen: Option<Box<Observ
 
 async fn observe(
     context: &Context,
-    cached: &Grant,
+    known: &GrantSummary,
     obstacle: Option<Obstacle>,
 ) -> Result<Option<Observed>, ReconcileError> {
-    // While it is being given, what was seen is new enough: the report that it is held brings the next
-    // look, as of now, and a Deny that was missed ends it then.
-    // What stopped the last try may be what was missed.
-    let phase = cached.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    let is_given = phase == GrantPhase::Pending && obstacle.is_none();
-    let as_of = if is_given { Freshness::Seen } else { Freshness::Now };
-    let observed = context.reader.observe_grant(cached, as_of, context.clock.now()).boxed().await?;
+    let now = context.clock.now();
+    let observed = context.reader.observe_grant(known, Occasion::Follow, now).boxed().await?;
+    if observed.is_none() {
+        context.touched.gone(&known.name);
+    }
     Ok(observed.map(|observed| Observed { obstacle, ..observed }))
 }

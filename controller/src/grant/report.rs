@@ -11,23 +11,25 @@ use tracing::{info, warn};
 use crate::context::Context;
 use crate::metrics::Reason;
 
-/// Writes the status, if there is anything new. It fails when somebody else wrote in between.
+/// Writes the status, if there is anything new; returns what was written. It fails when somebody else wrote in
+/// between.
 pub(super) async fn report(
     context: &Context,
     grant: &Grant,
     status: Option<GrantStatus>,
-) -> Result<(), CallError> {
-    let Some(status) = status else { return Ok(()) };
+) -> Result<Option<Grant>, CallError> {
+    let Some(status) = status else { return Ok(None) };
     let was = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
     let api: Api<Grant> = Api::all(context.client());
     let name = grant.metadata.name.clone().unwrap_or_default();
     let updated = Grant { status: Some(status.clone()), ..grant.clone() };
-    replace_status(&api, &updated).await?;
+    let written = replace_status(&api, &updated).await?;
+    context.touched.wrote_grant(&written);
     if was != status.phase {
         info!(grant = %name, phase = %status.phase, reason = ?status.end_reason, "grant");
         count(context, grant, &status);
     }
-    Ok(())
+    Ok(Some(written))
 }
 
 /// Tells what there is to tell of a right; says whether it need not be tried again. The event

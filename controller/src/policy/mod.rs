@@ -1,53 +1,42 @@
 //! Reports on policies: whether they can decide, and how many grants they hold.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
-use futures::FutureExt as _;
-use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt as _};
-use lapse_cluster::{Stored, replace_status};
-use lapse_crds::{GrantPhase, JitPolicy, PolicyEffect, PolicyMode};
+use kube::Api;
+use lapse_cluster::replace_status;
+use lapse_crds::{JitPolicy, PolicyEffect, PolicyMode};
 use lapse_engine::Read;
 use lapse_engine::policy::{NamedRole, report};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
-use crate::queue::{Outcome, Reconciliation};
-use crate::watch::Guarded;
-
-pub(crate) fn reconcile(cached: Arc<Guarded<JitPolicy>>, context: Arc<Context>) -> Reconciliation {
-    async move {
-        if !context.leadership.is_held() {
-            return Ok(None);
-        }
-        match &*cached {
-            DeserializeGuard(Ok(policy)) => converge(&context, &policy.name_any()).await,
-            DeserializeGuard(Err(error)) => {
-                poison::report::<JitPolicy>(&context, error, "Ready").await
-            }
-        }
-    }
-    .boxed()
-}
+use crate::queue::{Done, Outcome};
 
 /// How soon roles that could not be looked up are looked up again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
 
-async fn converge(context: &Context, name: &str) -> Outcome {
-    let api: Api<Stored<JitPolicy>> = Api::all(context.client());
-    let stored = match context.reader.get(api, name).await {
+/// Reports on a policy.
+pub(crate) async fn reconcile(context: &Context, name: &str) -> Outcome {
+    if !context.leadership.is_held() {
+        return Ok(Done::Until(None));
+    }
+    if let Some(known) = context.reader.index().policy(name)
+        && let Some(why) = &known.unreadable
+    {
+        return poison::report::<JitPolicy>(context, None, name, why, "Ready").await;
+    }
+    let stored = match context.reader.stored_policy(name).await {
         Read::Found(stored) => stored,
-        Read::Missing => return Ok(None),
+        Read::Missing => return Ok(Done::Until(None)),
         Read::Failed(why) => return Err(ReconcileError::Unknown(why)),
     };
-    let state = context.reader.compile(&stored);
+    let state = context.reader.index().compile(&stored);
     // A policy that cannot be decoded cannot be written back either; its requests say why.
-    let Ok(policy) = stored.into_object() else {
-        return Ok(None);
+    let Ok(policy) = stored.object() else {
+        return Ok(Done::Until(None));
     };
-    let active = active_grants(context, &policy);
+    let active = context.reader.index().count_active(&state.name, &state.uid);
+    let active = i64::try_from(active).unwrap_or(i64::MAX);
     let is_looked_for =
         policy.spec.effect == PolicyEffect::Allow && policy.spec.mode != PolicyMode::Disabled;
     let roles = if is_looked_for { context.reader.named_roles(&policy.spec).await } else { vec![] };
@@ -58,19 +47,5 @@ async fn converge(context: &Context, name: &str) -> Outcome {
         replace_status(&api, &updated).await?;
     }
     // Whether a role comes or goes is told by its watch.
-    Ok(roles.iter().any(NamedRole::is_unknown).then(|| now + RETRY))
-}
-
-fn active_grants(context: &Context, policy: &JitPolicy) -> i64 {
-    let is_active = |grant: &Guarded<_>| match grant {
-        DeserializeGuard(Ok(grant)) => {
-            let grant: &lapse_crds::Grant = grant;
-            let phase = grant.status.as_ref().map(|status| status.phase);
-            Some(&grant.spec.policy.uid) == policy.metadata.uid.as_ref()
-                && matches!(phase, Some(GrantPhase::Active | GrantPhase::Ending))
-        }
-        DeserializeGuard(Err(_)) => false,
-    };
-    let count = context.caches.grants.state().iter().filter(|grant| is_active(grant)).count();
-    i64::try_from(count).unwrap_or(i64::MAX)
+    Ok(Done::Until(roles.iter().any(NamedRole::is_unknown).then(|| now + RETRY)))
 }

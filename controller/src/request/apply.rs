@@ -15,7 +15,7 @@ pub(super) async fn create(context: &Context, grant: &Grant) -> Result<Option<Gr
     let post = PostParams::default();
     match bounded(format!("creating Grant {name}"), api.create(&post, grant)).await {
         Ok(created) => {
-            context.reader.saw_grant(&created.metadata);
+            context.touched.wrote_grant(&created);
             info!(grant = %name, subject = %grant.spec.subject, "wrote a grant");
             Ok(Some(created))
         }

@@ -2,115 +2,135 @@
 
 mod apply;
 mod report;
-mod turns;
-
-use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use kube::core::DeserializeGuard;
-use lapse_cluster::{Freshness, RequestAsOf};
-use lapse_crds::AccessRequest;
-use lapse_engine::duties::kept_apart;
-use lapse_engine::request::{Observed, Plan, decide, is_settled};
+use lapse_cluster::Occasion;
+use lapse_crds::{AccessRequest, Grant, RequestRef};
+use lapse_engine::Read;
+use lapse_engine::request::{Observed, Plan, decide};
 
-pub(crate) use self::turns::Turns;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::grant;
 use crate::poison;
-use crate::queue::{Outcome, Reconciliation};
-use crate::watch::Guarded;
-
-pub(crate) fn reconcile(
-    cached: Arc<Guarded<AccessRequest>>,
-    context: Arc<Context>,
-) -> Reconciliation {
-    async move {
-        match &*cached {
-            DeserializeGuard(Ok(request)) if is_settled(request) => Ok(None),
-            DeserializeGuard(Ok(request)) => converge(&context, request).boxed().await,
-            DeserializeGuard(Err(error)) => {
-                poison::report::<AccessRequest>(&context, error, "Evaluated").await
-            }
-        }
-    }
-    .boxed()
-}
+use crate::queue::{Done, Job, Outcome};
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
 
-async fn converge(context: &Context, cached: &AccessRequest) -> Outcome {
+/// Brings a request to where it must be. Its requester's turn is taken, so that nothing else of the same person is
+/// decided meanwhile.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    job: &Job,
+) -> Outcome {
+    let Some(known) = context.reader.index().request_named(namespace, name) else {
+        return Ok(Done::Until(None));
+    };
+    if known.is_settled {
+        return Ok(Done::Until(None));
+    }
+    let summary = match &known.summary {
+        Ok(summary) => summary,
+        Err(why) => {
+            let namespace = Some(namespace);
+            return poison::report::<AccessRequest>(context, namespace, name, why, "Evaluated")
+                .await;
+        }
+    };
     // What a request says and gets is written by the holder of the lease alone, and while the clocks
     // agree. Either can change without an event.
     if !context.may_give() {
-        return Ok(Some(context.clock.now() + STAND_BY));
+        return Ok(Done::Until(Some(context.clock.now() + STAND_BY)));
     }
-    let requester = cached.spec.requester.as_ref().map(|who| who.username.as_str());
-    let _turn = context.turns.of(requester.unwrap_or_default()).await;
-    let Some((observed, plan)) = look(context, cached, Freshness::Seen).await? else {
-        return Ok(None);
+    let of = RequestRef {
+        namespace: known.namespace.clone(),
+        name: known.name.clone(),
+        uid: known.uid.clone(),
     };
-    if !needs_common_turn(&observed, &plan) {
-        return carry_out(context, observed, plan).boxed().await;
-    }
+    let decides = summary.policy.as_deref();
+    let Some((observed, plan)) = look(context, &of, decides, !summary.was_reported).await? else {
+        return Ok(Done::Until(None));
+    };
     // What others are given meanwhile may keep the requester, or an approver, from taking part.
-    let _common = context.turns.of_what_is_kept_apart().await;
-    match look(context, cached, Freshness::Now).await? {
-        Some((observed, plan)) => carry_out(context, observed, plan).boxed().await,
-        None => Ok(None),
+    if !job.has_common_turn && needs_common_turn(&observed, &plan) {
+        return Ok(Done::InCommonTurn);
     }
+    carry_out(context, observed, plan).boxed().await
 }
 
+/// Observes and decides. A right is given only by a policy that was read as it is now: if another decides than was
+/// thought, it is looked at once more with that.
 async fn look(
     context: &Context,
-    cached: &AccessRequest,
-    engaging_as_of: Freshness,
+    of: &RequestRef,
+    decides: Option<&str>,
+    is_first: bool,
 ) -> Result<Option<(Observed, Plan)>, ReconcileError> {
-    let as_of = as_of(cached, engaging_as_of);
-    let Some(observed) = context.reader.observe_request(cached, as_of).boxed().await? else {
-        return Ok(None);
+    let observe = async |decides: Option<&str>, unasked: bool| {
+        let occasion = Occasion::Give { unasked };
+        context.reader.observe_request(of, decides, occasion).boxed().await
     };
+    // What is self-service is given at the first look.
+    let Some(observed) = observe(decides, is_first).await? else { return Ok(None) };
+    let plan = decide(&observed, context.clock.now());
+    let Some(grant) = &plan.create else { return Ok(Some((observed, plan))) };
+    let gives = grant.spec.policy.name.clone();
+    let unasked = grant.spec.approved_by.is_empty();
+    let named = observed.request.object.spec.policy.as_deref().or(decides);
+    if named == Some(&gives) && (is_first || !unasked) {
+        return Ok(Some((observed, plan)));
+    }
+    let Some(observed) = observe(Some(&gives), unasked).await? else { return Ok(None) };
     let plan = decide(&observed, context.clock.now());
     Ok(Some((observed, plan)))
-}
-
-/// How new the lists must be that a look at a request reads.
-fn as_of(cached: &AccessRequest, engaging: Freshness) -> RequestAsOf {
-    // What is self-service is given at the first look. A decision that is not seen yet brings an event; before
-    // the right is held, it is looked for.
-    let is_unasked = cached.status.is_none();
-    RequestAsOf { engaging, ..RequestAsOf::to_give(cached, is_unasked, Freshness::Seen) }
 }
 
 /// Whether a right is to be given under a policy that is kept apart from others.
 fn needs_common_turn(observed: &Observed, plan: &Plan) -> bool {
     let by = plan.create.as_ref().map(|grant| &grant.spec.policy.name);
     let policies = observed.policies.found();
-    by.zip(policies).is_some_and(|(by, policies)| !kept_apart(policies, by).is_empty())
+    by.zip(policies).is_some_and(|(by, policies)| !policies.apart_from(by).is_empty())
 }
 
 async fn carry_out(context: &Context, mut observed: Observed, plan: Plan) -> Outcome {
     let Some(grant) = &plan.create else {
-        report::report(context, &observed.request.object, plan.status, plan.notice).await?;
-        return Ok(plan.wake_at);
+        report::report(context, &observed.request, plan.status, plan.notice).await?;
+        return Ok(Done::Until(plan.wake_at));
     };
     let name = grant.metadata.name.clone().unwrap_or_default();
-    let in_hand = context.in_hand.take(context, &name);
+    let in_hand = context.touched.in_hand.take(&name);
     match apply::create(context, grant).await {
-        Ok(created) => {
-            if let Some(created) = created {
-                grant::begin(context, created, &observed).await;
-            }
+        Ok(Some(created)) => {
+            let begun = grant::begin(context, created, &observed).await;
             drop(in_hand);
-            Ok(plan.wake_at)
+            match begun {
+                Some(written) => follow(context, observed, written).await,
+                None => Ok(Done::Until(plan.wake_at)),
+            }
+        }
+        // One that exists already is looked at next time.
+        Ok(None) => {
+            drop(in_hand);
+            context.touched.grant(&name);
+            Ok(Done::Until(Some(context.clock.now() + TimeDelta::milliseconds(200))))
         }
         Err(error) => {
             observed.obstacle = Some(error.to_string());
             let plan = decide(&observed, context.clock.now());
-            report::report(context, &observed.request.object, plan.status, plan.notice).await?;
+            report::report(context, &observed.request, plan.status, plan.notice).await?;
             Err(error.into())
         }
     }
+}
+
+/// Says what became of the right that was just given.
+async fn follow(context: &Context, mut observed: Observed, grant: Grant) -> Outcome {
+    observed.grant = Read::Found(grant);
+    let plan = decide(&observed, context.clock.now());
+    report::report(context, &observed.request, plan.status, plan.notice).await?;
+    Ok(Done::Until(plan.wake_at))
 }

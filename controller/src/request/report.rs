@@ -3,6 +3,7 @@
 use kube::Api;
 use lapse_cluster::{CallError, replace_status};
 use lapse_crds::{AccessRequest, AccessRequestStatus};
+use lapse_engine::attest::Attested;
 use lapse_engine::request::Notice;
 use tracing::info;
 
@@ -11,11 +12,12 @@ use crate::context::Context;
 /// Writes the status, if there is anything new, then the event: an event tells only what is so.
 pub(super) async fn report(
     context: &Context,
-    request: &AccessRequest,
+    asked: &Attested<AccessRequest>,
     status: Option<AccessRequestStatus>,
     notice: Option<Notice>,
 ) -> Result<(), CallError> {
     let Some(status) = status else { return Ok(()) };
+    let request = &asked.object;
     let metadata = &request.metadata;
     let namespace = metadata.namespace.clone().unwrap_or_default();
     let name = metadata.name.clone().unwrap_or_default();
@@ -23,7 +25,11 @@ pub(super) async fn report(
     let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
     let updated = AccessRequest { status: Some(status), ..request.clone() };
     match replace_status(&api, &updated).await {
-        Ok(written) => context.reader.saw_request(&written.metadata),
+        Ok(written) => {
+            let attestation = asked.attestation.clone();
+            let written = Attested { object: written, attestation };
+            context.touched.wrote_request(written);
+        }
         // Deleted in between: there is nothing to report on.
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error),

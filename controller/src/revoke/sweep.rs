@@ -1,20 +1,27 @@
-//! The backstop: looks at every binding and role of Lapse and every grant, and takes what has no right to be.
+//! The backstop: looks at every binding and role of Lapse, and takes what has no right to be.
+//!
+//! It goes by the objects' own ends first, page by page as they come, and asks nothing for that: whatever else cannot
+//! be read or does not fit, what has expired is gone. Then it goes by what is live. Its memory grows with the objects
+//! that stand, and never with what is over.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::ListParams;
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::clock::Clock;
+use lapse_cluster::index::Index;
 use lapse_cluster::process::read_settings;
-use lapse_cluster::{CallError, Stored, bounded, connect};
+use lapse_cluster::watch::Revision;
+use lapse_cluster::{CallError, Stored, bounded, connect, read};
 use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
-use lapse_engine::grant::{ObjectMarks, Verdict, awaits_review, verdict};
+use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
@@ -22,44 +29,62 @@ use super::Guards;
 use super::orphans::remove;
 use crate::config::SweepOptions;
 use crate::metrics::Metrics;
-use crate::revision::Revision;
-use crate::watch::Queues;
+use crate::touched::Touched;
 
 /// How long the sweep rests between two rounds.
 const PERIOD: Duration = Duration::from_secs(20);
+/// How many objects are listed at once.
+const PAGE: u32 = 500;
 
 /// Sweeps again and again, until it is dropped.
 pub(crate) async fn sweeping(
     client: Client,
     clock: Clock,
-    queues: Queues,
+    touched: Touched,
     metrics: Arc<Metrics>,
     revision: Revision,
     mut guards: Guards,
 ) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        match sweep(&client, &clock).await {
-            Ok(report) => {
-                revision.observe(report.revision.as_deref());
-                metrics.orphans_removed.inc_by(report.removed);
-                // Without the list of grants nothing is known of them: the gauges keep what they say.
-                if report.blind.is_none() {
-                    metrics.active.set(report.active);
-                    metrics.overdue.set(count(report.overdue.len()));
-                    metrics.reviews_pending.set(report.reviews.pending);
-                    metrics.reviews_overdue.set(report.reviews.overdue);
-                }
-                report.overdue.iter().for_each(|name| queues.grant(name));
-            }
-            Err(error) => warn!(%error, "the sweep will try again"),
-        }
+        // What is known of the grants spares reading those that are live.
+        let report = sweep(&client, &clock, Some(&touched.index)).await;
+        revision.observe(report.revision.as_deref());
+        metrics.orphans_removed.inc_by(report.removed);
+        count_grants(&touched.index, &metrics, clock.now(), |name| touched.ending(name));
         match guards.missing(&client).await {
             Ok(missing) => drop(metrics.policies_missing.set(count(missing))),
             Err(error) => warn!(%error, "whether the admission policies stand is not known"),
         }
         metrics.clock_skew.set(clock.skew().as_seconds_f64());
     }
+}
+
+/// Counts what is held, overdue, and to be reviewed; `overdue` is called for each Grant whose time is up, or that was
+/// deleted, and that has not ended.
+fn count_grants(index: &Index, metrics: &Metrics, now: DateTime<Utc>, overdue: impl Fn(&str)) {
+    if !index.is_complete() {
+        // The gauges keep what they say.
+        return;
+    }
+    let (mut active, mut late, mut pending, mut unreviewed) = (0, 0, 0, 0);
+    for grant in index.open_grants().iter().filter_map(|name| index.grant(name)?.summary.ok()) {
+        active += i64::from(grant.phase() == GrantPhase::Active);
+        pending += i64::from(grant.review_by.is_some());
+        unreviewed += i64::from(grant.review_by.is_some_and(|by| now >= by.time()));
+        // One that was deleted and has ended stays on purpose until it is reviewed.
+        let stays = grant.live.is_none() && grant.review_by.is_some();
+        let is_due = (grant.is_deleted && !stays)
+            || (grant.live.is_some() && now >= grant.expires_at.time());
+        if is_due {
+            late += 1;
+            overdue(&grant.name);
+        }
+    }
+    metrics.active.set(active);
+    metrics.overdue.set(late);
+    metrics.reviews_pending.set(pending);
+    metrics.reviews_overdue.set(unreviewed);
 }
 
 fn count(number: usize) -> i64 {
@@ -73,102 +98,146 @@ struct Report {
     removed: u64,
     /// Objects that could not be removed.
     failed: u64,
-    /// Grants in effect.
-    active: i64,
-    /// Grants whose time is up, or that were deleted, and that have not ended.
-    overdue: Vec<String>,
-    /// Emergencies that await their review.
-    reviews: Reviews,
-    /// Why the grants could not be looked at, if so: objects then go by their own end alone.
-    blind: Option<String>,
+    /// What could not be looked at, if anything: the objects of other kinds are swept nevertheless.
+    blind: Vec<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
 }
 
-/// How many emergencies await their review, and how many of them are overdue.
-#[derive(Debug, Default)]
-struct Reviews {
-    pending: i64,
-    overdue: i64,
-}
-
-async fn sweep(client: &Client, clock: &Clock) -> Result<Report, CallError> {
-    // These first: a grant is written before its objects, so each that is listed has its grant in a list
-    // that is made later.
-    let mut objects = list_objects::<RoleBinding>(client, RbacKind::RoleBinding).await?;
-    objects.extend(list_objects::<ClusterRoleBinding>(client, RbacKind::ClusterRoleBinding).await?);
-    objects.extend(list_objects::<Role>(client, RbacKind::Role).await?);
-    objects.extend(list_objects::<ClusterRole>(client, RbacKind::ClusterRole).await?);
-    let grants = list_grants(client).await;
-    let now = clock.now();
+/// Looks at everything once. `index`: what is known of the Grants; without it, they are asked for.
+async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>) -> Report {
     let mut report = Report::default();
-    if let Err(error) = &grants {
-        warn!(%error, "the sweep goes by the objects' own ends alone");
-        report.blind = Some(error.to_string());
-    }
-    if let Ok(grants) = &grants {
-        report.revision.clone_from(&grants.revision);
-        for stored in grants.by_name.values() {
-            let Ok(grant) = stored.object() else { continue };
-            let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            report.active += i64::from(phase == GrantPhase::Active);
-            let review_by = awaits_review(grant);
-            report.reviews.pending += i64::from(review_by.is_some());
-            report.reviews.overdue += i64::from(review_by.is_some_and(|by| now >= by.time()));
-            // One that was deleted and has ended stays on purpose until it is reviewed.
-            let is_gone = phase == GrantPhase::Ended && review_by.is_some();
-            let due = (grant.metadata.deletion_timestamp.is_some() && !is_gone)
-                || (now >= grant.spec.expires_at.time() && phase != GrantPhase::Ended);
-            if due {
-                report.overdue.push(grant.name_any());
+    // What has expired goes as it is listed. What is left is listed before the Grants: a Grant is written before its
+    // objects, so each of them has its Grant in a list that is made later.
+    let mut standing = Vec::new();
+    expired::<RoleBinding>(client, clock, RbacKind::RoleBinding, &mut standing, &mut report).await;
+    expired::<ClusterRoleBinding>(
+        client,
+        clock,
+        RbacKind::ClusterRoleBinding,
+        &mut standing,
+        &mut report,
+    )
+    .await;
+    expired::<Role>(client, clock, RbacKind::Role, &mut standing, &mut report).await;
+    expired::<ClusterRole>(client, clock, RbacKind::ClusterRole, &mut standing, &mut report).await;
+    // One that the index knows to be live is left alone. It may lag behind by a Grant that ended a moment ago, whose
+    // own end takes its objects.
+    let suspects: Vec<ObjectMarks> =
+        standing.into_iter().filter(|object| !index.is_some_and(|i| is_live(i, object))).collect();
+    let live = if index.is_none() && !suspects.is_empty() {
+        match live_grants(client).await {
+            Ok(live) => live,
+            Err(error) => {
+                warn!(%error, "the sweep goes by the objects' own ends alone");
+                report.blind.push(error.to_string());
+                return report;
             }
         }
-    }
-    for object in objects {
-        let grant = match (&grants, &object.grant) {
-            (Ok(grants), Some(name)) => match grants.by_name.get(name).map(Stored::object) {
-                Some(Ok(grant)) => Read::Found(grant.clone()),
-                Some(Err(why)) => Read::Failed(why.to_owned()),
-                None => Read::Missing,
-            },
-            (Ok(_), None) => Read::Missing,
-            (Err(error), _) => Read::Failed(error.to_string()),
+    } else {
+        HashMap::new()
+    };
+    for object in suspects {
+        let uid = object.grant.as_ref().and_then(|name| live.get(name));
+        if uid.is_some() && uid == object.grant_uid.as_ref() {
+            continue;
+        }
+        let grant = match &object.grant {
+            Some(name) => grant(client, name).await,
+            None => Read::Missing,
         };
-        if let Verdict::Remove(why) = verdict(&object, &grant, now) {
-            match remove(client, &object, &why).await {
-                Ok(()) => report.removed += 1,
-                Err(error) => {
-                    report.failed += 1;
-                    warn!(%error, "an object could not be removed");
-                }
-            }
+        if let Read::Failed(why) = &grant {
+            report.blind.push(why.clone());
+        }
+        if let Verdict::Remove(why) = verdict(&object, &grant, clock.now()) {
+            take(client, &object, &why, &mut report).await;
         }
     }
-    Ok(report)
+    report
 }
 
-async fn list_objects<K>(client: &Client, kind: RbacKind) -> Result<Vec<ObjectMarks>, CallError>
-where
+fn is_live(index: &Index, object: &ObjectMarks) -> bool {
+    let known = object.grant.as_ref().and_then(|name| index.grant(name));
+    known.is_some_and(|known| {
+        let live = known.live();
+        live.is_some_and(|grant| object.grant_uid.as_ref() == Some(&grant.uid) && !grant.is_deleted)
+    })
+}
+
+/// Removes the objects of a kind whose own end has come, and returns the others. A page that cannot be read is said.
+async fn expired<K>(
+    client: &Client,
+    clock: &Clock,
+    kind: RbacKind,
+    standing: &mut Vec<ObjectMarks>,
+    report: &mut Report,
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::all(client.clone());
-    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
-    let list = bounded(format!("listing {kind}s"), api.list_metadata(&ours)).await?;
-    Ok(list.items.iter().map(|item| ObjectMarks::of(kind, &item.metadata)).collect())
+    let ours = format!("{MANAGED_BY}={MANAGED_BY_LAPSE}");
+    let mut params = ListParams::default().labels(&ours).limit(PAGE);
+    loop {
+        let page = bounded(format!("listing {kind}s"), api.list_metadata(&params)).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                warn!(%error, "the sweep goes on with what else there is");
+                report.blind.push(error.to_string());
+                return;
+            }
+        };
+        report.revision = page.metadata.resource_version.clone().or(report.revision.take());
+        for item in &page.items {
+            let object = ObjectMarks::of(kind, &item.metadata);
+            let unknown = Read::Failed("not asked for".to_owned());
+            match verdict(&object, &unknown, clock.now()) {
+                Verdict::Remove(why) => take(client, &object, &why, report).await,
+                Verdict::Keep => standing.push(object),
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(more) => params = params.continue_token(&more),
+            None => return,
+        }
+    }
 }
 
-/// The grants of a moment.
-struct Grants {
-    by_name: HashMap<String, Stored<Grant>>,
-    revision: Option<String>,
+async fn take(client: &Client, object: &ObjectMarks, why: &str, report: &mut Report) {
+    match remove(client, object, why).await {
+        Ok(()) => report.removed += 1,
+        Err(error) => {
+            report.failed += 1;
+            warn!(%error, "an object could not be removed");
+        }
+    }
 }
 
-async fn list_grants(client: &Client) -> Result<Grants, CallError> {
+/// The Grants that are not over, by name, with their UID.
+async fn live_grants(client: &Client) -> Result<HashMap<String, String>, CallError> {
+    let api: Api<Grant> = Api::all(client.clone());
+    let mut params = ListParams::default().fields("status.phase!=Ended").limit(PAGE);
+    let mut live = HashMap::new();
+    loop {
+        let page = bounded("listing the live Grants", api.list_metadata(&params)).await?;
+        let is_there =
+            |item: &&PartialObjectMeta<Grant>| item.metadata.deletion_timestamp.is_none();
+        let pairs = page.items.iter().filter(is_there);
+        live.extend(pairs.filter_map(|item| Some((item.name_any(), item.metadata.uid.clone()?))));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(more) => params = params.continue_token(&more),
+            None => return Ok(live),
+        }
+    }
+}
+
+async fn grant(client: &Client, name: &str) -> Read<Grant> {
     let api: Api<Stored<Grant>> = Api::all(client.clone());
-    let list = bounded("listing Grants", api.list(&ListParams::default())).await?;
-    let revision = list.metadata.resource_version.clone();
-    let by_name = list.items.into_iter().map(|grant| (grant.name_any(), grant)).collect();
-    Ok(Grants { by_name, revision })
+    match read(bounded(format!("reading Grant {name}"), api.get(name)).await) {
+        Read::Found(stored) => stored.object().map_or_else(Read::Failed, Read::Found),
+        Read::Missing => Read::Missing,
+        Read::Failed(why) => Read::Failed(why),
+    }
 }
 
 /// The command `sweep`.
@@ -176,12 +245,12 @@ pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
     let client = connect(&clock).await?;
-    let report = sweep(&client, &clock).await.context("the sweep could not look at everything")?;
+    let report = sweep(&client, &clock, None).await;
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {
         bail!("{} objects could not be removed; see the messages above", report.failed);
     }
-    if let Some(why) = report.blind {
+    if let Some(why) = report.blind.first() {
         bail!("what has expired is gone, but not all could be looked at: {why}");
     }
     Ok(())

@@ -5,16 +5,14 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_crds::{RbacKind, RoleKind, RoleRef, Target};
-use lapse_engine::policy::named_roles;
-use lapse_engine::target::ResolvedTarget;
+use lapse_cluster::watch::config;
+use lapse_crds::{RbacKind, RoleKind, RoleRef};
 use serde::de::DeserializeOwned;
 
-use super::{Watches, config, is_ours};
+use super::{Watches, is_ours};
 
 /// What an event shows of an object.
 #[derive(Clone, Copy)]
@@ -36,7 +34,7 @@ impl Watches {
     pub(super) async fn namespaces(&self) {
         self.metadata::<Namespace>("Namespaces", |namespace, _| {
             let name = namespace.name_any();
-            self.touches(|target| target.namespaces().any(|within| within == name));
+            self.touched.targets_that(|target| target.namespaces().any(|within| within == name));
         })
         .await;
     }
@@ -50,8 +48,10 @@ impl Watches {
         self.metadata::<K>(what, |role, change| {
             self.rights_changed(own(kind), &role.metadata, change);
             let (name, namespace) = (role.name_any(), role.namespace());
-            self.role_is_named(&RoleRef { kind, name: name.clone() }, namespace.as_ref());
-            self.touches(|target| {
+            let role = RoleRef { kind, name: name.clone() };
+            let naming = self.touched.index.policies_naming(&role, namespace.as_deref());
+            naming.iter().for_each(|policy| self.touched.policy(policy));
+            self.touched.targets_that(|target| {
                 let is_there = |place: &str| target.namespaces().any(|within| within == place);
                 let role = target.privilege.role();
                 role.is_some_and(|role| role.kind == kind && role.name == name)
@@ -59,18 +59,6 @@ impl Watches {
             });
         })
         .await;
-    }
-
-    /// Queues the policies that name a role.
-    fn role_is_named(&self, role: &RoleRef, namespace: Option<&String>) {
-        for policy in self.caches.policies.state() {
-            let DeserializeGuard(Ok(policy)) = &*policy else { continue };
-            let roles = named_roles(&policy.spec);
-            let is_looked_for = |places: &Vec<String>| namespace.is_none_or(|n| places.contains(n));
-            if roles.get(role).is_some_and(is_looked_for) {
-                self.queues.policy(&policy.name_any());
-            }
-        }
     }
 
     /// Who can run workloads beside a service account can act as it does.
@@ -98,7 +86,7 @@ impl Watches {
                 // It cannot tell what it missed.
                 Event::InitDone => {
                     self.reader.forget_accounts();
-                    self.queues.everything(&self.caches);
+                    self.touched.everything();
                 }
                 // One of Lapse's may have come while nobody looked.
                 Event::InitApply(object) if is_ours(&object.metadata) => {
@@ -107,16 +95,5 @@ impl Watches {
                 Event::Init | Event::InitApply(_) => {}
             })
             .await;
-    }
-
-    /// Queues the grants and requests whose target an event bears on.
-    fn touches(&self, bears_on: impl Fn(&ResolvedTarget) -> bool) {
-        let is_touched = |target: &Target, namespace: &str| {
-            ResolvedTarget::resolve(target, namespace).is_some_and(|target| bears_on(&target))
-        };
-        self.grants_that(|grant| is_touched(&grant.spec.target, &grant.spec.request.namespace));
-        self.requests_that(|request| {
-            is_touched(&request.spec.target, &request.namespace().unwrap_or_default())
-        });
     }
 }

@@ -105,6 +105,14 @@ impl Statements {
         })
     }
 
+    /// Whether the person of this name has ended it.
+    #[must_use]
+    pub fn end_of(&self, username: &str) -> bool {
+        self.0.iter().any(|statement| {
+            statement.verdict == Verdict::End && statement.decider.username == username
+        })
+    }
+
     /// The first Review, and what it found, by anybody but the person whose emergency it was.
     #[must_use]
     pub fn review(&self, holder: &str) -> Option<(&Statement, ReviewOutcome)> {

@@ -42,8 +42,8 @@ fn emergencies(count: usize) -> String {
 
 fn list(context: &Context<'_>, debts: &[Debt<'_>]) -> String {
     let named = debts.iter().take(NAMED).map(|Debt { due_by, grant }| {
-        let request = &grant.spec.request;
-        let reviewers = describe_reviewers(context.policies, &grant.spec.policy.name);
+        let request = &grant.request;
+        let reviewers = describe_reviewers(context.policies, &grant.policy);
         format!("{} in {}, due {due_by}, by {reviewers}", request.name, request.namespace)
     });
     let rest = debts.len().saturating_sub(NAMED);

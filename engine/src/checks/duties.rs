@@ -71,10 +71,10 @@ mod tests {
         apart.spec.separation_of_duties =
             vec![lapse_crds::Separation { policy: "shop-payments".into() }];
         let failed = Read::Failed("timeout".to_owned());
-        let duties = Duties::apart_from("shop-debug", &[state(&apart)], &failed);
+        let duties = Duties::apart_from("shop-debug", &[state(&apart)].into(), &failed);
         let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
         assert!(matches!(outcome, Outcome::Pending(_)), "{outcome:?}");
-        let duties = Duties::apart_from("other", &[state(&apart)], &failed);
+        let duties = Duties::apart_from("other", &[state(&apart)].into(), &failed);
         let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
         assert!(matches!(outcome, Outcome::NotApplicable(_)), "{outcome:?}");
     }

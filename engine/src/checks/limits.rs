@@ -34,7 +34,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     }
     // An extension has the place of what it extends.
     let extended = context.extended().ok().flatten().map(|extended| extended.grant);
-    let extended = extended.map(|grant| &*grant.spec.request.uid);
+    let extended = extended.map(|grant| &*grant.request.uid);
     let live = peers.live(name, &who, [Some(*uid), extended]);
     if live >= active_grants {
         return Outcome::Fail(format!(

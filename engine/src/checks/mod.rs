@@ -21,7 +21,7 @@ use lapse_crds::{
 
 pub(crate) use self::risk::is_harmless;
 use crate::duties::Duties;
-use crate::policy::{Bounds, Policy, PolicyState};
+use crate::policy::{Bounds, Policies, Policy};
 use crate::request::{Extended, InLine, Peers, starts_at};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
@@ -67,7 +67,7 @@ pub struct Context<'a> {
     /// The policy that decides.
     pub policy: &'a Policy,
     /// All policies: who reviews what they gave is told by them.
-    pub policies: &'a [PolicyState],
+    pub policies: &'a Policies,
     /// The rules of the role.
     pub role: &'a Read<RoleRules>,
     /// The service accounts in its namespaces, if the role lets its holder act as any.

@@ -16,8 +16,8 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         Ok(None) => return Outcome::Pass(format!("JitPolicy {name} decides.")),
         Err(outcome) => return outcome,
     };
-    let gave = &extended.grant.spec.policy.name;
-    let earlier = &extended.grant.spec.request.name;
+    let gave = &extended.grant.policy;
+    let earlier = &extended.grant.request.name;
     if gave != name {
         return Outcome::Fail(format!(
             "Request {earlier} was given by JitPolicy {gave}, and JitPolicy {name} decides this one; set \

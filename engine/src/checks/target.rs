@@ -2,8 +2,7 @@
 
 use super::{Context, Outcome};
 use crate::Read;
-use crate::target::{ResolvedTarget, check_rules};
-use lapse_crds::Grant;
+use crate::target::check_rules;
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Context { target, policy, role, namespaces, settings, .. } = context;
@@ -28,14 +27,14 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     }
     // Why nothing is extended is the affair of the check of the policy.
     if let Ok(Some(extended)) = context.extended() {
-        let Grant { spec, .. } = extended.grant;
-        let earlier = ResolvedTarget::resolve(&spec.target, &spec.request.namespace);
-        if !earlier.as_ref().is_some_and(|earlier| earlier.contains(target)) {
+        let live = extended.grant.live.as_ref();
+        let earlier = live.and_then(|live| live.target.as_ref());
+        if !earlier.is_some_and(|earlier| earlier.contains(target)) {
             let held = earlier.map(|earlier| earlier.to_string()).unwrap_or_default();
             return Outcome::Fail(format!(
                 "{target} was asked for, but request {}, which it extends, is for {held}; ask for no \
                  more than that, or leave spec.extends out.",
-                spec.request.name
+                extended.grant.request.name
             ));
         }
     }

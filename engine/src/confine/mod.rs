@@ -15,7 +15,7 @@ use kube::api::ObjectMeta;
 use lapse_crds::{Condition, ConditionStatus, MANAGED_BY};
 
 pub use grant::grant;
-pub use object::object;
+pub use object::{object, object_of_confirmed, was_confirmed};
 pub use record::decision;
 
 /// How far the clocks of the two programs may differ: each by five seconds from the API server's, or the

@@ -1,12 +1,61 @@
 //! Whether a role or a binding follows from a grant.
 
-use chrono::{DateTime, Utc};
-use lapse_crds::{GrantPhase, RbacKind};
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_crds::{AccessDecision, Grant, GrantPhase, RbacKind, created_at};
 
 use super::{Unconfirmed, obstacle};
 use crate::Read;
+use crate::approval::Statements;
+use crate::attest::Attested;
 use crate::grant::{Action, ObjectSpec, Observed, decide};
+use crate::identity::username_of;
 use crate::target::Place;
+
+/// How long ago a Grant may have been written for its objects to follow from it alone.
+const CONFIRMED_FOR: TimeDelta = TimeDelta::seconds(30);
+
+/// Whether a Grant was confirmed only moments ago, by everything that bears on it, and nothing has become of it yet.
+#[must_use]
+pub fn was_confirmed(grant: &Grant, now: DateTime<Utc>) -> bool {
+    let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let age = created_at(&grant.metadata).map(|created| now - created);
+    phase == GrantPhase::Pending
+        && grant.metadata.deletion_timestamp.is_none()
+        && age.is_some_and(|age| age.abs() <= CONFIRMED_FOR)
+}
+
+/// The object of this kind, place and name that is made for such a Grant, as long as its time has not come and nobody
+/// has said no.
+///
+/// # Errors
+/// If none would be made, and why; or if that is not known.
+pub fn object_of_confirmed(
+    grant: &Grant,
+    decisions: &Read<Vec<Attested<AccessDecision>>>,
+    home: &str,
+    kind: RbacKind,
+    place: &Place,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<ObjectSpec, Unconfirmed> {
+    let refused = |why: &str| Err(Unconfirmed::Refused(why.to_owned()));
+    if let Some(why) = decisions.failure() {
+        return Err(Unconfirmed::Unknown(why));
+    }
+    if now >= grant.spec.expires_at.time() {
+        return refused("the time of the Grant is up");
+    }
+    let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
+    let statements = Statements::about(&grant.spec.request.uid, said);
+    if statements.denial().is_some() || statements.end_of(&username_of(&grant.spec.subject)) {
+        return refused("somebody has said no");
+    }
+    let is_it = |object: &ObjectSpec| {
+        object.kind() == kind && object.place == *place && object.name == name
+    };
+    let object = ObjectSpec::all_of(grant, home).into_iter().find(is_it);
+    object.map_or_else(|| refused("no such object belongs to the grant"), Ok)
+}
 
 /// The object of this kind, place and name that would be made for the grant, as it is observed, at this
 /// time.

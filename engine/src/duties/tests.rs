@@ -1,12 +1,13 @@
 use lapse_crds::{
-    AccessDecision, Approval, GrantPhase, JitPolicy, PolicyMode, Separation, Verdict,
+    AccessDecision, Approval, Grant, GrantPhase, JitPolicy, PolicyMode, Separation, Verdict,
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::attest::Attested;
+use crate::grant::has_ended;
 use crate::request::{Observed, decide};
-use crate::testing::life::{asked, decision, reference, state, time, written};
+use crate::testing::life::{asked, decision, reference, state, summaries, time, written};
 use crate::testing::{person, policy, stage, user};
 
 fn apart(name: &str, from: &[&str]) -> JitPolicy {
@@ -22,16 +23,16 @@ fn names(set: &BTreeSet<String>) -> Vec<&str> {
 
 #[test]
 fn it_is_enough_that_one_names_the_other() {
-    let policies = [
+    let policies = Policies::from([
         state(&apart("p", &["q", "gone"])),
         state(&apart("q", &[])),
         state(&apart("r", &["q"])),
         state(&apart("s", &[])),
-    ];
-    assert_eq!(names(&kept_apart(&policies, "p")), ["gone", "q"]);
-    assert_eq!(names(&kept_apart(&policies, "q")), ["p", "r"]);
-    assert_eq!(names(&kept_apart(&policies, "r")), ["q"]);
-    assert_eq!(names(&kept_apart(&policies, "s")), [""; 0]);
+    ]);
+    assert_eq!(names(&policies.apart_from("p")), ["gone", "q"]);
+    assert_eq!(names(&policies.apart_from("q")), ["p", "r"]);
+    assert_eq!(names(&policies.apart_from("r")), ["q"]);
+    assert_eq!(names(&policies.apart_from("s")), [""; 0]);
     assert_eq!(names(&bearing_on(&policies, Some("r"))), ["q"]);
     assert_eq!(names(&bearing_on(&policies, None)), ["gone", "p", "q", "r"]);
 }
@@ -41,12 +42,12 @@ fn what_is_switched_off_keeps_nothing_apart_and_what_is_broken_does() {
     let named = |change: fn(&mut JitPolicy)| {
         let mut one = apart("p", &["q"]);
         change(&mut one);
-        !kept_apart(&[state(&one)], "q").is_empty()
+        !Policies::from([state(&one)]).apart_from("q").is_empty()
     };
     assert!(named(|policy| policy.spec.mode = PolicyMode::Audit));
     assert!(!named(|policy| policy.spec.mode = PolicyMode::Disabled));
     assert!(named(|policy| policy.spec.duration.as_mut().unwrap().max = "48h".parse().ok()));
-    assert_eq!(names(&kept_apart(&[state(&apart("p", &["p"]))], "p")), [""; 0]);
+    assert_eq!(names(&Policies::from([state(&apart("p", &["p"]))]).apart_from("p")), [""; 0]);
 }
 
 #[test]
@@ -62,9 +63,9 @@ fn of_several_rights_the_one_that_lasts_longest_is_told() {
     let mut over = by("over", "q", 99);
     over.status.get_or_insert_default().phase = GrantPhase::Ended;
     let grants = vec![by("short", "q", 5), by("long", "q", 10), by("elsewhere", "r", 90), over];
-    let policies = [state(&apart("p", &["q"])), state(&apart("r", &[]))];
+    let policies = Policies::from([state(&apart("p", &["q"])), state(&apart("r", &[]))]);
     let told = |grants: Vec<Grant>| {
-        let duties = Duties::apart_from("p", &policies, &Read::Found(grants));
+        let duties = Duties::apart_from("p", &policies, &Read::Found(summaries(&grants)));
         let of = |who: &str| duties.engagement(who).map(|engagement| engagement.of(who));
         [of("alice"), of("bob"), of("carol")]
     };
@@ -170,7 +171,8 @@ impl Town {
         let policies = observed.policies.found().unwrap();
         let bearing = bearing_on(policies, observed.request.object.spec.policy.as_deref());
         let bears = |grant: &&Grant| bearing.contains(&grant.spec.policy.name);
-        observed.engaging = Read::Found(self.grants.iter().filter(bears).cloned().collect());
+        let engaging: Vec<Grant> = self.grants.iter().filter(bears).cloned().collect();
+        observed.engaging = Read::Found(summaries(&engaging));
         let uid = format!("uid-{request}");
         let own = self.grants.iter().find(|grant| grant.spec.request.uid == uid);
         observed.grant = own.cloned().map_or(Read::Missing, Read::Found);

@@ -8,6 +8,7 @@ mod observed;
 mod orphan;
 mod reasons;
 mod review;
+mod summary;
 mod warnings;
 
 use lapse_crds::{Grant, GrantPhase};
@@ -19,6 +20,7 @@ pub use observed::{Observed, Obstacle};
 pub use orphan::{ObjectMarks, Verdict, verdict};
 pub(crate) use review::REVIEWED;
 pub use review::{awaits_review, holder, was_never_given};
+pub use summary::{GrantSummary, LiveGrant};
 pub use warnings::Warning;
 
 /// Whether a right is verified to be gone.

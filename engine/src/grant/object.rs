@@ -1,10 +1,11 @@
 //! The objects of RBAC of a grant, which give the right and mark its holder: what they must look like.
 
 use lapse_crds::{
-    Grant, GrantSpec, GrantStatus, RbacKind, RbacRef, RoleKind, RoleRef, RoleRule, Subject,
+    Grant, GrantSession, GrantSpec, GrantStatus, RbacKind, RbacRef, RoleKind, RoleRef, RoleRule,
+    Subject,
 };
 
-use super::object_name;
+use super::{GrantSummary, LiveGrant, object_name};
 use crate::session::{mark, marker_role};
 use crate::target::{Place, Privilege, ResolvedTarget};
 
@@ -80,30 +81,20 @@ impl ObjectSpec {
     #[must_use]
     pub fn all_of(grant: &Grant, home: &str) -> Vec<Self> {
         let GrantSpec { request, subject, target, session, .. } = &grant.spec;
-        let Some(target) = ResolvedTarget::resolve(target, &request.namespace) else {
-            return Vec::new();
+        let name = grant.metadata.name.as_deref().unwrap_or_default();
+        let target = ResolvedTarget::resolve(target, &request.namespace);
+        let target = target.as_ref();
+        target.map(|target| all(name, subject, target, session.as_ref(), home)).unwrap_or_default()
+    }
+
+    /// The same of a grant in few words. One that is over has none any more.
+    #[must_use]
+    pub fn all_of_live(grant: &GrantSummary, home: &str) -> Vec<Self> {
+        let GrantSummary { name, subject, live, .. } = grant;
+        let objects = |live: &LiveGrant| {
+            Some(all(name, subject, live.target.as_ref()?, live.session.as_ref(), home))
         };
-        let name = object_name(grant.metadata.name.as_deref().unwrap_or_default());
-        let object = |place: Place, content| Self { place, name: name.clone(), content };
-        let mut objects = Vec::new();
-        if let Some(session) = session {
-            let role = marker_role(session.guard);
-            let subjects = mark(&grant.spec, &target, home);
-            let place = Place { namespace: Some(home.to_owned()) };
-            objects.push(object(place, Content::Marker { role, subjects }));
-        }
-        if let Privilege::Rules(rules) = &target.privilege {
-            let role = || Content::Role { rules: rules.clone() };
-            objects.extend(target.places().into_iter().map(|place| object(place, role())));
-        }
-        objects.extend(target.places().into_iter().map(|place| {
-            let role = match &target.privilege {
-                Privilege::Role(role) => role.clone(),
-                Privilege::Rules(_) => RoleRef { kind: own_role(&place), name: name.clone() },
-            };
-            object(place, Content::Binding { role, subject: subject.clone() })
-        }));
-        objects
+        live.as_deref().and_then(objects).unwrap_or_default()
     }
 
     /// Its kind.
@@ -170,6 +161,36 @@ impl ObjectSpec {
             None => format!("{} {name}", self.kind()),
         }
     }
+}
+
+fn all(
+    grant: &str,
+    subject: &Subject,
+    target: &ResolvedTarget,
+    session: Option<&GrantSession>,
+    home: &str,
+) -> Vec<ObjectSpec> {
+    let name = object_name(grant);
+    let object = |place: Place, content| ObjectSpec { place, name: name.clone(), content };
+    let mut objects = Vec::new();
+    if let Some(session) = session {
+        let role = marker_role(session.guard);
+        let subjects = mark(subject, target, home);
+        let place = Place { namespace: Some(home.to_owned()) };
+        objects.push(object(place, Content::Marker { role, subjects }));
+    }
+    if let Privilege::Rules(rules) = &target.privilege {
+        let role = || Content::Role { rules: rules.clone() };
+        objects.extend(target.places().into_iter().map(|place| object(place, role())));
+    }
+    objects.extend(target.places().into_iter().map(|place| {
+        let role = match &target.privilege {
+            Privilege::Role(role) => role.clone(),
+            Privilege::Rules(_) => RoleRef { kind: own_role(&place), name: name.clone() },
+        };
+        object(place, Content::Binding { role, subject: subject.clone() })
+    }));
+    objects
 }
 
 fn is_role(role: &RoleRef, live: &(String, String)) -> bool {

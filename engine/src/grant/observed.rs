@@ -5,7 +5,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use super::{LiveObject, ObjectSpec};
 use crate::Read;
 use crate::attest::Attested;
-use crate::policy::{BannedRoles, PolicyState};
+use crate::policy::{BannedRoles, Policies, PolicyState};
 use crate::role::RoleRules;
 use crate::session::Started;
 use crate::target::Namespaces;
@@ -24,7 +24,7 @@ pub struct Observed {
     /// The decisions in the namespace of the request.
     pub decisions: Read<Vec<Attested<AccessDecision>>>,
     /// The policies of the cluster.
-    pub policies: Read<Vec<PolicyState>>,
+    pub policies: Read<Policies>,
     /// The rules of the role.
     pub role: Read<RoleRules>,
     /// The rules of the roles that Deny policies name, if the request spelled out rules.
@@ -68,8 +68,7 @@ impl Observed {
     /// anew is another.
     pub(super) fn policy(&self) -> Option<&PolicyState> {
         let of_grant = &self.grant.spec.policy;
-        let is_it = |state: &&PolicyState| state.name == of_grant.name && state.uid == of_grant.uid;
-        self.policies.found()?.iter().find(is_it)
+        self.policies.found()?.get(&of_grant.name).filter(|state| state.uid == of_grant.uid)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lapse_crds::{PolicyMode, Subject};
 
-use super::{Policy, PolicyState, Rule};
+use super::{Policies, Policy, PolicyState, Rule};
 
 /// How many policies are named in warnings of one kind.
 const NAMED: usize = 3;
@@ -10,10 +10,9 @@ const NAMED: usize = 3;
 /// Warnings about a policy beside the other policies of the cluster, in words. One of its own name is
 /// left out: it is the same policy, as it stood.
 #[must_use]
-pub fn lint_among(policy: &PolicyState, others: &[PolicyState]) -> Vec<String> {
-    let mut others: Vec<&PolicyState> =
+pub fn lint_among(policy: &PolicyState, others: &Policies) -> Vec<String> {
+    let others: Vec<&PolicyState> =
         others.iter().filter(|other| other.name != policy.name).collect();
-    others.sort_by_key(|other| &other.name);
     let mut warnings = separations(policy, &others);
     if let Some(this) = in_force(policy) {
         let shared: Vec<Shared<'_>> =
@@ -163,10 +162,10 @@ mod tests {
     fn a_lenient_policy_beside_a_stricter_one_is_told_of_whichever_came_first() {
         let strict = with("strict", |policy| approved(policy, &[2, 1]));
         let easy = lenient("easy", |_| {});
-        let expected = lint_among(&strict, std::slice::from_ref(&easy));
+        let expected = lint_among(&strict, &[easy.clone()].into());
         insta::assert_snapshot!(expected.join("\n"), @"group shop-developers can have ClusterRole edit by JitPolicy easy without approval, which strict gives with 3 approvals in 2 stages: people choose the easier; let one of them offer it to others, or elsewhere");
         assert!(expected[0].len() <= 256, "it would be cut off");
-        assert_eq!(lint_among(&easy, &[strict]), expected);
+        assert_eq!(lint_among(&easy, &[strict].into()), expected);
     }
 
     #[rstest]
@@ -193,7 +192,7 @@ mod tests {
             kubernetes(policy).rules = vec![pods("get list")];
         });
         let other = lenient("other", change);
-        assert_eq!(lint_among(&this, &[other]).len(), usize::from(expected));
+        assert_eq!(lint_among(&this, &[other].into()).len(), usize::from(expected));
     }
 
     fn pods(verbs: &str) -> lapse_crds::RoleRule {
@@ -216,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_same_priority_is_told() {
-        let told = lint_among(&with("b", |_| {}), &[with("a", |_| {})]);
+        let told = lint_among(&with("b", |_| {}), &[with("a", |_| {})].into());
         insta::assert_snapshot!(told.join("\n"), @"spec.priority is 1, as that of JitPolicy a, which offers ClusterRole edit to group shop-developers, too: for requests that name none a decides, by its name; set another");
         assert!(told[0].len() <= 256, "it would be cut off");
     }
@@ -224,7 +223,7 @@ mod tests {
     #[test]
     fn of_many_a_few_are_named() {
         let others: Vec<PolicyState> = (0..5).map(|n| lenient(&format!("p{n}"), |_| {})).collect();
-        let told = lint_among(&with("this", |_| {}), &others);
+        let told = lint_among(&with("this", |_| {}), &others.into_iter().collect());
         assert_eq!(told.len(), NAMED + 1);
         assert_eq!(told[NAMED], "and the same of 2 more policies");
         assert!(told[0].contains("JitPolicy p0"), "{told:?}");
@@ -247,7 +246,7 @@ mod tests {
                 policy.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
             }),
         ];
-        insta::assert_snapshot!(lint_among(&this, &others).join("\n"), @r"
+        insta::assert_snapshot!(lint_among(&this, &others.into()).join("\n"), @r"
         spec.separationOfDuties[0].policy: there is no JitPolicy gone; nothing is kept apart until it exists
         spec.separationOfDuties[1].policy: JitPolicy off is switched off; nothing is kept apart until it is on
         spec.separationOfDuties[2].policy: JitPolicy trial is on trial; nothing is kept apart until it is in force

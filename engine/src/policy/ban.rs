@@ -91,6 +91,11 @@ impl Ban {
             })
     }
 
+    /// Whom it is for.
+    pub(super) fn requesters(&self) -> &[Subject] {
+        &self.requesters
+    }
+
     /// The roles that it names.
     pub(super) fn roles(&self) -> impl Iterator<Item = &RoleRef> {
         self.targets.iter().flat_map(|forbidden| match forbidden {

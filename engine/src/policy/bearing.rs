@@ -1,15 +1,20 @@
 //! What a change of a policy bears on.
 
-use lapse_crds::{JitPolicySpec, PolicyEffect, PolicyMode};
+use lapse_crds::PolicyMode;
 
-/// Whether a policy bears on what others decide: it bans rights whoever gives them, keeps policies apart, or is
-/// on trial, which requests are told whatever policy they name. Any other bears on the requests that it may
-/// decide, and on the rights that it gave.
-#[must_use]
-pub fn bears_on_others(spec: &JitPolicySpec) -> bool {
-    spec.effect == PolicyEffect::Deny
-        || spec.mode == PolicyMode::Audit
-        || !spec.separation_of_duties.is_empty()
+use super::PolicyState;
+
+impl PolicyState {
+    /// Whether it bears on what others decide: it bans rights whoever gives them, keeps policies apart, or is
+    /// on trial, which requests are told whatever policy they name; or what it says is not known. Any other bears
+    /// on the requests that it may decide, and on the rights that it gave.
+    #[must_use]
+    pub fn bears_on_others(&self) -> bool {
+        !self.is_askable()
+            || self.mode == PolicyMode::Audit
+            || self.keeps_apart
+            || self.is_unreadable()
+    }
 }
 
 /// Whether a policy may decide a request that names this one, or none.
@@ -23,7 +28,7 @@ mod tests {
     use lapse_crds::{JitPolicySpec as Spec, PolicyEffect, PolicyMode, Separation};
     use rstest::rstest;
 
-    use super::{bears_on_others, may_decide};
+    use super::may_decide;
     use crate::Read;
     use crate::request::decide;
     use crate::testing::life::{self, APPROVED_AT, time};
@@ -50,7 +55,7 @@ mod tests {
     ) {
         let mut other = policy("other");
         change(&mut other.spec);
-        assert_eq!(bears_on_others(&other.spec), expected);
+        assert_eq!(life::state(&other).bears_on_others(), expected);
         for alone in [life::asked(), life::approved()] {
             let mut alone = alone;
             alone.request.object.spec.policy = Some("shop-debug".to_owned());

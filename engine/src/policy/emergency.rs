@@ -3,7 +3,7 @@
 use lapse_crds::{Emergency, EmergencyReview, GrantDuration, Subject, SubjectKind};
 
 use super::approval::unsatisfiable;
-use super::{Bounds, PolicyError, PolicyErrorReason, PolicyState, describe};
+use super::{Bounds, Policies, PolicyError, PolicyErrorReason, describe};
 use crate::Settings;
 
 /// What a policy gives in an emergency.
@@ -82,9 +82,8 @@ pub(super) fn has_no_reviewer(requester: &Subject, reviewers: &[Subject]) -> boo
 /// Who reviews the emergencies that a policy gave, in words. When the policy does not say any more,
 /// somebody must be able to, or the debt could never be paid.
 #[must_use]
-pub fn describe_reviewers(policies: &[PolicyState], name: &str) -> String {
-    let policy = policies.iter().find(|state| state.name == name).and_then(PolicyState::policy);
-    match policy.and_then(super::Policy::emergency) {
+pub fn describe_reviewers(policies: &Policies, name: &str) -> String {
+    match policies.policy(name).and_then(super::Policy::emergency) {
         Some(rules) => describe(&rules.reviewers),
         None => format!("somebody who holds the verb review on jitpolicies/{name}"),
     }
@@ -95,7 +94,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::policy::Policy;
+    use crate::policy::{Policy, PolicyState};
     use crate::testing::{emergency, group, policy, service_account, settings, user};
 
     fn error(change: impl FnOnce(&mut lapse_crds::JitPolicySpec)) -> Option<String> {
@@ -171,7 +170,9 @@ mod tests {
         let mut policy = policy("p");
         policy.spec.emergency = Some(emergency());
         let state = PolicyState::of(&policy, &settings());
-        let told = |policies: &[PolicyState]| describe_reviewers(policies, "p");
+        let told = |states: &[PolicyState]| {
+            describe_reviewers(&states.iter().cloned().collect::<Policies>(), "p")
+        };
         assert_eq!(told(&[state]), "group security");
         policy.spec.emergency = None;
         let state = PolicyState::of(&policy, &settings());

@@ -12,6 +12,7 @@ mod report;
 mod roles;
 mod select;
 mod session;
+mod set;
 mod state;
 
 use lapse_crds::{
@@ -21,7 +22,7 @@ use lapse_crds::{
 pub use among::lint_among;
 pub use approval::ApprovalRules;
 pub use ban::Ban;
-pub use bearing::{bears_on_others, may_decide};
+pub use bearing::may_decide;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use emergency::{EmergencyRules, describe_reviewers};
 pub use lint::{lint, named_roles};
@@ -29,7 +30,8 @@ pub use offer::{BannedRoles, RolesKnown};
 pub use report::report;
 pub use roles::{NamedRole, lint_roles};
 pub use select::{Asked, Selection, select};
-pub use state::{Bans, PolicyState, Rule, banned_roles};
+pub use set::Policies;
+pub use state::{Bans, PolicyState, Rule};
 
 use self::offer::Offer;
 use crate::Settings;

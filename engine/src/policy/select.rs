@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, Identity, PolicyMode, PolicyRef};
 
-use super::{Ban, Bans, Policy, PolicyState, RolesKnown, Rule, describe};
+use super::{Ban, Bans, Policies, Policy, PolicyState, RolesKnown, Rule, describe};
 use crate::target::{Namespaces, ResolvedTarget};
 
 /// How many policies that do not decide are shown on a request.
@@ -45,7 +45,7 @@ pub struct Asked<'a> {
 /// that the request names; without a name, the matching one with the lowest priority number, ties by
 /// name.
 #[must_use]
-pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a> {
+pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
     let Asked { policy, requester, target, emergency: _, namespaces, roles, at } = asked;
     let bans = Bans::on(policies, requester, target, namespaces, roles);
     let banned_from = bans.return_at(at);
@@ -58,14 +58,16 @@ pub fn select<'a>(policies: &'a [PolicyState], asked: Asked<'_>) -> Selection<'a
         };
     }
     let (policy, candidates) = match policy {
-        Some(name) => (named(policies, name), audited(policies, asked, name)),
+        Some(name) => {
+            (named(policies, name), describe_candidates(audited(policies, asked, name), 0))
+        }
         None => by_priority(policies, asked),
     };
-    Selection { policy, denied_by: None, banned_from, candidates: describe_candidates(candidates) }
+    Selection { policy, denied_by: None, banned_from, candidates }
 }
 
-fn named<'a>(policies: &'a [PolicyState], name: &str) -> Result<&'a Policy, String> {
-    let Some(state) = policies.iter().find(|state| state.name == name) else {
+fn named<'a>(policies: &'a Policies, name: &str) -> Result<&'a Policy, String> {
+    let Some(state) = policies.get(name) else {
         return Err(format!(
             "There is no JitPolicy {name}; see `kubectl get jitpolicies`, or leave spec.policy out."
         ));
@@ -86,12 +88,14 @@ fn named<'a>(policies: &'a [PolicyState], name: &str) -> Result<&'a Policy, Stri
 const DISABLED: &str = "Just-in-time requests are disabled.";
 
 fn by_priority<'a>(
-    policies: &'a [PolicyState],
+    policies: &'a Policies,
     asked: Asked<'_>,
-) -> (Result<&'a Policy, String>, Vec<(u8, Candidate)>) {
+) -> (Result<&'a Policy, String>, Vec<Candidate>) {
     let mut matching = Vec::new();
     let mut candidates = Vec::new();
-    for state in policies {
+    let own = policies.of(asked.requester);
+    let askable = own.values().filter(|state| state.is_askable()).count();
+    for state in own.values() {
         match suitability(state, asked) {
             Some(Ok(policy)) => matching.push(policy),
             Some(Err(why)) => candidates.push(why.of(&state.name)),
@@ -121,7 +125,15 @@ fn by_priority<'a>(
             asked.requester.username, asked.target
         )
     });
-    (policy, candidates)
+    // Of the policies that are for others, only so many are looked at as are shown.
+    let others =
+        policies.iter().filter(|state| state.is_askable() && !own.contains_key(&*state.name));
+    let shown = others.take(SHOWN_CANDIDATES.saturating_sub(candidates.len()));
+    let shown: Vec<(u8, Candidate)> =
+        shown.filter_map(|state| Some(suitability(state, asked)?.err()?.of(&state.name))).collect();
+    let rest = (policies.askable() - askable).saturating_sub(shown.len());
+    candidates.extend(shown);
+    (policy, describe_candidates(candidates, rest))
 }
 
 /// Why a policy does not decide, the nearest to deciding first.
@@ -203,9 +215,13 @@ fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String
 }
 
 /// The policies on trial beside the one that a request names, as far as they match.
-fn audited(policies: &[PolicyState], asked: Asked<'_>, name: &str) -> Vec<(u8, Candidate)> {
+fn audited(policies: &Policies, asked: Asked<'_>, name: &str) -> Vec<(u8, Candidate)> {
+    if policies.on_trial().is_empty() {
+        return Vec::new();
+    }
+    let own = policies.of(asked.requester);
     let on_trial =
-        policies.iter().filter(|state| state.mode == PolicyMode::Audit && state.name != name);
+        own.into_values().filter(|state| state.mode == PolicyMode::Audit && state.name != name);
     let candidate = |state: &PolicyState| match suitability(state, asked)? {
         Err(why @ Unsuitable::Almost(_)) => Some(why.of(&state.name)),
         Ok(_) | Err(_) => None,
@@ -213,12 +229,12 @@ fn audited(policies: &[PolicyState], asked: Asked<'_>, name: &str) -> Vec<(u8, C
     on_trial.filter_map(candidate).collect()
 }
 
-/// Keeps the 16 that are the nearest to deciding, and counts the rest.
-fn describe_candidates(mut ranked: Vec<(u8, Candidate)>) -> Vec<Candidate> {
+/// Keeps the 16 that are the nearest to deciding, and counts the others and those that were not looked at.
+fn describe_candidates(mut ranked: Vec<(u8, Candidate)>, unseen: usize) -> Vec<Candidate> {
     ranked.sort_by(|(a, first), (b, second)| (a, &first.policy).cmp(&(b, &second.policy)));
     let mut candidates: Vec<Candidate> =
         ranked.into_iter().map(|(_, candidate)| candidate).collect();
-    let rest = candidates.len().saturating_sub(SHOWN_CANDIDATES);
+    let rest = candidates.len().saturating_sub(SHOWN_CANDIDATES) + unseen;
     if rest > 0 {
         candidates.truncate(SHOWN_CANDIDATES);
         let reason = format!("and {rest} more policies");

@@ -1,14 +1,13 @@
 //! A policy of the cluster as it was read: compiled, or known to be unusable.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode, RoleRef};
+use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode};
 
-use super::{Ban, Policy, PolicyError, PolicyErrorReason, RolesKnown};
+use super::{Ban, Policies, Policy, PolicyError, PolicyErrorReason, RolesKnown};
 use crate::Settings;
-use crate::target::{Namespaces, Privilege, ResolvedTarget};
+use crate::target::{Namespaces, ResolvedTarget};
 
 /// A policy of the cluster: compiled, or known to be unusable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +20,15 @@ pub struct PolicyState {
     pub mode: PolicyMode,
     /// The policies that it keeps apart from itself, which counts likewise, unless it is switched off.
     pub apart: Vec<String>,
+    /// Whether it names others that it keeps apart, switched off or not.
+    pub keeps_apart: bool,
     /// What it says, or why it says nothing.
     pub compiled: Result<Rule, PolicyError>,
     /// What is wrong with it. A ban holds in spite of that.
     pub defect: Option<PolicyError>,
 }
 
-/// What a policy says; shared, because every look reads all policies.
+/// What a policy says; shared by every look that it bears on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// What may be had.
@@ -57,6 +58,7 @@ impl PolicyState {
             uid: policy.metadata.uid.clone().unwrap_or_default(),
             mode: policy.spec.mode,
             apart: apart.filter(|_| policy.spec.mode != PolicyMode::Disabled).collect(),
+            keeps_apart: !policy.spec.separation_of_duties.is_empty(),
             compiled,
             defect,
         }
@@ -73,18 +75,21 @@ impl PolicyState {
             uid,
             mode: PolicyMode::Enforce,
             apart: Vec::new(),
+            keeps_apart: false,
             compiled: Err(error),
             defect,
         }
     }
 
-    /// The ban, if the policy is one that is in force.
+    pub(super) fn is_unreadable(&self) -> bool {
+        let reason = self.defect.as_ref().map(|defect| defect.reason);
+        reason == Some(PolicyErrorReason::Unreadable)
+    }
+
+    /// Whether something could be asked for under it, were it ready and for everybody.
     #[must_use]
-    pub fn ban(&self) -> Option<&Ban> {
-        match &self.compiled {
-            Ok(Rule::Deny(ban)) if self.mode == PolicyMode::Enforce => Some(ban),
-            _ => None,
-        }
+    pub(super) fn is_askable(&self) -> bool {
+        !matches!(self.compiled, Ok(Rule::Deny(_)))
     }
 
     /// The policy, if it allows anything and is usable.
@@ -97,25 +102,6 @@ impl PolicyState {
     }
 }
 
-/// The roles whose rules must be known to tell which Deny policies match a target: those that these name,
-/// when the request spells out rules.
-#[must_use]
-pub fn banned_roles<'a>(
-    policies: &'a [PolicyState],
-    target: &ResolvedTarget,
-) -> BTreeSet<&'a RoleRef> {
-    let deny = |state: &'a PolicyState| match &state.compiled {
-        Ok(Rule::Deny(ban)) if state.mode != PolicyMode::Disabled => Some(ban),
-        _ => None,
-    };
-    match target.privilege {
-        Privilege::Role(_) => BTreeSet::new(),
-        Privilege::Rules(_) => {
-            policies.iter().filter_map(deny).flat_map(|ban| ban.roles()).collect()
-        }
-    }
-}
-
 /// The bans of the cluster that match a person and a target, at whatever time.
 #[derive(Clone, Debug)]
 pub struct Bans<'a>(Vec<&'a Ban>);
@@ -124,19 +110,15 @@ impl<'a> Bans<'a> {
     /// Those that match.
     #[must_use]
     pub fn on(
-        policies: &'a [PolicyState],
+        policies: &'a Policies,
         who: &Identity,
         target: &ResolvedTarget,
         known: &Namespaces,
         roles: RolesKnown<'_>,
     ) -> Self {
-        let mut bans: Vec<&Ban> = policies
-            .iter()
-            .filter_map(PolicyState::ban)
-            .filter(|ban| ban.matches(who, target, known, roles))
-            .collect();
-        bans.sort_by_key(|ban| &ban.reference().name);
-        Self(bans)
+        let in_force = policies.bans_of(who).filter(|(state, _)| state.mode == PolicyMode::Enforce);
+        let bans = in_force.map(|(_, ban)| ban);
+        Self(bans.filter(|ban| ban.matches(who, target, known, roles)).collect())
     }
 
     /// The first that is in force, by the name of its policy.

@@ -1,15 +1,15 @@
 //! The emergencies of a person that await their review.
 
-use lapse_crds::{Grant, Subject, Timestamp};
+use lapse_crds::{Subject, Timestamp};
 
 use super::Peers;
-use crate::grant::awaits_review;
+use crate::grant::GrantSummary;
 
 /// An emergency that awaits its review.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Debt<'a> {
     pub(crate) due_by: Timestamp,
-    pub(crate) grant: &'a Grant,
+    pub(crate) grant: &'a GrantSummary,
 }
 
 impl Peers {
@@ -19,10 +19,10 @@ impl Peers {
         let mut debts: Vec<Debt<'_>> = self
             .grants
             .iter()
-            .filter(|grant| grant.spec.subject == *who && grant.spec.request.uid != me)
-            .filter_map(|grant| Some(Debt { due_by: awaits_review(grant)?, grant }))
+            .filter(|grant| grant.subject == *who && grant.request.uid != me)
+            .filter_map(|grant| Some(Debt { due_by: grant.review_by?, grant }))
             .collect();
-        debts.sort_by_key(|debt| (debt.due_by, &debt.grant.spec.request.uid));
+        debts.sort_by_key(|debt| (debt.due_by, &debt.grant.request.uid));
         debts
     }
 }

@@ -7,7 +7,7 @@ use super::{Observed, has_place, starts_at};
 use crate::approval::{Basis, Progress, Statements, progress};
 use crate::checks::{Context, Report, is_harmless, requested_duration};
 use crate::duties::Duties;
-use crate::policy::{Asked, RolesKnown, select};
+use crate::policy::{Asked, Policies, RolesKnown, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;
 use crate::{Read, identity};
@@ -118,9 +118,10 @@ pub fn evaluate(
     now: DateTime<Utc>,
 ) -> Result<Evaluation, String> {
     let request = &observed.request.object;
+    let none = Policies::default();
     let policies = match &observed.policies {
-        Read::Found(policies) => policies.as_slice(),
-        Read::Missing => &[],
+        Read::Found(policies) => policies,
+        Read::Missing => &none,
         Read::Failed(why) => return Err(format!("The policies cannot be read: {why}")),
     };
     let decisions = match &observed.decisions {

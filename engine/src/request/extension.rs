@@ -1,18 +1,19 @@
 //! More time means a new request, which may extend one whose right is held: it then has its place.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, Grant, GrantPhase, Subject};
+use lapse_crds::{GrantPhase, Subject};
 
 use super::peers::InLine;
-use super::{Peers, has_place};
-use crate::attest::Attested;
-use crate::grant::was_never_given;
+use super::{Peers, RequestSummary};
+use crate::grant::GrantSummary;
 
 /// The request that is extended, and the right that it gave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extended<'a> {
-    request: &'a Attested<AccessRequest>,
-    pub(crate) grant: &'a Grant,
+    request: &'a RequestSummary,
+    pub(crate) grant: &'a GrantSummary,
 }
 
 impl Peers {
@@ -31,14 +32,12 @@ impl Peers {
                  whose right you hold, or leave spec.extends out."
             ));
         };
-        let uid = request.object.metadata.uid.as_deref();
-        let is_held = |grant: &&Grant| {
-            let phase = grant.status.as_ref().map(|status| status.phase);
-            uid == Some(&grant.spec.request.uid)
-                && grant.spec.subject == *who
-                && phase == Some(GrantPhase::Active)
-                && grant.metadata.deletion_timestamp.is_none()
-                && now < grant.spec.expires_at.time()
+        let is_held = |grant: &&Arc<GrantSummary>| {
+            request.uid == grant.request.uid
+                && grant.subject == *who
+                && grant.phase() == GrantPhase::Active
+                && !grant.is_deleted
+                && now < grant.expires_at.time()
         };
         match self.grants.iter().find(is_held) {
             Some(grant) => Ok(Extended { request, grant }),
@@ -55,42 +54,30 @@ impl Peers {
         if me.has_place {
             return None;
         }
-        let of = &extended.request.object.metadata;
-        let comes_first = |other: &&Attested<AccessRequest>| {
-            let AccessRequest { metadata, spec, .. } = &other.object;
-            let uid = metadata.uid.as_deref().unwrap_or_default();
-            let Ok(attestation) = &other.attestation else { return false };
-            let at = attestation.admitted_at.time();
+        let of = extended.request;
+        let comes_first = |other: &&Arc<RequestSummary>| {
+            let Some(at) = other.admitted_at else { return false };
             // One of the same name that is gone may have been extended, too.
-            let is_about_it = spec.extends == of.name
-                && metadata.namespace == of.namespace
-                && extended.admitted_at().is_none_or(|made_at| at >= made_at);
+            let is_about_it = other.extends.as_ref() == Some(&of.name)
+                && other.namespace == of.namespace
+                && of.admitted_at.is_none_or(|made_at| at >= made_at);
             let is_open = || {
-                let phase = other.object.status.as_ref().map(|status| status.phase);
-                metadata.deletion_timestamp.is_none()
-                    && !phase.unwrap_or_default().is_terminal()
-                    && (has_place(&other.object) || (at, uid) < (me.requested_at, me.uid))
+                !other.is_deleted
+                    && !other.phase.is_terminal()
+                    && (other.has_place || (at, &*other.uid) < (me.requested_at, me.uid))
             };
-            uid != me.uid && is_about_it && (self.was_given(uid) || is_open())
+            other.uid != me.uid && is_about_it && (self.was_given(&other.uid) || is_open())
         };
-        self.requests.iter().find(comes_first)?.object.metadata.name.as_deref()
+        self.requests.iter().find(comes_first).map(|request| &*request.name)
     }
 
     /// Whether a request has got its right.
     fn was_given(&self, request_uid: &str) -> bool {
-        let of_request = |grant: &&Grant| grant.spec.request.uid == request_uid;
-        self.grants.iter().find(of_request).is_some_and(|grant| !was_never_given(grant))
+        let of_request = |grant: &&Arc<GrantSummary>| grant.request.uid == request_uid;
+        self.grants.iter().find(of_request).is_some_and(|grant| !grant.was_never_given)
     }
 }
 
-impl Extended<'_> {
-    fn admitted_at(&self) -> Option<DateTime<Utc>> {
-        let attestation = self.request.attestation.as_ref().ok()?;
-        Some(attestation.admitted_at.time())
-    }
-}
-
-fn is_named(request: &Attested<AccessRequest>, namespace: &str, name: &str) -> bool {
-    let metadata = &request.object.metadata;
-    metadata.name.as_deref() == Some(name) && metadata.namespace.as_deref() == Some(namespace)
+fn is_named(request: &RequestSummary, namespace: &str, name: &str) -> bool {
+    request.name == name && request.namespace == namespace
 }

@@ -8,6 +8,7 @@ mod follow;
 mod observed;
 mod peers;
 mod report;
+mod summary;
 
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequest, AccessRequestSpec, AccessRequestStatus, Grant};
@@ -19,6 +20,7 @@ pub(crate) use extension::Extended;
 pub use observed::Observed;
 pub use peers::Peers;
 pub(crate) use peers::{InLine, has_place};
+pub use summary::RequestSummary;
 
 /// When the right starts, if it is approved at this moment: then, or when it was asked for, if that is
 /// later.

@@ -1,10 +1,13 @@
 //! What a decision about a request is made from.
 
+use std::sync::Arc;
+
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
 use super::Peers;
 use crate::attest::Attested;
-use crate::policy::{BannedRoles, PolicyState};
+use crate::grant::GrantSummary;
+use crate::policy::{BannedRoles, Policies};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::target::Namespaces;
@@ -16,7 +19,7 @@ pub struct Observed {
     /// The request.
     pub request: Attested<AccessRequest>,
     /// The policies of the cluster.
-    pub policies: Read<Vec<PolicyState>>,
+    pub policies: Read<Policies>,
     /// The decisions in its namespace.
     pub decisions: Read<Vec<Attested<AccessDecision>>>,
     /// The rules of the role that it asks for.
@@ -30,7 +33,7 @@ pub struct Observed {
     /// What else the requester asks for and holds.
     pub peers: Read<Peers>,
     /// The live grants by the policies that [`crate::duties::bearing_on`] names.
-    pub engaging: Read<Vec<Grant>>,
+    pub engaging: Read<Vec<Arc<GrantSummary>>>,
     /// The Grant of the name that follows from the request.
     pub grant: Read<Grant>,
     /// What the installation allows.

@@ -1,25 +1,25 @@
 //! What follows from the rights that somebody holds, for what they do meanwhile.
 
-use k8s_openapi::api::rbac::v1::PolicyRule;
-use lapse_crds::{API_GROUP, Grant, GrantPhase, Guard, Identity};
+use std::sync::Arc;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use lapse_crds::{API_GROUP, Guard, Identity};
+
+use crate::grant::GrantSummary;
 use crate::identity::{service_account, subject_of};
 use crate::role::RoleRules;
-use crate::target::{ResolvedTarget, Scope};
+use crate::target::Scope;
 
 /// Whether somebody holds this right, or may be its holder in disguise: a service account without a
 /// credential is impersonated, and who is granted a namespace may be able to impersonate those in it.
 #[must_use]
-pub fn is_held_by(grant: &Grant, caller: &Identity) -> bool {
-    let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    if phase == GrantPhase::Ended {
-        return false;
-    }
-    if subject_of(caller).is_some_and(|subject| subject == grant.spec.subject) {
+pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
+    let Some(live) = &grant.live else { return false };
+    if subject_of(caller).is_some_and(|subject| subject == grant.subject) {
         return true;
     }
     let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
-    let reaches = |(namespace, _): (&str, &str)| match target(grant).map(|target| target.scope) {
+    let reaches = |(namespace, _): (&str, &str)| match live.target.as_ref().map(|t| &t.scope) {
         Some(Scope::Cluster) => true,
         Some(Scope::Namespaces(names)) => names.contains(namespace),
         None => false,
@@ -35,19 +35,19 @@ pub fn may_be_disguised(caller: &Identity) -> bool {
 
 /// What the audit log of the API server is to say of a write by who holds these rights: keys and values.
 #[must_use]
-pub fn record(held: &[Grant]) -> Vec<(&'static str, String)> {
-    let all = |of: fn(&Grant) -> Option<String>| {
-        let values: Vec<String> = held.iter().filter_map(of).collect();
+pub fn record(held: &[Arc<GrantSummary>]) -> Vec<(&'static str, String)> {
+    let all = |of: fn(&GrantSummary) -> Option<String>| {
+        let values: Vec<String> = held.iter().filter_map(|grant| of(grant)).collect();
         (!values.is_empty()).then(|| values.join(", "))
     };
-    let request = |grant: &Grant| {
-        let request = &grant.spec.request;
+    let request = |grant: &GrantSummary| {
+        let request = &grant.request;
         Some(format!("{}/{}", request.namespace, request.name))
     };
     [
-        ("grant", all(|grant| grant.metadata.name.clone())),
+        ("grant", all(|grant| Some(grant.name.clone()))),
         ("request", all(request)),
-        ("ticket", all(|grant| grant.spec.ticket.clone())),
+        ("ticket", all(|grant| grant.live.as_ref()?.ticket.clone())),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
@@ -57,11 +57,11 @@ pub fn record(held: &[Grant]) -> Vec<(&'static str, String)> {
 /// Whether approving requests of a policy is among what this right allows, and its holder is kept from
 /// making use of that.
 #[must_use]
-pub fn is_kept_from_approving(grant: &Grant, role: &RoleRules, policy: &str) -> bool {
-    let is_guarded =
-        grant.spec.session.as_ref().is_some_and(|session| session.guard == Guard::Enforce);
+pub fn is_kept_from_approving(grant: &GrantSummary, role: &RoleRules, policy: &str) -> bool {
+    let Some(live) = &grant.live else { return false };
+    let is_guarded = live.session.as_ref().is_some_and(|session| session.guard == Guard::Enforce);
     // Policies belong to no namespace: a right within one allows nothing of them.
-    let is_wide = target(grant).is_some_and(|target| target.scope == Scope::Cluster);
+    let is_wide = live.target.as_ref().is_some_and(|target| target.scope == Scope::Cluster);
     let list = |value: &str| vec![value.to_owned()];
     let approving = PolicyRule {
         api_groups: Some(list(API_GROUP)),
@@ -73,13 +73,9 @@ pub fn is_kept_from_approving(grant: &Grant, role: &RoleRules, policy: &str) -> 
     is_guarded && is_wide && role.overlap(&[approving])
 }
 
-fn target(grant: &Grant) -> Option<ResolvedTarget> {
-    ResolvedTarget::resolve(&grant.spec.target, &grant.spec.request.namespace)
-}
-
 #[cfg(test)]
 mod tests {
-    use lapse_crds::GrantStatus;
+    use lapse_crds::{Grant, GrantPhase, GrantStatus};
     use rstest::rstest;
 
     use super::*;
@@ -111,14 +107,14 @@ mod tests {
     #[case::everywhere(true, account("web", None), true)]
     #[case::a_look_alike(true, person("system:serviceaccount:web:bot", &[]), false)]
     fn who_holds_a_right(#[case] wide: bool, #[case] who: Identity, #[case] expected: bool) {
-        assert_eq!(is_held_by(&held(wide), &who), expected);
+        assert_eq!(is_held_by(&GrantSummary::of(&held(wide)), &who), expected);
     }
 
     #[test]
     fn what_has_ended_is_not_held() {
         let mut grant = held(false);
         grant.status = Some(GrantStatus { phase: GrantPhase::Ended, ..GrantStatus::default() });
-        assert!(!is_held_by(&grant, &person("alice", &[])));
+        assert!(!is_held_by(&GrantSummary::of(&grant), &person("alice", &[])));
     }
 
     #[test]
@@ -130,7 +126,7 @@ mod tests {
         first.spec.ticket = None;
         let name = first.metadata.name.clone().unwrap();
         assert_eq!(
-            record(&[first, other]),
+            record(&[first, other].map(|grant| Arc::new(GrantSummary::of(&grant)))),
             [
                 ("grant", format!("{name}, another")),
                 ("request", "shop/fix-checkout, shop/fix-checkout".to_owned()),
@@ -165,6 +161,9 @@ mod tests {
     ) {
         let mut grant = held(wide);
         grant.spec.session.as_mut().unwrap().guard = guard;
-        assert_eq!(is_kept_from_approving(&grant, &role, "shop-debug"), expected);
+        assert_eq!(
+            is_kept_from_approving(&GrantSummary::of(&grant), &role, "shop-debug"),
+            expected
+        );
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use lapse_crds::{GrantSpec, Guard, RoleKind, RoleRef, Subject, SubjectKind};
+use lapse_crds::{Guard, RoleKind, RoleRef, Subject, SubjectKind};
 
 use crate::identity::username_of;
 use crate::target::{ResolvedTarget, Scope};
@@ -32,13 +32,13 @@ pub fn marker_role(guard: Guard) -> RoleRef {
 /// Who is marked by a grant: its holder, and the service accounts of its namespaces and of its holder. As one of these the
 /// holder can act where the role allows impersonation, or pods.
 #[must_use]
-pub fn mark(grant: &GrantSpec, target: &ResolvedTarget, home: &str) -> Vec<Subject> {
+pub fn mark(subject: &Subject, target: &ResolvedTarget, home: &str) -> Vec<Subject> {
     let accounts = match &target.scope {
         Scope::Cluster => vec!["accounts-anywhere-elevated".to_owned()],
         Scope::Namespaces(names) => {
             // A service account that holds the right and shows no credential cannot be told from one that
             // somebody impersonates.
-            let own = grant.subject.namespace.iter();
+            let own = subject.namespace.iter();
             let namespaces: BTreeSet<&String> = names.iter().chain(own).collect();
             namespaces.into_iter().map(|name| format!("accounts-in-{name}-elevated")).collect()
         }
@@ -48,7 +48,7 @@ pub fn mark(grant: &GrantSpec, target: &ResolvedTarget, home: &str) -> Vec<Subje
         name,
         namespace: Some(home.to_owned()),
     };
-    let holder = person(&username_of(&grant.subject));
+    let holder = person(&username_of(subject));
     std::iter::once(holder).chain(accounts).map(of_name).collect()
 }
 

@@ -1,9 +1,11 @@
 //! What somebody starts while they hold a right, and what becomes of it at the end.
 
 use std::fmt;
+use std::sync::Arc;
 
-use lapse_crds::{Grant, GrantSpec, StartedWorkloads};
+use lapse_crds::{GrantSession, GrantSpec, StartedWorkloads};
 
+use crate::grant::GrantSummary;
 use crate::target::{ResolvedTarget, Scope};
 
 /// The kinds of workload that a person starts by hand.
@@ -37,21 +39,31 @@ impl fmt::Display for Started {
 /// The grant that a workload is started under: of those that are held in its namespace, one whose end
 /// ends what was started, if there is one, and of several the one that ends last.
 #[must_use]
-pub fn started_under<'a>(held: &'a [Grant], namespace: &str) -> Option<&'a Grant> {
-    let covers = |grant: &&Grant| match place(&grant.spec) {
-        Some(Scope::Cluster) => true,
-        Some(Scope::Namespaces(names)) => names.contains(namespace),
-        None => false,
+pub fn started_under<'a>(
+    held: &'a [Arc<GrantSummary>],
+    namespace: &str,
+) -> Option<&'a GrantSummary> {
+    let covers = |grant: &&GrantSummary| {
+        let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+        match target.map(|target| &target.scope) {
+            Some(Scope::Cluster) => true,
+            Some(Scope::Namespaces(names)) => names.contains(namespace),
+            None => false,
+        }
     };
-    held.iter()
-        .filter(covers)
-        .max_by_key(|grant| (ends_started(&grant.spec), grant.spec.expires_at.time()))
+    let ends =
+        |grant: &GrantSummary| ends(grant.live.as_ref().and_then(|live| live.session.as_ref()));
+    let held = held.iter().map(|grant| &**grant).filter(covers);
+    held.max_by_key(|grant| (ends(grant), grant.expires_at.time()))
 }
 
 /// Whether what was started under a grant is deleted at its end.
 #[must_use]
 pub fn ends_started(grant: &GrantSpec) -> bool {
-    let session = grant.session.as_ref();
+    ends(grant.session.as_ref())
+}
+
+fn ends(session: Option<&GrantSession>) -> bool {
     session.and_then(|session| session.started_workloads) == Some(StartedWorkloads::Delete)
 }
 
@@ -64,6 +76,8 @@ pub fn place(grant: &GrantSpec) -> Option<Scope> {
 
 #[cfg(test)]
 mod tests {
+    use lapse_crds::Grant;
+
     use super::*;
     use crate::testing::life::{marked, time};
 
@@ -80,7 +94,8 @@ mod tests {
     #[test]
     fn a_workload_is_started_under_the_right_that_asks_most_of_it_and_ends_last() {
         let name = |held: &[Grant]| {
-            started_under(held, "shop").and_then(|grant| grant.metadata.name.clone())
+            let held: Vec<_> = held.iter().map(|g| Arc::new(GrantSummary::of(g))).collect();
+            started_under(&held, "shop").map(|grant| grant.name.clone())
         };
         let (short, long) = (held("short", "shop", true, 10), held("long", "shop", true, 20));
         let kept = held("kept", "shop", false, 30);

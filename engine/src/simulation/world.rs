@@ -7,7 +7,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, Verdict};
 
 use crate::attest::Attested;
 use crate::grant::{LiveObject, ObjectSpec};
-use crate::policy::PolicyState;
+use crate::policy::Policies;
 use crate::role::RoleRules;
 use crate::testing::life::{asked, bob, decision, deleted_at, live, role, state};
 use crate::testing::{person, policy};
@@ -71,7 +71,7 @@ impl Default for World {
 
 impl World {
     /// The policy as the controllers see it. To compile it takes most of the time of a look.
-    pub(super) fn policies(&self) -> Vec<PolicyState> {
+    pub(super) fn policies(&self) -> Policies {
         self.policy.iter().map(state).collect()
     }
 

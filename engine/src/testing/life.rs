@@ -1,6 +1,7 @@
 //! Fixtures of the lives of a request and of its grant: alice asks at 0 s, for an hour.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +13,7 @@ use lapse_crds::{
 use super::{person, policy, request_spec, settings};
 use crate::attest::{Attestation, AttestationError, Attested};
 use crate::duties::Duties;
-use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
+use crate::grant::{Content, GrantSummary, LiveContent, LiveObject, ObjectSpec};
 use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
@@ -92,7 +93,7 @@ pub(crate) fn asked() -> request::Observed {
     request.metadata.generation = Some(1);
     request::Observed {
         request: Attested { object: request, attestation: Ok(attestation(0, "request")) },
-        policies: Read::Found(vec![state(&policy("shop-debug"))]),
+        policies: Read::Found([state(&policy("shop-debug"))].into()),
         decisions: Read::Found(vec![]),
         role: Read::Found(role("get")),
         accounts: Read::Found(vec![]),
@@ -129,7 +130,7 @@ impl request::Observed {
         let mut changed = policy("shop-debug");
         changed.metadata.generation = Some(2);
         change(&mut changed);
-        self.policies = Read::Found(vec![state(&changed)]);
+        self.policies = Read::Found([state(&changed)].into());
     }
 
     /// Decides, and takes the status over as the API server would.
@@ -158,6 +159,11 @@ pub(crate) fn marked() -> Grant {
     grant
 }
 
+/// Grants in few words.
+pub(crate) fn summaries(grants: &[Grant]) -> Vec<Arc<GrantSummary>> {
+    grants.iter().map(|grant| Arc::new(GrantSummary::of(grant))).collect()
+}
+
 /// `shop-debug` is kept apart from a policy by which one person holds a right that another approved.
 pub(crate) fn duties(holder: &str, approver: &str) -> Duties {
     let mut other = policy("shop-payments");
@@ -167,7 +173,7 @@ pub(crate) fn duties(holder: &str, approver: &str) -> Duties {
     grant.spec.subject.name = holder.into();
     grant.spec.approved_by = vec![approver.into()];
     let policies = [state(&policy("shop-debug")), state(&other)];
-    Duties::apart_from("shop-debug", &policies, &Read::Found(vec![grant]))
+    Duties::apart_from("shop-debug", &policies.into(), &Read::Found(summaries(&[grant])))
 }
 
 /// The object as the controller makes it for the grant of the fixture.
@@ -233,7 +239,7 @@ pub(crate) fn pending_by(mut grant: Grant, namespaces: &[&str]) -> grant::Observ
         grant,
         request: Read::Found(asked.request.object),
         decisions: asked.decisions,
-        policies: Read::Found(vec![state(&policy("shop-debug"))]),
+        policies: Read::Found([state(&policy("shop-debug"))].into()),
         role: asked.role,
         banned_roles: BannedRoles::new(),
         namespaces: namespaces

@@ -26,9 +26,8 @@ pub(crate) async fn decision(
     let about = &decision.spec.request.name;
     check_name("spec.request.name", about)?;
     let reader = admission.reader();
-    let (found, retentions) = tokio::join!(reader.request(namespace, about), reader.retentions());
-    let found = found.map(|attested| attested.object);
-    let retentions = match retentions {
+    let found = reader.request(namespace, about).await.map(|attested| attested.object);
+    let retentions = match reader.index().retentions() {
         Read::Found(retentions) => retentions,
         Read::Missing => retention::Retentions::default(),
         Read::Failed(why) => return Err(NotAdmitted::Failed(why)),

@@ -1,12 +1,14 @@
 //! Roles and bindings: made for a Grant that is to be given, as it says.
 
+use std::time::{Duration, Instant};
+
 use futures::FutureExt as _;
 use kube::core::DynamicObject;
-use lapse_cluster::{Freshness, clock, objects};
+use lapse_cluster::{Occasion, Reader, clock, objects};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, Grant, RbacKind};
 use lapse_engine::Read;
-use lapse_engine::confine;
-use lapse_engine::grant::ObjectSpec;
+use lapse_engine::confine::{self, Unconfirmed};
+use lapse_engine::grant::{Content, GrantSummary, ObjectSpec};
 use lapse_engine::target::Place;
 
 use super::refusal;
@@ -17,8 +19,7 @@ use crate::stamp::check_name;
 /// Admits a role or a binding.
 ///
 /// Single objects are read as they are now, the Grant above all: the controllers record there that a right
-/// ends. Lists are as the API server has them at hand. What those miss, a Deny of the last milliseconds, the
-/// controllers find when the right is held, and end it then (docs/decisions/0011).
+/// ends. What the index misses, a Deny of the last milliseconds, its event brings, and ends the right then.
 pub(crate) async fn object(
     admission: &Admission,
     kind: RbacKind,
@@ -41,16 +42,70 @@ pub(crate) async fn object(
         Read::Missing => return Err(refused(format!("there is no Grant {grant}"))),
         Read::Failed(why) => return Err(NotAdmitted::Failed(why)),
     };
-    let now = clock::now();
-    let observed = reader.observe_grant_anew(&grant, Freshness::AtHand, now).boxed().await;
-    let observed = observed.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
-    let observed = observed.ok_or_else(|| refused("the Grant was deleted".to_owned()))?;
     let place = Place { namespace: made.metadata.namespace.clone() };
-    let expected = confine::object(observed, kind, &place, name, now);
-    let expected = expected.map_err(|why| refusal(&what, why))?;
+    let expected = expected(admission, &grant, kind, &place, name).await;
+    let expected = expected?.map_err(|why| refusal(&what, why))?;
     match difference(&grant, &expected, made)? {
         Some(field) => Err(refused(format!("{field} is not what the Grant says"))),
         None => Ok(Admitted::default()),
+    }
+}
+
+/// The object that is to be made for a Grant, if one is.
+///
+/// A Grant is confirmed when it is written, by everything that bears on it, and it never changes. So while that is only
+/// moments ago, its objects follow from it alone, as long as nobody said no, and a binding from its marker, too: there
+/// is no right without the mark of who holds it.
+async fn expected(
+    admission: &Admission,
+    grant: &Grant,
+    kind: RbacKind,
+    place: &Place,
+    name: &str,
+) -> Result<Result<ObjectSpec, Unconfirmed>, NotAdmitted> {
+    let (reader, now) = (admission.reader(), clock::now());
+    let expected = if confine::was_confirmed(grant, now) {
+        let decisions = reader.index().decisions(&grant.spec.request.uid);
+        let home = &reader.settings().namespace;
+        confine::object_of_confirmed(grant, &decisions, home, kind, place, name, now)
+    } else {
+        let summary = GrantSummary::of(grant);
+        let occasion = Occasion::Confirm { unasked: false };
+        let observed = reader.observe_grant_anew(&summary, occasion, now).boxed().await;
+        let observed = observed.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
+        match observed {
+            Some(observed) => confine::object(observed, kind, place, name, now),
+            None => Err(Unconfirmed::Refused("the Grant was deleted".to_owned())),
+        }
+    };
+    match expected {
+        Ok(object) if object.gives() => {
+            Ok(marked(reader, grant).await.map(|()| object).map_err(Unconfirmed::Refused))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Waits for the marker of a Grant, which the controller sends beside its bindings.
+async fn marked(reader: &Reader, grant: &Grant) -> Result<(), String> {
+    let home = &reader.settings().namespace;
+    let uid = grant.metadata.uid.as_deref().unwrap_or_default();
+    let markers = ObjectSpec::all_of(grant, home);
+    let marker = markers.iter().find(|o| matches!(o.content, Content::Marker { .. }));
+    // Those of releases that knew no sessions have none.
+    let Some(marker) = marker else { return Ok(()) };
+    let mut pause = Duration::from_millis(1);
+    let until = Instant::now() + Occasion::Confirm { unasked: false }.patience();
+    loop {
+        match objects::look(reader.client(), marker).await {
+            Read::Found(live) if marker.is_intact(&live, uid) => return Ok(()),
+            Read::Found(_) => return Err("its marker is another's".to_owned()),
+            Read::Missing | Read::Failed(_) if Instant::now() >= until => {
+                return Err("its marker does not stand".to_owned());
+            }
+            Read::Missing | Read::Failed(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (2 * pause).min(Duration::from_millis(50));
     }
 }
 

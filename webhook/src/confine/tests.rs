@@ -2,8 +2,7 @@
 //! stored, the engine tells, and its tests.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use lapse_cluster::{Freshness, RequestAsOf};
-use lapse_crds::{AccessRequest, Grant, RbacKind};
+use lapse_crds::{Grant, RbacKind};
 use lapse_engine::grant::ObjectSpec;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -121,29 +120,4 @@ fn a_binding_is_compared_with_the_one_that_is_made(
     // It is one that the API server would take.
     let _: RoleBinding = decode(&made).unwrap();
     assert_eq!(super::object::difference(&grant, &spec, &made).unwrap(), expected);
-}
-
-/// What nobody else has looked at must not be missed: a ban on what needs no approval, what is owed before
-/// another emergency.
-#[rstest]
-#[case::approved(&["bob"], false, Freshness::AtHand, Freshness::AtHand)]
-#[case::approved_by_nobody(&[], false, Freshness::Now, Freshness::AtHand)]
-#[case::in_an_emergency(&[], true, Freshness::Now, Freshness::Now)]
-fn lists_are_as_new_as_those_that_a_grant_is_written_from(
-    #[case] approved_by: &[&str],
-    #[case] emergency: bool,
-    #[case] policies: Freshness,
-    #[case] peers: Freshness,
-) {
-    let mut grant: Grant = serde_json::from_value(grant_object()).unwrap();
-    grant.spec.approved_by = approved_by.iter().map(ToString::to_string).collect();
-    let request: AccessRequest = serde_json::from_value(json!({
-        "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
-        "metadata": {"name": "fix", "namespace": "shop"},
-        "spec": {"target": grant.spec.target, "emergency": emergency},
-    }))
-    .unwrap();
-    let expected =
-        RequestAsOf { decisions: Freshness::AtHand, policies, peers, engaging: Freshness::Now };
-    assert_eq!(grant::as_new_as_needed(&request, &grant), expected);
 }

@@ -1,5 +1,7 @@
 //! What a decision is judged from, read live: everything in parallel that does not wait for another.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::{
@@ -7,24 +9,26 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
-use lapse_cluster::{Freshness, Reader, bounded, clock};
+use lapse_cluster::{Occasion, Reader, bounded, clock};
 use lapse_crds::{
-    API_GROUP, AccessDecisionSpec, AccessRequest, Grant, Identity, PolicyRef, RecordedRules,
-    Verdict, created_at,
+    API_GROUP, AccessDecisionSpec, AccessRequest, Identity, PolicyRef, RecordedRules, Verdict,
+    created_at,
 };
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
-use lapse_engine::duties::Duties;
-use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
+use lapse_engine::duties::{Duties, bearing_on};
+use lapse_engine::grant::GrantSummary;
+use lapse_engine::policy::{Asked, BannedRoles, Policies, Policy, PolicyState, RolesKnown, select};
 use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::is_kept_from_approving;
-use lapse_engine::target::ResolvedTarget;
+use lapse_engine::target::{Namespaces, ResolvedTarget, Scope};
 
 use crate::admission::{Admission, caller};
 use crate::answer::{NotAdmitted, known};
+use crate::news::Patience;
 
 /// What a decision is judged from.
 pub(super) struct Case {
@@ -36,8 +40,6 @@ pub(super) struct Case {
     pub(super) statements: Statements,
     pub(super) duties: Duties,
     pub(super) role: Result<RoleRules, String>,
-    /// What the role lets its holder do that whoever approves should know.
-    pub(super) risk: Vec<String>,
     pub(super) may_approve: bool,
     /// The Grant by whose right the decider may approve, if it keeps from it.
     pub(super) kept_by: Option<String>,
@@ -68,7 +70,8 @@ fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&str> {
 }
 
 impl Case {
-    /// Reads it.
+    /// Reads it: what is cheap, all at once. What a role lets its holder do, which is told to whoever approves, is read
+    /// once the approval stands.
     pub(super) async fn read(
         admission: &Admission,
         namespace: &str,
@@ -78,13 +81,23 @@ impl Case {
         let name = &decision.request.name;
         check_name("spec.request.name", name)?;
         let reader = admission.reader();
-        let attested = attested(admission, namespace, name).await?;
+        let verdict = decision.verdict;
+        // What to look at follows from the spec, which never changes: if it is known, nothing waits for the request.
+        let known = reader.index().request_named(namespace, name).and_then(|k| k.object);
+        let (attested, early) = tokio::join!(attested(admission, namespace, name), async {
+            match &known {
+                Some(known) => Some(Around::read(admission, known, verdict, decider).await),
+                None => None,
+            }
+        });
+        let attested = attested?;
         let uid = attested.object.metadata.uid.clone().unwrap_or_default();
         check_uid(decision, namespace, &uid)?;
+        let is_it = known.is_some_and(|known| known.metadata.uid.as_ref() == Some(&uid));
         // Taking a right back must work when the key that signed the request is gone.
         let requested_at = match attested.attestation {
             Ok(attestation) => attestation.admitted_at.time(),
-            Err(_) if decision.verdict != Verdict::Approve => {
+            Err(_) if verdict != Verdict::Approve => {
                 created_at(&attested.object.metadata).unwrap_or_default()
             }
             Err(error) => {
@@ -100,80 +113,126 @@ impl Case {
             let message = format!("request {name} names no requester or no target");
             return Err(NotAdmitted::Invalid(message));
         };
-        let named = policy_name(decision.verdict, &request);
-        let (decisions, policies, role, namespaces, guarded) = tokio::join!(
-            reader.decisions(namespace, name, Freshness::Now),
-            reader.policies(named, Freshness::Now),
-            reader.role(&target),
-            reader.namespaces(&target),
-            guarded(reader, decision.verdict, decider),
-        );
-        let policies = known(policies)?.unwrap_or_default();
-        let decisions = known(decisions)?.unwrap_or_default();
-        let banned_roles = reader.banned_roles(&policies, &target).await;
+        let around = match early.filter(|_| is_it) {
+            Some(around) => around,
+            None => Around::read(admission, &request, verdict, decider).await,
+        };
+        admission.said().is_shown(reader.index(), &uid).await;
+        let mut case =
+            Self::of(admission, decider, verdict, request, requester, target, &around).await?;
+        case.requested_at = requested_at;
+        // What was refused for the lack of something may have come by now.
+        let mut patience = Patience::of(reader.index(), Occasion::Judge);
+        while case.may_lack_something(verdict) && patience.outlasts().await {
+            let Self { request, requester, target, .. } = case;
+            case =
+                Self::of(admission, decider, verdict, request, requester, target, &around).await?;
+            case.requested_at = requested_at;
+        }
+        Ok(case)
+    }
+
+    /// Puts it together with what the index has now.
+    async fn of(
+        admission: &Admission,
+        decider: &UserInfo,
+        verdict: Verdict,
+        request: AccessRequest,
+        requester: Identity,
+        target: ResolvedTarget,
+        around: &Around,
+    ) -> Result<Self, NotAdmitted> {
+        let (reader, index) = (admission.reader(), admission.reader().index());
+        let uid = request.metadata.uid.clone().unwrap_or_default();
+        let mut around = around.clone();
+        let decisions = known(index.decisions(&uid))?.unwrap_or_default();
+        let (policies, policy) = loop {
+            let policies = around.policies(reader).await?;
+            let asked = Asked {
+                policy: policy_name(verdict, &request),
+                requester: &requester,
+                target: &target,
+                emergency: request.spec.emergency,
+                namespaces: &around.namespaces,
+                roles: RolesKnown { asked: &around.role, banned: &around.banned_roles },
+                at: starts_at(&request.spec, clock::now()),
+            };
+            let policy = select(&policies, asked).policy.cloned();
+            // The policy that decides is looked at as it is now, and so is what the caller may do to it.
+            match policy.as_ref().map(Policy::name) {
+                Ok(decides) if around.policy.as_ref().is_none_or(|(name, _)| name != decides) => {
+                    let decides = decides.to_owned();
+                    around.look_at(admission, &decides, verdict, decider).await;
+                }
+                Ok(_) | Err(_) => break (policies, policy),
+            }
+        };
         // Saying no must be possible whatever cannot be read.
-        if decision.verdict == Verdict::Approve {
-            for namespace in namespaces.values() {
+        if verdict == Verdict::Approve {
+            for namespace in around.namespaces.values() {
                 known(namespace.clone())?;
             }
-            for rules in banned_roles.values() {
+            for rules in around.banned_roles.values() {
                 known(rules.clone())?;
             }
         }
-        let asked = Asked {
-            policy: named,
-            requester: &requester,
-            target: &target,
-            emergency: request.spec.emergency,
-            namespaces: &namespaces,
-            roles: RolesKnown { asked: &role, banned: &banned_roles },
-            at: starts_at(&request.spec, clock::now()),
-        };
-        let policy = select(&policies, asked).policy.cloned();
-        let risk = match decision.verdict {
-            Verdict::Approve => risk(reader, &target, &role).await?,
-            Verdict::Deny | Verdict::End | Verdict::Review => Vec::new(),
-        };
-        let duties = match (&policy, decision.verdict) {
+        let duties = match (&policy, verdict) {
             (Ok(policy), Verdict::Approve) => {
-                let named = Some(policy.name());
-                let engaging = reader.engaging(&policies, named, Freshness::Now).await;
+                let engaging = index.live_by(&bearing_on(&policies, Some(policy.name())));
                 known(engaging.clone())?;
                 Duties::apart_from(policy.name(), &policies, &engaging)
             }
             // Saying no must be possible whatever else somebody does.
             _ => Duties::default(),
         };
-        let role = match role {
+        let kept_by = match (&policy, verdict) {
+            (Ok(policy), Verdict::Approve) => {
+                let held = known(index.held(&caller(decider)?))?;
+                kept_by(reader, held.unwrap_or_default(), policy).await?
+            }
+            _ => None,
+        };
+        let may = match verdict {
+            Verdict::Approve | Verdict::Deny => around.may.clone().unwrap_or(Ok(false)),
+            Verdict::End | Verdict::Review => Ok(false),
+        };
+        let may = may.map_err(NotAdmitted::Failed)?;
+        let role = match around.role {
             Read::Found(role) => Ok(role),
             Read::Missing => Err(format!("there is no {}", target.privilege)),
             Read::Failed(why) => Err(why),
         };
-        let (may_approve, may_deny) = match decision.verdict {
-            Verdict::Approve => {
-                (may(admission, decider, "approve", &request, &policy).await?, false)
-            }
-            Verdict::Deny => (false, may(admission, decider, "deny", &request, &policy).await?),
-            Verdict::End | Verdict::Review => (false, false),
-        };
-        let kept_by = match (&policy, decision.verdict) {
-            (Ok(policy), Verdict::Approve) => kept_by(reader, known(guarded)?, policy).await?,
-            _ => None,
-        };
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
             duties,
-            requested_at,
+            requested_at: DateTime::default(),
             request,
             requester,
             target,
             policy,
             role,
-            risk,
-            may_approve,
+            may_approve: verdict == Verdict::Approve && may,
             kept_by,
-            may_deny,
+            may_deny: verdict == Verdict::Deny && may,
         })
+    }
+
+    /// Whether what is not seen yet may let through what is refused: a policy, or the end of a right that keeps from
+    /// approving. What single objects say is as of now.
+    fn may_lack_something(&self, verdict: Verdict) -> bool {
+        verdict == Verdict::Approve
+            && (self.policy.is_err() || self.kept_by.is_some() || !self.duties.apart().is_empty())
+            && self.request.spec.requester.is_some()
+    }
+
+    /// What the role lets its holder do, and as whom they could act, in words for whoever approves.
+    pub(super) async fn risk(&self, reader: &Reader) -> Result<Vec<String>, NotAdmitted> {
+        let Ok(rules) = &self.role else { return Ok(Vec::new()) };
+        let reach = Reach::of(&self.target.scope, reader.settings());
+        let risk = assess(rules.lists(), &reach).accepted();
+        let role = Read::Found(rules.clone());
+        let accounts = known(reader.accounts(&self.target, &role).await)?.unwrap_or_default();
+        Ok(risk.brief().into_iter().chain(within_reach(&risk, &accounts).brief()).collect())
     }
 
     /// What is decided upon. The rules themselves are kept with an approval alone.
@@ -217,41 +276,143 @@ impl Case {
     }
 }
 
-/// What the role lets its holder do, and as whom they could act, in words for whoever approves.
-async fn risk(
-    reader: &Reader,
-    target: &ResolvedTarget,
-    role: &Read<RoleRules>,
-) -> Result<Vec<String>, NotAdmitted> {
-    let Read::Found(rules) = role else { return Ok(Vec::new()) };
-    let reach = Reach::of(&target.scope, reader.settings());
-    let risk = assess(rules.lists(), &reach).accepted();
-    let accounts = known(reader.accounts(target, role).await)?.unwrap_or_default();
-    Ok(risk.brief().into_iter().chain(within_reach(&risk, &accounts).brief()).collect())
+/// What is looked at beside the request itself: single objects, as they are now.
+#[derive(Clone)]
+struct Around {
+    /// The policy that decides, or that was thought to.
+    policy: Option<(String, Read<PolicyState>)>,
+    role: Read<RoleRules>,
+    namespaces: Namespaces,
+    banned_roles: BannedRoles,
+    /// Whether the caller holds the verb that the verdict needs, or why that cannot be told.
+    may: Option<Result<bool, String>>,
 }
 
-/// What whoever approves holds.
-async fn guarded(reader: &Reader, verdict: Verdict, decider: &UserInfo) -> Read<Vec<Grant>> {
-    match (verdict, caller(decider)) {
-        (Verdict::Approve, Ok(decider)) => reader.held(&decider, Freshness::Now).await,
-        (Verdict::Approve, Err(error)) => Read::Failed(error.to_string()),
-        _ => Read::Missing,
+impl Around {
+    async fn read(
+        admission: &Admission,
+        request: &AccessRequest,
+        verdict: Verdict,
+        decider: &UserInfo,
+    ) -> Self {
+        let reader = admission.reader();
+        let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
+        let target = ResolvedTarget::resolve(&request.spec.target, namespace);
+        let decides = policy_name(verdict, request).map(ToOwned::to_owned).or_else(|| {
+            let uid = request.metadata.uid.as_deref().unwrap_or_default();
+            reader.index().request(uid)?.summary.ok()?.policy.clone()
+        });
+        let role = async {
+            match &target {
+                Some(target) => reader.role(target).await,
+                None => Read::Missing,
+            }
+        };
+        let namespaces = async {
+            match &target {
+                Some(target) => reader.namespaces(target).await,
+                None => Namespaces::new(),
+            }
+        };
+        let banned_roles = async {
+            let policies = reader.index().policies();
+            match (&target, policies.found(), &request.spec.requester) {
+                (Some(target), Some(all), Some(who)) => reader.banned_roles(all, who, target).await,
+                _ => BannedRoles::new(),
+            }
+        };
+        let mut around = Self {
+            policy: None,
+            role: Read::Missing,
+            namespaces: Namespaces::new(),
+            banned_roles: BannedRoles::new(),
+            may: None,
+        };
+        let of_policy = async {
+            let name = denied_by(verdict, request, decides.as_deref());
+            match name {
+                Some(name) => around.look_at(admission, &name, verdict, decider).await,
+                None => around.may = Some(may(admission, decider, verdict, None).await),
+            }
+            around
+        };
+        let (role, namespaces, banned_roles, around) =
+            tokio::join!(role, namespaces, banned_roles, of_policy);
+        Self { role, namespaces, banned_roles, ..around }
     }
+
+    /// Looks at a policy, and at what the caller may do to it.
+    async fn look_at(
+        &mut self,
+        admission: &Admission,
+        policy: &str,
+        verdict: Verdict,
+        decider: &UserInfo,
+    ) {
+        let (state, may) = tokio::join!(
+            admission.reader().policy(policy),
+            may(admission, decider, verdict, Some(policy))
+        );
+        self.policy = Some((policy.to_owned(), state));
+        self.may = Some(may);
+    }
+
+    /// The policies that were seen, the one that was looked at as it is now.
+    async fn policies(&self, reader: &Reader) -> Result<Policies, NotAdmitted> {
+        let mut policies = known(reader.index().policies())?.unwrap_or_default();
+        match &self.policy {
+            Some((_, Read::Found(state))) if policies.get(&state.name) != Some(state) => {
+                policies.insert(state.clone());
+            }
+            Some((name, Read::Missing)) => policies.remove(name),
+            Some((_, Read::Failed(why))) => return Err(NotAdmitted::Failed(why.clone())),
+            Some((_, Read::Found(_))) | None => {}
+        }
+        Ok(policies)
+    }
+}
+
+/// The policy on which the verb counts, as far as it is known before one was found that decides: denying outlasts a
+/// broken policy, so there it is the one that the request named or was decided by.
+fn denied_by(verdict: Verdict, request: &AccessRequest, decides: Option<&str>) -> Option<String> {
+    let recorded = request.status.as_ref().and_then(|status| status.policy.as_ref());
+    let recorded = recorded.map(|policy| &*policy.name).filter(|_| verdict == Verdict::Deny);
+    decides.or(recorded).map(ToOwned::to_owned)
+}
+
+/// Whether the caller holds the verb that a verdict needs.
+async fn may(
+    admission: &Admission,
+    caller: &UserInfo,
+    verdict: Verdict,
+    policy: Option<&str>,
+) -> Result<bool, String> {
+    let verb = match verdict {
+        Verdict::Approve => "approve",
+        Verdict::Deny => "deny",
+        Verdict::End | Verdict::Review => return Ok(false),
+    };
+    holds_verb(admission, caller, verb, policy).await.map_err(|error| error.to_string())
 }
 
 /// The one of these Grants by which approving requests of a policy is allowed, if its holder is kept from
 /// that.
 async fn kept_by(
     reader: &Reader,
-    held: Option<Vec<Grant>>,
+    held: Vec<Arc<GrantSummary>>,
     policy: &Policy,
 ) -> Result<Option<String>, NotAdmitted> {
-    for grant in held.into_iter().flatten() {
-        let of = &grant.spec.request.namespace;
-        let Some(target) = ResolvedTarget::resolve(&grant.spec.target, of) else { continue };
-        let role = known(reader.role(&target).await)?;
+    for grant in held {
+        let Some(target) = grant.live.as_ref().and_then(|live| live.target.as_ref()) else {
+            continue;
+        };
+        // Policies belong to no namespace: a right within one allows nothing of them.
+        if target.scope != Scope::Cluster {
+            continue;
+        }
+        let role = known(reader.role(target).await)?;
         if role.is_some_and(|role| is_kept_from_approving(&grant, &role, policy.name())) {
-            return Ok(grant.metadata.name);
+            return Ok(Some(grant.name.clone()));
         }
     }
     Ok(None)
@@ -297,23 +458,6 @@ fn check_uid(
         ))),
         _ => Ok(()),
     }
-}
-
-/// Whether the caller holds a verb on the policy of a request: on the one that decides; if none does,
-/// on the one that the request named or was decided by, for denying outlasts a broken policy.
-async fn may(
-    admission: &Admission,
-    caller: &UserInfo,
-    verb: &str,
-    request: &AccessRequest,
-    policy: &Result<Policy, String>,
-) -> Result<bool, NotAdmitted> {
-    let recorded = request.status.as_ref().and_then(|status| status.policy.as_ref());
-    let name = match policy {
-        Ok(policy) => Some(policy.name()),
-        Err(_) => request.spec.policy.as_deref().or(recorded.map(|policy| &*policy.name)),
-    };
-    holds_verb(admission, caller, verb, name).await
 }
 
 /// Whether the caller holds a verb on the policy of this name; without one, on every policy.

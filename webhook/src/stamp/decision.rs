@@ -32,17 +32,26 @@ pub(crate) async fn decision(
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let now = clock::now();
     let reviewed = spec.outcome.filter(|_| spec.verdict == Verdict::Review);
-    let (said, risk) = if let Some(outcome) = reviewed {
+    let (said, risk, about) = if let Some(outcome) = reviewed {
         let by = &request.user_info;
         let case = ReviewCase::read(admission, namespace, &spec, outcome, by).await?;
         stamp(&mut draft, &spec, case.upon())?;
-        (case.judge(&decider)?, Vec::new())
+        (case.judge(&decider)?, Vec::new(), case.grant.spec.request.uid.clone())
     } else {
         let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
         let said = judge(&mut draft, &case, &spec, &decider, now)?;
-        (said, case.risk)
+        // What is dear is for those alone who may.
+        let reader = admission.reader();
+        let risk = match spec.verdict {
+            Verdict::Approve => case.risk(reader).await?,
+            Verdict::Deny | Verdict::End | Verdict::Review => Vec::new(),
+        };
+        (said, risk, case.request.metadata.uid.clone().unwrap_or_default())
     };
     let keys = admission.keys()?;
+    if !request.dry_run {
+        admission.said().note(admission.reader().index(), &about);
+    }
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
         warnings: [said].into_iter().chain(risk).collect(),

@@ -1,10 +1,13 @@
 //! What a review is judged from: the Grant of the emergency, because its request may be gone.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::authentication::v1::UserInfo;
-use lapse_cluster::{Freshness, Reader};
+use lapse_cluster::Reader;
 use lapse_crds::{AccessDecisionSpec, Grant, Identity, RequestTarget, ReviewOutcome};
 use lapse_engine::approval::{Review, Statements, judge_review};
-use lapse_engine::grant::{awaits_review, grant_name, holder};
+use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::identity::username_of;
 use lapse_engine::policy::{Policy, PolicyState};
 
 use super::case::{Upon, check_name, holds_verb};
@@ -35,14 +38,11 @@ impl ReviewCase {
         let reader = admission.reader();
         let grant = find(reader, namespace, about).await?;
         let name = &grant.spec.policy.name;
-        let (decisions, policies) = tokio::join!(
-            reader.decisions(namespace, &about.name, Freshness::Now),
-            reader.policies(Some(name), Freshness::Now),
-        );
-        let (decisions, policies) =
-            (known(decisions)?.unwrap_or_default(), known(policies)?.unwrap_or_default());
-        let gave = policies.iter().find(|state| state.name == *name);
-        let policy = gave.and_then(PolicyState::policy).cloned();
+        let uid = &grant.spec.request.uid;
+        let (gave, ()) =
+            tokio::join!(reader.policy(name), admission.said().is_shown(reader.index(), uid));
+        let decisions = known(reader.index().decisions(uid))?.unwrap_or_default();
+        let policy = known(gave)?.as_ref().and_then(PolicyState::policy).cloned();
         // The verb is for when the policy does not say who reviews.
         let says_who = policy.as_ref().is_some_and(|policy| policy.emergency().is_some());
         let may_review =
@@ -82,13 +82,27 @@ async fn find(
     about: &RequestTarget,
 ) -> Result<Grant, NotAdmitted> {
     let RequestTarget { name, uid } = about;
-    let found = if let Some(uid) = uid {
-        let grant = known(reader.grant(&grant_name(namespace, name, uid)).await)?;
-        grant.filter(|grant| grant.spec.request.uid == *uid)
-    } else {
-        let grants = known(reader.grants_of(namespace, name).await)?.unwrap_or_default();
-        pick(grants, name)?
+    let named = match uid {
+        Some(uid) => Some(grant_name(namespace, name, uid)),
+        None => {
+            let all = known(reader.index().emergencies_of(namespace, name))?.unwrap_or_default();
+            match pick(all, name)? {
+                Some(grant) => Some(grant.name.clone()),
+                // Of what was no emergency it can be told that it was none.
+                None => {
+                    let request = known(reader.request(namespace, name).await)?;
+                    let uid = request.and_then(|request| request.object.metadata.uid);
+                    uid.map(|uid| grant_name(namespace, name, &uid))
+                }
+            }
+        }
     };
+    let grant = match named {
+        Some(named) => known(reader.grant(&named).await)?,
+        None => None,
+    };
+    let is_meant = |grant: &Grant| uid.as_ref().is_none_or(|uid| grant.spec.request.uid == *uid);
+    let found = grant.filter(is_meant);
     found.ok_or_else(|| {
         NotAdmitted::Invalid(format!(
             "there is no emergency {name} in namespace {namespace} that was given; see `kubectl get \
@@ -97,15 +111,18 @@ async fn find(
     })
 }
 
-/// Of the Grants of all requests that had this name, the one that awaits its review; else the latest,
-/// of which it can be told why it is not reviewed.
-fn pick(mut grants: Vec<Grant>, name: &str) -> Result<Option<Grant>, NotAdmitted> {
-    let waiting: Vec<&Grant> =
-        grants.iter().filter(|grant| awaits_review(grant).is_some()).collect();
+/// Of the emergencies of all requests that had this name, the one that awaits its review; else the latest, of which it
+/// can be told why it is not reviewed.
+fn pick(
+    mut grants: Vec<Arc<GrantSummary>>,
+    name: &str,
+) -> Result<Option<Arc<GrantSummary>>, NotAdmitted> {
+    let waiting: Vec<&Arc<GrantSummary>> =
+        grants.iter().filter(|grant| grant.review_by.is_some()).collect();
     if waiting.len() > 1 {
         let each = waiting.iter().map(|grant| {
-            let spec = &grant.spec;
-            format!("{} (of {}, from {})", spec.request.uid, holder(grant), spec.starts_at)
+            let holder = username_of(&grant.subject);
+            format!("{} (of {holder}, from {})", grant.request.uid, grant.starts_at)
         });
         return Err(NotAdmitted::Invalid(format!(
             "{} emergencies of the name {name} await their review; set spec.request.uid to one of {}",
@@ -113,9 +130,7 @@ fn pick(mut grants: Vec<Grant>, name: &str) -> Result<Option<Grant>, NotAdmitted
             each.collect::<Vec<_>>().join(", ")
         )));
     }
-    grants.sort_by_key(|grant| {
-        (awaits_review(grant).is_some(), grant.spec.emergency, grant.spec.starts_at)
-    });
+    grants.sort_by_key(|grant| (grant.review_by.is_some(), grant.starts_at));
     Ok(grants.pop())
 }
 

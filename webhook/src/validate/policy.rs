@@ -3,7 +3,6 @@
 use futures::FutureExt as _;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
-use lapse_cluster::Freshness;
 use lapse_crds::{JitPolicy, PolicyMode};
 use lapse_engine::policy::{PolicyState, lint, lint_among, lint_roles};
 
@@ -34,13 +33,11 @@ pub(crate) async fn policy(
         }
         Some(error) => return Err(NotAdmitted::Invalid(error.to_string())),
     }
-    let (roles, others) = tokio::join!(
-        reader.named_roles(&policy.spec).boxed(),
-        reader.policies(None, Freshness::Now),
-    );
+    let roles = reader.named_roles(&policy.spec).boxed().await;
     warnings.extend(lint_roles(&policy.spec, &roles, settings));
     // What cannot be looked up is no reason to warn.
-    warnings.extend(lint_among(&state, others.found().map_or(&[][..], Vec::as_slice)));
+    let others = reader.index().policies();
+    warnings.extend(lint_among(&state, &others.found().cloned().unwrap_or_default()));
     Ok(Admitted { patch: None, warnings, done: "compiled", ..Admitted::default() })
 }
 

@@ -64,14 +64,14 @@ fn one_open_request_at_once(
     #[case] requests: Vec<Attested<AccessRequest>>,
     #[case] expected: bool,
 ) {
-    let outcome = outcome(Peers { requests, grants: vec![] }, |_| {});
+    let outcome = outcome(Peers::of(&requests, &[]), |_| {});
     assert_eq!(passes(&outcome), expected, "{outcome:?}");
 }
 
 #[test]
 fn a_place_is_never_taken_back() {
     let requests = vec![other("uid-0", -1, with_place())];
-    let kept = outcome(Peers { requests, grants: vec![] }, |fixture| fixture.has_place = true);
+    let kept = outcome(Peers::of(&requests, &[]), |fixture| fixture.has_place = true);
     assert!(passes(&kept), "{kept:?}");
 }
 
@@ -85,7 +85,7 @@ fn requests_by_other_policies_and_of_other_people_do_not_count() {
     let mut of_bob = other("uid-0", -1, None);
     of_bob.object.spec.requester = Some(person("bob", &[]));
     for request in [elsewhere, decided_elsewhere, of_bob] {
-        let outcome = outcome(Peers { requests: vec![request], grants: vec![] }, |_| {});
+        let outcome = outcome(Peers::of(&[request], &[]), |_| {});
         assert!(passes(&outcome), "{outcome:?}");
     }
 }
@@ -107,16 +107,18 @@ fn grant(index: i64, phase: GrantPhase, from: i64, to: i64) -> Grant {
 
 #[test]
 fn three_live_grants_at_once() {
-    let live = |count: i64| (0..count).map(|n| grant(n, GrantPhase::Active, -10, 600)).collect();
-    assert!(passes(&outcome(Peers { requests: vec![], grants: live(2) }, |_| {})));
-    let full = outcome(Peers { requests: vec![], grants: live(3) }, |_| {});
+    let live = |count: i64| -> Vec<Grant> {
+        (0..count).map(|n| grant(n, GrantPhase::Active, -10, 600)).collect()
+    };
+    assert!(passes(&outcome(Peers::of(&[], &live(2)), |_| {})));
+    let full = outcome(Peers::of(&[], &live(3)), |_| {});
     insta::assert_debug_snapshot!(full, @r#"
     Fail(
         "You hold 3 rights by JitPolicy shop-debug, and it allows 3 at once; end one that you do not need any more.",
     )
     "#);
-    let over = (0..3).map(|n| grant(n, GrantPhase::Ended, -700, -10)).collect();
-    assert!(passes(&outcome(Peers { requests: vec![], grants: over }, |_| {})));
+    let over: Vec<_> = (0..3).map(|n| grant(n, GrantPhase::Ended, -700, -10)).collect();
+    assert!(passes(&outcome(Peers::of(&[], &over), |_| {})));
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn a_request_whose_grant_stands_is_not_open() {
     let mut granted = grant(0, GrantPhase::Active, -10, 600);
     granted.spec.request.uid = "uid-0".into();
     let requests = vec![other("uid-0", -1, with_place())];
-    assert!(passes(&outcome(Peers { requests, grants: vec![granted] }, |_| {})));
+    assert!(passes(&outcome(Peers::of(&requests, &[granted]), |_| {})));
 }
 
 #[test]
@@ -141,7 +143,7 @@ fn so_much_time_a_day() {
         // Half an hour ago, and another hour to go.
         grant(2, GrantPhase::Active, -1800, hour),
     ];
-    let peers = || Peers { requests: vec![], grants: grants.clone() };
+    let peers = || Peers::of(&[], &grants);
     let fits = outcome(peers(), limited);
     assert!(passes(&fits), "{fits:?}");
     let too_long = outcome(peers(), |fixture| {

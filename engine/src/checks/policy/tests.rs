@@ -32,21 +32,32 @@ fn held(name: &str) -> Grant {
     grant
 }
 
-fn fixture() -> Fixture {
+/// What the check looks at, and the objects that its peers follow from.
+struct Case {
+    fixture: Fixture,
+    requests: Vec<Attested<AccessRequest>>,
+    grants: Vec<Grant>,
+}
+
+impl Case {
+    fn outcome(&mut self) -> Outcome {
+        self.outcome_of(check)
+    }
+
+    fn outcome_of(&mut self, check: fn(&Context<'_>) -> Outcome) -> Outcome {
+        self.fixture.peers = Read::Found(Peers::of(&self.requests, &self.grants));
+        self.fixture.outcome(check)
+    }
+
+    fn status(&mut self) -> &mut lapse_crds::GrantStatus {
+        self.grants[0].status.as_mut().unwrap()
+    }
+}
+
+fn case() -> Case {
     let mut fixture = Fixture { now: time(60), ..Fixture::default() };
     fixture.spec.extends = Some("earlier".into());
-    let requests = vec![request("earlier", -100)];
-    fixture.peers = Read::Found(Peers { requests, grants: vec![held("earlier")] });
-    fixture
-}
-
-fn peers(fixture: &mut Fixture) -> &mut Peers {
-    let Read::Found(peers) = &mut fixture.peers else { unreachable!() };
-    peers
-}
-
-fn status(fixture: &mut Fixture) -> &mut lapse_crds::GrantStatus {
-    peers(fixture).grants[0].status.as_mut().unwrap()
+    Case { fixture, requests: vec![request("earlier", -100)], grants: vec![held("earlier")] }
 }
 
 fn passes(outcome: &Outcome) -> bool {
@@ -56,62 +67,62 @@ fn passes(outcome: &Outcome) -> bool {
 #[test]
 fn what_is_held_can_be_extended() {
     assert_eq!(
-        fixture().outcome(check),
+        case().outcome(),
         Outcome::Pass("JitPolicy shop-debug decides, as it did for earlier.".into())
     );
 }
 
 #[rstest]
-#[case::no_such_request(|f: &mut Fixture| f.spec.extends = Some("other".into()))]
-#[case::in_another_namespace(|f: &mut Fixture| {
-    peers(f).requests[0].object.metadata.namespace = Some("bank".into());
+#[case::no_such_request(|f: &mut Case| f.fixture.spec.extends = Some("other".into()))]
+#[case::in_another_namespace(|f: &mut Case| {
+    f.requests[0].object.metadata.namespace = Some("bank".into());
 })]
-#[case::not_given_yet(|f: &mut Fixture| peers(f).grants.clear())]
-#[case::about_to_be_given(|f: &mut Fixture| status(f).phase = GrantPhase::Pending)]
-#[case::over(|f: &mut Fixture| status(f).phase = GrantPhase::Ended)]
-#[case::expired(|f: &mut Fixture| f.now = time(EXPIRES_AT))]
-#[case::deleted(|f: &mut Fixture| {
-    peers(f).grants[0].metadata.deletion_timestamp = Some(crate::testing::life::deleted_at());
+#[case::not_given_yet(|f: &mut Case| f.grants.clear())]
+#[case::about_to_be_given(|f: &mut Case| f.status().phase = GrantPhase::Pending)]
+#[case::over(|f: &mut Case| f.status().phase = GrantPhase::Ended)]
+#[case::expired(|f: &mut Case| f.fixture.now = time(EXPIRES_AT))]
+#[case::deleted(|f: &mut Case| {
+    f.grants[0].metadata.deletion_timestamp = Some(crate::testing::life::deleted_at());
 })]
-#[case::of_a_service_account_of_the_name(|f: &mut Fixture| {
-    peers(f).grants[0].spec.subject = crate::testing::service_account("ci", "alice");
+#[case::of_a_service_account_of_the_name(|f: &mut Case| {
+    f.grants[0].spec.subject = crate::testing::service_account("ci", "alice");
 })]
-#[case::of_another_request_of_the_name(|f: &mut Fixture| {
-    peers(f).grants[0].spec.request.uid = "uid-of-its-forerunner".into();
+#[case::of_another_request_of_the_name(|f: &mut Case| {
+    f.grants[0].spec.request.uid = "uid-of-its-forerunner".into();
 })]
-#[case::another_policy(|f: &mut Fixture| peers(f).grants[0].spec.policy.name = "shop-admin".into())]
-fn nothing_else_can(#[case] change: fn(&mut Fixture)) {
-    let mut fixture = fixture();
-    change(&mut fixture);
-    let outcome = fixture.outcome(check);
+#[case::another_policy(|f: &mut Case| f.grants[0].spec.policy.name = "shop-admin".into())]
+fn nothing_else_can(#[case] change: fn(&mut Case)) {
+    let mut case = case();
+    change(&mut case);
+    let outcome = case.outcome();
     assert!(matches!(outcome, Outcome::Fail(_)), "{outcome:?}");
 }
 
 #[test]
 fn says_what_is_wrong() {
-    let mut fixture = fixture();
-    peers(&mut fixture).grants[0].spec.policy.name = "shop-admin".into();
-    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    let mut case = case();
+    case.grants[0].spec.policy.name = "shop-admin".into();
+    insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
         "Request earlier was given by JitPolicy shop-admin, and JitPolicy shop-debug decides this one; set spec.policy to shop-admin, or leave spec.extends out.",
     )
     "#);
-    status(&mut fixture).phase = GrantPhase::Ended;
-    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    case.status().phase = GrantPhase::Ended;
+    insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
         "Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.",
     )
     "#);
-    fixture.spec.extends = Some("other".into());
-    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    case.fixture.spec.extends = Some("other".into());
+    insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
         "You have no request other in namespace shop that could be extended; name one whose right you hold, or leave spec.extends out.",
     )
     "#);
-    fixture.peers = Read::Failed("timeout".into());
-    assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
-    fixture.peers = Read::Missing;
-    assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+    case.fixture.peers = Read::Failed("timeout".into());
+    assert!(matches!(case.fixture.outcome(check), Outcome::Pending(_)));
+    case.fixture.peers = Read::Missing;
+    assert!(matches!(case.fixture.outcome(check), Outcome::Pending(_)));
 }
 
 #[rstest]
@@ -126,29 +137,29 @@ fn a_request_is_extended_once(
     #[case] is_given: bool,
     #[case] expected: bool,
 ) {
-    let mut fixture = fixture();
-    peers(&mut fixture).requests.push(rival);
+    let mut case = case();
+    case.requests.push(rival);
     if is_given {
-        peers(&mut fixture).grants.push(held("rival"));
+        case.grants.push(held("rival"));
     }
-    let outcome = fixture.outcome(check);
+    let outcome = case.outcome();
     assert_eq!(passes(&outcome), expected, "{outcome:?}");
     // A place that was taken is never taken back.
-    fixture.has_place = true;
-    assert!(passes(&fixture.outcome(check)));
+    case.fixture.has_place = true;
+    assert!(passes(&case.outcome()));
 }
 
 #[test]
 fn one_that_could_not_be_given_does_not_count() {
-    let mut fixture = fixture();
-    peers(&mut fixture).requests.push(rival(-1, RequestPhase::Failed));
+    let mut case = case();
+    case.requests.push(rival(-1, RequestPhase::Failed));
     let mut grant = held("rival");
     grant.status.as_mut().unwrap().phase = GrantPhase::Ended;
-    peers(&mut fixture).grants.push(grant.clone());
-    assert!(passes(&fixture.outcome(check)));
+    case.grants.push(grant.clone());
+    assert!(passes(&case.outcome()));
     grant.status.as_mut().unwrap().end_reason = Some(lapse_crds::EndReason::Expired);
-    peers(&mut fixture).grants[1] = grant;
-    insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
+    case.grants[1] = grant;
+    insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
         "Request earlier is extended by rival already; extend that one when its right is held, or leave spec.extends out.",
     )
@@ -157,25 +168,26 @@ fn one_that_could_not_be_given_does_not_count() {
 
 #[test]
 fn only_for_what_is_held_already() {
-    let mut fixture = fixture();
-    fixture.target = edit_in(&["shop", "shop-staging"]);
-    insta::assert_debug_snapshot!(fixture.outcome(super::super::target::check), @r#"
+    let mut case = case();
+    case.fixture.target = edit_in(&["shop", "shop-staging"]);
+    insta::assert_debug_snapshot!(case.outcome_of(super::super::target::check), @r#"
     Fail(
         "ClusterRole edit in shop, shop-staging was asked for, but request earlier, which it extends, is for ClusterRole edit in shop; ask for no more than that, or leave spec.extends out.",
     )
     "#);
-    fixture.target = edit_in(&["shop"]);
-    assert!(passes(&fixture.outcome(super::super::target::check)));
+    case.fixture.target = edit_in(&["shop"]);
+    assert!(passes(&case.outcome_of(super::super::target::check)));
 }
 
 #[test]
 fn an_extension_has_the_place_of_what_it_extends() {
-    let mut fixture = fixture();
+    let mut case = case();
     for name in ["second", "third"] {
-        peers(&mut fixture).grants.push(held(name));
+        case.grants.push(held(name));
     }
     let check = super::super::limits::check;
-    assert!(passes(&fixture.outcome(check)), "{:?}", fixture.outcome(check));
-    fixture.spec.extends = None;
-    assert!(!passes(&fixture.outcome(check)), "three are held");
+    let fits = case.outcome_of(check);
+    assert!(passes(&fits), "{fits:?}");
+    case.fixture.spec.extends = None;
+    assert!(!passes(&case.outcome_of(check)), "three are held");
 }

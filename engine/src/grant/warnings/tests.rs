@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::*;
 use crate::Read;
 use crate::grant::{Observed, decide};
-use crate::policy::PolicyState;
+use crate::policy::Policies;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, active, pending, state, time};
 use crate::testing::{policy, tell};
 
@@ -24,7 +24,7 @@ fn lists(observed: &mut Observed, own: Option<&[&str]>) {
     let mut policy = policy("shop-debug");
     let warnings = own.map(|own| own.iter().map(|text| text.parse().unwrap()).collect());
     policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
-    observed.policies = Read::Found(vec![state(&policy)]);
+    observed.policies = Read::Found([state(&policy)].into());
 }
 
 #[rstest]
@@ -112,9 +112,9 @@ fn follow_the_policy_as_it_is() {
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
     broken.spec.session = Some(lapse_crds::Session { warnings: Some(vec![]), guard: None, on_end: None });
-    Read::Found(vec![state(&broken)])
+    Read::Found([state(&broken)].into())
 })]
-fn go_by_the_length_when_the_policy_is_not_known(#[case] policies: Read<Vec<PolicyState>>) {
+fn go_by_the_length_when_the_policy_is_not_known(#[case] policies: Read<Policies>) {
     let observed = Observed { policies, ..active() };
     let plan = decide(&observed, time(EXPIRES_AT - 300));
     assert_eq!(plan.warning.unwrap().event, "grant-1.ends-in-5m");
@@ -171,7 +171,7 @@ fn any_held() -> impl Strategy<Value = Observed> {
         let mut observed = held(length, None);
         let mut policy = policy("shop-debug");
         policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
-        observed.policies = Read::Found(vec![state(&policy)]);
+        observed.policies = Read::Found([state(&policy)].into());
         observed
     })
 }

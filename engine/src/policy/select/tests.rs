@@ -6,7 +6,7 @@ use crate::Read;
 use crate::policy::BannedRoles;
 use crate::testing::{edit_in, group, person, policy, settings};
 
-fn states(policies: &[(&str, i32)]) -> Vec<PolicyState> {
+fn states(policies: &[(&str, i32)]) -> Policies {
     let state = |&(name, priority): &(&str, i32)| {
         let mut policy = policy(name);
         policy.spec.priority = priority;
@@ -22,7 +22,7 @@ fn now() -> DateTime<Utc> {
 const NOTHING_KNOWN: RolesKnown<'_> =
     RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
 
-fn select_for<'a>(policies: &'a [PolicyState], who: &Identity) -> Selection<'a> {
+fn select_for<'a>(policies: &'a Policies, who: &Identity) -> Selection<'a> {
     let (target, namespaces) = (edit_in(&["shop"]), Namespaces::new());
     let asked = Asked {
         policy: None,
@@ -36,7 +36,7 @@ fn select_for<'a>(policies: &'a [PolicyState], who: &Identity) -> Selection<'a> 
     select(policies, asked)
 }
 
-fn selected(policies: &[PolicyState], who: &Identity) -> Result<String, String> {
+fn selected(policies: &Policies, who: &Identity) -> Result<String, String> {
     let selection = select_for(policies, who);
     selection.policy.map(|policy| policy.name().to_owned())
 }
@@ -47,9 +47,7 @@ fn selected(policies: &[PolicyState], who: &Identity) -> Result<String, String> 
 #[case(&[("a", 200), ("b", 100), ("c", 50)], "c")]
 fn the_lowest_priority_decides(#[case] policies: &[(&str, i32)], #[case] expected: &str) {
     let alice = person("alice", &["shop-developers"]);
-    let mut states = states(policies);
-    assert_eq!(selected(&states, &alice).unwrap(), expected);
-    states.reverse();
+    let states = states(policies);
     assert_eq!(selected(&states, &alice).unwrap(), expected);
 }
 
@@ -85,7 +83,7 @@ fn freeze(name: &str, mode: PolicyMode) -> PolicyState {
 fn a_deny_policy_wins_whatever_else_there_is() {
     let alice = person("alice", &["shop-developers"]);
     let mut all = states(&[("shop-debug", 0)]);
-    all.push(freeze("freeze", PolicyMode::Enforce));
+    all.insert(freeze("freeze", PolicyMode::Enforce));
     let selection = select_for(&all, &alice);
     assert_eq!(selection.denied_by.unwrap().name, "freeze");
     insta::assert_snapshot!(selection.policy.unwrap_err(), @"JitPolicy freeze denies it: The shop is frozen until Monday. Ask its owner.");
@@ -109,7 +107,7 @@ fn a_deny_policy_that_is_switched_off_or_on_trial_denies_nothing() {
     let alice = person("alice", &["shop-developers"]);
     for (mode, shown) in [(PolicyMode::Disabled, None), (PolicyMode::Audit, Some("freeze"))] {
         let mut all = states(&[("shop-debug", 0)]);
-        all.push(freeze("freeze", mode));
+        all.insert(freeze("freeze", mode));
         let selection = select_for(&all, &alice);
         assert_eq!(selection.policy.unwrap().name(), "shop-debug");
         let shown_now = selection.candidates.first().map(|candidate| &*candidate.policy);
@@ -121,11 +119,11 @@ fn a_deny_policy_that_is_switched_off_or_on_trial_denies_nothing() {
 fn a_policy_on_trial_never_decides_and_says_what_it_would() {
     let alice = person("alice", &["shop-developers"]);
     let mut all = states(&[("shop-debug", 100)]);
-    all.push(with("trial", |spec| {
+    all.insert(with("trial", |spec| {
         spec.priority = 1;
         spec.mode = PolicyMode::Audit;
     }));
-    all.push(with("other-trial", |spec| {
+    all.insert(with("other-trial", |spec| {
         spec.mode = PolicyMode::Audit;
         spec.requesters = vec![group("nobody")];
     }));
@@ -156,7 +154,7 @@ fn a_policy_that_cannot_be_read_never_decides_and_is_shown() {
     let broken = PolicyState::unreadable("broken".into(), "u".into(), "missing field");
     let alice = person("alice", &["shop-developers"]);
     let mut states = states(&[("shop-debug", 100)]);
-    states.push(broken);
+    states.insert(broken);
     assert_eq!(selected(&states, &alice).unwrap(), "shop-debug");
 }
 

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Action, LiveContent, LiveObject, ObjectSpec, Observed, Obstacle, decide};
-use crate::policy::PolicyState;
+use crate::policy::Policies;
 use crate::rules::testing::rule;
 use crate::testing::life::{
     EXPIRES_AT, active_in, bob, decision, intact, pending, pending_in, role, state, time,
@@ -193,7 +193,7 @@ fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
     let mut observed = pending();
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
-    observed.policies = Read::Found(vec![state(&broken)]);
+    observed.policies = Read::Found([state(&broken)].into());
     insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
     Pending
     Active=False Pending: It waits for JitPolicy shop-debug to be mended: spec.duration.max is 48h, but the installation allows 5m..24h; change it, or the chart's value duration
@@ -211,9 +211,9 @@ fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
 #[case::policy_disabled(|o: &mut Observed| {
     let mut disabled = policy("shop-debug");
     disabled.spec.mode = PolicyMode::Disabled;
-    o.policies = Read::Found(vec![state(&disabled)]);
+    o.policies = Read::Found([state(&disabled)].into());
 }, Some(EndReason::PolicyDisabled))]
-#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), Some(EndReason::PolicyDeleted))]
+#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(Policies::default()), Some(EndReason::PolicyDeleted))]
 #[case::request_deleted(|o: &mut Observed| o.request = Read::Missing, Some(EndReason::RequestDeleted))]
 #[case::request_over(Observed::request_is_over, Some(EndReason::Revoked))]
 #[case::request_denied_in_a_race(|o: &mut Observed| {
@@ -274,11 +274,11 @@ fn spelled_out() -> Observed {
     observed
 }
 
-fn offered() -> Read<Vec<PolicyState>> {
+fn offered() -> Read<Policies> {
     let mut policy = policy("shop-debug");
     policy.spec.targets[0].kubernetes.as_mut().unwrap().rules =
         vec![rule("get list", "", "pods", "").into()];
-    Read::Found(vec![state(&policy)])
+    Read::Found([state(&policy)].into())
 }
 
 #[test]

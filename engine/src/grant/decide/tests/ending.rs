@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Action, Observed, decide};
+use crate::policy::Policies;
 use crate::testing::life::{
     EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, role, state, time, unattested,
 };
@@ -12,11 +13,11 @@ use crate::testing::{group, person, policy, tell, user};
 
 const NOW: i64 = 100;
 
-fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<Vec<crate::policy::PolicyState>> {
+fn changed(change: impl FnOnce(&mut JitPolicy)) -> Read<Policies> {
     let mut policy = policy("shop-debug");
     policy.metadata.generation = Some(2);
     change(&mut policy);
-    Read::Found(vec![state(&policy)])
+    Read::Found([state(&policy)].into())
 }
 
 fn unbind(observed: &mut Observed, index: usize) {
@@ -86,7 +87,7 @@ fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
     let Read::Found(request) = &mut o.request else { unreachable!() };
     request.metadata.deletion_timestamp = Some(deleted_at());
 }, EndReason::RequestDeleted)]
-#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), EndReason::PolicyDeleted)]
+#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(Policies::default()), EndReason::PolicyDeleted)]
 #[case::role_widened(|o: &mut Observed| o.role = Read::Found(role("get list")), EndReason::RoleWidened)]
 #[case::role_widened_under_a_broken_policy(|o: &mut Observed| {
     o.policies = changed(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok());

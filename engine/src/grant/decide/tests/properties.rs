@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::Read;
 use crate::grant::{Action, LiveObject, Observed, Obstacle, decide};
+use crate::policy::Policies;
 use crate::role::RoleRules;
 use crate::testing::life::{
     EXPIRES_AT, GRANT_UID, bob, decision, deleted_at, intact, pending_in, role, state, time,
@@ -69,7 +70,7 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
         |o| o.request = Read::Missing,
         |o| o.request = Read::Failed("timeout".into()),
         Observed::request_is_over,
-        |o| o.policies = Read::Found(vec![]),
+        |o| o.policies = Read::Found(Policies::default()),
         |o| o.policies = Read::Failed("timeout".into()),
         |o| o.policies = edited(|spec| spec.mode = PolicyMode::Disabled),
         |o| o.policies = edited(|spec| spec.requesters = vec![user("carol")]),
@@ -84,10 +85,10 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
     prop::sample::select(changes.to_vec())
 }
 
-fn edited(change: fn(&mut lapse_crds::JitPolicySpec)) -> Read<Vec<crate::policy::PolicyState>> {
+fn edited(change: fn(&mut lapse_crds::JitPolicySpec)) -> Read<Policies> {
     let mut policy = policy("shop-debug");
     change(&mut policy.spec);
-    Read::Found(vec![state(&policy)])
+    Read::Found([state(&policy)].into())
 }
 
 fn any_grant() -> impl Strategy<Value = (Observed, i64)> {
@@ -184,7 +185,7 @@ proptest! {
         let allowed = observed.role.found().expect("the role was read");
         prop_assert!(*allowed != role("get list"), "nobody approved that");
         let policies = observed.policies.found().expect("the policies were read");
-        let policy = policies.first().expect("the policy exists");
+        let policy = policies.iter().next().expect("the policy exists");
         prop_assert_eq!(policy.mode, PolicyMode::Enforce);
         match &policy.compiled {
             Ok(_) => {}

@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Action, Observed, awaits_review, decide};
+use crate::policy::Policies;
 use crate::testing::life::{
     EXPIRES_AT, REVIEW_BY, active, active_emergency, bob, carol, decision, deleted_at, pending,
     review, time, unattested,
@@ -50,7 +51,7 @@ fn it_is_due_from_the_moment_that_the_right_is_held() {
 #[case::when_it_is_over(ended(), EXPIRES_AT + 100)]
 #[case::when_it_is_overdue(ended(), REVIEW_BY + 100)]
 #[case::when_the_request_is_gone(Observed { request: Read::Missing, ..ended() }, EXPIRES_AT + 100)]
-#[case::when_the_policy_is_gone(Observed { policies: Read::Found(vec![]), ..ended() }, EXPIRES_AT + 100)]
+#[case::when_the_policy_is_gone(Observed { policies: Read::Found(Policies::default()), ..ended() }, EXPIRES_AT + 100)]
 fn a_review_counts(#[case] mut observed: Observed, #[case] at: i64) {
     observed.says(review(Unjustified, carol(), at));
     observed.step(at);

@@ -80,8 +80,8 @@ impl World {
                 lapse_crds::Limits { active_grants_per_user: Some(1000), ..Default::default() };
             policy.spec.limits = Some(limits);
         });
-        let grants = self.grants.iter().map(|observed| observed.grant.clone()).collect();
-        observed.peers = Read::Found(Peers { requests: vec![], grants });
+        let grants: Vec<_> = self.grants.iter().map(|observed| observed.grant.clone()).collect();
+        observed.peers = Read::Found(Peers::of(&[], &grants));
         let mut grant = *decide(&observed, time(self.now)).create?;
         grant.metadata.uid = Some(crate::testing::life::GRANT_UID.into());
         let mut given = pending();

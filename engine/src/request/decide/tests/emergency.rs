@@ -136,7 +136,7 @@ fn a_deny_policy_wins() {
     ban.spec.effect = PolicyEffect::Deny;
     ban.spec.targets = vec![PolicyTarget { all: true, ..PolicyTarget::default() }];
     let Read::Found(policies) = &mut observed.policies else { unreachable!() };
-    policies.push(state(&ban));
+    policies.insert(state(&ban));
     assert!(why_not(&observed.step(5)).starts_with("Policy: JitPolicy freeze denies"));
 }
 
@@ -156,7 +156,7 @@ fn without_a_name_a_policy_that_offers_it_decides() {
     let mut first = policy("a-first");
     first.spec.priority = 1;
     let Read::Found(policies) = &mut observed.policies else { unreachable!() };
-    policies.push(state(&first));
+    policies.insert(state(&first));
     let plan = observed.step(5);
     assert_eq!(plan.create.unwrap().spec.policy.name, "shop-debug");
     let candidates = plan.status.unwrap().candidates;
@@ -196,7 +196,7 @@ fn owing(grants: Vec<Grant>, most: u32) -> Observed {
     let mut observed = called(|policy| {
         policy.spec.emergency.as_mut().unwrap().max_unreviewed = Some(most);
     });
-    observed.peers = Read::Found(Peers { requests: vec![], grants });
+    observed.peers = Read::Found(Peers::of(&[], &grants));
     observed
 }
 

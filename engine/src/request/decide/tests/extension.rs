@@ -1,6 +1,8 @@
 //! More time for what is held already: a request of its own, which is approved like any other.
 
-use lapse_crds::{AccessRequest, AutoApprove, Grant, RequestPhase};
+use std::sync::Arc;
+
+use lapse_crds::{AccessRequest, AutoApprove, RequestPhase};
 use rstest::rstest;
 
 use crate::Read;
@@ -19,7 +21,7 @@ fn extending(mut observed: Observed) -> Observed {
     held.spec.request.uid = "uid-0".into();
     let requests =
         vec![Attested { object: earlier, attestation: Ok(attestation(-100, "earlier")) }];
-    observed.peers = Read::Found(Peers { requests, grants: vec![held] });
+    observed.peers = Read::Found(Peers::of(&requests, &[held]));
     observed.request.object.spec.extends = Some("earlier".into());
     observed
 }
@@ -72,11 +74,11 @@ fn when_what_it_extends_is_over_it_is_denied() {
 fn an_extension_of_what_was_given_without_approval_is_approved_like_any_other() {
     let mut observed = extending(approved());
     let Read::Found(peers) = &mut observed.peers else { unreachable!() };
-    let emergency = |grant: &mut Grant| {
-        grant.spec.emergency = true;
-        grant.spec.review_by = Some(grant.spec.expires_at);
-    };
-    peers.grants.iter_mut().for_each(emergency);
+    for grant in &mut peers.grants {
+        let grant = Arc::make_mut(grant);
+        grant.review_by = Some(grant.expires_at);
+        grant.is_emergency = true;
+    }
     let grant = observed.step(20).create.unwrap();
     assert!(!grant.spec.emergency);
 }

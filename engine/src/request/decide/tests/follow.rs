@@ -7,6 +7,7 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::grant;
+use crate::policy::Policies;
 use crate::request::{Observed, decide};
 use crate::testing::life::{
     APPROVED_AT, EXPIRES_AT, active, approved, bob, decision, intact, pending, reference, time,
@@ -88,7 +89,7 @@ fn the_policy_that_allowed_the_right_is_shown_not_the_one_that_stands_now() {
     observed.policy_becomes(|_| {});
     assert_eq!(observed.step(13).status.unwrap().policy, Some(reference(1)));
     let mut observed = with(active().grant);
-    observed.policies = Read::Found(vec![]);
+    observed.policies = Read::Found(Policies::default());
     assert_eq!(observed.step(13).status.unwrap().policy, Some(reference(1)));
 }
 
@@ -218,7 +219,7 @@ fn a_grant_that_cannot_be_read_changes_nothing() {
 #[case::policies(|o: &mut Observed| o.policies = Read::Failed("timeout".into()))]
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()))]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()))]
-#[case::deleted(|o: &mut Observed| o.policies = Read::Found(vec![]))]
+#[case::deleted(|o: &mut Observed| o.policies = Read::Found(Policies::default()))]
 fn what_cannot_be_looked_up_keeps_no_request_from_following(#[case] change: fn(&mut Observed)) {
     let mut observed = with(active().grant);
     change(&mut observed);

@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::attest::AttestationError;
+use crate::policy::Policies;
 use crate::request::{Observed, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{approved, asked, bob, decision, role, time, unattested};
@@ -39,7 +40,7 @@ fn phase_at(observed: &Observed, now: i64) -> RequestPhase {
 #[case::just_before_the_time_out(|_: &mut Observed| {}, DAY - 1, RequestPhase::Pending)]
 #[case::time_out(|_: &mut Observed| {}, DAY, RequestPhase::TimedOut)]
 #[case::approved_and_never_given(|o: &mut Observed| o.says(decision(Verdict::Approve, bob(), 15)), 15 + 3600, RequestPhase::TimedOut)]
-#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(vec![]), 20, RequestPhase::Denied)]
+#[case::policy_deleted(|o: &mut Observed| o.policies = Read::Found(Policies::default()), 20, RequestPhase::Denied)]
 #[case::policy_disabled(|o: &mut Observed| o.policy_becomes(|p| p.spec.mode = PolicyMode::Disabled), 20, RequestPhase::Denied)]
 #[case::policy_broken(|o: &mut Observed| o.policy_becomes(|p| p.spec.duration.as_mut().unwrap().max = "48h".parse().ok()), 20, RequestPhase::Denied)]
 #[case::requester_removed(|o: &mut Observed| o.policy_becomes(|p| p.spec.requesters = vec![user("carol")]), 20, RequestPhase::Denied)]
@@ -190,7 +191,7 @@ fn a_person_reads_why() {
     ");
 
     let mut gone = observed.clone();
-    gone.policies = Read::Found(vec![]);
+    gone.policies = Read::Found(Policies::default());
     insta::assert_snapshot!(tell::request(&gone.step(20)), @r"
     Denied
     Evaluated=False ChecksFailed: There is no JitPolicy shop-debug; see `kubectl get jitpolicies`, or leave spec.policy out.
@@ -278,7 +279,7 @@ fn without_a_name_the_policy_that_decides_may_change_and_voids_the_approval() {
         crate::testing::life::state(&first),
         crate::testing::life::state(&crate::testing::policy("shop-debug")),
     ];
-    observed.policies = Read::Found(policies);
+    observed.policies = Read::Found(policies.into());
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.

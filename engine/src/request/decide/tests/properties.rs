@@ -302,7 +302,8 @@ proptest! {
     fn the_order_of_listing_is_irrelevant(case in any_case()) {
         let mut reversed = case.clone();
         if let Read::Found(policies) = &mut reversed.observed.policies {
-            policies.reverse();
+            let all: Vec<_> = policies.iter().cloned().collect();
+            *policies = all.into_iter().rev().collect();
         }
         if let Read::Found(decisions) = &mut reversed.observed.decisions {
             decisions.reverse();

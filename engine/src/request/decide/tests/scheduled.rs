@@ -8,7 +8,9 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::request::{Observed, decide};
-use crate::testing::life::{APPROVED_AT, approved, asked, bob, decision, state, time, written};
+use crate::testing::life::{
+    APPROVED_AT, approved, asked, bob, decision, state, summaries, time, written,
+};
 use crate::testing::{person, policy, tell};
 
 /// Half an hour after the request.
@@ -63,12 +65,12 @@ fn an_approval_does_not_count_while_its_author_is_engaged_elsewhere() {
     observed.step(20);
     let mut other = policy("shop-payments");
     other.spec.separation_of_duties = vec![Separation { policy: "shop-debug".into() }];
-    let policies = vec![state(&policy("shop-debug")), state(&other)];
-    observed.policies = Read::Found(policies);
+    let policies = [state(&policy("shop-debug")), state(&other)];
+    observed.policies = Read::Found(policies.into());
     let mut grant = written();
     grant.spec.policy.name = "shop-payments".into();
     grant.spec.subject.name = "bob".into();
-    observed.engaging = Read::Found(vec![grant.clone()]);
+    observed.engaging = Read::Found(summaries(&[grant.clone()]));
     insta::assert_snapshot!(tell::request(&observed.step(30)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
@@ -77,7 +79,7 @@ fn an_approval_does_not_count_while_its_author_is_engaged_elsewhere() {
     looks again at 86400 s
     ");
     grant.status.get_or_insert_default().phase = GrantPhase::Ended;
-    observed.engaging = Read::Found(vec![grant]);
+    observed.engaging = Read::Found(summaries(&[grant]));
     observed.step(40);
     let phase = observed.request.object.status.as_ref().map(|status| status.phase);
     assert_eq!(phase, Some(RequestPhase::Scheduled));
@@ -129,7 +131,7 @@ fn frozen(mut observed: Observed, start: &str, end: &str) -> Observed {
     freeze.spec.effect = PolicyEffect::Deny;
     freeze.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
     freeze.spec.schedule = Some(hours(start, end));
-    observed.policies = Read::Found(vec![state(&policy("shop-debug")), state(&freeze)]);
+    observed.policies = Read::Found([state(&policy("shop-debug")), state(&freeze)].into());
     observed
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::Read;
 use crate::request::{Observed, decide};
 use crate::schedule::WEEK;
-use crate::testing::life::{APPROVED_AT, approved, state, time, written};
+use crate::testing::life::{APPROVED_AT, approved, state, summaries, time, written};
 use crate::testing::{group, policy, user};
 
 /// Hours in UTC, each day: from one full hour to another.
@@ -183,8 +183,9 @@ impl Case {
             others.map(|(index, other)| other.grant(index)).collect()
         };
         let Read::Found(peers) = &mut observed.peers else { panic!("the fixture knows the peers") };
-        peers.grants = grants(&|other| other.is_hers);
-        observed.engaging = Read::Found(grants(&|other| other.is_apart && other.is_live));
+        peers.grants = summaries(&grants(&|other| other.is_hers));
+        let engaging = grants(&|other| other.is_apart && other.is_live);
+        observed.engaging = Read::Found(summaries(&engaging));
         observed
     }
 }

@@ -8,18 +8,19 @@ use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::revision::Restarts;
+use super::Restarts;
 
 /// How many first lists are still awaited.
 ///
 /// `Store::wait_until_ready` would not do: it wakes only the last of the tasks that wait for one store,
 /// and kube's own queue waits for each.
 #[derive(Clone)]
-pub(crate) struct FirstLists(Arc<watch::Sender<usize>>);
+pub struct FirstLists(Arc<watch::Sender<usize>>);
 
 impl FirstLists {
     /// Awaits the lists of so many watches.
-    pub(crate) fn new(watches: usize) -> Self {
+    #[must_use]
+    pub fn new(watches: usize) -> Self {
         Self(Arc::new(watch::Sender::new(watches)))
     }
 
@@ -28,31 +29,34 @@ impl FirstLists {
     }
 
     /// Waits until every watch has listed what there is.
-    pub(crate) async fn all(&self) {
+    pub async fn all(&self) {
         // Its sender is in `self`, so the channel cannot close meanwhile.
         let _ = self.0.subscribe().wait_for(|awaited| *awaited == 0).await;
     }
 }
 
-/// How long the first list of a watch may take: kube gives it no limit, and one that hangs (on an API
+/// How long a first list may show nothing new: kube gives it no limit, and one that hangs (on an API
 /// server that still starts, say) would keep the controller blind.
-pub(super) const FIRST_LIST: Duration = Duration::from_secs(40);
+pub const FIRST_LIST: Duration = Duration::from_secs(40);
 
 /// A watch of one kind.
-pub(super) struct Follow<S> {
-    pub(super) what: &'static str,
+pub struct Follow<S> {
+    /// Of what.
+    pub what: &'static str,
     /// Makes the stream of events, from the beginning.
-    pub(super) events: S,
-    pub(super) restarts: Restarts,
-    /// How long the first list may take.
-    pub(super) patience: Duration,
-    pub(super) first_lists: FirstLists,
+    pub events: S,
+    /// When to start anew.
+    pub restarts: Restarts,
+    /// How long it may take until a list shows anything more.
+    pub patience: Duration,
+    /// Who waits for the first list.
+    pub first_lists: FirstLists,
 }
 
 impl<S> Follow<S> {
     /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
     /// start from the beginning when the API server's revision has run backwards.
-    pub(super) async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>))
+    pub async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>))
     where
         S: Fn() -> E,
         E: Stream<Item = watcher::Result<Event<K>>>,
@@ -73,6 +77,10 @@ impl<S> Follow<S> {
                 };
                 match event {
                     Some(Ok(event)) => {
+                        if !is_listed {
+                            // A long list is not one that hangs.
+                            overdue.as_mut().reset(tokio::time::Instant::now() + patience);
+                        }
                         is_listed |= matches!(event, Event::InitDone);
                         on_event(event);
                     }
@@ -96,7 +104,7 @@ mod tests {
     use super::*;
 
     fn follow<S>(first_lists: &FirstLists, events: S) -> Follow<S> {
-        let (_, restarts) = crate::revision::Revision::new();
+        let (_, restarts) = crate::watch::Revision::new();
         let patience = Duration::from_millis(10);
         Follow { what: "tests", events, restarts, patience, first_lists: first_lists.clone() }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lapse_cluster::clock::Clock;
+use lapse_cluster::index::{Change, KnownGrant};
 use tokio::sync::Notify;
 
 /// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
@@ -27,6 +28,9 @@ struct Table {
 
 impl Table {
     fn set(&mut self, name: &str, at: DateTime<Utc>) {
+        if self.by_name.get(name) == Some(&at) {
+            return;
+        }
         self.forget(name);
         self.by_name.insert(name.to_owned(), at);
         self.by_time.insert((at, name.to_owned()));
@@ -56,14 +60,31 @@ impl Deadlines {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes over what has changed of a grant.
+    pub(crate) fn follow(&self, change: &Change<KnownGrant>) {
+        match change.after.as_ref().map(|known| &known.summary) {
+            Some(Ok(grant)) if grant.live.is_some() => {
+                self.set(&grant.name, grant.expires_at.time());
+            }
+            Some(Ok(grant)) => self.forget(&grant.name),
+            // What it says is not known; its bindings carry their own end.
+            Some(Err(_)) => {}
+            None => {
+                if let Some(before) = &change.before {
+                    self.forget(&before.name);
+                }
+            }
+        }
+    }
+
     /// Sets when a grant expires.
-    pub(crate) fn set(&self, name: &str, at: DateTime<Utc>) {
+    fn set(&self, name: &str, at: DateTime<Utc>) {
         self.table().set(name, at);
         self.changed.notify_one();
     }
 
     /// Forgets a grant that is over.
-    pub(crate) fn forget(&self, name: &str) {
+    fn forget(&self, name: &str) {
         self.table().forget(name);
     }
 

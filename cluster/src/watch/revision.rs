@@ -5,23 +5,32 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
+use kube::api::ListParams;
+use kube::{Api, Client};
+use lapse_crds::JitPolicy;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::bounded;
+
+/// How often the revision is asked for.
+const PERIOD: Duration = Duration::from_secs(20);
+
 /// The highest revision that was seen.
-pub(crate) struct Revision {
+pub struct Revision {
     highest: Mutex<u64>,
     restarts: watch::Sender<()>,
 }
 
 /// Tells when every watch must start from the beginning.
 #[derive(Clone)]
-pub(crate) struct Restarts(watch::Receiver<()>);
+pub struct Restarts(watch::Receiver<()>);
 
 impl Restarts {
     /// Waits for the next time.
-    pub(crate) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             // Nobody looks at revisions any more: the process is stopping.
             std::future::pending::<()>().await;
@@ -30,13 +39,28 @@ impl Restarts {
 }
 
 impl Revision {
-    pub(crate) fn new() -> (Self, Restarts) {
+    /// Nothing was seen yet.
+    #[must_use]
+    pub fn new() -> (Self, Restarts) {
         let (restarts, receiver) = watch::channel(());
         (Self { highest: Mutex::new(0), restarts }, Restarts(receiver))
     }
 
+    /// Asks for the revision again and again, until it is dropped: for a process that makes no fresh lists otherwise.
+    pub async fn look_out(self, client: Client) {
+        let policies: Api<JitPolicy> = Api::all(client);
+        let one = ListParams::default().limit(1);
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            match bounded("asking for the revision", policies.list_metadata(&one)).await {
+                Ok(list) => self.observe(list.metadata.resource_version.as_deref()),
+                Err(error) => warn!(%error, "the revision is not known"),
+            }
+        }
+    }
+
     /// Takes note of the revision of a fresh list.
-    pub(crate) fn observe(&self, revision: Option<&str>) {
+    pub fn observe(&self, revision: Option<&str>) {
         let Some(revision) = revision.and_then(|text| text.parse::<u64>().ok()) else { return };
         let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
         if revision < *highest {

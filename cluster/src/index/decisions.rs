@@ -1,0 +1,214 @@
+//! What people said, as long as it bears on anything: about a request that waits everything, about one that has its
+//! Grant what can end it, about one that is over nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Resource as _;
+use kube::api::ObjectMeta;
+use lapse_crds::{AccessDecision, Verdict, created_at};
+use lapse_engine::attest::{AttestationError, Attested, KeySet};
+use tracing::warn;
+
+use super::GoodFor;
+use crate::Stored;
+
+/// How long a decision is kept whose request is not known. A request is older than what is said about it, so it is
+/// a watch that is late.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// The request that a decision is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID; absent if nobody stamped the decision.
+    pub uid: Option<String>,
+}
+
+/// A decision as it was shown.
+pub(super) struct Decoded {
+    pub(super) about: About,
+    key: Key,
+    attested: Attested<AccessDecision>,
+    unverified: Option<Stored<AccessDecision>>,
+}
+
+impl Decoded {
+    /// One that cannot be decoded cannot have passed admission.
+    pub(super) fn of(stored: &Stored<AccessDecision>, keys: &KeySet) -> Option<Self> {
+        let key = key(stored.meta());
+        let attested = stored
+            .attest(keys)
+            .inspect_err(|error| warn!(name = %key.1, %error, "a decision cannot be decoded"))
+            .ok()?;
+        let of = &attested.object.spec.request;
+        let about = About { namespace: key.0.clone(), name: of.name.clone(), uid: of.uid.clone() };
+        let may_pass = attested.attestation.as_ref().is_err_and(AttestationError::may_pass);
+        let unverified = may_pass.then(|| stored.clone());
+        Some(Self { about, key, attested: without_ornaments(attested), unverified })
+    }
+}
+
+/// A namespace and a name.
+type Key = (String, String);
+
+fn key(metadata: &ObjectMeta) -> Key {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    (text(&metadata.namespace), text(&metadata.name))
+}
+
+fn without_ornaments(attested: Attested<AccessDecision>) -> Attested<AccessDecision> {
+    let Attested { object, attestation } = attested;
+    let ObjectMeta { name, namespace, uid, resource_version, creation_timestamp, .. } =
+        object.metadata;
+    let metadata = ObjectMeta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        creation_timestamp,
+        ..ObjectMeta::default()
+    };
+    Attested { object: AccessDecision { metadata, spec: object.spec }, attestation }
+}
+
+#[derive(Default)]
+pub(super) struct Decisions {
+    by_request: HashMap<String, HashMap<Key, Said>>,
+    requests: HashMap<Key, String>,
+    /// The requests that are not known, and since when somebody speaks of them.
+    unknown: HashMap<String, DateTime<Utc>>,
+    /// What a list that is under way has named.
+    named: Option<HashSet<Key>>,
+}
+
+struct Said {
+    attested: Arc<Attested<AccessDecision>>,
+    unverified: Option<Stored<AccessDecision>>,
+}
+
+impl Decisions {
+    pub(super) fn apply(&mut self, decoded: Decoded, good_for: GoodFor, now: DateTime<Utc>) {
+        let Decoded { about, key, attested, unverified } = decoded;
+        if let Some(named) = &mut self.named {
+            named.insert(key.clone());
+        }
+        // One that nobody stamped says nothing.
+        let Some(uid) = about.uid else { return };
+        let created = created_at(&attested.object.metadata).unwrap_or(now);
+        if good_for == GoodFor::Unknown {
+            self.forget_unknown(now);
+            if created < now - PATIENCE {
+                return;
+            }
+            self.unknown.entry(uid.clone()).or_insert(created);
+        }
+        let attested = match good_for {
+            GoodFor::Nothing => return,
+            GoodFor::Ending => match ending(&attested) {
+                Some(attested) => attested,
+                None => return,
+            },
+            GoodFor::Everything | GoodFor::Unknown => attested,
+        };
+        self.requests.insert(key.clone(), uid.clone());
+        let said = Said { attested: Arc::new(attested), unverified };
+        self.by_request.entry(uid).or_default().insert(key, said);
+    }
+
+    /// Keeps of what was said about a request what is still good for something.
+    pub(super) fn keep(&mut self, uid: &str, good_for: GoodFor) {
+        match good_for {
+            GoodFor::Unknown => {}
+            GoodFor::Everything => drop(self.unknown.remove(uid)),
+            GoodFor::Nothing => self.forget(uid),
+            GoodFor::Ending => {
+                self.unknown.remove(uid);
+                let Some(all) = self.by_request.get_mut(uid) else { return };
+                for said in all.values_mut() {
+                    if let Some(less) = lighter(&said.attested) {
+                        said.attested = Arc::new(less);
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.unknown.remove(uid);
+        for key in self.by_request.remove(uid).into_iter().flatten().map(|(key, _)| key) {
+            self.requests.remove(&key);
+        }
+    }
+
+    fn forget_unknown(&mut self, now: DateTime<Utc>) {
+        let late = self.unknown.iter().filter(|(_, since)| **since < now - PATIENCE);
+        let late: Vec<String> = late.map(|(uid, _)| uid.clone()).collect();
+        late.iter().for_each(|uid| self.forget(uid));
+    }
+
+    pub(super) fn delete(&mut self, stored: &Stored<AccessDecision>) -> Option<About> {
+        let key = key(stored.meta());
+        let uid = self.remove(&key);
+        let object = stored.object().ok()?;
+        let name = object.spec.request.name;
+        Some(About { namespace: key.0, name, uid: uid.or(object.spec.request.uid) })
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<String> {
+        let uid = self.requests.remove(key)?;
+        if let Some(all) = self.by_request.get_mut(&uid) {
+            all.remove(key);
+            if all.is_empty() {
+                self.by_request.remove(&uid);
+                self.unknown.remove(&uid);
+            }
+        }
+        Some(uid)
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.named = Some(HashSet::new());
+    }
+
+    pub(super) fn done(&mut self) {
+        let Some(named) = self.named.take() else { return };
+        let gone = self.requests.keys().filter(|key| !named.contains(*key));
+        let gone: Vec<Key> = gone.cloned().collect();
+        gone.iter().for_each(|key| drop(self.remove(key)));
+    }
+
+    pub(super) fn verify_again(&mut self, keys: &KeySet) {
+        for said in self.by_request.values_mut().flat_map(HashMap::values_mut) {
+            let Some(stored) = &said.unverified else { continue };
+            let Some(decoded) = Decoded::of(stored, keys) else { continue };
+            said.attested = Arc::new(decoded.attested);
+            said.unverified = decoded.unverified;
+        }
+    }
+
+    pub(super) fn about(&self, uid: &str) -> Vec<Attested<AccessDecision>> {
+        let all = self.by_request.get(uid).into_iter().flat_map(HashMap::values);
+        all.map(|said| (*said.attested).clone()).collect()
+    }
+}
+
+/// What a decision still says once the right is given.
+fn ending(attested: &Attested<AccessDecision>) -> Option<Attested<AccessDecision>> {
+    Some(lighter(attested).unwrap_or_else(|| attested.clone()))
+}
+
+/// The same without the rules of the role, if it carries any: that the right follows from them was found when it
+/// was given.
+fn lighter(attested: &Attested<AccessDecision>) -> Option<Attested<AccessDecision>> {
+    let spec = &attested.object.spec;
+    (spec.verdict == Verdict::Approve && !spec.rules.is_empty()).then(|| {
+        let mut less = attested.clone();
+        less.object.spec.rules = Vec::new();
+        less
+    })
+}

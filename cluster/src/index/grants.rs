@@ -1,0 +1,396 @@
+//! The Grants. Of one that is over a summary is kept, for limits, extensions and reviews.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Resource as _;
+use lapse_crds::{Grant, Subject};
+use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::request::RequestSummary;
+
+use super::Change;
+use crate::Stored;
+
+/// How long ago a Grant may have ended for the time that it was held to count in a limit: a day, and an hour for
+/// clocks that differ.
+const RECENT: TimeDelta = TimeDelta::hours(25);
+
+/// What is known of a Grant.
+#[derive(Clone, Debug)]
+pub struct KnownGrant {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u64,
+    /// What decisions need to know of it, or why it cannot be decoded.
+    pub summary: Result<Arc<GrantSummary>, Arc<str>>,
+}
+
+impl KnownGrant {
+    pub(super) fn of(grant: &Grant) -> Self {
+        Self {
+            name: grant.metadata.name.as_deref().unwrap_or_default().into(),
+            version: super::version(&grant.metadata),
+            summary: Ok(Arc::new(GrantSummary::of(grant))),
+        }
+    }
+
+    /// The summary of one that is not over.
+    #[must_use]
+    pub fn live(&self) -> Option<&Arc<GrantSummary>> {
+        self.summary.as_ref().ok().filter(|summary| summary.live.is_some())
+    }
+
+    fn is_open(&self) -> bool {
+        self.summary.as_ref().map_or(true, |summary| !summary.is_settled())
+    }
+}
+
+pub(super) fn decode(stored: &Stored<Grant>) -> KnownGrant {
+    let metadata = stored.meta();
+    let summary = lean::summary(stored).map(Arc::new).map_err(Arc::from);
+    KnownGrant {
+        name: metadata.name.as_deref().unwrap_or_default().into(),
+        version: super::version(metadata),
+        summary,
+    }
+}
+
+/// A Grant without its rules, which are most of it and nothing that anything else depends on.
+mod lean {
+    use lapse_crds::{
+        Grant, GrantSession, GrantSpec, GrantStatus, PolicyRef, RequestRef, Subject, Target,
+        Timestamp,
+    };
+    use lapse_engine::grant::GrantSummary;
+    use serde::Deserialize;
+
+    use crate::Stored;
+
+    #[derive(Deserialize)]
+    struct Lean {
+        spec: Spec,
+        status: Option<GrantStatus>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        request: RequestRef,
+        policy: PolicyRef,
+        subject: Subject,
+        target: Target,
+        starts_at: Timestamp,
+        expires_at: Timestamp,
+        #[serde(default)]
+        emergency: bool,
+        review_by: Option<Timestamp>,
+        #[serde(default)]
+        approved_by: Vec<String>,
+        ticket: Option<String>,
+        rules_hash: String,
+        session: Option<GrantSession>,
+    }
+
+    pub(super) fn summary(stored: &Stored<Grant>) -> Result<GrantSummary, String> {
+        let Lean { spec, status } = stored.read()?;
+        let Spec {
+            request,
+            policy,
+            subject,
+            target,
+            starts_at,
+            expires_at,
+            emergency,
+            review_by,
+            approved_by,
+            ticket,
+            rules_hash,
+            session,
+        } = spec;
+        let spec = GrantSpec {
+            request,
+            policy,
+            subject,
+            target,
+            starts_at,
+            expires_at,
+            emergency,
+            review_by,
+            approved_by,
+            ticket,
+            rules_hash,
+            rules: Vec::new(),
+            session,
+        };
+        let metadata = kube::Resource::meta(stored).clone();
+        Ok(GrantSummary::of(&Grant { metadata, spec, status }))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Grants {
+    round: u64,
+    by_name: HashMap<Arc<str>, (KnownGrant, u64)>,
+    by_person: HashMap<Subject, OfPerson>,
+    live_by_policy: HashMap<String, BTreeSet<Arc<str>>>,
+    /// Those to which something may still happen.
+    open: BTreeSet<Arc<str>>,
+    live: BTreeSet<Arc<str>>,
+    undecodable: BTreeSet<Arc<str>>,
+    /// Of those that are over and whose request is gone, in the order in which they were, for each policy.
+    orphans: BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>,
+    /// Those of emergencies, by the request's namespace and name, for whoever reviews.
+    emergencies: HashMap<(String, String), BTreeSet<Arc<str>>>,
+}
+
+/// The Grants of a person that bear on what else the person asks for.
+#[derive(Default)]
+struct OfPerson {
+    live: BTreeSet<Arc<str>>,
+    owing: BTreeSet<Arc<str>>,
+    recent: BTreeSet<(DateTime<Utc>, Arc<str>)>,
+}
+
+impl OfPerson {
+    fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.owing.is_empty() && self.recent.is_empty()
+    }
+}
+
+/// When a Grant that is over was verified to be gone.
+fn ended_at(grant: &GrantSummary) -> DateTime<Utc> {
+    grant.ended_at.unwrap_or(grant.expires_at).time()
+}
+
+impl Grants {
+    pub(super) fn apply(
+        &mut self,
+        known: KnownGrant,
+        now: DateTime<Utc>,
+    ) -> Option<Change<KnownGrant>> {
+        let round = self.round;
+        if let Some((newer, seen)) = self.by_name.get_mut(&known.name)
+            && !super::is_newer(known.version, newer.version)
+        {
+            *seen = round;
+            return None;
+        }
+        let before = self.remove(&known.name.clone());
+        self.insert(known.clone(), round, now);
+        Some(Change { before, after: Some(known) })
+    }
+
+    pub(super) fn delete(&mut self, name: &str) -> Change<KnownGrant> {
+        Change { before: self.remove(name), after: None }
+    }
+
+    fn insert(&mut self, known: KnownGrant, round: u64, now: DateTime<Utc>) {
+        let name = known.name.clone();
+        if known.is_open() {
+            self.open.insert(name.clone());
+        }
+        match &known.summary {
+            Err(_) => drop(self.undecodable.insert(name.clone())),
+            Ok(grant) => self.insert_summary(&name, grant, now),
+        }
+        self.by_name.insert(name, (known, round));
+    }
+
+    fn insert_summary(&mut self, name: &Arc<str>, grant: &GrantSummary, now: DateTime<Utc>) {
+        let is_recent = ended_at(grant) > now - RECENT;
+        if grant.live.is_some() || grant.review_by.is_some() || is_recent {
+            let of_person = self.by_person.entry(grant.subject.clone()).or_default();
+            if grant.live.is_some() {
+                of_person.live.insert(name.clone());
+            } else if is_recent {
+                of_person.recent.insert((ended_at(grant), name.clone()));
+            }
+            if grant.review_by.is_some() {
+                of_person.owing.insert(name.clone());
+            }
+            // What was recent when it came need not be for ever.
+            while let Some((at, _)) = of_person.recent.first()
+                && *at <= now - RECENT
+            {
+                of_person.recent.pop_first();
+            }
+        }
+        if grant.is_emergency {
+            let place = (grant.request.namespace.clone(), grant.request.name.clone());
+            self.emergencies.entry(place).or_default().insert(name.clone());
+        }
+        if grant.live.is_some() {
+            self.live.insert(name.clone());
+            let of_policy = self.live_by_policy.entry(grant.policy.clone()).or_default();
+            of_policy.insert(name.clone());
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> Option<KnownGrant> {
+        let (known, _) = self.by_name.remove(name)?;
+        self.open.remove(name);
+        self.live.remove(name);
+        self.undecodable.remove(name);
+        let Ok(grant) = &known.summary else { return Some(known) };
+        if let Some(of_person) = self.by_person.get_mut(&grant.subject) {
+            of_person.live.remove(name);
+            of_person.owing.remove(name);
+            of_person.recent.remove(&(ended_at(grant), known.name.clone()));
+            if of_person.is_empty() {
+                self.by_person.remove(&grant.subject);
+            }
+        }
+        if let Some(of_policy) = self.live_by_policy.get_mut(&grant.policy) {
+            of_policy.remove(name);
+            if of_policy.is_empty() {
+                self.live_by_policy.remove(&grant.policy);
+            }
+        }
+        remove_orphan(&mut self.orphans, &known.name, grant);
+        let place = (grant.request.namespace.clone(), grant.request.name.clone());
+        if let Some(of_place) = self.emergencies.get_mut(&place) {
+            of_place.remove(name);
+            if of_place.is_empty() {
+                self.emergencies.remove(&place);
+            }
+        }
+        Some(known)
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.round += 1;
+    }
+
+    pub(super) fn done(&mut self) {
+        let round = self.round;
+        let gone = self.by_name.iter().filter(|(_, (_, seen))| *seen < round);
+        let gone: Vec<Arc<str>> = gone.map(|(name, _)| name.clone()).collect();
+        gone.iter().for_each(|name| drop(self.remove(name)));
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<KnownGrant> {
+        self.by_name.get(name).map(|(known, _)| known.clone())
+    }
+
+    fn summary(&self, name: &str) -> Option<&Arc<GrantSummary>> {
+        self.by_name.get(name).and_then(|(known, _)| known.summary.as_ref().ok())
+    }
+
+    fn all<'a>(
+        &'a self,
+        names: impl IntoIterator<Item = &'a Arc<str>>,
+    ) -> impl Iterator<Item = &'a Arc<GrantSummary>> {
+        names.into_iter().filter_map(|name| self.summary(name))
+    }
+
+    /// The Grant of a request.
+    pub(super) fn of_request(&self, request: &RequestSummary) -> Option<Arc<GrantSummary>> {
+        self.by_request(&request.namespace, &request.name, &request.uid)
+    }
+
+    /// The Grant of the request of this UID.
+    pub(super) fn by_request(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Option<Arc<GrantSummary>> {
+        let grant = self.summary(&grant_name(namespace, name, uid))?;
+        (grant.request.uid == uid).then(|| grant.clone())
+    }
+
+    /// What a person holds, held since then, or owes a review for.
+    pub(super) fn of_person(&self, who: &Subject, since: DateTime<Utc>) -> Vec<Arc<GrantSummary>> {
+        let Some(of_person) = self.by_person.get(who) else { return Vec::new() };
+        let recent = of_person.recent.iter().rev().take_while(|(at, _)| *at > since);
+        let recent = recent.map(|(_, name)| name);
+        let names: BTreeSet<&Arc<str>> =
+            of_person.live.iter().chain(&of_person.owing).chain(recent).collect();
+        self.all(names).cloned().collect()
+    }
+
+    pub(super) fn live_of(&self, who: &Subject) -> Vec<Arc<GrantSummary>> {
+        let live = self.by_person.get(who).map(|of_person| &of_person.live);
+        self.all(live.into_iter().flatten()).cloned().collect()
+    }
+
+    pub(super) fn live(&self) -> Vec<Arc<GrantSummary>> {
+        self.all(&self.live).cloned().collect()
+    }
+
+    pub(super) fn live_by(
+        &self,
+        policies: &BTreeSet<String>,
+    ) -> Result<Vec<Arc<GrantSummary>>, String> {
+        if let Some(name) = self.undecodable.first() {
+            return Err(format!(
+                "Grant {name} cannot be decoded: nobody knows by which policy it is"
+            ));
+        }
+        let names = policies.iter().filter_map(|policy| self.live_by_policy.get(policy)).flatten();
+        Ok(self.all(names).cloned().collect())
+    }
+
+    pub(super) fn open(&self) -> Vec<String> {
+        self.open.iter().map(|name| name.to_string()).collect()
+    }
+
+    /// The Grants of emergencies of the requests that have, or had, this name.
+    pub(super) fn emergencies_of(&self, namespace: &str, name: &str) -> Vec<Arc<GrantSummary>> {
+        let place = (namespace.to_owned(), name.to_owned());
+        let names = self.emergencies.get(&place).into_iter().flatten();
+        self.all(names).cloned().collect()
+    }
+
+    pub(super) fn count_active(&self, policy: &str, policy_uid: &str) -> usize {
+        use lapse_crds::GrantPhase::{Active, Ending};
+        let names = self.live_by_policy.get(policy).into_iter().flatten();
+        let is_counted = |grant: &&Arc<GrantSummary>| {
+            grant.policy_uid == policy_uid && matches!(grant.phase(), Active | Ending)
+        };
+        self.all(names).filter(is_counted).count()
+    }
+
+    /// Takes note of whether the request of a Grant is there.
+    pub(super) fn has_request(&mut self, name: &str, has_request: bool) {
+        let Some((known, _)) = self.by_name.get(name) else { return };
+        let Ok(grant) = &known.summary else { return };
+        if has_request {
+            remove_orphan(&mut self.orphans, &known.name, grant);
+        } else if grant.is_settled() {
+            let of_policy = self.orphans.entry(grant.policy_uid.clone()).or_default();
+            of_policy.insert((ended_at(grant), known.name.clone()));
+        }
+    }
+
+    /// Takes note for each Grant of whether its request is there.
+    pub(super) fn compare(&mut self, has_request: impl Fn(&str) -> bool) {
+        let grants = self.by_name.values().filter_map(|(known, _)| known.summary.as_ref().ok());
+        let orphans = grants.filter(|grant| !has_request(&grant.request.uid));
+        let orphans: Vec<String> = orphans.map(|grant| grant.name.clone()).collect();
+        self.orphans.clear();
+        orphans.iter().for_each(|name| self.has_request(name, false));
+    }
+
+    /// Those that are over and whose request is gone, at most so many by each policy.
+    pub(super) fn orphans(&self, most: usize) -> Vec<Arc<GrantSummary>> {
+        let of_policies = self.orphans.values();
+        let names = of_policies.flat_map(|over| over.iter().take(most)).map(|(_, name)| name);
+        self.all(names).cloned().collect()
+    }
+}
+
+fn remove_orphan(
+    orphans: &mut BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>,
+    name: &Arc<str>,
+    grant: &GrantSummary,
+) {
+    if let Some(of_policy) = orphans.get_mut(&grant.policy_uid) {
+        of_policy.remove(&(ended_at(grant), name.clone()));
+        if of_policy.is_empty() {
+            orphans.remove(&grant.policy_uid);
+        }
+    }
+}

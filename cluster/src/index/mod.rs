@@ -1,0 +1,525 @@
+//! What a decision looks at beside single objects, as the watches show it: policies, what people ask for and hold,
+//! what was said about requests.
+//!
+//! It is synchronous: an event is applied, and a look-up answers at once. It keeps what decisions need and nothing
+//! else, so that its memory is bounded for each object: of what is over a few words, of people's annotations,
+//! labels and messages nothing. No look-up scans what is not asked for: its cost follows from what one person has
+//! open and holds, not from history, from other people or from the number of policies.
+
+mod decisions;
+mod grants;
+mod policies;
+mod requests;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy};
+use lapse_engine::attest::{Attested, KeySet};
+use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::identity::subject_of;
+use lapse_engine::policy::{Policies, PolicyState};
+use lapse_engine::request::Peers;
+use lapse_engine::retention::Retentions;
+use lapse_engine::session::{is_held_by, may_be_disguised};
+use lapse_engine::{Read, Settings};
+use tokio::sync::watch;
+
+pub use self::decisions::About;
+use self::decisions::Decisions;
+use self::grants::Grants;
+pub use self::grants::KnownGrant;
+pub use self::policies::KnownPolicy;
+use self::policies::PolicyTable;
+use self::requests::Requests;
+pub use self::requests::{KnownRequest, PastRequest};
+use crate::{Stored, clock};
+
+/// The kinds that are indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Indexed {
+    Policies,
+    Requests,
+    Grants,
+    Decisions,
+}
+
+impl Indexed {
+    const ALL: [Self; 4] = [Self::Policies, Self::Requests, Self::Grants, Self::Decisions];
+}
+
+/// What was known of an object before something was applied, and after.
+#[derive(Clone, Debug)]
+pub struct Change<T> {
+    /// Before; `None` if nothing was.
+    pub before: Option<T>,
+    /// After; `None` if it is gone.
+    pub after: Option<T>,
+}
+
+/// The index. A copy is the same index.
+#[derive(Clone)]
+pub struct Index(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    keys: watch::Receiver<KeySet>,
+    tables: RwLock<Tables>,
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Tables {
+    policies: PolicyTable,
+    requests: Requests,
+    grants: Grants,
+    decisions: Decisions,
+    /// The kinds of which everything is known that there is.
+    complete: BTreeSet<Indexed>,
+}
+
+/// Why nothing can be said from the index.
+const INCOMPLETE: &str = "not all that there is has been seen yet";
+
+impl Index {
+    /// An empty index. `keeps_past`: whether it keeps a word about each request that is over, for whoever deletes
+    /// those.
+    #[must_use]
+    pub fn new(settings: Settings, keys: watch::Receiver<KeySet>, keeps_past: bool) -> Self {
+        let tables = Tables { requests: Requests::new(keeps_past), ..Tables::default() };
+        let (news, _) = watch::channel(());
+        Self(Arc::new(Shared { settings, keys, tables: RwLock::new(tables), news }))
+    }
+
+    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        // Each change leaves the tables whole, so what panicked elsewhere is no reason to stop.
+        self.0.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.0.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told<T>(&self, change: T) -> T {
+        self.0.news.send_replace(());
+        change
+    }
+
+    /// Tells of each change from now on.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.0.news.subscribe()
+    }
+
+    /// Whether everything is known that there is.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tables().complete.len() == Indexed::ALL.len()
+    }
+
+    /// Waits until all requests and Grants are known.
+    pub(crate) async fn knows_requests_and_grants(&self) {
+        let mut news = self.news();
+        let wanted = [Indexed::Requests, Indexed::Grants];
+        // Its sender is in `self`, so the channel cannot close meanwhile.
+        while !self.tables().has_all(&wanted) && news.changed().await.is_ok() {}
+    }
+
+    /// The settings of the installation.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    // What the watches show.
+
+    /// A policy that stands.
+    pub(crate) fn apply_policy(&self, stored: &Stored<JitPolicy>) -> Change<Arc<KnownPolicy>> {
+        let known = Arc::new(KnownPolicy::of(stored, &self.0.settings));
+        let change = self.write().policies.apply(known);
+        self.told(change)
+    }
+
+    /// A policy that is gone.
+    pub(crate) fn delete_policy(&self, name: &str) -> Change<Arc<KnownPolicy>> {
+        let change = self.write().policies.delete(name);
+        self.told(change)
+    }
+
+    /// A request that stands: `None` if a newer state of it is known.
+    pub(crate) fn apply_request(
+        &self,
+        stored: &Stored<AccessRequest>,
+    ) -> Option<Change<KnownRequest>> {
+        self.put_request(requests::Decoded::of(stored, &self.0.keys.borrow()))
+    }
+
+    /// A request that this process has written: what it decides next goes by that.
+    pub fn wrote_request(&self, request: Attested<AccessRequest>) -> Option<Change<KnownRequest>> {
+        self.put_request(requests::Decoded::of_object(request, true))
+    }
+
+    fn put_request(&self, known: requests::Decoded) -> Option<Change<KnownRequest>> {
+        let mut tables = self.write();
+        let change = tables.requests.apply(known)?;
+        if let Some(after) = &change.after {
+            tables.request_changed(after, true);
+        }
+        drop(tables);
+        Some(self.told(change))
+    }
+
+    /// A request that is gone.
+    pub(crate) fn delete_request(&self, stored: &Stored<AccessRequest>) -> Change<KnownRequest> {
+        let mut tables = self.write();
+        let change = tables.requests.delete(stored);
+        if let Some(before) = &change.before {
+            tables.request_changed(before, false);
+        }
+        drop(tables);
+        self.told(change)
+    }
+
+    /// A Grant that stands: `None` if a newer state of it is known.
+    pub(crate) fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
+        self.put_grant(grants::decode(stored))
+    }
+
+    /// A Grant that this process has written: what it decides next goes by that.
+    pub fn wrote_grant(&self, grant: &Grant) -> Option<Change<KnownGrant>> {
+        self.put_grant(KnownGrant::of(grant))
+    }
+
+    fn put_grant(&self, known: KnownGrant) -> Option<Change<KnownGrant>> {
+        let mut tables = self.write();
+        let change = tables.grants.apply(known, clock::now())?;
+        tables.grant_changed(change.after.as_ref());
+        drop(tables);
+        Some(self.told(change))
+    }
+
+    /// A Grant that is gone.
+    pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
+        let mut tables = self.write();
+        let change = tables.grants.delete(name);
+        tables.grant_changed(change.before.as_ref());
+        drop(tables);
+        self.told(change)
+    }
+
+    /// A decision that stands.
+    pub(crate) fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+        let decoded = decisions::Decoded::of(stored, &self.0.keys.borrow())?;
+        let about = decoded.about.clone();
+        let mut tables = self.write();
+        let good_for = tables.good_for(&about);
+        tables.decisions.apply(decoded, good_for, clock::now());
+        drop(tables);
+        Some(self.told(about))
+    }
+
+    /// A decision that is gone.
+    pub(crate) fn delete_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+        let about = self.write().decisions.delete(stored);
+        self.told(about)
+    }
+
+    /// A list of everything of a kind begins: what it does not name is gone when it is done.
+    pub(crate) fn begin(&self, kind: Indexed) {
+        let mut tables = self.write();
+        match kind {
+            Indexed::Policies => tables.policies.begin(),
+            Indexed::Requests => tables.requests.begin(),
+            Indexed::Grants => tables.grants.begin(),
+            Indexed::Decisions => tables.decisions.begin(),
+        }
+    }
+
+    /// The list is done.
+    pub(crate) fn done(&self, kind: Indexed) {
+        let mut tables = self.write();
+        match kind {
+            Indexed::Policies => tables.policies.done(),
+            Indexed::Requests => tables.requests.done(),
+            Indexed::Grants => tables.grants.done(),
+            Indexed::Decisions => tables.decisions.done(),
+        }
+        tables.complete.insert(kind);
+        if tables.has_all(&[Indexed::Requests, Indexed::Grants]) && kind != Indexed::Policies {
+            let Tables { requests, grants, .. } = &mut *tables;
+            grants.compare(|uid| requests.knows(uid));
+        }
+        drop(tables);
+        self.told(());
+    }
+
+    /// Forgets everything: the revision of the cluster ran backwards, and what was seen may never have been.
+    pub(crate) fn reset(&self) {
+        let mut tables = self.write();
+        let requests = Requests::new(tables.requests.keeps_past());
+        *tables = Tables { requests, ..Tables::default() };
+        drop(tables);
+        self.told(());
+    }
+
+    /// The keys have changed: what could not be verified may be now.
+    pub fn verify_again(&self) {
+        let keys = self.0.keys.borrow().clone();
+        let mut tables = self.write();
+        tables.requests.verify_again(&keys);
+        tables.decisions.verify_again(&keys);
+        drop(tables);
+        self.told(());
+    }
+
+    // What decisions ask for.
+
+    /// All policies.
+    #[must_use]
+    pub fn policies(&self) -> Read<Policies> {
+        self.complete(Indexed::Policies, |tables| tables.policies.compiled())
+    }
+
+    /// The policy of this name, as far as it is kept.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<Arc<KnownPolicy>> {
+        self.tables().policies.get(name)
+    }
+
+    /// A policy as it was read, compiled: what is known of its generation is used again.
+    #[must_use]
+    pub fn compile(&self, stored: &Stored<JitPolicy>) -> PolicyState {
+        let known = stored_name(stored).and_then(|name| self.policy(&name));
+        match known.filter(|known| known.is_of(stored)) {
+            Some(known) => known.state.clone(),
+            None => KnownPolicy::of(stored, &self.0.settings).state,
+        }
+    }
+
+    /// How long each policy keeps what is over.
+    #[must_use]
+    pub fn retentions(&self) -> Read<Retentions> {
+        self.complete(Indexed::Policies, |tables| tables.policies.retentions())
+    }
+
+    /// The request of this UID, if it is not over.
+    #[must_use]
+    pub fn request(&self, uid: &str) -> Option<KnownRequest> {
+        self.tables().requests.get(uid)
+    }
+
+    /// The request of this name, if it is not over.
+    #[must_use]
+    pub fn request_named(&self, namespace: &str, name: &str) -> Option<KnownRequest> {
+        self.tables().requests.named(namespace, name)
+    }
+
+    /// What was said about a request, as far as it still bears on anything.
+    #[must_use]
+    pub fn decisions(&self, request_uid: &str) -> Read<Vec<Attested<AccessDecision>>> {
+        self.complete(Indexed::Decisions, |tables| tables.decisions.about(request_uid))
+    }
+
+    /// What else a person asks for and holds, as far as it bears on a request.
+    #[must_use]
+    pub fn peers(&self, requester: &Identity, extends: Option<(&str, &str)>) -> Read<Peers> {
+        let Some(subject) = subject_of(requester) else { return Read::Found(Peers::default()) };
+        let tables = self.tables();
+        if !tables.has_all(&[Indexed::Requests, Indexed::Grants]) {
+            return Read::Failed(INCOMPLETE.to_owned());
+        }
+        let requests = tables.requests.peers(&requester.username, extends);
+        let since = clock::now() - chrono::TimeDelta::hours(25);
+        let mut grants = tables.grants.of_person(&subject, since);
+        // Whether what has extended another was given is told by its Grant, however old.
+        let known: BTreeSet<&str> = grants.iter().map(|grant| &*grant.name).collect();
+        let more: Vec<Arc<GrantSummary>> = requests
+            .iter()
+            .filter_map(|request| tables.grants.of_request(request))
+            .filter(|grant| !known.contains(&*grant.name))
+            .collect();
+        drop(known);
+        grants.extend(more);
+        Read::Found(Peers { requests, grants })
+    }
+
+    /// The live Grants by these policies. One that cannot be decoded is a failure: nobody knows who holds it.
+    #[must_use]
+    pub fn live_by(&self, policies: &BTreeSet<String>) -> Read<Vec<Arc<GrantSummary>>> {
+        if policies.is_empty() {
+            return Read::Found(Vec::new());
+        }
+        let found = self.complete(Indexed::Grants, |tables| tables.grants.live_by(policies));
+        match found {
+            Read::Found(found) => match found {
+                Ok(grants) => Read::Found(grants),
+                Err(why) => Read::Failed(why),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
+    }
+
+    /// The Grants of a caller that are not over, and, if the caller may be somebody in disguise, those of
+    /// whoever that may be.
+    #[must_use]
+    pub fn held(&self, caller: &Identity) -> Read<Vec<Arc<GrantSummary>>> {
+        self.complete(Indexed::Grants, |tables| {
+            let grants = &tables.grants;
+            let candidates = match subject_of(caller) {
+                _ if may_be_disguised(caller) => grants.live(),
+                Some(subject) => grants.live_of(&subject),
+                None => Vec::new(),
+            };
+            candidates.into_iter().filter(|grant| is_held_by(grant, caller)).collect()
+        })
+    }
+
+    /// What is known of the Grant of this name.
+    #[must_use]
+    pub fn grant(&self, name: &str) -> Option<KnownGrant> {
+        self.tables().grants.get(name)
+    }
+
+    /// The Grants of emergencies of the requests that have, or had, this name.
+    #[must_use]
+    pub fn emergencies_of(&self, namespace: &str, name: &str) -> Read<Vec<Arc<GrantSummary>>> {
+        self.complete(Indexed::Grants, |tables| tables.grants.emergencies_of(namespace, name))
+    }
+
+    /// Every Grant that is not over.
+    #[must_use]
+    pub fn live_grants(&self) -> Vec<Arc<GrantSummary>> {
+        self.tables().grants.live()
+    }
+
+    /// The names of all Grants to which something may still happen, the undecodable among them.
+    #[must_use]
+    pub fn open_grants(&self) -> Vec<String> {
+        self.tables().grants.open()
+    }
+
+    /// The requests to which something may still happen.
+    #[must_use]
+    pub fn open_requests(&self) -> Vec<KnownRequest> {
+        self.tables().requests.open()
+    }
+
+    /// The names of all policies.
+    #[must_use]
+    pub fn policy_names(&self) -> Vec<String> {
+        self.tables().policies.names()
+    }
+
+    /// The policies that name a role in one of these places.
+    #[must_use]
+    pub fn policies_naming(
+        &self,
+        role: &lapse_crds::RoleRef,
+        namespace: Option<&str>,
+    ) -> Vec<String> {
+        self.tables().policies.naming(role, namespace)
+    }
+
+    /// How many rights by the policy of this UID are held.
+    #[must_use]
+    pub fn count_active(&self, policy: &str, policy_uid: &str) -> usize {
+        self.tables().grants.count_active(policy, policy_uid)
+    }
+
+    /// Whether the request of this UID is there, over or not.
+    #[must_use]
+    pub fn has_request(&self, uid: &str) -> bool {
+        self.tables().requests.knows(uid)
+    }
+
+    /// The requests that are over, the first that was first, at most so many by each policy, and how long each is
+    /// kept.
+    #[must_use]
+    pub fn past_requests(&self, most: usize) -> Vec<PastRequest> {
+        self.tables().requests.past(most)
+    }
+
+    /// The Grants that are over, whose request is gone, at most so many by each policy.
+    #[must_use]
+    pub fn past_grants(&self, most: usize) -> Vec<Arc<GrantSummary>> {
+        self.tables().grants.orphans(most)
+    }
+
+    fn complete<T>(&self, kind: Indexed, look: impl FnOnce(&Tables) -> T) -> Read<T> {
+        let tables = self.tables();
+        if tables.complete.contains(&kind) {
+            Read::Found(look(&tables))
+        } else {
+            Read::Failed(INCOMPLETE.to_owned())
+        }
+    }
+}
+
+/// What the decisions about a request are still good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GoodFor {
+    /// It waits: everything counts.
+    Everything,
+    /// It has its Grant: what ends the right, and the review, count.
+    Ending,
+    /// It is not known: it may come, for a while.
+    Unknown,
+    /// Nothing.
+    Nothing,
+}
+
+impl Tables {
+    fn has_all(&self, kinds: &[Indexed]) -> bool {
+        kinds.iter().all(|kind| self.complete.contains(kind))
+    }
+
+    fn good_for(&self, about: &About) -> GoodFor {
+        let uid = about.uid.as_deref().unwrap_or_default();
+        let grant = self.grants.by_request(&about.namespace, &about.name, uid);
+        let request = self.requests.get(uid);
+        let is_open = request.as_ref().is_some_and(|request| !request.is_settled);
+        match grant {
+            Some(grant) if is_open || !grant.is_settled() => GoodFor::Ending,
+            None if is_open => GoodFor::Everything,
+            None if request.is_none() && !self.requests.knows(uid) => GoodFor::Unknown,
+            Some(_) | None => GoodFor::Nothing,
+        }
+    }
+
+    fn request_changed(&mut self, request: &KnownRequest, is_there: bool) {
+        let KnownRequest { namespace, name, uid, .. } = request;
+        let about =
+            About { namespace: namespace.clone(), name: name.clone(), uid: Some(uid.clone()) };
+        let good_for = self.good_for(&about);
+        self.decisions.keep(uid, good_for);
+        self.grants.has_request(&grant_name(namespace, name, uid), is_there);
+    }
+
+    fn grant_changed(&mut self, grant: Option<&KnownGrant>) {
+        let Some(Ok(grant)) = grant.map(|grant| &grant.summary) else { return };
+        let about = About {
+            namespace: grant.request.namespace.clone(),
+            name: grant.request.name.clone(),
+            uid: Some(grant.request.uid.clone()),
+        };
+        let good_for = self.good_for(&about);
+        self.decisions.keep(&grant.request.uid, good_for);
+        if self.complete.contains(&Indexed::Requests) {
+            let is_there = self.requests.knows(&grant.request.uid);
+            self.grants.has_request(&grant.name, is_there);
+        }
+    }
+}
+
+/// The version of an object; 0 if it is no number, which Kubernetes promises since release 1.35 and does ever.
+fn version(metadata: &kube::api::ObjectMeta) -> u64 {
+    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+fn is_newer(version: u64, than: u64) -> bool {
+    version == 0 || version > than
+}
+
+fn stored_name<K: kube::Resource<DynamicType = ()>>(stored: &Stored<K>) -> Option<String> {
+    kube::Resource::meta(stored).name.clone()
+}

@@ -1,0 +1,343 @@
+//! The requests. Of one that waits everything is kept that decides; of one whose right is held, a summary; of one
+//! that is over, a word for whoever deletes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::Resource as _;
+use kube::api::ObjectMeta;
+use lapse_crds::{ATTESTATION, AccessRequest, RequestPhase};
+use lapse_engine::attest::{AttestationError, Attested, KeySet};
+use lapse_engine::request::{RequestSummary, is_settled};
+use lapse_engine::retention::over_since;
+
+use super::Change;
+use crate::Stored;
+
+/// The most bytes of JSON of a waiting request that is kept whole. A larger one is read again when it is looked at.
+const MOST_KEPT: usize = 16 * 1024;
+
+/// What is known of a request that is not over, or that extended another.
+#[derive(Clone, Debug)]
+pub struct KnownRequest {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its version.
+    pub version: u64,
+    /// Whether nothing will ever happen to it again.
+    pub is_settled: bool,
+    /// What decisions about other requests need to know; or why it cannot be decoded.
+    pub summary: Result<Arc<RequestSummary>, Arc<str>>,
+    /// The request itself, while it waits, unless it is very large. Its annotations, labels and status are left
+    /// out.
+    pub object: Option<Arc<AccessRequest>>,
+    /// It was signed with a key that is not known yet.
+    unverified: Option<Stored<AccessRequest>>,
+}
+
+/// A request that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRequest {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Since when it is over.
+    pub since: DateTime<Utc>,
+    /// The UID of the policy that decided it.
+    pub policy_uid: Option<String>,
+}
+
+/// A request as it was shown.
+pub(super) struct Decoded {
+    known: KnownRequest,
+    past: Option<PastRequest>,
+}
+
+impl Decoded {
+    pub(super) fn of(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
+        let object = match stored.object() {
+            Ok(object) => object,
+            Err(why) => {
+                let known = known(stored.meta(), false, Err(why.into()));
+                return Self { known, past: None };
+            }
+        };
+        if is_settled(&object) && object.spec.extends.is_none() {
+            // Nothing of it is verified any more, as nothing follows from it.
+            let attestation = Err(AttestationError::Absent);
+            return Self::of_object(Attested { object, attestation }, true);
+        }
+        let attestation = stored.attestation_of(keys);
+        let may_pass = attestation.as_ref().is_err_and(AttestationError::may_pass);
+        let is_small = stored.size() <= MOST_KEPT;
+        let decoded = Self::of_object(Attested { object, attestation }, is_small);
+        let unverified = may_pass.then(|| stored.clone());
+        Self { known: KnownRequest { unverified, ..decoded.known }, ..decoded }
+    }
+
+    pub(super) fn of_object(attested: Attested<AccessRequest>, is_small: bool) -> Self {
+        let request = &attested.object;
+        let status = request.status.as_ref();
+        let is_settled = is_settled(request);
+        let phase = status.map(|status| status.phase).unwrap_or_default();
+        let waits = matches!(phase, RequestPhase::Pending | RequestPhase::Scheduled);
+        let summary = Arc::new(RequestSummary::of(&attested));
+        let past = over_since(request).filter(|_| is_settled).map(|since| PastRequest {
+            namespace: summary.namespace.clone(),
+            name: summary.name.clone(),
+            since,
+            policy_uid: status.and_then(|s| s.policy.as_ref()).map(|policy| policy.uid.clone()),
+        });
+        let known = known(&request.metadata, is_settled, Ok(summary));
+        let object = (waits && is_small).then(|| Arc::new(without_ornaments(attested.object)));
+        Self { known: KnownRequest { object, ..known }, past }
+    }
+}
+
+fn known(
+    metadata: &ObjectMeta,
+    is_settled: bool,
+    summary: Result<Arc<RequestSummary>, Arc<str>>,
+) -> KnownRequest {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    KnownRequest {
+        namespace: text(&metadata.namespace),
+        name: text(&metadata.name),
+        uid: text(&metadata.uid),
+        version: super::version(metadata),
+        is_settled,
+        summary,
+        object: None,
+        unverified: None,
+    }
+}
+
+/// A request as far as it never changes.
+fn without_ornaments(request: AccessRequest) -> AccessRequest {
+    let ObjectMeta { name, namespace, uid, generation, creation_timestamp, .. } = request.metadata;
+    let metadata = ObjectMeta {
+        name,
+        namespace,
+        uid,
+        generation,
+        creation_timestamp,
+        annotations: request.metadata.annotations.and_then(|mut all| {
+            Some(BTreeMap::from([(ATTESTATION.to_owned(), all.remove(ATTESTATION)?)]))
+        }),
+        ..ObjectMeta::default()
+    };
+    AccessRequest { metadata, spec: request.spec, status: None }
+}
+
+/// A namespace and a name.
+type Place = (String, String);
+
+#[derive(Default)]
+pub(super) struct Requests {
+    keeps_past: bool,
+    round: u64,
+    by_uid: HashMap<String, (KnownRequest, u64)>,
+    by_place: HashMap<Place, String>,
+    by_person: HashMap<String, BTreeSet<String>>,
+    /// The requests that extend the one of a name.
+    extending: HashMap<Place, BTreeSet<String>>,
+    past: Past,
+}
+
+/// The requests that are over, by their UID, and in the order in which they were, for each policy.
+#[derive(Default)]
+struct Past {
+    by_uid: HashMap<Box<str>, (Arc<PastRequest>, u64)>,
+    in_order: BTreeMap<Option<Box<str>>, BTreeMap<(DateTime<Utc>, Box<str>), Arc<PastRequest>>>,
+}
+
+impl Past {
+    fn insert(&mut self, uid: &str, past: PastRequest, round: u64) {
+        self.remove(uid);
+        let past = Arc::new(past);
+        let policy = past.policy_uid.as_deref().map(Box::from);
+        let of_policy = self.in_order.entry(policy).or_default();
+        of_policy.insert((past.since, uid.into()), past.clone());
+        self.by_uid.insert(uid.into(), (past, round));
+    }
+
+    fn remove(&mut self, uid: &str) {
+        let Some((past, _)) = self.by_uid.remove(uid) else { return };
+        let policy: Option<Box<str>> = past.policy_uid.as_deref().map(Box::from);
+        if let Some(of_policy) = self.in_order.get_mut(&policy) {
+            of_policy.remove(&(past.since, uid.into()));
+            if of_policy.is_empty() {
+                self.in_order.remove(&policy);
+            }
+        }
+    }
+}
+
+impl Requests {
+    pub(super) fn new(keeps_past: bool) -> Self {
+        Self { keeps_past, ..Self::default() }
+    }
+
+    pub(super) fn keeps_past(&self) -> bool {
+        self.keeps_past
+    }
+
+    pub(super) fn apply(&mut self, decoded: Decoded) -> Option<Change<KnownRequest>> {
+        let Decoded { known, past } = decoded;
+        let round = self.round;
+        if let Some((newer, seen)) = self.by_uid.get_mut(&known.uid)
+            && !super::is_newer(known.version, newer.version)
+        {
+            *seen = round;
+            return None;
+        }
+        // Another of the same name is gone.
+        let place = (known.namespace.clone(), known.name.clone());
+        let forerunner = self.by_place.get(&place).filter(|uid| **uid != known.uid).cloned();
+        if let Some(forerunner) = forerunner {
+            self.remove(&forerunner);
+        }
+        let before = self.remove(&known.uid);
+        // What was kept of what never changes is kept: whoever wrote it does not know how large it is.
+        let waits = known.object.is_some();
+        let kept = before.as_ref().and_then(|before| before.object.clone()).filter(|_| waits);
+        let known = KnownRequest { object: kept.or(known.object), ..known };
+        if let Some(past) = past.filter(|_| self.keeps_past) {
+            self.past.insert(&known.uid, past, round);
+        }
+        if keeps(&known) {
+            self.insert(known.clone(), round);
+        }
+        Some(Change { before, after: Some(known) })
+    }
+
+    pub(super) fn delete(&mut self, stored: &Stored<AccessRequest>) -> Change<KnownRequest> {
+        let uid = stored.meta().uid.as_deref().unwrap_or_default();
+        let before = self.remove(uid);
+        // Of one that was over, whoever waits for it to go learns nothing but that.
+        let before = before.unwrap_or_else(|| Decoded::of(stored, &KeySet::default()).known);
+        Change { before: Some(before), after: None }
+    }
+
+    fn insert(&mut self, known: KnownRequest, round: u64) {
+        let place = (known.namespace.clone(), known.name.clone());
+        self.by_place.insert(place.clone(), known.uid.clone());
+        if let Ok(summary) = &known.summary {
+            let of_person = self.by_person.entry(summary.requester.clone()).or_default();
+            of_person.insert(known.uid.clone());
+            if let Some(extends) = &summary.extends {
+                let of_place = self.extending.entry((place.0, extends.clone())).or_default();
+                of_place.insert(known.uid.clone());
+            }
+        }
+        self.by_uid.insert(known.uid.clone(), (known, round));
+    }
+
+    fn remove(&mut self, uid: &str) -> Option<KnownRequest> {
+        self.past.remove(uid);
+        let (known, _) = self.by_uid.remove(uid)?;
+        let place = (known.namespace.clone(), known.name.clone());
+        if self.by_place.get(&place).is_some_and(|named| named == uid) {
+            self.by_place.remove(&place);
+        }
+        if let Ok(summary) = &known.summary {
+            remove_from(&mut self.by_person, &summary.requester, uid);
+            if let Some(extends) = &summary.extends {
+                remove_from(&mut self.extending, &(place.0, extends.clone()), uid);
+            }
+        }
+        Some(known)
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.round += 1;
+    }
+
+    pub(super) fn done(&mut self) {
+        let round = self.round;
+        let gone = self.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
+        let gone: Vec<String> = gone.map(|(uid, _)| uid.clone()).collect();
+        gone.iter().for_each(|uid| drop(self.remove(uid)));
+        let past = self.past.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
+        let past: Vec<Box<str>> = past.map(|(uid, _)| uid.clone()).collect();
+        past.iter().for_each(|uid| self.past.remove(uid));
+    }
+
+    pub(super) fn verify_again(&mut self, keys: &KeySet) {
+        let unverified = self.by_uid.values().filter_map(|(known, _)| known.unverified.clone());
+        for stored in unverified.collect::<Vec<_>>() {
+            let Decoded { known, .. } = Decoded::of(&stored, keys);
+            self.remove(&known.uid);
+            self.insert(known, self.round);
+        }
+    }
+
+    pub(super) fn get(&self, uid: &str) -> Option<KnownRequest> {
+        self.by_uid.get(uid).map(|(known, _)| known.clone())
+    }
+
+    pub(super) fn named(&self, namespace: &str, name: &str) -> Option<KnownRequest> {
+        let uid = self.by_place.get(&(namespace.to_owned(), name.to_owned()))?;
+        self.get(uid)
+    }
+
+    pub(super) fn knows(&self, uid: &str) -> bool {
+        self.by_uid.contains_key(uid) || self.past.by_uid.contains_key(uid)
+    }
+
+    /// What a person has open, and what extends the same request.
+    pub(super) fn peers(
+        &self,
+        username: &str,
+        extends: Option<(&str, &str)>,
+    ) -> Vec<Arc<RequestSummary>> {
+        let own = self.by_person.get(username).into_iter().flatten();
+        let place = extends.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        let rivals = place.and_then(|place| self.extending.get(&place)).into_iter().flatten();
+        let is_open = |known: &KnownRequest| !known.is_settled;
+        let own = own.filter_map(|uid| self.by_uid.get(uid)).map(|(known, _)| known);
+        let own: Vec<&KnownRequest> = own.filter(|known| is_open(known)).collect();
+        let rivals = rivals.filter_map(|uid| self.by_uid.get(uid)).map(|(known, _)| known);
+        let rivals = rivals.filter(|known| {
+            let summary = known.summary.as_ref().ok();
+            !is_open(known) && summary.is_some_and(|summary| summary.requester == username)
+        });
+        let all = own.into_iter().chain(rivals);
+        all.filter_map(|known| known.summary.as_ref().ok().cloned()).collect()
+    }
+
+    pub(super) fn open(&self) -> Vec<KnownRequest> {
+        let all = self.by_uid.values().map(|(known, _)| known);
+        all.filter(|known| !known.is_settled).cloned().collect()
+    }
+
+    pub(super) fn past(&self, most: usize) -> Vec<PastRequest> {
+        let of_policies = self.past.in_order.values();
+        of_policies.flat_map(|past| past.values().take(most)).map(|past| (**past).clone()).collect()
+    }
+}
+
+/// Whether a request is kept beside the word for whoever deletes it.
+fn keeps(known: &KnownRequest) -> bool {
+    let extends = known.summary.as_ref().is_ok_and(|summary| summary.extends.is_some());
+    !known.is_settled || extends
+}
+
+fn remove_from<K: std::hash::Hash + Eq>(
+    map: &mut HashMap<K, BTreeSet<String>>,
+    key: &K,
+    value: &str,
+) {
+    if let Some(set) = map.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            map.remove(key);
+        }
+    }
+}

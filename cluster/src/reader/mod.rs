@@ -1,0 +1,199 @@
+//! Live reads of the single objects that bear on a decision, each bounded, in parallel, and none of them able to
+//! hide that it failed. Everything else comes from the index.
+
+mod batch;
+mod policies;
+mod roles;
+
+use std::fmt::Debug;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::{Api, Client, Resource};
+use lapse_crds::{AccessRequest, Grant, Identity, RoleKind, RoleRef};
+use lapse_engine::attest::{Attested, KeySet};
+use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
+use lapse_engine::role::RoleRules;
+use lapse_engine::target::{Namespace as Labelled, Namespaces, Privilege, ResolvedTarget};
+use lapse_engine::{Read, Settings};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use self::batch::Batched;
+use crate::accounts::Known;
+use crate::index::Index;
+use crate::{CallError, Stored, bounded};
+
+/// Reads single objects from the API server, and looks everything else up in the index.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    index: Index,
+    keys: watch::Receiver<KeySet>,
+    policies: Batched<PolicyState>,
+    rules: Batched<Vec<PolicyRule>>,
+    namespaces: Batched<Labelled>,
+    pub(crate) accounts: Known,
+}
+
+/// The outcome of a call that looks something up.
+pub fn read<T>(result: Result<T, CallError>) -> Read<T> {
+    match result {
+        Ok(value) => Read::Found(value),
+        Err(error) if error.is_not_found() => Read::Missing,
+        Err(error) => Read::Failed(error.to_string()),
+    }
+}
+
+impl Reader {
+    /// A reader that verifies attestations with these keys.
+    #[must_use]
+    pub fn new(client: Client, index: Index, keys: watch::Receiver<KeySet>) -> Self {
+        Self {
+            client,
+            index,
+            keys,
+            policies: Batched::default(),
+            rules: Batched::default(),
+            namespaces: Batched::default(),
+            accounts: Known::default(),
+        }
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What the installation allows.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        self.index.settings()
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// One object by its name.
+    pub async fn get<K>(&self, api: Api<K>, name: &str) -> Read<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        read(bounded(format!("reading {} {name}", K::kind(&())), api.get(name)).await)
+    }
+
+    /// A request, its attestation verified.
+    pub async fn request(&self, namespace: &str, name: &str) -> Read<Attested<AccessRequest>> {
+        let api = self.namespaced::<Stored<AccessRequest>>(namespace);
+        match self.get(api, name).await {
+            Read::Found(stored) => match stored.attest(&self.keys.borrow()) {
+                Ok(request) => Read::Found(request),
+                Err(why) => Read::Failed(format!("AccessRequest {name} cannot be decoded: {why}")),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
+    }
+
+    /// The Grant of this name.
+    pub async fn grant(&self, name: &str) -> Read<Grant> {
+        let api: Api<Stored<Grant>> = Api::all(self.client.clone());
+        match self.get(api, name).await {
+            Read::Found(stored) => match stored.object() {
+                Ok(grant) => Read::Found(grant),
+                Err(why) => Read::Failed(format!("Grant {name} cannot be decoded: {why}")),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
+    }
+
+    /// The rules of the role of a target. A `Role` must exist in each of its namespaces.
+    pub async fn role(&self, target: &ResolvedTarget) -> Read<RoleRules> {
+        let RoleRef { kind, name } = match &target.privilege {
+            Privilege::Role(role) => role,
+            Privilege::Rules(_) => {
+                return RoleRules::spelled_out(target).map_or(Read::Missing, Read::Found);
+            }
+        };
+        match kind {
+            RoleKind::ClusterRole => self.rules(None, name).await.map(RoleRules::of_cluster_role),
+            RoleKind::Role => {
+                let reads = target.namespaces().map(async |namespace| {
+                    (namespace.to_owned(), self.rules(Some(namespace), name).await)
+                });
+                let mut rules = Vec::new();
+                for (namespace, read) in join_all(reads).await {
+                    match read {
+                        Read::Found(found) => rules.push((namespace, found)),
+                        Read::Missing => return Read::Missing,
+                        Read::Failed(why) => return Read::Failed(why),
+                    }
+                }
+                Read::Found(RoleRules::of_roles(rules))
+            }
+        }
+    }
+
+    /// The rules of the roles that Deny policies for this person name, if the target spells out rules. A `Role` that
+    /// stands in some of the namespaces alone is known by those.
+    pub async fn banned_roles(
+        &self,
+        policies: &Policies,
+        who: &Identity,
+        target: &ResolvedTarget,
+    ) -> BannedRoles {
+        let reads = policies.banned_roles(who, target).into_iter().map(async |role| {
+            let of_places = target.each_with(role);
+            let mut known = RoleRules::default();
+            for read in join_all(of_places.iter().map(|place| self.role(place))).await {
+                match read {
+                    Read::Found(rules) => known.join(rules),
+                    Read::Missing => {}
+                    Read::Failed(why) => return (role.clone(), Read::Failed(why)),
+                }
+            }
+            (role.clone(), Read::Found(known))
+        });
+        join_all(reads).await.into_iter().collect()
+    }
+
+    /// The namespaces of a target. One that is being deleted takes no new objects: it counts as
+    /// missing.
+    pub async fn namespaces(&self, target: &ResolvedTarget) -> Namespaces {
+        let reads = target.namespaces().map(|name| async move {
+            (name.to_owned(), self.namespaces.get(name, || self.namespace(name)).await)
+        });
+        join_all(reads).await.into_iter().collect()
+    }
+
+    fn namespace(&self, name: &str) -> futures::future::BoxFuture<'static, Read<Labelled>> {
+        let (reader, name) = (self.clone(), name.to_owned());
+        async move {
+            let api: Api<Namespace> = Api::all(reader.client.clone());
+            match reader.get(api, &name).await {
+                Read::Found(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+                    Read::Missing
+                }
+                other => other.map(|namespace| Labelled {
+                    labels: namespace.metadata.labels.unwrap_or_default(),
+                }),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,182 @@
+//! The four watches that feed the index.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
+use serde::de::DeserializeOwned;
+
+use super::{FIRST_LIST, FirstLists, Follow, Restarts, config};
+use crate::Stored;
+use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
+
+/// Who is told what changed in the index.
+pub trait Listener: Send + Sync {
+    /// A policy came, changed or went. `is_listed`: it is part of a list of everything.
+    fn policy(&self, _change: Change<Arc<KnownPolicy>>, _is_listed: bool) {}
+    /// A request came, changed or went.
+    fn request(&self, _change: Change<KnownRequest>) {}
+    /// A Grant came, changed or went.
+    fn grant(&self, _change: Change<KnownGrant>) {}
+    /// Somebody decided about a request.
+    fn decision(&self, _about: About) {}
+    /// A watch has started anew, and cannot tell what it missed.
+    fn restarted(&self) {}
+}
+
+/// For who looks at the index alone.
+impl Listener for () {}
+
+/// What feeds an index.
+pub struct Feed {
+    /// The client.
+    pub client: Client,
+    /// The index.
+    pub index: Index,
+    /// When to start anew.
+    pub restarts: Restarts,
+    /// Who waits for the first lists.
+    pub first_lists: FirstLists,
+}
+
+impl Feed {
+    /// How many watches it runs.
+    pub const WATCHES: usize = 4;
+
+    /// Feeds the index until it is dropped.
+    pub async fn run(self, listener: &dyn Listener) {
+        tokio::join!(
+            self.policies(listener),
+            self.requests(listener),
+            self.grants(listener),
+            self.decisions(listener),
+            self.resets(),
+        );
+    }
+
+    fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
+        let (restarts, first_lists) = (self.restarts.clone(), self.first_lists.clone());
+        Follow { what, events, restarts, patience: FIRST_LIST, first_lists }
+    }
+
+    /// What was seen of a cluster whose revision ran backwards may never have been.
+    async fn resets(&self) {
+        let mut restarts = self.restarts.clone();
+        loop {
+            restarts.next().await;
+            self.index.reset();
+        }
+    }
+
+    async fn policies(&self, listener: &dyn Listener) {
+        let index = &self.index;
+        let mut is_listing = false;
+        let follow = self.follow("JitPolicies", || stored::<JitPolicy>(&self.client));
+        follow
+            .run(|event| match event {
+                Event::Init => {
+                    is_listing = true;
+                    index.begin(Indexed::Policies);
+                }
+                Event::InitDone => {
+                    is_listing = false;
+                    index.done(Indexed::Policies);
+                    listener.restarted();
+                }
+                Event::Apply(policy) | Event::InitApply(policy) => {
+                    listener.policy(index.apply_policy(&policy), is_listing);
+                }
+                Event::Delete(policy) => {
+                    listener.policy(index.delete_policy(&policy.name_any()), false);
+                }
+            })
+            .await;
+    }
+
+    async fn requests(&self, listener: &dyn Listener) {
+        let index = &self.index;
+        let follow = self.follow("AccessRequests", || stored::<AccessRequest>(&self.client));
+        follow
+            .run(|event| match event {
+                Event::Init => index.begin(Indexed::Requests),
+                Event::InitDone => {
+                    index.done(Indexed::Requests);
+                    listener.restarted();
+                }
+                Event::Apply(request) | Event::InitApply(request) => {
+                    if let Some(change) = index.apply_request(&request) {
+                        listener.request(change);
+                    }
+                }
+                Event::Delete(request) => listener.request(index.delete_request(&request)),
+            })
+            .await;
+    }
+
+    async fn grants(&self, listener: &dyn Listener) {
+        let index = &self.index;
+        let follow = self.follow("Grants", || stored::<Grant>(&self.client));
+        follow
+            .run(|event| match event {
+                Event::Init => index.begin(Indexed::Grants),
+                Event::InitDone => {
+                    index.done(Indexed::Grants);
+                    listener.restarted();
+                }
+                Event::Apply(grant) | Event::InitApply(grant) => {
+                    if let Some(change) = index.apply_grant(&grant) {
+                        listener.grant(change);
+                    }
+                }
+                Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
+            })
+            .await;
+    }
+
+    /// What a decision is good for follows from its request and its Grant, so these are listed before.
+    async fn decisions(&self, listener: &dyn Listener) {
+        let index = &self.index;
+        let events = || {
+            let (client, index) = (self.client.clone(), index.clone());
+            let after = async move {
+                index.knows_requests_and_grants().await;
+                stored::<AccessDecision>(&client)
+            };
+            futures::stream::once(after).flatten()
+        };
+        let follow = self.follow("AccessDecisions", events);
+        follow
+            .run(|event| match event {
+                Event::Init => index.begin(Indexed::Decisions),
+                Event::InitDone => {
+                    index.done(Indexed::Decisions);
+                    listener.restarted();
+                }
+                Event::Apply(decision) | Event::InitApply(decision) => {
+                    if let Some(about) = index.apply_decision(&decision) {
+                        listener.decision(about);
+                    }
+                }
+                Event::Delete(decision) => {
+                    if let Some(about) = index.delete_decision(&decision) {
+                        listener.decision(about);
+                    }
+                }
+            })
+            .await;
+    }
+}
+
+fn stored<K>(
+    client: &Client,
+) -> impl Stream<Item = watcher::Result<Event<Stored<K>>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let api: Api<Stored<K>> = Api::all(client.clone());
+    kube::runtime::watcher(api, config()).default_backoff()
+}

@@ -1,0 +1,251 @@
+//! What waits, what runs, and whose turn it is.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+/// An object that is reconciled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Item {
+    /// A request.
+    Request {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Who asks: the requests of one person are decided one after the other.
+        requester: String,
+    },
+    /// A Grant, by its name.
+    Grant(String),
+    /// A policy, by its name.
+    Policy(String),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request { namespace, name, .. } => write!(f, "{namespace}/{name}"),
+            Self::Grant(name) | Self::Policy(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What an object is looked at for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// A right ends.
+    End,
+    /// Somebody asks in an emergency.
+    Emergency,
+    /// Somebody asks, or what was asked for can be given.
+    Give,
+    /// Something may have changed, or is to be written down.
+    Follow,
+}
+
+impl Lane {
+    const ALL: [Self; 4] = [Self::End, Self::Emergency, Self::Give, Self::Follow];
+
+    pub(super) fn pool(self) -> Pool {
+        match self {
+            Self::End => Pool::End,
+            Self::Emergency | Self::Give => Pool::Give,
+            Self::Follow => Pool::Follow,
+        }
+    }
+}
+
+/// Places that some lanes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pool {
+    End,
+    Give,
+    Follow,
+}
+
+impl Pool {
+    pub(super) const ALL: [Self; 3] = [Self::End, Self::Give, Self::Follow];
+
+    /// How many objects are looked at at once. The work is waiting for the API server.
+    pub(super) fn places(self) -> usize {
+        match self {
+            Self::End | Self::Give => 16,
+            Self::Follow => 4,
+        }
+    }
+
+    fn lanes(self) -> impl Iterator<Item = Lane> {
+        Lane::ALL.into_iter().filter(move |lane| lane.pool() == self)
+    }
+}
+
+/// What only one may do at a time.
+///
+/// Limits count what a person asks for and holds. Of two requests that were decided at the same time,
+/// neither would see what the other is given. For the same reason the requests of all people are given
+/// one after the other under policies that are kept apart: whoever approves one may hold another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Turn {
+    /// Deciding the requests of a person.
+    Person(String),
+    /// Giving what is kept apart.
+    KeptApart,
+}
+
+/// One reconciliation.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) item: Item,
+    pub(crate) lane: Lane,
+    /// Whether it has the turn that all share who are given something that is kept apart.
+    pub(crate) has_common_turn: bool,
+}
+
+impl Job {
+    fn turns(&self) -> impl Iterator<Item = Turn> {
+        let person = match &self.item {
+            Item::Request { requester, .. } => Some(Turn::Person(requester.clone())),
+            Item::Grant(_) | Item::Policy(_) => None,
+        };
+        person.into_iter().chain(self.has_common_turn.then_some(Turn::KeptApart))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    lanes: HashMap<u8, VecDeque<Item>>,
+    /// In which lane an object waits; what stands in another is history.
+    waiting: HashMap<Item, Lane>,
+    in_common_turn: HashSet<Item>,
+    /// What is being reconciled, and in which lane it is to be looked at again.
+    running: HashMap<Item, Option<Lane>>,
+    taken: HashSet<Turn>,
+    parked: HashMap<Turn, VecDeque<Item>>,
+    later: BTreeMap<(DateTime<Utc>, u64), (Item, Lane)>,
+    due: HashMap<Item, (DateTime<Utc>, u64)>,
+    counter: u64,
+    failures: HashMap<Item, u32>,
+}
+
+impl State {
+    pub(super) fn push(&mut self, item: Item, lane: Lane) {
+        if let Some(again) = self.running.get_mut(&item) {
+            *again = Some(again.map_or(lane, |known| known.min(lane)));
+            return;
+        }
+        let better = self.waiting.get(&item).is_none_or(|known| lane < *known);
+        if better {
+            self.waiting.insert(item.clone(), lane);
+            self.lanes.entry(lane as u8).or_default().push_back(item);
+        }
+    }
+
+    pub(super) fn push_in_common_turn(&mut self, item: Item, lane: Lane) {
+        self.in_common_turn.insert(item.clone());
+        self.waiting.insert(item.clone(), lane);
+        self.lanes.entry(lane as u8).or_default().push_front(item);
+    }
+
+    /// Notes that an object is to be looked at then; an earlier time stands.
+    pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: DateTime<Utc>) {
+        if let Some(known) = self.due.get(&item) {
+            if known.0 <= at {
+                return;
+            }
+            self.later.remove(known);
+        }
+        self.counter += 1;
+        let key = (at, self.counter);
+        self.due.insert(item.clone(), key);
+        self.later.insert(key, (item, lane));
+    }
+
+    fn forget_time(&mut self, item: &Item) {
+        if let Some(key) = self.due.remove(item) {
+            self.later.remove(&key);
+        }
+    }
+
+    /// What is due, and when something is due next.
+    pub(super) fn take_due(
+        &mut self,
+        now: DateTime<Utc>,
+    ) -> (Vec<(Item, Lane)>, Option<DateTime<Utc>>) {
+        let mut due = Vec::new();
+        while let Some(entry) = self.later.first_entry() {
+            let (at, _) = *entry.key();
+            if at > now {
+                return (due, Some(at));
+            }
+            let (item, lane) = entry.remove();
+            self.due.remove(&item);
+            due.push((item, lane));
+        }
+        (due, None)
+    }
+
+    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not.
+    pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
+        for lane in pool.lanes() {
+            while let Some(item) = self.lanes.get_mut(&(lane as u8)).and_then(VecDeque::pop_front) {
+                if self.waiting.get(&item) != Some(&lane) {
+                    continue;
+                }
+                let has_common_turn = self.in_common_turn.contains(&item);
+                let job = Job { item, lane, has_common_turn };
+                let taken = job.turns().find(|turn| self.taken.contains(turn));
+                if let Some(taken) = taken {
+                    self.parked.entry(taken).or_default().push_back(job.item);
+                    continue;
+                }
+                self.waiting.remove(&job.item);
+                self.in_common_turn.remove(&job.item);
+                // What it finds out says when to look again.
+                self.forget_time(&job.item);
+                self.taken.extend(job.turns());
+                self.running.insert(job.item.clone(), None);
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// A job is over. Returns the pools in which something may go on.
+    pub(super) fn done(&mut self, job: &Job) -> Vec<Pool> {
+        self.failures.remove(&job.item);
+        self.release(job)
+    }
+
+    /// A job has failed. Returns how often in a row, and the pools in which something may go on.
+    pub(super) fn failed(&mut self, job: &Job) -> (u32, Vec<Pool>) {
+        let count = self.failures.entry(job.item.clone()).or_insert(0);
+        *count += 1;
+        let count = *count;
+        (count, self.release(job))
+    }
+
+    fn release(&mut self, job: &Job) -> Vec<Pool> {
+        let again = self.running.remove(&job.item).flatten();
+        let mut pools = Vec::new();
+        for turn in job.turns() {
+            self.taken.remove(&turn);
+            // All that waited for it come first in their lanes, in their order; the first takes it.
+            for item in self.parked.remove(&turn).into_iter().flatten().rev() {
+                if let Some(lane) = self.waiting.get(&item) {
+                    self.lanes.entry(*lane as u8).or_default().push_front(item);
+                    pools.push(lane.pool());
+                }
+            }
+        }
+        if let Some(lane) = again {
+            self.push(job.item.clone(), lane);
+            pools.push(lane.pool());
+        }
+        pools
+    }
+}
+
+#[cfg(test)]
+mod tests;

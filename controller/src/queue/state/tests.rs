@@ -1,0 +1,106 @@
+use super::*;
+
+fn request(name: &str, requester: &str) -> Item {
+    let text = |text: &str| text.to_owned();
+    Item::Request { namespace: text("shop"), name: text(name), requester: text(requester) }
+}
+
+fn grant(name: &str) -> Item {
+    Item::Grant(name.to_owned())
+}
+
+fn time(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn take(state: &mut State, pool: Pool) -> Option<Item> {
+    state.take(pool).map(|job| job.item)
+}
+
+#[test]
+fn what_is_urgent_comes_first_and_each_once() {
+    let mut state = State::default();
+    state.push(request("fix", "alice"), Lane::Give);
+    state.push(request("help", "bob"), Lane::Emergency);
+    state.push(request("fix", "alice"), Lane::Give);
+    state.push(grant("g"), Lane::Follow);
+    state.push(grant("g"), Lane::End);
+    assert_eq!(take(&mut state, Pool::Give), Some(request("help", "bob")));
+    assert_eq!(take(&mut state, Pool::Give), Some(request("fix", "alice")));
+    assert_eq!(take(&mut state, Pool::Give), None);
+    assert_eq!(take(&mut state, Pool::Follow), None, "it has become urgent");
+    assert_eq!(take(&mut state, Pool::End), Some(grant("g")));
+}
+
+#[test]
+fn what_happens_meanwhile_is_looked_at_after() {
+    let mut state = State::default();
+    state.push(grant("g"), Lane::Follow);
+    let job = state.take(Pool::Follow).unwrap();
+    state.push(grant("g"), Lane::Follow);
+    state.push(grant("g"), Lane::End);
+    assert_eq!(take(&mut state, Pool::End), None, "one at a time");
+    assert_eq!(state.done(&job), [Pool::End]);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("g")));
+}
+
+#[test]
+fn one_at_a_time_for_each_person_and_nobody_waits_for_another() {
+    let mut state = State::default();
+    for index in 0..500 {
+        state.push(request(&format!("many-{index}"), "alice"), Lane::Give);
+    }
+    state.push(request("one", "bob"), Lane::Give);
+    let first = state.take(Pool::Give).unwrap();
+    assert_eq!(first.item, request("many-0", "alice"));
+    assert_eq!(take(&mut state, Pool::Give), Some(request("one", "bob")));
+    assert_eq!(take(&mut state, Pool::Give), None, "it is not yet the turn of her second");
+    state.done(&first);
+    assert_eq!(take(&mut state, Pool::Give), Some(request("many-1", "alice")));
+}
+
+#[test]
+fn what_is_kept_apart_has_one_turn_for_all() {
+    let mut state = State::default();
+    for (name, who) in [("a", "alice"), ("b", "bob")] {
+        state.push(request(name, who), Lane::Give);
+        let job = state.take(Pool::Give).unwrap();
+        state.done(&job);
+        state.push_in_common_turn(job.item, Lane::Give);
+    }
+    let first = state.take(Pool::Give).unwrap();
+    assert!(first.has_common_turn);
+    assert!(state.take(Pool::Give).is_none(), "it is not yet the turn of the second");
+    state.done(&first);
+    let second = state.take(Pool::Give).unwrap();
+    assert!(second.has_common_turn && second.item != first.item);
+}
+
+#[test]
+fn an_earlier_time_stands_until_it_is_looked_at() {
+    let mut state = State::default();
+    state.postpone(grant("g"), Lane::End, time(10));
+    state.postpone(grant("g"), Lane::End, time(20));
+    assert_eq!(state.take_due(time(9)), (vec![], Some(time(10))));
+    assert_eq!(state.take_due(time(10)), (vec![(grant("g"), Lane::End)], None));
+    state.postpone(grant("g"), Lane::Follow, time(30));
+    state.push(grant("g"), Lane::End);
+    state.take(Pool::End).unwrap();
+    assert_eq!(state.take_due(time(40)), (vec![], None), "it says itself when to look again");
+}
+
+#[test]
+fn failures_are_counted_in_a_row() {
+    let mut state = State::default();
+    let mut fails = |is_failure: bool| {
+        state.push(grant("g"), Lane::End);
+        let job = state.take(Pool::End).unwrap();
+        if is_failure {
+            state.failed(&job).0
+        } else {
+            state.done(&job);
+            0
+        }
+    };
+    assert_eq!([true, true, false, true].map(&mut fails), [1, 2, 0, 1]);
+}

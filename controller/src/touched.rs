@@ -1,0 +1,216 @@
+//! What an event bears on, and how urgent that is.
+
+use std::time::Duration;
+
+use lapse_cluster::clock::Clock;
+use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest};
+use lapse_crds::{AccessRequest, Grant, GrantPhase, RequestPhase};
+use lapse_engine::attest::Attested;
+use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::target::ResolvedTarget;
+
+use crate::deadlines::Deadlines;
+use crate::in_hand::InHand;
+use crate::queue::{Item, Lane, Queue};
+
+/// How long the number of a policy's grants may lag: many grants make one report.
+const LAG: Duration = Duration::from_secs(5);
+
+/// Queues what an event bears on. A copy queues in the same queue.
+#[derive(Clone)]
+pub(crate) struct Touched {
+    pub(crate) queue: Queue,
+    pub(crate) index: Index,
+    pub(crate) clock: Clock,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) in_hand: InHand,
+}
+
+impl Touched {
+    /// A Grant, whatever is to be done about it.
+    pub(crate) fn grant(&self, name: &str) {
+        let lane = match self.index.grant(name) {
+            Some(known) => known.live().map_or(Lane::Follow, |grant| self.lane_of(grant)),
+            None => return,
+        };
+        self.queue.now(Item::Grant(name.to_owned()), lane);
+    }
+
+    /// A Grant that ends.
+    pub(crate) fn ending(&self, name: &str) {
+        self.queue.now(Item::Grant(name.to_owned()), Lane::End);
+    }
+
+    fn lane_of(&self, grant: &GrantSummary) -> Lane {
+        let is_ending = grant.is_deleted
+            || grant.phase() == GrantPhase::Ending
+            || self.clock.now() >= grant.expires_at.time();
+        match grant.phase() {
+            _ if is_ending => Lane::End,
+            GrantPhase::Pending if grant.is_emergency => Lane::Emergency,
+            GrantPhase::Pending => Lane::Give,
+            GrantPhase::Active | GrantPhase::Ending | GrantPhase::Ended => Lane::Follow,
+        }
+    }
+
+    /// A request.
+    pub(crate) fn request(&self, known: &KnownRequest) {
+        if known.is_settled {
+            return;
+        }
+        let KnownRequest { namespace, name, summary, .. } = known;
+        let (requester, lane) = match summary {
+            Ok(summary) => {
+                let lane = match summary.phase {
+                    RequestPhase::Pending | RequestPhase::Scheduled if summary.emergency => {
+                        Lane::Emergency
+                    }
+                    RequestPhase::Pending | RequestPhase::Scheduled => Lane::Give,
+                    _ => Lane::Follow,
+                };
+                (summary.requester.clone(), lane)
+            }
+            Err(_) => (String::new(), Lane::Follow),
+        };
+        let (namespace, name) = (namespace.clone(), name.clone());
+        self.queue.now(Item::Request { namespace, name, requester }, lane);
+    }
+
+    /// The request of this name, if it is known and not over.
+    pub(crate) fn request_named(&self, namespace: &str, name: &str) {
+        if let Some(known) = self.index.request_named(namespace, name) {
+            self.request(&known);
+        }
+    }
+
+    /// A policy.
+    pub(crate) fn policy(&self, name: &str) {
+        self.queue.now(Item::Policy(name.to_owned()), Lane::Follow);
+    }
+
+    /// A policy whose number of grants may have changed.
+    fn count_of(&self, policy: &str) {
+        self.queue.soon(Item::Policy(policy.to_owned()), Lane::Follow, LAG);
+    }
+
+    /// A request that this process has written. A Grant that was deleted goes when its request knows.
+    pub(crate) fn wrote_request(&self, request: Attested<AccessRequest>) {
+        let Some(change) = self.index.wrote_request(request) else { return };
+        let Some(known) = change.after else { return };
+        let grant = grant_name(&known.namespace, &known.name, &known.uid);
+        let grant = self.index.grant(&grant).and_then(|known| known.summary.ok());
+        if let Some(grant) = grant.filter(|grant| grant.live.is_none() && !grant.is_settled()) {
+            self.grant(&grant.name);
+        }
+    }
+
+    /// Everything to which something may still happen.
+    pub(crate) fn everything(&self) {
+        self.index.open_requests().iter().for_each(|request| self.request(request));
+        self.index.open_grants().iter().for_each(|name| self.grant(name));
+        self.index.policy_names().iter().for_each(|name| self.policy(name));
+    }
+
+    /// The requests that are not over of which this holds.
+    pub(crate) fn requests_that(&self, are_touched: impl Fn(&KnownRequest) -> bool) {
+        let open = self.index.open_requests();
+        open.iter()
+            .filter(|request| are_touched(request))
+            .for_each(|request| self.request(request));
+    }
+
+    /// The Grants that are not over of which this holds.
+    pub(crate) fn grants_that(&self, are_touched: impl Fn(&GrantSummary) -> bool) {
+        let live = self.index.live_grants();
+        live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.grant(&grant.name));
+    }
+
+    /// The grants and requests whose target something bears on.
+    pub(crate) fn targets_that(&self, are_touched: impl Fn(&ResolvedTarget) -> bool) {
+        self.grants_that(|grant| {
+            let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+            target.is_some_and(&are_touched)
+        });
+        self.requests_that(|request| {
+            // One whose spec is not kept, or whose right is held, is looked at in any case.
+            request.object.as_ref().is_none_or(|object| {
+                let target = ResolvedTarget::resolve(&object.spec.target, &request.namespace);
+                target.is_some_and(|target| are_touched(&target))
+            })
+        });
+    }
+
+    /// What a change of a Grant bears on, but for the Grant itself.
+    pub(crate) fn by_grant(&self, change: &Change<KnownGrant>) {
+        let summary = |known: &Option<KnownGrant>| known.clone().and_then(|k| k.summary.ok());
+        let (before, after) = (summary(&change.before), summary(&change.after));
+        let Some(grant) = after.as_ref().or(before.as_ref()) else { return };
+        // One that was just written has nothing to tell yet, but to those whom it keeps from approving.
+        let has_changed = |of: fn(&GrantSummary) -> (GrantPhase, bool)| {
+            before.as_deref().map(of) != after.as_deref().map(of)
+        };
+        let was_live = before.as_ref().is_some_and(|grant| grant.live.is_some());
+        let is_live = after.as_ref().is_some_and(|grant| grant.live.is_some());
+        if was_live != is_live {
+            self.kept_from_approving_by(grant);
+        }
+        let is_new = change.before.is_none() && grant.phase() == GrantPhase::Pending;
+        // Whoever begins a right says itself what became of it.
+        if (!is_new || grant.is_deleted) && !self.in_hand.holds(&grant.name) {
+            self.request_named(&grant.request.namespace, &grant.request.name);
+        }
+        if has_changed(|grant| (grant.phase(), grant.is_deleted)) && !is_new {
+            self.count_of(&grant.policy);
+        }
+        if was_live && !is_live {
+            self.extensions_of(grant);
+        }
+    }
+
+    /// A Grant that this process has written. What else that bears on is queued; the Grant itself only if more is to
+    /// happen to it.
+    pub(crate) fn wrote_grant(&self, grant: &Grant) {
+        let Some(change) = self.index.wrote_grant(grant) else { return };
+        self.deadlines.follow(&change);
+        self.by_grant(&change);
+        let after = change.after.and_then(|known| known.summary.ok());
+        let is_over = after.filter(|grant| grant.live.is_none() && !grant.is_settled());
+        if let Some(grant) = is_over {
+            self.grant(&grant.name);
+        }
+    }
+
+    /// A Grant that a live read does not find.
+    pub(crate) fn gone(&self, name: &str) {
+        let change = self.index.delete_grant(name);
+        self.deadlines.follow(&change);
+        self.by_grant(&change);
+    }
+
+    /// An approval counts, or no longer does, once a Grant by a policy that is kept apart ends or comes.
+    fn kept_from_approving_by(&self, grant: &GrantSummary) {
+        let policies = self.index.policies();
+        let apart = policies.found().map(|policies| policies.apart_from(&grant.policy));
+        if apart.is_some_and(|apart| !apart.is_empty()) {
+            self.requests_that(|request| {
+                let phase = request.summary.as_ref().map(|summary| summary.phase);
+                matches!(phase, Ok(RequestPhase::Pending | RequestPhase::Scheduled))
+            });
+        }
+    }
+
+    /// What is over cannot be extended any more.
+    fn extensions_of(&self, grant: &GrantSummary) {
+        let of = &grant.request;
+        self.requests_that(|request| {
+            let extends =
+                request.summary.as_ref().ok().and_then(|summary| summary.extends.as_ref());
+            extends == Some(&of.name) && request.namespace == of.namespace
+        });
+    }
+
+    /// The Grant of a request, if it has one.
+    pub(crate) fn grant_of(&self, namespace: &str, name: &str, uid: &str) {
+        self.grant(&grant_name(namespace, name, uid));
+    }
+}

@@ -1,0 +1,83 @@
+//! What changed in the index, and what that touches.
+
+use std::sync::Arc;
+
+use lapse_cluster::index::{About, Change, KnownGrant, KnownPolicy, KnownRequest};
+use lapse_cluster::watch::Listener;
+use lapse_crds::SubjectKind;
+use lapse_engine::policy::may_decide;
+
+use super::Watches;
+
+impl Listener for Watches {
+    /// A change of one touches what it may bear on: with hundreds of policies under GitOps, looking at everything
+    /// for each would keep whoever waits for a right waiting.
+    fn policy(&self, change: Change<Arc<KnownPolicy>>, is_listed: bool) {
+        let Change { before, after } = change;
+        if let Some(after) = &after {
+            self.touched.policy(&after.state.name);
+        }
+        // Its own status changes too, which bears on nothing else; and what is listed is followed by everything.
+        let is_same = before.as_ref().zip(after.as_ref()).is_some_and(|(b, a)| b.says_the_same(a));
+        if is_same || is_listed {
+            return;
+        }
+        let of_either = [&before, &after];
+        let mut states = of_either.into_iter().flatten();
+        let Some(name) = states.clone().next().map(|known| known.state.name.clone()) else {
+            return;
+        };
+        // What it did until now may be what held something back.
+        let all = states.any(|known| known.state.bears_on_others());
+        self.touched.requests_that(|request| {
+            let spec = request.object.as_ref().map(|object| &object.spec);
+            all || spec.is_none_or(|spec| may_decide(&name, spec.policy.as_deref()))
+        });
+        self.touched.grants_that(|grant| all || grant.policy == name);
+    }
+
+    fn request(&self, change: Change<KnownRequest>) {
+        if let Some(known) = change.after.as_ref().or(change.before.as_ref()) {
+            self.touched.grant_of(&known.namespace, &known.name, &known.uid);
+        }
+        if let Some(known) = &change.after {
+            self.touched.request(known);
+        }
+    }
+
+    fn grant(&self, change: Change<KnownGrant>) {
+        if holds_as_account(change.before.as_ref()) || holds_as_account(change.after.as_ref()) {
+            self.reader.forget_accounts();
+        }
+        self.touched.deadlines.follow(&change);
+        self.touched.by_grant(&change);
+        if let Some(known) = &change.after {
+            self.touched.grant(&known.name);
+        }
+    }
+
+    fn decision(&self, about: About) {
+        let About { namespace, name, uid } = about;
+        self.touched.request_named(&namespace, &name);
+        // What is said of a right that is held ends it, most often.
+        let Some(uid) = uid else { return };
+        let grant = lapse_engine::grant::grant_name(&namespace, &name, &uid);
+        match self.touched.index.grant(&grant) {
+            Some(known) if known.live().is_some() => self.touched.ending(&grant),
+            Some(_) => self.touched.grant(&grant),
+            None => {}
+        }
+    }
+
+    fn restarted(&self) {
+        self.touched.everything();
+    }
+}
+
+/// Whether a service account holds the right; of what cannot be decoded that is not known.
+fn holds_as_account(known: Option<&KnownGrant>) -> bool {
+    known.is_some_and(|known| match &known.summary {
+        Ok(grant) => grant.live.is_some() && grant.subject.kind == SubjectKind::ServiceAccount,
+        Err(_) => true,
+    })
+}

@@ -1,0 +1,75 @@
+//! Bindings and roles: those of Lapse's, and what service accounts hold by those of others.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use lapse_crds::{GRANT_LABEL, GRANT_UID, RbacKind, SubjectKind};
+use lapse_engine::grant::ObjectMarks;
+use serde::de::DeserializeOwned;
+
+use super::named::Change;
+use super::{Watches, is_ours};
+
+impl Watches {
+    /// All bindings, for what service accounts hold by those of others.
+    pub(super) async fn bindings<K>(&self, what: &'static str, kind: RbacKind)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.metadata::<K>(what, |binding, change| {
+            self.rights_changed(kind, &binding.metadata, change);
+        })
+        .await;
+    }
+
+    /// An object of RBAC came, changed or went.
+    pub(super) fn rights_changed(&self, kind: RbacKind, object: &ObjectMeta, change: Change) {
+        if !is_ours(object) || self.is_for_account(object) {
+            self.reader.forget_accounts();
+        }
+        match change {
+            _ if !is_ours(object) => {}
+            // The grant of an object that is gone looks at it, unless it is over.
+            Change::Gone => {
+                if let Some(grant) = grant_of(object) {
+                    self.touched.grant(grant);
+                }
+            }
+            Change::Stands => self.object_stands(kind, object),
+        }
+    }
+
+    /// Whether an object of Lapse's is for a service account, by its Grant. One whose Grant has not been seen
+    /// counts when that is.
+    fn is_for_account(&self, object: &ObjectMeta) -> bool {
+        let known = grant_of(object).and_then(|name| self.touched.index.grant(name));
+        known.is_some_and(|known| match &known.summary {
+            Ok(grant) => grant.subject.kind == SubjectKind::ServiceAccount,
+            Err(_) => true,
+        })
+    }
+
+    /// An object with a live grant is the grant's affair; one without has none to live for.
+    fn object_stands(&self, kind: RbacKind, object: &ObjectMeta) {
+        let uid = object.annotations.as_ref().and_then(|all| all.get(GRANT_UID));
+        let known = grant_of(object).filter(|name| {
+            let known = self.touched.index.grant(name);
+            known.is_some_and(|known| match &known.summary {
+                Ok(grant) => uid == Some(&grant.uid) && grant.live.is_some(),
+                // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
+                Err(_) => true,
+            })
+        });
+        match known {
+            Some(name) => self.touched.grant(name),
+            None => self.orphans.suspect(ObjectMarks::of(kind, object)),
+        }
+    }
+}
+
+fn grant_of(object: &ObjectMeta) -> Option<&str> {
+    let labels: Option<&BTreeMap<String, String>> = object.labels.as_ref();
+    labels?.get(GRANT_LABEL).map(String::as_str)
+}

@@ -1,0 +1,106 @@
+//! What decisions about anything else need to know of a grant. Of one that is over that is a few words.
+
+use lapse_crds::{Grant, GrantPhase, GrantSession, RbacRef, RequestRef, Subject, Timestamp};
+
+use super::{awaits_review, has_ended, was_never_given};
+use crate::target::ResolvedTarget;
+
+/// A grant in few words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSummary {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The request that it was given for.
+    pub request: RequestRef,
+    /// The name of the policy that gave it.
+    pub policy: String,
+    /// The UID of that policy.
+    pub policy_uid: String,
+    /// Who holds the right, or held it.
+    pub subject: Subject,
+    /// When it starts.
+    pub starts_at: Timestamp,
+    /// When it ends, whatever happens.
+    pub expires_at: Timestamp,
+    /// When it took effect, if it did.
+    pub activated_at: Option<Timestamp>,
+    /// When it was verified to be gone, if it was.
+    pub ended_at: Option<Timestamp>,
+    /// Whether it was given in an emergency.
+    pub is_emergency: bool,
+    /// Whether somebody deleted it.
+    pub is_deleted: bool,
+    /// By when it is still to be reviewed, if it is.
+    pub review_by: Option<Timestamp>,
+    /// Whether it is over, and nobody had the right for a moment.
+    pub was_never_given: bool,
+    /// What matters while it is not over.
+    pub live: Option<Box<LiveGrant>>,
+}
+
+/// What matters of a grant while it is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveGrant {
+    /// Where it stands.
+    pub phase: GrantPhase,
+    /// The right, spelled out; `None` if it has no kind, which the schema refuses.
+    pub target: Option<ResolvedTarget>,
+    /// What its policy said about the session.
+    pub session: Option<GrantSession>,
+    /// The ticket of its request.
+    pub ticket: Option<String>,
+    /// Whose approval counted.
+    pub approved_by: Vec<String>,
+    /// The bindings that it has recorded.
+    pub bindings: Vec<RbacRef>,
+}
+
+impl GrantSummary {
+    /// Summarises a grant.
+    #[must_use]
+    pub fn of(grant: &Grant) -> Self {
+        let Grant { metadata, spec, status } = grant;
+        let status = status.as_ref();
+        let live = || {
+            Box::new(LiveGrant {
+                phase: status.map(|status| status.phase).unwrap_or_default(),
+                target: ResolvedTarget::resolve(&spec.target, &spec.request.namespace),
+                session: spec.session.clone(),
+                ticket: spec.ticket.clone(),
+                approved_by: spec.approved_by.clone(),
+                bindings: status.map(|status| status.bindings.clone()).unwrap_or_default(),
+            })
+        };
+        Self {
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            request: spec.request.clone(),
+            policy: spec.policy.name.clone(),
+            policy_uid: spec.policy.uid.clone(),
+            subject: spec.subject.clone(),
+            starts_at: spec.starts_at,
+            expires_at: spec.expires_at,
+            activated_at: status.and_then(|status| status.activated_at),
+            ended_at: status.and_then(|status| status.ended_at),
+            is_emergency: spec.emergency,
+            is_deleted: metadata.deletion_timestamp.is_some(),
+            review_by: awaits_review(grant),
+            was_never_given: was_never_given(grant),
+            live: (!has_ended(grant)).then(live),
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> GrantPhase {
+        self.live.as_ref().map_or(GrantPhase::Ended, |live| live.phase)
+    }
+
+    /// Whether nothing will ever happen to it again: it is over, was not deleted and awaits no review.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.live.is_none() && !self.is_deleted && self.review_by.is_none()
+    }
+}

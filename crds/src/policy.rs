@@ -26,6 +26,7 @@ use crate::{
     derive = "PartialEq",
     doc = "Who may ask for which rights, for how long, and who approves. Everything that no policy allows is refused.",
     annotation("helm.sh/resource-policy", "keep"),
+    selectable = ".spec.effect",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(
         name = "Ready",

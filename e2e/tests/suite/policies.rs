@@ -43,6 +43,21 @@ async fn a_deny_policy_ends_what_it_matches_and_wins_over_all_others() {
     assert!(!world.can_write(&world.alice).await);
 }
 
+/// Whoever looks for what is denied reads these alone, and a policy that does not say allows.
+#[tokio::test]
+async fn policies_are_selected_by_their_effect() {
+    let world = World::shared("effect").await;
+    world.apply(policy("effect-deny", &lockout(&world))).await;
+    let select = async |effect: &str| {
+        let selector = format!("--field-selector=spec.effect={effect}");
+        let args = ["get", "jp", &selector, "--output=name"];
+        world.kubectl(&world.admin, &args, None).await.unwrap()
+    };
+    let (denying, allowing) = (select("Deny").await, select("Allow").await);
+    assert!(denying.contains("/effect-deny\n") && !denying.contains("/effect\n"), "{denying}");
+    assert!(allowing.contains("/effect\n") && !allowing.contains("/effect-deny\n"), "{allowing}");
+}
+
 #[tokio::test]
 async fn a_request_right_after_a_deny_policy_is_never_given() {
     let world = World::shared("race").await;

@@ -252,6 +252,12 @@ impl Index {
         self.told(());
     }
 
+    /// What is known of a kind may be out of date, and for how long nobody knows: nothing follows from it until all is
+    /// listed again.
+    pub(crate) fn lost(&self, kind: Indexed) {
+        self.write().complete.remove(&kind);
+    }
+
     /// Forgets everything: the revision of the cluster ran backwards, and what was seen may never have been.
     pub(crate) fn reset(&self) {
         let mut tables = self.write();

@@ -166,8 +166,9 @@ pub(super) const WEBHOOK: &[Need] = &[
     need(
         API_GROUP,
         &["accessrequests", "accessdecisions", "jitpolicies", "grants"],
-        &["list"],
-        "and by the requests, decisions, policies and rights beside it; so is what the controller makes",
+        &["list", "watch"],
+        "and by the requests, decisions, policies and rights beside it, which it follows; so is what the \
+         controller makes",
     ),
     need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
     need("", &["serviceaccounts"], &["list"], "as whom the holder of a role could act"),

@@ -77,23 +77,26 @@ impl Feed {
         let mut is_listing = false;
         let follow = self.follow("JitPolicies", || stored::<JitPolicy>(&self.client));
         follow
-            .run(|event| match event {
-                Event::Init => {
-                    is_listing = true;
-                    index.begin(Indexed::Policies);
-                }
-                Event::InitDone => {
-                    is_listing = false;
-                    index.done(Indexed::Policies);
-                    listener.restarted();
-                }
-                Event::Apply(policy) | Event::InitApply(policy) => {
-                    listener.policy(index.apply_policy(&policy), is_listing);
-                }
-                Event::Delete(policy) => {
-                    listener.policy(index.delete_policy(&policy.name_any()), false);
-                }
-            })
+            .run(
+                |event| match event {
+                    Event::Init => {
+                        is_listing = true;
+                        index.begin(Indexed::Policies);
+                    }
+                    Event::InitDone => {
+                        is_listing = false;
+                        index.done(Indexed::Policies);
+                        listener.restarted();
+                    }
+                    Event::Apply(policy) | Event::InitApply(policy) => {
+                        listener.policy(index.apply_policy(&policy), is_listing);
+                    }
+                    Event::Delete(policy) => {
+                        listener.policy(index.delete_policy(&policy.name_any()), false);
+                    }
+                },
+                || index.lost(Indexed::Policies),
+            )
             .await;
     }
 
@@ -101,19 +104,22 @@ impl Feed {
         let index = &self.index;
         let follow = self.follow("AccessRequests", || stored::<AccessRequest>(&self.client));
         follow
-            .run(|event| match event {
-                Event::Init => index.begin(Indexed::Requests),
-                Event::InitDone => {
-                    index.done(Indexed::Requests);
-                    listener.restarted();
-                }
-                Event::Apply(request) | Event::InitApply(request) => {
-                    if let Some(change) = index.apply_request(&request) {
-                        listener.request(change);
+            .run(
+                |event| match event {
+                    Event::Init => index.begin(Indexed::Requests),
+                    Event::InitDone => {
+                        index.done(Indexed::Requests);
+                        listener.restarted();
                     }
-                }
-                Event::Delete(request) => listener.request(index.delete_request(&request)),
-            })
+                    Event::Apply(request) | Event::InitApply(request) => {
+                        if let Some(change) = index.apply_request(&request) {
+                            listener.request(change);
+                        }
+                    }
+                    Event::Delete(request) => listener.request(index.delete_request(&request)),
+                },
+                || index.lost(Indexed::Requests),
+            )
             .await;
     }
 
@@ -121,19 +127,22 @@ impl Feed {
         let index = &self.index;
         let follow = self.follow("Grants", || stored::<Grant>(&self.client));
         follow
-            .run(|event| match event {
-                Event::Init => index.begin(Indexed::Grants),
-                Event::InitDone => {
-                    index.done(Indexed::Grants);
-                    listener.restarted();
-                }
-                Event::Apply(grant) | Event::InitApply(grant) => {
-                    if let Some(change) = index.apply_grant(&grant) {
-                        listener.grant(change);
+            .run(
+                |event| match event {
+                    Event::Init => index.begin(Indexed::Grants),
+                    Event::InitDone => {
+                        index.done(Indexed::Grants);
+                        listener.restarted();
                     }
-                }
-                Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
-            })
+                    Event::Apply(grant) | Event::InitApply(grant) => {
+                        if let Some(change) = index.apply_grant(&grant) {
+                            listener.grant(change);
+                        }
+                    }
+                    Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
+                },
+                || index.lost(Indexed::Grants),
+            )
             .await;
     }
 
@@ -150,23 +159,26 @@ impl Feed {
         };
         let follow = self.follow("AccessDecisions", events);
         follow
-            .run(|event| match event {
-                Event::Init => index.begin(Indexed::Decisions),
-                Event::InitDone => {
-                    index.done(Indexed::Decisions);
-                    listener.restarted();
-                }
-                Event::Apply(decision) | Event::InitApply(decision) => {
-                    if let Some(about) = index.apply_decision(&decision) {
-                        listener.decision(about);
+            .run(
+                |event| match event {
+                    Event::Init => index.begin(Indexed::Decisions),
+                    Event::InitDone => {
+                        index.done(Indexed::Decisions);
+                        listener.restarted();
                     }
-                }
-                Event::Delete(decision) => {
-                    if let Some(about) = index.delete_decision(&decision) {
-                        listener.decision(about);
+                    Event::Apply(decision) | Event::InitApply(decision) => {
+                        if let Some(about) = index.apply_decision(&decision) {
+                            listener.decision(about);
+                        }
                     }
-                }
-            })
+                    Event::Delete(decision) => {
+                        if let Some(about) = index.delete_decision(&decision) {
+                            listener.decision(about);
+                        }
+                    }
+                },
+                || index.lost(Indexed::Decisions),
+            )
             .await;
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _, pin_mut};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Restarts;
@@ -39,6 +40,9 @@ impl FirstLists {
 /// server that still starts, say) would keep the controller blind.
 pub const FIRST_LIST: Duration = Duration::from_secs(40);
 
+/// How long a watch may fail before it is lost.
+const LOST: Duration = Duration::from_secs(20);
+
 /// A watch of one kind.
 pub struct Follow<S> {
     /// Of what.
@@ -55,8 +59,9 @@ pub struct Follow<S> {
 
 impl<S> Follow<S> {
     /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
-    /// start from the beginning when the API server's revision has run backwards.
-    pub async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>))
+    /// start from the beginning when the API server's revision has run backwards. One that fails for longer than
+    /// [`LOST`] is lost: what it showed may be out of date, which `on_lost` is told, and it starts from the beginning.
+    pub async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>), mut on_lost: impl FnMut())
     where
         S: Fn() -> E,
         E: Stream<Item = watcher::Result<Event<K>>>,
@@ -69,6 +74,7 @@ impl<S> Follow<S> {
             let overdue = tokio::time::sleep(patience);
             pin_mut!(overdue);
             let mut is_listed = false;
+            let mut failing: Option<Instant> = None;
             loop {
                 let event = tokio::select! {
                     event = stream.next() => event,
@@ -77,14 +83,22 @@ impl<S> Follow<S> {
                 };
                 match event {
                     Some(Ok(event)) => {
+                        failing = None;
                         if !is_listed {
                             // A long list is not one that hangs.
-                            overdue.as_mut().reset(tokio::time::Instant::now() + patience);
+                            overdue.as_mut().reset(Instant::now() + patience);
                         }
                         is_listed |= matches!(event, Event::InitDone);
                         on_event(event);
                     }
-                    Some(Err(error)) => warn!(what, %error, "a watch starts again"),
+                    Some(Err(error)) => {
+                        warn!(what, %error, "a watch starts again");
+                        let since = *failing.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= LOST {
+                            on_lost();
+                            break;
+                        }
+                    }
                     None => return,
                 }
                 if is_listed && !was_listed {
@@ -120,10 +134,10 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         let listed = || stream::iter([Ok(Event::Init), Ok(Event::InitDone), Ok(Event::<()>::Init)]);
-        follow(&first_lists, listed).run(|_| {}).await;
+        follow(&first_lists, listed).run(|_| {}, || {}).await;
         tokio::task::yield_now().await;
         assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "one list is missing");
-        follow(&first_lists, listed).run(|_| {}).await;
+        follow(&first_lists, listed).run(|_| {}, || {}).await;
         for waiter in waiting {
             waiter.await.unwrap();
         }
@@ -141,7 +155,7 @@ mod tests {
                 _ => stream::iter([Ok(Event::InitDone)]).right_stream(),
             }
         };
-        follow(&first_lists, events).run(|_| tries += 1).await;
+        follow(&first_lists, events).run(|_| tries += 1, || {}).await;
         first_lists.all().await;
         assert_eq!((tries, tries_seen.get()), (1, 2));
     }

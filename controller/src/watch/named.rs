@@ -80,20 +80,23 @@ impl Watches {
             kube::runtime::watcher(api, config()).default_backoff()
         };
         self.follow(what, events)
-            .run(|event| match event {
-                Event::Apply(object) => touches(&object, Change::Stands),
-                Event::Delete(object) => touches(&object, Change::Gone),
-                // It cannot tell what it missed.
-                Event::InitDone => {
-                    self.reader.forget_accounts();
-                    self.touched.everything();
-                }
-                // One of Lapse's may have come while nobody looked.
-                Event::InitApply(object) if is_ours(&object.metadata) => {
-                    touches(&object, Change::Stands);
-                }
-                Event::Init | Event::InitApply(_) => {}
-            })
+            .run(
+                |event| match event {
+                    Event::Apply(object) => touches(&object, Change::Stands),
+                    Event::Delete(object) => touches(&object, Change::Gone),
+                    // It cannot tell what it missed.
+                    Event::InitDone => {
+                        self.reader.forget_accounts();
+                        self.touched.everything();
+                    }
+                    // One of Lapse's may have come while nobody looked.
+                    Event::InitApply(object) if is_ours(&object.metadata) => {
+                        touches(&object, Change::Stands);
+                    }
+                    Event::Init | Event::InitApply(_) => {}
+                },
+                || {},
+            )
             .await;
     }
 }

@@ -109,10 +109,7 @@ impl Decisions {
         }
         let attested = match good_for {
             GoodFor::Nothing => return,
-            GoodFor::Ending => match ending(&attested) {
-                Some(attested) => attested,
-                None => return,
-            },
+            GoodFor::Ending => lighter(&attested).unwrap_or(attested),
             GoodFor::Everything | GoodFor::Unknown => attested,
         };
         self.requests.insert(key.clone(), uid.clone());
@@ -148,7 +145,9 @@ impl Decisions {
     fn forget_unknown(&mut self, now: DateTime<Utc>) {
         let late = self.unknown.iter().filter(|(_, since)| **since < now - PATIENCE);
         let late: Vec<String> = late.map(|(uid, _)| uid.clone()).collect();
-        late.iter().for_each(|uid| self.forget(uid));
+        for uid in &late {
+            self.forget(uid);
+        }
     }
 
     pub(super) fn delete(&mut self, stored: &Stored<AccessDecision>) -> Option<About> {
@@ -179,7 +178,9 @@ impl Decisions {
         let Some(named) = self.named.take() else { return };
         let gone = self.requests.keys().filter(|key| !named.contains(*key));
         let gone: Vec<Key> = gone.cloned().collect();
-        gone.iter().for_each(|key| drop(self.remove(key)));
+        for key in &gone {
+            self.remove(key);
+        }
     }
 
     pub(super) fn verify_again(&mut self, keys: &KeySet) {
@@ -195,11 +196,6 @@ impl Decisions {
         let all = self.by_request.get(uid).into_iter().flat_map(HashMap::values);
         all.map(|said| (*said.attested).clone()).collect()
     }
-}
-
-/// What a decision still says once the right is given.
-fn ending(attested: &Attested<AccessDecision>) -> Option<Attested<AccessDecision>> {
-    Some(lighter(attested).unwrap_or_else(|| attested.clone()))
 }
 
 /// The same without the rules of the role, if it carries any: that the right follows from them was found when it

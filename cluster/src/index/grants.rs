@@ -129,6 +129,9 @@ mod lean {
     }
 }
 
+/// By the UID of a policy, in the order of time.
+type Orphans = BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
+
 #[derive(Default)]
 pub(super) struct Grants {
     round: u64,
@@ -140,7 +143,7 @@ pub(super) struct Grants {
     live: BTreeSet<Arc<str>>,
     undecodable: BTreeSet<Arc<str>>,
     /// Of those that are over and whose request is gone, in the order in which they were, for each policy.
-    orphans: BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>,
+    orphans: Orphans,
     /// Those of emergencies, by the request's namespace and name, for whoever reviews.
     emergencies: HashMap<(String, String), BTreeSet<Arc<str>>>,
 }
@@ -267,7 +270,9 @@ impl Grants {
         let round = self.round;
         let gone = self.by_name.iter().filter(|(_, (_, seen))| *seen < round);
         let gone: Vec<Arc<str>> = gone.map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| drop(self.remove(name)));
+        for name in &gone {
+            self.remove(name);
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<KnownGrant> {
@@ -334,7 +339,7 @@ impl Grants {
     }
 
     pub(super) fn open(&self) -> Vec<String> {
-        self.open.iter().map(|name| name.to_string()).collect()
+        self.open.iter().map(ToString::to_string).collect()
     }
 
     /// The Grants of emergencies of the requests that have, or had, this name.
@@ -371,7 +376,9 @@ impl Grants {
         let orphans = grants.filter(|grant| !has_request(&grant.request.uid));
         let orphans: Vec<String> = orphans.map(|grant| grant.name.clone()).collect();
         self.orphans.clear();
-        orphans.iter().for_each(|name| self.has_request(name, false));
+        for name in &orphans {
+            self.has_request(name, false);
+        }
     }
 
     /// Those that are over and whose request is gone, at most so many by each policy.
@@ -382,11 +389,7 @@ impl Grants {
     }
 }
 
-fn remove_orphan(
-    orphans: &mut BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>,
-    name: &Arc<str>,
-    grant: &GrantSummary,
-) {
+fn remove_orphan(orphans: &mut Orphans, name: &Arc<str>, grant: &GrantSummary) {
     if let Some(of_policy) = orphans.get_mut(&grant.policy_uid) {
         of_policy.remove(&(ended_at(grant), name.clone()));
         if of_policy.is_empty() {

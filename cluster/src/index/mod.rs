@@ -106,6 +106,7 @@ impl Index {
     }
 
     /// Tells of each change from now on.
+    #[must_use]
     pub fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
     }
@@ -154,6 +155,7 @@ impl Index {
     }
 
     /// A request that this process has written: what it decides next goes by that.
+    #[must_use]
     pub fn wrote_request(&self, request: Attested<AccessRequest>) -> Option<Change<KnownRequest>> {
         self.put_request(requests::Decoded::of_object(request, true))
     }
@@ -185,6 +187,7 @@ impl Index {
     }
 
     /// A Grant that this process has written: what it decides next goes by that.
+    #[must_use]
     pub fn wrote_grant(&self, grant: &Grant) -> Option<Change<KnownGrant>> {
         self.put_grant(KnownGrant::of(grant))
     }
@@ -198,6 +201,7 @@ impl Index {
     }
 
     /// A Grant that is gone.
+    #[must_use]
     pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
         let mut tables = self.write();
         let change = tables.grants.delete(name);

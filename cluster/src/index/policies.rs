@@ -126,7 +126,9 @@ impl PolicyTable {
         let Some(named) = self.named.take() else { return };
         let gone = self.by_name.keys().filter(|name| !named.contains(*name));
         let gone: Vec<String> = gone.cloned().collect();
-        gone.iter().for_each(|name| drop(self.delete(name)));
+        for name in &gone {
+            self.delete(name);
+        }
     }
 
     pub(super) fn compiled(&self) -> Policies {

@@ -150,11 +150,14 @@ pub(super) struct Requests {
     past: Past,
 }
 
+/// By their time and their UID.
+type InOrder = BTreeMap<(DateTime<Utc>, Box<str>), Arc<PastRequest>>;
+
 /// The requests that are over, by their UID, and in the order in which they were, for each policy.
 #[derive(Default)]
 struct Past {
     by_uid: HashMap<Box<str>, (Arc<PastRequest>, u64)>,
-    in_order: BTreeMap<Option<Box<str>>, BTreeMap<(DateTime<Utc>, Box<str>), Arc<PastRequest>>>,
+    in_order: BTreeMap<Option<Box<str>>, InOrder>,
 }
 
 impl Past {
@@ -263,10 +266,14 @@ impl Requests {
         let round = self.round;
         let gone = self.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
         let gone: Vec<String> = gone.map(|(uid, _)| uid.clone()).collect();
-        gone.iter().for_each(|uid| drop(self.remove(uid)));
+        for uid in &gone {
+            self.remove(uid);
+        }
         let past = self.past.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
         let past: Vec<Box<str>> = past.map(|(uid, _)| uid.clone()).collect();
-        past.iter().for_each(|uid| self.past.remove(uid));
+        for uid in &past {
+            self.past.remove(uid);
+        }
     }
 
     pub(super) fn verify_again(&mut self, keys: &KeySet) {

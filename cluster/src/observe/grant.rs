@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
-use lapse_crds::{AccessRequest, GrantPhase, Verdict};
+use lapse_crds::{AccessRequest, Grant, GrantPhase, Verdict};
 use lapse_engine::Read;
 use lapse_engine::grant::{GrantSummary, LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
@@ -41,14 +41,15 @@ impl Reader {
     /// As of [`Reader::observe_grant`].
     pub async fn observe_grant_anew(
         &self,
-        known: &GrantSummary,
+        known: &Grant,
         occasion: Occasion,
         now: DateTime<Utc>,
     ) -> Result<Option<Observed>, ObserveError> {
         let home = &self.settings().namespace;
-        let objects = ObjectSpec::all_of_live(known, home).into_iter();
+        let objects = ObjectSpec::all_of(known, home).into_iter();
         let objects = objects.map(|object| (object, Read::Missing));
-        self.observe_grant_with(known, occasion, now, ready(objects.collect())).await
+        let known = GrantSummary::of(known);
+        self.observe_grant_with(&known, occasion, now, ready(objects.collect())).await
     }
 
     async fn observe_grant_with(

@@ -56,12 +56,11 @@ impl<T: Clone + Send + Sync + 'static> Batched<T> {
         };
         if turns.running.peek().is_some() {
             // The next has its turn, and may be under way by now.
-            match turns.next.take() {
-                Some(next) => turns.running = next,
-                None => {
-                    turns.running = read().shared();
-                    return turns.running.clone();
-                }
+            if let Some(next) = turns.next.take() {
+                turns.running = next;
+            } else {
+                turns.running = read().shared();
+                return turns.running.clone();
             }
         }
         let running = turns.running.clone();

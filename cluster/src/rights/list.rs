@@ -173,6 +173,15 @@ pub(super) const WEBHOOK: &[Need] = &[
     need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
     need("", &["serviceaccounts"], &["list"], "as whom the holder of a role could act"),
     need(RBAC, &["rolebindings", "clusterrolebindings"], &["list"], "and what these hold"),
+    Need {
+        place: Place::OwnNamespace,
+        ..need(
+            RBAC,
+            &["rolebindings"],
+            &["get"],
+            "the marker of a right, which stands there before any binding of the right is let through",
+        )
+    },
     need("", &["namespaces"], &["get"], "their labels say which policies offer them"),
     need(
         "authorization.k8s.io",

@@ -16,7 +16,11 @@ async fn a_policy_that_cannot_be_read() {
     let definitions: Api<CustomResourceDefinition> = Api::all(world.admin.client.clone());
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     let patch: json_patch::Patch = serde_json::from_value(json!([
-        {"op": "replace", "path": schema, "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        {"op": "replace", "path": schema, "value": {
+            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            // What lists select by must stay.
+            "properties": {"effect": {"type": "string"}},
+        }},
     ]))
     .unwrap();
     let patch = Patch::Json::<()>(patch);
@@ -148,7 +152,7 @@ pub(crate) async fn unchecked(world: &World) {
     let text = json!({"type": "string"});
     let (username, name) = (any(json!({"username": text})), any(json!({"name": text})));
     for (kind, fields) in [
-        ("jitpolicies", json!({})),
+        ("jitpolicies", json!({"effect": text})),
         ("accessrequests", json!({"requester": username})),
         ("accessdecisions", json!({"request": name})),
         ("grants", json!({"subject": name, "policy": name, "emergency": {"type": "boolean"}})),

@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         let live = extended.grant.live.as_ref();
         let earlier = live.and_then(|live| live.target.as_ref());
         if !earlier.is_some_and(|earlier| earlier.contains(target)) {
-            let held = earlier.map(|earlier| earlier.to_string()).unwrap_or_default();
+            let held = earlier.map(ToString::to_string).unwrap_or_default();
             return Outcome::Fail(format!(
                 "{target} was asked for, but request {}, which it extends, is for {held}; ask for no \
                  more than that, or leave spec.extends out.",

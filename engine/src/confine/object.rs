@@ -47,8 +47,11 @@ pub fn object_of_confirmed(
     }
     let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
     let statements = Statements::about(&grant.spec.request.uid, said);
-    if statements.denial().is_some() || statements.end_of(&username_of(&grant.spec.subject)) {
-        return refused("somebody has said no");
+    if let Some(denial) = statements.denial() {
+        return refused(&format!("Denied by {}.", denial.decider.username));
+    }
+    if statements.end_of(&username_of(&grant.spec.subject)) {
+        return refused("Ended early by its requester.");
     }
     let is_it = |object: &ObjectSpec| {
         object.kind() == kind && object.place == *place && object.name == name

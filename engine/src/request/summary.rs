@@ -8,6 +8,10 @@ use crate::attest::Attested;
 
 /// A request in few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of the request, as its fields do"
+)]
 pub struct RequestSummary {
     /// Its namespace.
     pub namespace: String,

@@ -7,7 +7,7 @@ use lapse_engine::attest::AttestationError;
 use lapse_engine::confine;
 use lapse_engine::request::Observed;
 
-use super::{decode, refusal};
+use super::{decode, refusal, unobserved};
 use crate::admission::{Admission, Request};
 use crate::answer::{Admitted, NotAdmitted};
 use crate::news::Patience;
@@ -32,7 +32,7 @@ pub(crate) async fn grant(
         let occasion = Occasion::Confirm { unasked };
         let policy = Some(&*grant.spec.policy.name);
         let observed = reader.observe_request(of, policy, occasion).boxed().await;
-        let observed = observed.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
+        let observed = observed.map_err(|error| unobserved(&what, &error))?;
         observed.ok_or_else(|| gone(&what))
     };
     // What was seen here may lack the approval that the Grant is written for.

@@ -9,6 +9,7 @@ mod grant;
 mod object;
 
 use kube::core::DynamicObject;
+use lapse_cluster::ObserveError;
 use lapse_engine::confine::Unconfirmed;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +31,14 @@ fn refusal(what: &str, why: Unconfirmed) -> NotAdmitted {
     match why {
         Unconfirmed::Refused(why) => NotAdmitted::NotConfirmed(format!("{what}: {why}")),
         Unconfirmed::Unknown(why) => NotAdmitted::Failed(format!("{what}: {why}")),
+    }
+}
+
+/// The answer when it could not be told how something stands.
+fn unobserved(what: &str, error: &ObserveError) -> NotAdmitted {
+    match error {
+        ObserveError::Unread(why) => NotAdmitted::Failed(why.clone()),
+        ObserveError::MadeAnew(_) => NotAdmitted::NotConfirmed(format!("{what}: {error}")),
     }
 }
 

@@ -8,10 +8,10 @@ use lapse_cluster::{Occasion, Reader, clock, objects};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, Grant, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::confine::{self, Unconfirmed};
-use lapse_engine::grant::{Content, GrantSummary, ObjectSpec};
+use lapse_engine::grant::{Content, ObjectSpec};
 use lapse_engine::target::Place;
 
-use super::refusal;
+use super::{refusal, unobserved};
 use crate::admission::{Admission, Request};
 use crate::answer::{Admitted, NotAdmitted};
 use crate::stamp::check_name;
@@ -45,10 +45,14 @@ pub(crate) async fn object(
     let place = Place { namespace: made.metadata.namespace.clone() };
     let expected = expected(admission, &grant, kind, &place, name).await;
     let expected = expected?.map_err(|why| refusal(&what, why))?;
-    match difference(&grant, &expected, made)? {
-        Some(field) => Err(refused(format!("{field} is not what the Grant says"))),
-        None => Ok(Admitted::default()),
+    if let Some(field) = difference(&grant, &expected, made)? {
+        return Err(refused(format!("{field} is not what the Grant says")));
     }
+    // There is no right without the mark of who holds it.
+    if expected.gives() {
+        marked(reader, &grant).await.map_err(|why| refusal(&what, why))?;
+    }
+    Ok(Admitted::default())
 }
 
 /// The object that is to be made for a Grant, if one is.
@@ -64,30 +68,23 @@ async fn expected(
     name: &str,
 ) -> Result<Result<ObjectSpec, Unconfirmed>, NotAdmitted> {
     let (reader, now) = (admission.reader(), clock::now());
-    let expected = if confine::was_confirmed(grant, now) {
+    if confine::was_confirmed(grant, now) {
         let decisions = reader.index().decisions(&grant.spec.request.uid);
         let home = &reader.settings().namespace;
-        confine::object_of_confirmed(grant, &decisions, home, kind, place, name, now)
-    } else {
-        let summary = GrantSummary::of(grant);
-        let occasion = Occasion::Confirm { unasked: false };
-        let observed = reader.observe_grant_anew(&summary, occasion, now).boxed().await;
-        let observed = observed.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
-        match observed {
-            Some(observed) => confine::object(observed, kind, place, name, now),
-            None => Err(Unconfirmed::Refused("the Grant was deleted".to_owned())),
-        }
-    };
-    match expected {
-        Ok(object) if object.gives() => {
-            Ok(marked(reader, grant).await.map(|()| object).map_err(Unconfirmed::Refused))
-        }
-        other => Ok(other),
+        return Ok(confine::object_of_confirmed(grant, &decisions, home, kind, place, name, now));
     }
+    let occasion = Occasion::Confirm { unasked: false };
+    let observed = reader.observe_grant_anew(grant, occasion, now).boxed().await;
+    let observed =
+        observed.map_err(|error| unobserved("no such object follows from a Grant", &error))?;
+    Ok(match observed {
+        Some(observed) => confine::object(observed, kind, place, name, now),
+        None => Err(Unconfirmed::Refused("the Grant was deleted".to_owned())),
+    })
 }
 
 /// Waits for the marker of a Grant, which the controller sends beside its bindings.
-async fn marked(reader: &Reader, grant: &Grant) -> Result<(), String> {
+async fn marked(reader: &Reader, grant: &Grant) -> Result<(), Unconfirmed> {
     let home = &reader.settings().namespace;
     let uid = grant.metadata.uid.as_deref().unwrap_or_default();
     let markers = ObjectSpec::all_of(grant, home);
@@ -99,9 +96,14 @@ async fn marked(reader: &Reader, grant: &Grant) -> Result<(), String> {
     loop {
         match objects::look(reader.client(), marker).await {
             Read::Found(live) if marker.is_intact(&live, uid) => return Ok(()),
-            Read::Found(_) => return Err("its marker is another's".to_owned()),
-            Read::Missing | Read::Failed(_) if Instant::now() >= until => {
-                return Err("its marker does not stand".to_owned());
+            Read::Found(_) => {
+                return Err(Unconfirmed::Refused("its marker is another's".to_owned()));
+            }
+            Read::Missing if Instant::now() >= until => {
+                return Err(Unconfirmed::Refused("its marker does not stand".to_owned()));
+            }
+            Read::Failed(why) if Instant::now() >= until => {
+                return Err(Unconfirmed::Unknown(why));
             }
             Read::Missing | Read::Failed(_) => tokio::time::sleep(pause).await,
         }

@@ -147,7 +147,7 @@ impl Case {
         let mut around = around.clone();
         let decisions = known(index.decisions(&uid))?.unwrap_or_default();
         let (policies, policy) = loop {
-            let policies = around.policies(reader).await?;
+            let policies = around.policies(reader)?;
             let asked = Asked {
                 policy: policy_name(verdict, &request),
                 requester: &requester,
@@ -160,9 +160,9 @@ impl Case {
             let policy = select(&policies, asked).policy.cloned();
             // The policy that decides is looked at as it is now, and so is what the caller may do to it.
             match policy.as_ref().map(Policy::name) {
-                Ok(decides) if around.policy.as_ref().is_none_or(|(name, _)| name != decides) => {
-                    let decides = decides.to_owned();
-                    around.look_at(admission, &decides, verdict, decider).await;
+                Ok(chosen) if around.policy.as_ref().is_none_or(|(name, _)| name != chosen) => {
+                    let chosen = chosen.to_owned();
+                    around.look_at(admission, &chosen, verdict, decider).await;
                 }
                 Ok(_) | Err(_) => break (policies, policy),
             }
@@ -298,7 +298,7 @@ impl Around {
         let reader = admission.reader();
         let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
         let target = ResolvedTarget::resolve(&request.spec.target, namespace);
-        let decides = policy_name(verdict, request).map(ToOwned::to_owned).or_else(|| {
+        let named = policy_name(verdict, request).map(ToOwned::to_owned).or_else(|| {
             let uid = request.metadata.uid.as_deref().unwrap_or_default();
             reader.index().request(uid)?.summary.ok()?.policy.clone()
         });
@@ -329,7 +329,7 @@ impl Around {
             may: None,
         };
         let of_policy = async {
-            let name = denied_by(verdict, request, decides.as_deref());
+            let name = denied_by(verdict, request, named.as_deref());
             match name {
                 Some(name) => around.look_at(admission, &name, verdict, decider).await,
                 None => around.may = Some(may(admission, decider, verdict, None).await),
@@ -358,7 +358,7 @@ impl Around {
     }
 
     /// The policies that were seen, the one that was looked at as it is now.
-    async fn policies(&self, reader: &Reader) -> Result<Policies, NotAdmitted> {
+    fn policies(&self, reader: &Reader) -> Result<Policies, NotAdmitted> {
         let mut policies = known(reader.index().policies())?.unwrap_or_default();
         match &self.policy {
             Some((_, Read::Found(state))) if policies.get(&state.name) != Some(state) => {

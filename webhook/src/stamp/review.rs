@@ -82,19 +82,17 @@ async fn find(
     about: &RequestTarget,
 ) -> Result<Grant, NotAdmitted> {
     let RequestTarget { name, uid } = about;
-    let named = match uid {
-        Some(uid) => Some(grant_name(namespace, name, uid)),
-        None => {
-            let all = known(reader.index().emergencies_of(namespace, name))?.unwrap_or_default();
-            match pick(all, name)? {
-                Some(grant) => Some(grant.name.clone()),
-                // Of what was no emergency it can be told that it was none.
-                None => {
-                    let request = known(reader.request(namespace, name).await)?;
-                    let uid = request.and_then(|request| request.object.metadata.uid);
-                    uid.map(|uid| grant_name(namespace, name, &uid))
-                }
-            }
+    let named = if let Some(uid) = uid {
+        Some(grant_name(namespace, name, uid))
+    } else {
+        let all = known(reader.index().emergencies_of(namespace, name))?.unwrap_or_default();
+        if let Some(grant) = pick(all, name)? {
+            Some(grant.name.clone())
+        } else {
+            // Of what was no emergency it can be told that it was none.
+            let request = known(reader.request(namespace, name).await)?;
+            let uid = request.and_then(|request| request.object.metadata.uid);
+            uid.map(|uid| grant_name(namespace, name, &uid))
         }
     };
     let grant = match named {

@@ -38,7 +38,7 @@ async fn writes_no_grant_that_nobody_approved() {
     confined(grants.create(&post, &nowhere).await, "there is none");
     let mut another = asked.clone();
     another.spec.request.uid = held.spec.request.uid.clone();
-    confined(grants.create(&post, &another).await, "the request is Pending");
+    confined(grants.create(&post, &another).await, "was made anew");
     // A dry run tells no more.
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     confined(grants.create(&dry_run, &asked).await, "It waits for 1 of");

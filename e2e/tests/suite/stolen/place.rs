@@ -89,6 +89,8 @@ async fn in_the_place_of_the_controller_gives_what_was_approved_and_no_more() {
         change(&mut binding, &world);
         confined(bindings.create(&post, &binding).await, "is not what the Grant says");
     }
+    // There is no right without the mark of who holds it.
+    confined(bindings.create(&post, &right).await, "its marker does not stand");
     for (spec, object) in objects_of(&written) {
         ObjectPlace::of(&spec).api(&client).create(&post, &object).await.unwrap();
     }

@@ -52,7 +52,6 @@ fn case() -> Case {
             verbs: vec!["get".to_owned()],
             ..PolicyRule::default()
         }])),
-        risk: Vec::new(),
         may_approve: true,
         kept_by: None,
         may_deny: false,

@@ -192,30 +192,30 @@ fn earlier(index: i64, due: i64) -> Grant {
     grant
 }
 
-fn owing(grants: Vec<Grant>, most: u32) -> Observed {
+fn owing(grants: &[Grant], most: u32) -> Observed {
     let mut observed = called(|policy| {
         policy.spec.emergency.as_mut().unwrap().max_unreviewed = Some(most);
     });
-    observed.peers = Read::Found(Peers::of(&[], &grants));
+    observed.peers = Read::Found(Peers::of(&[], grants));
     observed
 }
 
 #[test]
 fn debts_are_counted_over_all_policies() {
-    assert!(owing(vec![], 1).step(5).create.is_some());
-    insta::assert_snapshot!(why_not(&owing(vec![earlier(0, 60)], 1).step(5)), @"Limits: You have 1 emergency whose review is awaited, and JitPolicy shop-debug allows 1 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
-    assert!(owing(vec![earlier(0, 60)], 2).step(5).create.is_some());
+    assert!(owing(&[], 1).step(5).create.is_some());
+    insta::assert_snapshot!(why_not(&owing(&[earlier(0, 60)], 1).step(5)), @"Limits: You have 1 emergency whose review is awaited, and JitPolicy shop-debug allows 1 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
+    assert!(owing(&[earlier(0, 60)], 2).step(5).create.is_some());
     let two = vec![earlier(1, 90), earlier(0, 60)];
-    insta::assert_snapshot!(why_not(&owing(two, 2).step(5)), @"Limits: You have 2 emergencies whose review is awaited, and JitPolicy shop-debug allows 2 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security; other-1 in shop, due 2026-11-18T11:08:10.000000Z, by somebody who holds the verb review on jitpolicies/policy-1. Ask for the review first, or ask without spec.emergency.");
-    let seven = (0..7).map(|index| earlier(index, 60)).collect();
-    assert!(why_not(&owing(seven, 3).step(5)).contains("; and 2 more. "));
+    insta::assert_snapshot!(why_not(&owing(&two, 2).step(5)), @"Limits: You have 2 emergencies whose review is awaited, and JitPolicy shop-debug allows 2 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security; other-1 in shop, due 2026-11-18T11:08:10.000000Z, by somebody who holds the verb review on jitpolicies/policy-1. Ask for the review first, or ask without spec.emergency.");
+    let seven: Vec<_> = (0..7).map(|index| earlier(index, 60)).collect();
+    assert!(why_not(&owing(&seven, 3).step(5)).contains("; and 2 more. "));
 }
 
 #[test]
 fn one_that_is_overdue_blocks_whatever_the_policy_allows() {
     let grants = vec![earlier(0, 5), earlier(1, 60)];
-    insta::assert_snapshot!(why_not(&owing(grants.clone(), 9).step(5)), @"Limits: You have 1 emergency whose review is overdue: other-0 in shop, due 2026-11-18T11:06:45.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
-    let mut no_emergency = owing(grants, 9);
+    insta::assert_snapshot!(why_not(&owing(&grants, 9).step(5)), @"Limits: You have 1 emergency whose review is overdue: other-0 in shop, due 2026-11-18T11:06:45.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
+    let mut no_emergency = owing(&grants, 9);
     no_emergency.request.object.spec.emergency = false;
     let plan = no_emergency.step(5);
     assert_eq!(plan.status.unwrap().phase, RequestPhase::Pending, "who is asked may say yes");
@@ -232,7 +232,7 @@ fn one_that_is_overdue_blocks_whatever_the_policy_allows() {
 fn what_is_owed_no_more_counts_no_more(#[case] change: fn(&mut Grant)) {
     let mut grant = earlier(0, 1);
     change(&mut grant);
-    assert!(owing(vec![grant], 1).step(5).create.is_some());
+    assert!(owing(&[grant], 1).step(5).create.is_some());
 }
 
 fn reviewed(request: &Observed) -> Option<&Condition> {

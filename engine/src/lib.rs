@@ -17,6 +17,7 @@
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 //! - [`session`]: what is known of people while they hold a right.
+//! - [`size`]: how much a request or a decision may store.
 //! - [`retention`]: when what is over is deleted.
 //! - [`confine`]: what the controller may write, which is what the engine would write itself.
 
@@ -41,6 +42,7 @@ pub mod session;
 mod settings;
 #[cfg(test)]
 mod simulation;
+pub mod size;
 pub mod target;
 #[cfg(test)]
 mod testing;

@@ -31,6 +31,7 @@ mod run;
 mod said;
 mod server;
 mod session;
+mod size;
 mod stamp;
 mod started;
 #[cfg(test)]

@@ -129,6 +129,7 @@ Lapse asks of the holders of rights is ever asked of these, so that no mistake o
 - lapse-ownership
 - lapse-rbac-reserved
 - lapse-request-identity
+- lapse-size
 - lapse-started
 - lapse-status
 - lapse-status-final

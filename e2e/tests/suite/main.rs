@@ -29,6 +29,7 @@ mod retention;
 mod rights;
 mod rules;
 mod silence;
+mod size;
 mod stages;
 mod started;
 mod stolen;

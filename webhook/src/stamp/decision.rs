@@ -7,14 +7,16 @@ use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
 use super::review::ReviewCase;
-use crate::admission::{Admission, Request, caller};
+use crate::admission::{Admission, Kind, Request, caller};
 use crate::answer::{Admitted, NotAdmitted};
+use crate::size::check_size;
 
 /// Judges, stamps and signs a decision: in this order, so that a signature means that it was judged.
 pub(crate) async fn decision(
     admission: &Admission,
     request: &Request,
 ) -> Result<Admitted, NotAdmitted> {
+    check_size(Kind::AccessDecision, request)?;
     let to_the_schema = "left to the schema";
     let Some(mut draft) = Draft::of(request) else {
         return Ok(Admitted { done: to_the_schema, ..Admitted::default() });

@@ -6,12 +6,14 @@ use lapse_crds::{AccessRequestSpec, Timestamp};
 use lapse_engine::target::check_rules;
 
 use super::draft::{Draft, nonce};
-use crate::admission::{Admission, Request, caller};
+use crate::admission::{Admission, Kind, Request, caller};
 use crate::answer::{Admitted, NotAdmitted};
 use crate::keys::Keys;
+use crate::size::check_size;
 
 /// Stamps and signs a request.
 pub(crate) fn request(admission: &Admission, request: &Request) -> Result<Admitted, NotAdmitted> {
+    check_size(Kind::AccessRequest, request)?;
     stamp(request, &*admission.keys()?, clock::now(), nonce()?)
 }
 

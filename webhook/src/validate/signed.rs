@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, Kind, Request, caller};
 use crate::answer::{Admitted, NotAdmitted};
+use crate::size::check_size;
 
 /// Admits a request or a decision.
 pub(crate) async fn signed(
@@ -20,6 +21,7 @@ pub(crate) async fn signed(
     let Some(object) = &request.object else {
         return Err(NotAdmitted::Failed("The API server sent no object".to_owned()));
     };
+    check_size(kind, request)?;
     if request.operation == Operation::Update {
         return unchanged(kind, object, request.old_object.as_ref()).map(|()| Admitted::default());
     }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec, ServiceAccount};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,19 +13,6 @@ use serde_json::json;
 use crate::rendered::Rendered;
 use crate::world::{SOON, refused, typed};
 
-/// The pods of the chart, by the component that they are.
-fn pods(rendered: &Rendered) -> BTreeMap<String, PodTemplateSpec> {
-    let deployments: Vec<Deployment> = rendered.all("Deployment");
-    let deployments = deployments.into_iter().map(|of| of.spec.unwrap().template);
-    let jobs: Vec<CronJob> = rendered.all("CronJob");
-    let jobs = jobs.into_iter().map(|of| of.spec.unwrap().job_template.spec.unwrap().template);
-    let component = |pod: PodTemplateSpec| {
-        let labels = pod.metadata.as_ref().unwrap().labels.as_ref().unwrap();
-        (labels["app.kubernetes.io/component"].clone(), pod)
-    };
-    deployments.chain(jobs).map(component).collect()
-}
-
 /// Every pod of the chart, with everything set that people may set on pods.
 async fn all_pods() -> BTreeMap<String, PodTemplateSpec> {
     let rendered = Rendered::with(&[
@@ -36,7 +21,7 @@ async fn all_pods() -> BTreeMap<String, PodTemplateSpec> {
         r#"image.pullSecrets=["registry"]"#,
     ])
     .await;
-    let pods = pods(&rendered);
+    let pods = rendered.pods();
     assert_eq!(pods.keys().collect::<Vec<_>>(), ["controller", "sweep", "webhook"]);
     pods
 }
@@ -101,7 +86,7 @@ async fn the_pods_hold_nothing_that_they_do_not_need() {
 /// The policy of each component, which must select its pods.
 async fn policies(values: &[&str]) -> BTreeMap<String, NetworkPolicy> {
     let rendered = Rendered::with(values).await;
-    let pods = pods(&rendered);
+    let pods = rendered.pods();
     let mut policies = BTreeMap::new();
     for policy in rendered.all::<NetworkPolicy>("NetworkPolicy") {
         let selector = policy.spec.as_ref().unwrap().pod_selector.clone().unwrap();

@@ -15,6 +15,7 @@ mod ends;
 mod examples;
 mod extension;
 mod faults;
+mod flow;
 mod guard;
 mod hardened;
 mod impersonation;

@@ -1,6 +1,10 @@
 //! The chart as the real Helm renders it.
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
@@ -22,6 +26,19 @@ impl Rendered {
     pub(crate) fn all<K: DeserializeOwned>(&self, kind: &str) -> Vec<K> {
         let documents = self.0.iter().filter(|document| document["kind"] == kind);
         documents.cloned().map(typed).collect()
+    }
+
+    /// The pods of the chart, by the component that they are.
+    pub(crate) fn pods(&self) -> BTreeMap<String, PodTemplateSpec> {
+        let deployments: Vec<Deployment> = self.all("Deployment");
+        let deployments = deployments.into_iter().map(|of| of.spec.unwrap().template);
+        let jobs: Vec<CronJob> = self.all("CronJob");
+        let jobs = jobs.into_iter().map(|of| of.spec.unwrap().job_template.spec.unwrap().template);
+        let component = |pod: PodTemplateSpec| {
+            let labels = pod.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+            (labels["app.kubernetes.io/component"].clone(), pod)
+        };
+        deployments.chain(jobs).map(component).collect()
     }
 
     pub(crate) fn settings(&self) -> Settings {

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::plane::install::NAMESPACE;
 
-const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+/// The verbs that write.
+pub(crate) const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
 /// A request about an object that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

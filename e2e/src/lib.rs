@@ -1,8 +1,8 @@
 //! A real control plane as a library, and on it the demo, the playground and the end-to-end tests.
 
 pub mod audit;
+pub mod bench;
 pub mod chart_docs;
 pub mod demo;
-pub mod figures;
 pub mod plane;
 pub mod playground;

@@ -52,11 +52,14 @@ pub struct InstallOptions {
     pub set: Vec<String>,
     /// Files for Helm's `--values`, after the playground's own values.
     pub values: Vec<PathBuf>,
+    /// A folder with programs of another build, which run instead of this workspace's. The chart is this
+    /// workspace's all the same.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for InstallOptions {
     fn default() -> Self {
-        Self { controllers: 1, webhooks: 1, set: Vec::new(), values: Vec::new() }
+        Self { controllers: 1, webhooks: 1, set: Vec::new(), values: Vec::new(), programs: None }
     }
 }
 
@@ -66,6 +69,14 @@ impl InstallOptions {
         let wanted = [(self.controllers, CONTROLLER), (self.webhooks, WEBHOOK)];
         let wanted = wanted.into_iter().filter(|(count, _)| *count > 0);
         wanted.map(|(_, package)| package).collect()
+    }
+
+    /// The programs that will run, by package.
+    async fn ready_programs(&self) -> Result<BTreeMap<String, PathBuf>> {
+        match &self.programs {
+            None => programs::build(&self.packages()).await,
+            Some(folder) => programs::found(folder, &self.packages()),
+        }
     }
 }
 
@@ -97,7 +108,7 @@ impl Lapse {
             options,
             programs: BTreeMap::new(),
         };
-        lapse.programs = programs::build(&lapse.options.packages()).await?;
+        lapse.programs = lapse.options.ready_programs().await?;
         progress.step("installing the chart with Helm");
         lapse.upgrade(&[]).await?;
         lapse.wait_for_crds().await?;

@@ -62,6 +62,7 @@ pub struct Plane {
     controller_manager: Process,
     apiserver: Process,
     etcd: Process,
+    store: String,
     server: String,
     authority: Authority,
     tools: Tools,
@@ -97,6 +98,7 @@ impl Plane {
             controller_manager,
             apiserver,
             etcd,
+            store,
             server,
             authority,
             tools,
@@ -193,6 +195,12 @@ impl Plane {
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The store's address, `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn store(&self) -> &str {
+        &self.store
     }
 
     /// The folder with all files of this plane.

@@ -3,7 +3,7 @@
 //! Cargo cannot yet say that a test needs another package's program, so the library asks it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,6 +30,17 @@ pub(super) async fn build(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>
     }
     let asked = |(package, _): &(&String, &PathBuf)| packages.contains(&package.as_str());
     Ok(built.iter().filter(asked).map(|(name, path)| (name.clone(), path.clone())).collect())
+}
+
+/// The programs of these packages that lie in a folder.
+pub(super) fn found(folder: &Path, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let folder = std::path::absolute(folder).context("finding the folder of the programs")?;
+    let found = |package: &&str| {
+        let program = folder.join(package);
+        ensure!(program.is_file(), "{} has no program {package}", folder.display());
+        Ok(((*package).to_owned(), program))
+    };
+    packages.iter().map(found).collect()
 }
 
 async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {

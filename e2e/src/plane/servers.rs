@@ -99,6 +99,8 @@ pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, Strin
         format!("--initial-cluster=default={peer}"),
         // The data does not outlive the process, so nothing is gained by waiting for the disk.
         "--unsafe-no-fsync".to_owned(),
+        // Benchmarks store more than the 2 GiB of the default.
+        "--quota-backend-bytes=8589934592".to_owned(),
         "--log-level=warn".to_owned(),
     ];
     let process = Process::spawn(files.spec(tools, Tool::Etcd, args))?;

@@ -84,6 +84,7 @@ async fn start(options: &Options) -> Result<Lapse> {
         webhooks: options.webhooks,
         set: options.helm_set.clone(),
         values: options.values.clone(),
+        programs: None,
     };
     let lapse = Lapse::install(Arc::clone(&plane), install).await?;
     if !options.no_examples {

@@ -1,0 +1,69 @@
+//! Many rights that are held, and nothing going on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::super::figure::{Figure, Part, Reach};
+use super::super::process::{cpu_seconds, resting_memory};
+use super::super::seed::Seed;
+use super::super::setting::Setting;
+use super::super::town::{NAMESPACE, Town};
+use crate::audit::{self, Asked};
+use lapse_cluster::rights::Component;
+
+/// How long nothing goes on.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Memory, and what is done all the same.
+pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
+    let town = Town::found(setting).await?;
+    let count = setting.size.of(10_000);
+    let seed = Seed::live(&town, "live", "8h").await?;
+    town.asleep(seed.sow(count)).await?;
+    // What starting brings with it is not what is measured.
+    tokio::time::sleep(LONG).await;
+    let pid = town.lapse.controllers[0].process.pid();
+    let log = town.lapse.plane().audit_log();
+    let (begun, before) = (audit::read(&log)?.len(), cpu_seconds(pid)?);
+    tokio::time::sleep(LONG).await;
+    let share = (cpu_seconds(pid)? - before) / LONG.as_secs_f64() * 100.0;
+    let asked = of_controller(audit::read(&log)?.split_off(begun));
+    let memory =
+        resting_memory(&format!("the controller's memory, {count} rights held"), pid).await?;
+    let live = town.live().await?;
+    ensure!(live > count, "of {count} copies only {live} rights are held in {NAMESPACE}");
+    town.leave().await?;
+    let number = |is_counted: fn(&str) -> bool| {
+        let counted = asked.iter().filter(|(what, _)| is_counted(what)).map(|(_, count)| count);
+        f64::from(u32::try_from(counted.sum::<usize>()).unwrap_or(u32::MAX))
+    };
+    let words: Vec<String> =
+        asked.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+    Ok(vec![
+        memory.reach(Part::Max, Reach::AtMost(60.0)),
+        Figure::new(
+            "writes in 30 s, leases apart",
+            "writes",
+            vec![number(|what| {
+                audit::WRITES.iter().any(|verb| what.starts_with(verb))
+                    && !what.ends_with(" leases")
+            })],
+        )
+        .reach(Part::Max, Reach::AtMost(0.0)),
+        Figure::new("lists in 30 s", "lists", vec![number(|what| what.starts_with("list "))])
+            .note(format!("all that the controller asked: {}", words.join(", "))),
+        Figure::new("share of a core", "%", vec![share]).reach(Part::Max, Reach::AtMost(2.0)),
+    ])
+}
+
+/// What the controller asked for, by verb and resource.
+fn of_controller(asked: Vec<Asked>) -> BTreeMap<String, usize> {
+    let controller = audit::user(Component::Controller);
+    let mut counts = BTreeMap::new();
+    for Asked { access, .. } in asked.into_iter().filter(|asked| asked.user == controller) {
+        *counts.entry(format!("{} {}", access.verb, access.resource)).or_insert(0) += 1;
+    }
+    counts
+}

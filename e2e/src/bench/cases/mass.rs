@@ -1,0 +1,60 @@
+//! Many rights that end in one instant.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use chrono::TimeDelta;
+
+use super::super::bare;
+use super::super::figure::{Figure, Part, Reach};
+use super::super::seed::Seed;
+use super::super::setting::Setting;
+use super::super::town::{AT_ONCE, Town, names};
+
+/// Long enough for all to be stored and the controller to be ready.
+const HELD: &str = "60s";
+
+/// From the instant to the last binding gone.
+pub(super) async fn expiry(setting: &Setting) -> Result<Vec<Figure>> {
+    let town = Town::found(setting).await?;
+    let count = setting.size.of(1000);
+    let bare_names = names("bare", count);
+    bare::bind(&town, &bare_names).await?;
+    let bare = bare::unbind(&town, &bare_names).await?;
+    let seed = Seed::live(&town, "mass", HELD).await?;
+    let names = town.asleep(seed.sow(count)).await?;
+    let expires_at = town.expires_at(&names[0]).await?;
+    let stand = town.bindings.all_there(&names, Duration::from_secs(20)).await;
+    ensure!(stand.iter().all(Option::is_some), "the store's watch has not shown all bindings");
+    // What the copies bring with them is to be over before they end.
+    let left = expires_at - lapse_cluster::clock::now();
+    ensure!(
+        left > TimeDelta::seconds(10),
+        "storing took too long: {} s are left",
+        left.num_seconds()
+    );
+    tokio::time::sleep(left.to_std().unwrap_or_default()).await;
+    let gone = town.bindings.all_gone(&names, Duration::from_secs(90)).await;
+    let mut late = Vec::new();
+    for (name, gone) in names.iter().zip(gone) {
+        let gone = gone.with_context(|| format!("{name} has not ended"))?;
+        if gone.wall < expires_at {
+            bail!("the copy ended before its time: {}", town.why_ended(name).await?);
+        }
+        late.push((gone.wall - expires_at).as_seconds_f64() * 1000.0);
+    }
+    town.leave().await?;
+    let last = late.iter().copied().fold(f64::NAN, f64::max);
+    Ok(vec![
+        Figure::new(&format!("{count} end in one instant → the last is gone"), "ms", vec![last])
+            .beside(
+                &format!("{count} bindings deleted by a bare client, {AT_ONCE} at once"),
+                vec![bare],
+            )
+            .reach(Part::P50, Reach::Times(1.3))
+            .note(
+                "the rights are copies of a real one, put into the store before the controller was started",
+            ),
+        Figure::new("expiresAt → each gone", "ms", late),
+    ])
+}

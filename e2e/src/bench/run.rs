@@ -1,0 +1,71 @@
+//! Runs the cases that are asked for, with each build that is asked for.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::cases::Case;
+use super::machine::Machine;
+use super::options::Options;
+use super::report::{Build, Outcome, Report};
+use super::setting::Setting;
+use crate::plane::Progress;
+
+/// Measures, and prints what was measured.
+///
+/// # Errors
+/// If this is no release build, or if a case gave no figures; the figures of the others are printed.
+pub async fn run(options: Options) -> Result<()> {
+    if options.list {
+        println!("{}", list());
+        return Ok(());
+    }
+    ensure!(!cfg!(debug_assertions), "measure a release build: cargo run --release …");
+    let own = if options.programs.is_some() { Build::Given } else { Build::Own };
+    let mut builds = vec![(own, options.programs.clone())];
+    if options.before.is_some() {
+        builds.insert(0, (Build::Before, options.before.clone()));
+    }
+    let mut outcomes = Vec::new();
+    for case in Case::chosen(&options.cases) {
+        // One after the other, so that both find the machine in the same state.
+        for (build, programs) in &builds {
+            Progress::Steps.step(&format!("measuring {} ({build:?})", case.name()));
+            let setting = Setting {
+                programs: programs.clone(),
+                size: options.size,
+                folder: options.folder.clone(),
+            };
+            let figures = case.run(&setting).await.map_err(|error| failure(*build, &error));
+            if let Err(error) = &figures {
+                Progress::Steps.step(error);
+            }
+            outcomes.push(Outcome { case: case.name(), build: *build, figures });
+        }
+    }
+    let report = Report {
+        machine: Machine::this()?,
+        date: lapse_cluster::clock::now().format("%Y-%m-%d").to_string(),
+        size: options.size.word(),
+        outcomes,
+    };
+    println!("{}", report.table());
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report.json())?;
+        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    ensure!(!report.failed(), "some cases gave no figures");
+    Ok(())
+}
+
+fn failure(build: Build, error: &anyhow::Error) -> String {
+    match build {
+        Build::Own => format!("{error:#}"),
+        Build::Before | Build::Given => format!(
+            "{error:#} (the chart is this workspace's own: programs of another build may not fit it)"
+        ),
+    }
+}
+
+fn list() -> String {
+    let lines = Case::ALL.iter().map(|case| format!("{:<16} {}", case.name(), case.about()));
+    lines.collect::<Vec<_>>().join("\n")
+}

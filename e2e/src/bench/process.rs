@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::figure::Figure;
+use crate::plane::Process;
 
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,6 +35,37 @@ pub(super) async fn resting_memory(what: &str, pid: u32) -> Result<Figure> {
     let (own, peak) = (memory_mib(pid, "RssAnon")?, memory_mib(pid, "VmHWM")?);
     let note = format!("VmRSS over {} s; RssAnon {own:.1}, peak so far {peak:.1}", LONG.as_secs());
     Ok(Figure::new(what, "MiB", values).note(note))
+}
+
+/// What comes of something, unless a process uses too much memory meanwhile.
+pub(super) async fn within_reason<T>(pid: u32, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let excess = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(error) = bounded_memory(pid) {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        error = excess => Err(error),
+    }
+}
+
+/// The most memory that a process used until its end (`VmHWM`), in MiB.
+pub(super) async fn peak_of(process: &Process) -> Result<f64> {
+    let mut peak = memory_mib(process.pid(), "VmHWM")?;
+    while process.exit().is_none() {
+        // What has ended meanwhile has no memory any more.
+        match bounded_memory(process.pid()).and(memory_mib(process.pid(), "VmHWM")) {
+            Ok(now) => peak = now,
+            Err(error) if process.exit().is_none() && peak > TOO_MUCH_MIB => return Err(error),
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(peak)
 }
 
 /// The memory of a process.

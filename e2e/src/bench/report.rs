@@ -20,12 +20,14 @@ pub(super) enum Build {
     Own,
 }
 
-/// What a case gave with one build: its figures, or why there are none.
+/// What a case gave with one build.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) case: &'static str,
     pub(super) build: Build,
-    pub(super) figures: Result<Vec<Figure>, String>,
+    pub(super) figures: Vec<Figure>,
+    /// Why there are no more of them.
+    pub(super) error: Option<String>,
 }
 
 /// All of a run.
@@ -52,9 +54,9 @@ const COLUMNS: [(&str, usize); 9] = [
 ];
 
 impl Report {
-    /// Whether some case gave no figures.
+    /// Whether some case did not give all figures.
     pub(super) fn failed(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.figures.is_err())
+        self.outcomes.iter().any(|outcome| outcome.error.is_some())
     }
 
     pub(super) fn table(&self) -> String {
@@ -81,13 +83,9 @@ impl Report {
 
     pub(super) fn json(&self) -> Value {
         let outcome = |outcome: &Outcome| {
-            let (figures, error) = match &outcome.figures {
-                Ok(figures) => (figures.iter().map(figure_json).collect(), None),
-                Err(error) => (Vec::new(), Some(error)),
-            };
-            json!({
-                "case": outcome.case, "build": outcome.build, "figures": figures, "error": error,
-            })
+            let Outcome { case, build, figures, error } = outcome;
+            let figures: Vec<Value> = figures.iter().map(figure_json).collect();
+            json!({"case": case, "build": build, "figures": figures, "error": error})
         };
         let quotient = |(name, part, before, now, unit): (String, Part, f64, f64, &str)| {
             json!({
@@ -106,10 +104,7 @@ impl Report {
     fn quotients(&self) -> Vec<(String, Part, f64, f64, &'static str)> {
         let of = |build| {
             let outcomes = self.outcomes.iter().filter(move |outcome| outcome.build == build);
-            outcomes.flat_map(|outcome| {
-                let figures = outcome.figures.iter().flatten();
-                figures.map(|figure| (outcome.case, figure))
-            })
+            outcomes.flat_map(|outcome| outcome.figures.iter().map(|figure| (outcome.case, figure)))
         };
         let mut quotients = Vec::new();
         for (case, now) in of(Build::Own) {
@@ -139,11 +134,9 @@ fn outcome_lines(outcome: &Outcome, table: &mut String) {
     }
     table.truncate(table.trim_end().len());
     table.push('\n');
-    match &outcome.figures {
-        Ok(figures) => figures.iter().for_each(|figure| figure_lines(figure, table)),
-        Err(error) => {
-            let _ = writeln!(table, "  no figures: {error}");
-        }
+    outcome.figures.iter().for_each(|figure| figure_lines(figure, table));
+    if let Some(error) = &outcome.error {
+        let _ = writeln!(table, "  no more figures: {error}");
     }
 }
 
@@ -225,15 +218,20 @@ mod tests {
             date: "2026-01-31".to_owned(),
             size: "full",
             outcomes: vec![
-                Outcome { case: "approval", build: Build::Before, figures: Ok(figures(&[120.0])) },
-                Outcome {
-                    case: "approval",
-                    build: Build::Own,
-                    figures: Ok(figures(&[12.0, 20.0])),
-                },
-                Outcome { case: "burst", build: Build::Own, figures: Err("too slow".to_owned()) },
+                outcome("approval", Build::Before, figures(&[120.0]), None),
+                outcome("approval", Build::Own, figures(&[12.0, 20.0]), None),
+                outcome("burst", Build::Own, Vec::new(), Some("too slow")),
             ],
         }
+    }
+
+    fn outcome(
+        case: &'static str,
+        build: Build,
+        figures: Vec<Figure>,
+        error: Option<&str>,
+    ) -> Outcome {
+        Outcome { case, build, figures, error: error.map(str::to_owned) }
     }
 
     #[test]
@@ -247,7 +245,7 @@ mod tests {
             "p50 ≤ 7×  no",
             "p50 ≤ 7× yes",
             "at rest",
-            "no figures: too slow",
+            "no more figures: too slow",
             "approval: call to binding (p50): 120 → 12.0 ms, 10.0 times less",
         ] {
             assert!(table.contains(line), "{line:?} is missing:\n{table}");

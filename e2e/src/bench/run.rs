@@ -12,7 +12,7 @@ use crate::plane::Progress;
 /// Measures, and prints what was measured.
 ///
 /// # Errors
-/// If this is no release build, or if a case gave no figures; the figures of the others are printed.
+/// If this is no release build, or if a case did not give all figures; the figures of the others are printed.
 pub async fn run(options: Options) -> Result<()> {
     if options.list {
         println!("{}", list());
@@ -34,11 +34,13 @@ pub async fn run(options: Options) -> Result<()> {
                 size: options.size,
                 folder: options.folder.clone(),
             };
-            let figures = case.run(&setting).await.map_err(|error| failure(*build, &error));
-            if let Err(error) = &figures {
+            let mut figures = Vec::new();
+            let done = case.run(&setting, &mut figures).await;
+            let error = done.err().map(|error| failure(*build, &error));
+            if let Some(error) = &error {
                 Progress::Steps.step(error);
             }
-            outcomes.push(Outcome { case: case.name(), build: *build, figures });
+            outcomes.push(Outcome { case: case.name(), build: *build, figures, error });
         }
     }
     let report = Report {
@@ -52,7 +54,7 @@ pub async fn run(options: Options) -> Result<()> {
         let text = serde_json::to_string_pretty(&report.json())?;
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
-    ensure!(!report.failed(), "some cases gave no figures");
+    ensure!(!report.failed(), "some cases did not give all figures");
     Ok(())
 }
 

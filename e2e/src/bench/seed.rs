@@ -44,7 +44,6 @@ impl Seed {
     }
 
     /// A right that was held, and has ended. Nothing is left of its bindings.
-    #[expect(dead_code, reason = "the case beside history comes next")]
     pub(super) async fn over(town: &Town, prefix: &str) -> Result<Self> {
         let name = name(prefix, 0);
         town.given(&name, "1s").await?;

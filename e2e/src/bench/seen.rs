@@ -64,7 +64,7 @@ impl Table {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop();
     }
 }
 
@@ -135,9 +135,14 @@ impl Seen {
                 }
             }
         });
-        let limit = Duration::from_mins(1);
+        let limit = Duration::from_mins(5);
         tokio::time::timeout(limit, first_list).await.context("a watch does not begin")??;
         Ok(Self { table, changed, task })
+    }
+
+    /// Follows nothing any more.
+    pub(super) fn stop(&self) {
+        self.task.abort();
     }
 
     /// When an object was first seen; waits for it.

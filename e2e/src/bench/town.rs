@@ -25,6 +25,9 @@ pub(super) const PEOPLE: usize = 40;
 pub(super) const AT_ONCE: usize = 32;
 /// How long one thing alone may take.
 pub(super) const LIMIT: Duration = Duration::from_mins(1);
+/// How long people take at least between what they see and what they do. The API server makes consistent
+/// lists wait that follow each other within 100 ms, which nobody who reads a request first would meet.
+const PAUSE: Duration = Duration::from_millis(300);
 /// How long nothing may happen before what is missing counts as never.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -120,6 +123,11 @@ impl Town {
         Ok(())
     }
 
+    /// Lets as much time pass as people do.
+    pub(super) async fn pause(&self) {
+        tokio::time::sleep(PAUSE).await;
+    }
+
     /// A right is asked for, approved and held; returns when the approver's call was sent, and when it was
     /// answered.
     pub(super) async fn given(&self, name: &str, duration: &str) -> Result<(Moment, Moment)> {
@@ -169,6 +177,22 @@ impl Town {
         let messages: Vec<&str> =
             status.conditions.iter().map(|condition| condition.message.as_str()).collect();
         Ok(format!("{name} is {}: {}", status.phase, messages.join(" ")))
+    }
+
+    /// Follows nothing any more.
+    pub(super) fn look_away(&self) {
+        for seen in [&self.bindings, &self.requests, &self.maps] {
+            seen.stop();
+        }
+    }
+
+    /// Follows everything anew, from what there is now.
+    pub(super) async fn look_anew(&mut self) -> Result<()> {
+        let client = || self.admin.client.clone();
+        self.bindings = Seen::bindings(client(), NAMESPACE).await?;
+        self.requests = Seen::requests(client(), NAMESPACE).await?;
+        self.maps = Seen::maps(client(), NAMESPACE).await?;
+        Ok(())
     }
 
     /// How many bindings of Lapse stand in the namespace.
@@ -237,7 +261,7 @@ async fn settle(admin: &Client) -> Result<()> {
 }
 
 /// A policy by which the people of the town may have much; waits until it is reported on.
-async fn policy(admin: &Client, name: &str) -> Result<()> {
+pub(super) async fn policy(admin: &Client, name: &str) -> Result<()> {
     let policies: Api<JitPolicy> = Api::all(admin.clone());
     let policy = serde_json::from_value(json!({
         "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": name},

@@ -109,6 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn programs_of_another_build_are_all_there_or_it_is_said_which_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("lapse-webhook"), "").unwrap();
+        let programs = found(folder.path(), &["lapse-webhook"]).unwrap();
+        assert_eq!(programs["lapse-webhook"], folder.path().join("lapse-webhook"));
+        let error = found(folder.path(), &["lapse-webhook", "lapse-controller"]).unwrap_err();
+        assert!(error.to_string().ends_with("has no program lapse-controller"), "{error}");
+    }
+
+    #[test]
     fn programs_are_found_in_the_report() {
         let report = r#"{"reason":"compiler-artifact","target":{"name":"kube"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"lapse-webhook"},"executable":"/t/lapse-webhook"}

@@ -2,8 +2,10 @@
 
 mod burst;
 mod failover;
+mod flood;
 mod live;
 mod mass;
+mod past;
 mod rest;
 mod single;
 mod writes;
@@ -43,11 +45,15 @@ pub enum Case {
     Rest,
     /// Many rights held.
     Live,
+    /// Many rights over.
+    Past,
+    /// Requests as large as is let through.
+    Flood,
 }
 
 impl Case {
     /// All of them, in the order in which they run.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Approval,
         Self::Deny,
         Self::End,
@@ -60,6 +66,8 @@ impl Case {
         Self::Failover,
         Self::Rest,
         Self::Live,
+        Self::Past,
+        Self::Flood,
     ];
 
     /// Those that were named, in the order in which they run; all if none was.
@@ -83,6 +91,8 @@ impl Case {
             Self::Failover => "failover",
             Self::Rest => "rest",
             Self::Live => "live",
+            Self::Past => "past",
+            Self::Flood => "flood",
         }
     }
 
@@ -107,12 +117,20 @@ impl Case {
             Self::Live => {
                 "10,000 rights held and nothing going on: memory, writes, lists, share of a core"
             }
+            Self::Past => {
+                "100,000 rights over, 1,000 held: start, memory, approvals, the sweep job; 1,000 policies"
+            }
+            Self::Flood => {
+                "one requester stores 800 requests as large as is let through: others' approvals, memory"
+            }
         }
     }
 
-    /// Measures it.
-    pub(super) fn run(self, setting: &Setting) -> LocalBoxFuture<'_, Result<Vec<Figure>>> {
-        match self {
+    /// Measures it. What was measured before something went wrong is among the figures.
+    pub(super) async fn run(self, setting: &Setting, figures: &mut Vec<Figure>) -> Result<()> {
+        let measuring: LocalBoxFuture<'_, Result<Vec<Figure>>> = match self {
+            Self::Past => return past::run(setting, figures).await,
+            Self::Flood => return flood::run(setting, figures).await,
             Self::Approval => single::approval(setting).boxed_local(),
             Self::Deny => single::deny(setting).boxed_local(),
             Self::End => single::end(setting).boxed_local(),
@@ -125,7 +143,9 @@ impl Case {
             Self::Failover => failover::run(setting).boxed_local(),
             Self::Rest => rest::run(setting).boxed_local(),
             Self::Live => live::run(setting).boxed_local(),
-        }
+        };
+        figures.extend(measuring.await?);
+        Ok(())
     }
 }
 

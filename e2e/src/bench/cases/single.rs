@@ -18,7 +18,9 @@ pub(super) async fn approval(setting: &Setting) -> Result<Vec<Figure>> {
     let (mut bound, mut calls, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for name in names("single", setting.size.of(100)) {
         town.pending(&name, "1h").await?;
+        town.pause().await;
         plain.push(bare::create(&town, &name).await?);
+        town.pause().await;
         let (sent, answered) = town.approve(&name).await?;
         bound.push(town.bindings.there(&name, LIMIT).await?.ms_after(sent));
         calls.push(answered.ms_after(sent));
@@ -56,7 +58,9 @@ async fn taken_back(setting: &Setting, verdict: &str) -> Result<Vec<Figure>> {
         town.given(&name, "1h").await?;
         town.requests.in_state(&name, "Active", LIMIT).await?;
         bare::create(&town, &name).await?;
+        town.pause().await;
         plain.push(bare::delete(&town, &name).await?.seen);
+        town.pause().await;
         // Requests are made by the first of the people.
         let who = if verdict == "End" { &town.people[0] } else { &town.boss };
         let (sent, _) = decide(who, &name, &json!({"verdict": verdict})).await?;

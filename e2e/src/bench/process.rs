@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::figure::Figure;
 use crate::plane::Process;
@@ -58,14 +58,18 @@ pub(super) async fn peak_of(process: &Process) -> Result<f64> {
     let mut peak = memory_mib(process.pid(), "VmHWM")?;
     while process.exit().is_none() {
         // What has ended meanwhile has no memory any more.
-        match bounded_memory(process.pid()).and(memory_mib(process.pid(), "VmHWM")) {
-            Ok(now) => peak = now,
-            Err(error) if process.exit().is_none() && peak > TOO_MUCH_MIB => return Err(error),
-            Err(_) => {}
+        peak = memory_mib(process.pid(), "VmHWM").unwrap_or(peak);
+        if peak > TOO_MUCH_MIB {
+            process.kill();
+            return Err(excess(process.name(), peak));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(peak)
+}
+
+fn excess(who: &str, used: f64) -> anyhow::Error {
+    anyhow::anyhow!("{who} uses {used:.0} MiB: stopped, to leave some for the machine")
 }
 
 /// The memory of a process.
@@ -75,7 +79,7 @@ pub(super) async fn peak_of(process: &Process) -> Result<f64> {
 pub(super) fn bounded_memory(pid: u32) -> Result<f64> {
     let used = memory_mib(pid, "VmRSS")?;
     if used > TOO_MUCH_MIB {
-        bail!("process {pid} uses {used:.0} MiB: stopped, to leave some for the machine");
+        return Err(excess(&format!("process {pid}"), used));
     }
     Ok(used)
 }

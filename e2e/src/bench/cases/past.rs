@@ -23,36 +23,55 @@ const DUE: usize = 100;
 /// How long those were held.
 const DUE_AFTER: &str = "20s";
 const POLICIES: usize = 1000;
+/// How many approvals are measured.
+const ROUNDS: usize = 60;
 
 /// Start, memory, approvals and the sweep beside all of that.
 pub(super) async fn run(setting: &Setting, figures: &mut Vec<Figure>) -> Result<()> {
     let mut town = Town::found(setting).await?;
-    let rounds = setting.size.of(60);
+    let rounds = setting.size.of(ROUNDS);
     let without = approvals(&town, &names("before", rounds)).await?;
     let due = store(&mut town, setting).await?;
-    figures.extend(start(&town, &due).await?);
+    let started = async {
+        figures.push(start(&town, &due).await?);
+        beside(&town, setting, without, figures).await
+    };
+    let started = started.await;
+    if started.is_err() {
+        // The sweep is for just that.
+        town.lapse.controllers[0].process.kill();
+    }
+    figures.push(sweep(&town).await?);
+    started?;
+    more_policies(&town, setting.size.of(POLICIES)).await?;
+    // Whatever the webhook keeps, it has seen use by then.
+    approvals(&town, &names("then", rounds.min(10))).await?;
+    let webhook = town.lapse.webhooks[0].process.pid();
+    let (count, policies) = (setting.size.of(OVER), setting.size.of(POLICIES));
+    let what = format!("the webhook's memory, {count} rights over and {policies} policies");
+    figures.push(resting_memory(&what, webhook).await?.reach(Part::Max, Reach::AtMost(100.0)));
+    town.leave().await
+}
 
+/// The controller's memory, and approvals beside what is stored.
+async fn beside(
+    town: &Town,
+    setting: &Setting,
+    without: Vec<f64>,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
     let controller = &town.lapse.controllers[0].process;
     let count = setting.size.of(OVER);
     let what = format!("the controller's memory, {count} rights over");
     let memory = resting_memory(&what, controller.pid()).await?;
     figures.push(memory.reach(Part::Max, Reach::AtMost(200.0)));
-    let beside = approvals(&town, &names("after", rounds)).await?;
+    let beside = approvals(town, &names("after", setting.size.of(ROUNDS))).await?;
     figures.push(
         Figure::new("approver's call sent → Active", "ms", beside)
             .beside("the same before there was a past", without)
             .reach(Part::P50, Reach::Times(1.2)),
     );
-    figures.extend(sweep(&town).await?);
-
-    more_policies(&town, setting.size.of(POLICIES)).await?;
-    // Whatever the webhook keeps, it has seen use by then.
-    approvals(&town, &names("then", rounds.min(10))).await?;
-    let webhook = town.lapse.webhooks[0].process.pid();
-    let policies = setting.size.of(POLICIES);
-    let what = format!("the webhook's memory, {count} rights over and {policies} policies");
-    figures.push(resting_memory(&what, webhook).await?.reach(Part::Max, Reach::AtMost(100.0)));
-    town.leave().await
+    Ok(())
 }
 
 /// From the approver's call until the request is seen to be active, each in milliseconds.
@@ -89,7 +108,7 @@ async fn store(town: &mut Town, setting: &Setting) -> Result<Vec<String>> {
 }
 
 /// Starts the programs: how long it takes until the controller is ready and what was overdue is gone.
-async fn start(town: &Town, due: &[String]) -> Result<Vec<Figure>> {
+async fn start(town: &Town, due: &[String]) -> Result<Figure> {
     for webhook in &town.lapse.webhooks {
         webhook.process.start()?;
         webhook.ready().await?;
@@ -120,11 +139,11 @@ async fn start(town: &Town, due: &[String]) -> Result<Vec<Figure>> {
     );
     let figure =
         Figure::new("controller started → ready, and what was overdue gone", "ms", vec![both]);
-    Ok(vec![figure.reach(Part::Max, Reach::AtMost(5000.0)).note(note)])
+    Ok(figure.reach(Part::Max, Reach::AtMost(5000.0)).note(note))
 }
 
 /// Runs the job that the chart runs beside the controller.
-async fn sweep(town: &Town) -> Result<Vec<Figure>> {
+async fn sweep(town: &Town) -> Result<Figure> {
     let controller = town.lapse.controllers[0].process.spec();
     let settings = controller.args.iter().filter(|arg| arg.starts_with("--settings")).cloned();
     let spec = Spec {
@@ -139,11 +158,9 @@ async fn sweep(town: &Town) -> Result<Vec<Figure>> {
     let took = Moment::now().ms_after(begun);
     let status = job.wait().await?;
     ensure!(status.success(), "the sweep failed ({status}){}", job.tail());
-    Ok(vec![
-        Figure::new("the sweep job's memory", "MiB", vec![peak])
-            .reach(Part::Max, Reach::AtMost(40.0))
-            .note(format!("VmHWM; it took {took:.0} ms")),
-    ])
+    Ok(Figure::new("the sweep job's memory", "MiB", vec![peak])
+        .reach(Part::Max, Reach::AtMost(40.0))
+        .note(format!("VmHWM; it took {took:.0} ms")))
 }
 
 async fn more_policies(town: &Town, count: usize) -> Result<()> {

@@ -59,10 +59,13 @@ pub async fn run(options: Options) -> Result<()> {
 }
 
 fn failure(build: Build, error: &anyhow::Error) -> String {
+    let error = format!("{error:#}");
+    // What follows the first line is the end of a log.
+    let error = error.lines().next().unwrap_or_default();
     match build {
-        Build::Own => format!("{error:#}"),
+        Build::Own => error.to_owned(),
         Build::Before | Build::Given => format!(
-            "{error:#} (the chart is this workspace's own: programs of another build may not fit it)"
+            "{error} (the chart is this workspace's own: programs of another build may not fit it)"
         ),
     }
 }

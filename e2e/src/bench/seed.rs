@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use kube::Api;
 use lapse_crds::{AccessRequest, Grant, RbacRef};
 use lapse_engine::grant::grant_name;
+use serde_json::Value;
 
 use super::stencil::Stencil;
 use super::store::{Entry, Store};
@@ -85,7 +86,9 @@ impl Seed {
         let store = Store::of(town.lapse.plane())?;
         let mut objects = Vec::new();
         for key in keys {
-            let value = Stencil::cut(store.get(&key).await?, &words);
+            let value = store.get(&key).await?;
+            let value = if is_over { without_managed_fields(&value)? } else { value };
+            let value = Stencil::cut(value, &words);
             objects.push(Object { key: Stencil::cut(key.into_bytes(), &words), value });
         }
         Ok(Self { store, prefix: prefix.to_owned(), words, objects })
@@ -124,6 +127,15 @@ impl Seed {
         others.extend((0..bindings).map(of));
         others
     }
+}
+
+/// A stored custom resource without its managed fields. The API server keeps all objects of a kind in its
+/// memory, and a hundred thousand with these take more than 10 GiB of it.
+fn without_managed_fields(stored: &[u8]) -> Result<Vec<u8>> {
+    let mut object: Value = serde_json::from_slice(stored).context("reading a stored object")?;
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    metadata.context("a stored object has no metadata")?.remove("managedFields");
+    Ok(serde_json::to_vec(&object)?)
 }
 
 /// The name of a request. All are equally long.

@@ -11,10 +11,8 @@ use serde_json::{Value, json};
 
 use crate::plane::Plane;
 
-/// How many objects are written in one transaction; etcd takes 128 operations, and 1.5 MiB.
-const IN_ONE: usize = 64;
-/// How many transactions are under way at once.
-const AT_ONCE: usize = 4;
+/// How many objects are written at once.
+const AT_ONCE: usize = 32;
 
 /// A key and what is stored under it.
 pub(super) type Entry = (String, Vec<u8>);
@@ -36,24 +34,14 @@ impl Store {
         BASE64_STANDARD.decode(value).with_context(|| format!("reading {key}"))
     }
 
-    /// Stores these, whatever stood there.
+    /// Stores these, whatever stood there: each by a write of its own, because the API server believes that
+    /// a revision changes one object.
     pub(super) async fn put(&self, entries: impl Iterator<Item = Entry>) -> Result<()> {
-        let mut entries = entries.peekable();
-        let mut rest = std::iter::from_fn(|| {
-            entries.peek()?;
-            Some(entries.by_ref().take(IN_ONE).map(put).collect::<Vec<Value>>())
+        let writes = stream::iter(entries).map(|(key, value)| async move {
+            let body = json!({"key": encode(&key), "value": encode(value)});
+            self.call("/v3/kv/put", &body).await.map(|_| ())
         });
-        // Each is made when its turn comes: all at once would be a gigabyte.
-        let writes = stream::iter(std::iter::from_fn(move || rest.next()))
-            .map(|operations| async move { self.write(operations).await });
         writes.buffer_unordered(AT_ONCE).try_collect().await
-    }
-
-    async fn write(&self, operations: Vec<Value>) -> Result<()> {
-        let answer = self.call("/v3/kv/txn", &json!({"success": operations})).await?;
-        let done = answer.get("succeeded").and_then(Value::as_bool);
-        anyhow::ensure!(done == Some(true), "the store did not write: {answer}");
-        Ok(())
     }
 
     async fn call(&self, path: &str, body: &Value) -> Result<Value> {
@@ -62,10 +50,6 @@ impl Store {
             .body(serde_json::to_vec(body)?)?;
         self.0.request(request).await.with_context(|| format!("asking the store: {path}"))
     }
-}
-
-fn put((key, value): Entry) -> Value {
-    json!({"requestPut": {"key": encode(key), "value": encode(value)}})
 }
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {

@@ -201,11 +201,6 @@ impl Town {
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=lapse");
         Ok(bindings.list_metadata(&ours).await?.items.len())
     }
-
-    /// Takes everything down.
-    pub(super) async fn leave(self) -> Result<()> {
-        self.lapse.stop().await
-    }
 }
 
 /// Somebody decides; returns when the call was sent and when it was answered.

@@ -27,7 +27,6 @@ pub(super) async fn run(setting: &Setting, full: usize) -> Result<Vec<Figure>> {
     let bare = bare::approvals(&town, &names).await?;
     let (begun, calls) = approve_all(&town, &names).await?;
     let came = town.bindings.all_there(&names, PATIENCE).await;
-    town.leave().await?;
     let each: Vec<f64> = came.iter().flatten().map(|came| came.ms_after(begun)).collect();
     let never = came.len() - each.len();
     let last = each.iter().copied().fold(f64::NAN, f64::max);
@@ -72,7 +71,6 @@ pub(super) async fn busy_ends(setting: &Setting) -> Result<Vec<Figure>> {
     let (approved, busy) = tokio::join!(approve_all(&town, &burst), ends(&town, &busy));
     let ((begun, _), busy) = (approved?, busy?);
     let came = town.bindings.all_there(&burst, PATIENCE).await;
-    town.leave().await?;
     let last = came.iter().flatten().map(|came| came.ms_after(begun)).fold(f64::NAN, f64::max);
     let never = came.iter().filter(|came| came.is_none()).count();
     Ok(vec![

@@ -24,7 +24,6 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
         calm.push(one(&town, &calm_name, false).await?);
         killed.push(one(&town, &name, true).await?);
     }
-    town.leave().await?;
     Ok(vec![
         Figure::new("expiresAt → binding gone, the leader killed before", "ms", killed)
             .beside("the same with nobody killed", calm)

@@ -25,7 +25,8 @@ pub(super) async fn expiry(setting: &Setting) -> Result<Vec<Figure>> {
     let names = town.asleep(seed.sow(count)).await?;
     let expires_at = town.expires_at(&names[0]).await?;
     let stand = town.bindings.all_there(&names, Duration::from_secs(20)).await;
-    ensure!(stand.iter().all(Option::is_some), "the store's watch has not shown all bindings");
+    let missing = names.iter().zip(&stand).find(|(_, stand)| stand.is_none());
+    ensure!(missing.is_none(), "no watch has shown the bindings of {missing:?}");
     // What the copies bring with them is to be over before they end.
     let left = expires_at - lapse_cluster::clock::now();
     ensure!(
@@ -43,7 +44,6 @@ pub(super) async fn expiry(setting: &Setting) -> Result<Vec<Figure>> {
         }
         late.push((gone.wall - expires_at).as_seconds_f64() * 1000.0);
     }
-    town.leave().await?;
     let last = late.iter().copied().fold(f64::NAN, f64::max);
     Ok(vec![
         Figure::new(&format!("{count} end in one instant → the last is gone"), "ms", vec![last])

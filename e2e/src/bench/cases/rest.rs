@@ -22,6 +22,5 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
         }
         figures.push(figure);
     }
-    town.leave().await?;
     Ok(figures)
 }

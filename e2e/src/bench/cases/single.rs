@@ -28,7 +28,6 @@ pub(super) async fn approval(setting: &Setting) -> Result<Vec<Figure>> {
         town.decide(&name, &json!({"verdict": "Deny"})).await?;
         town.requests.in_state(&name, "Ended", LIMIT).await?;
     }
-    town.leave().await?;
     let plain_calls = plain.iter().map(|plain| plain.call).collect();
     let plain_seen = plain.iter().map(|plain| plain.seen).collect();
     Ok(vec![
@@ -67,7 +66,6 @@ async fn taken_back(setting: &Setting, verdict: &str) -> Result<Vec<Figure>> {
         gone.push(town.bindings.gone(&name, LIMIT).await?.ms_after(sent));
         town.requests.in_state(&name, "Ended", LIMIT).await?;
     }
-    town.leave().await?;
     Ok(vec![
         Figure::new(&format!("call of {verdict} sent → binding gone"), "ms", gone)
             .beside(PLAIN_DELETE, plain)
@@ -86,7 +84,6 @@ pub(super) async fn expiry(setting: &Setting) -> Result<Vec<Figure>> {
         let gone = town.bindings.gone(&name, LIMIT).await?;
         late.push(lateness(&town, &name, gone).await?);
     }
-    town.leave().await?;
     Ok(vec![
         Figure::new("expiresAt → binding gone", "ms", late)
             .beside(PLAIN_DELETE, plain)

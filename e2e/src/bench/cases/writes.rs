@@ -21,7 +21,6 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
     // Counts of policies are reported half a second late.
     town.quiet().await?;
     let writes = audit::difference(&before, &audit::writes(&log)?);
-    town.leave().await?;
     let is_counted = |what: &str| !what.ends_with(" events") && !what.ends_with(" leases");
     let total: usize =
         writes.iter().filter(|(what, _)| is_counted(what)).map(|(_, count)| count).sum();

@@ -47,12 +47,22 @@ pub(super) struct Town {
 impl Town {
     /// A town with one controller and one webhook.
     pub(super) async fn found(setting: &Setting) -> Result<Self> {
-        Self::with(setting, 1).await
+        Self::with(setting, 1, false).await
     }
 
-    /// A town with so many controllers.
-    pub(super) async fn with(setting: &Setting, controllers: usize) -> Result<Self> {
-        let plane = PlaneOptions { folder: setting.folder.clone(), progress: Progress::Quiet };
+    /// A town for gigabytes of objects.
+    pub(super) async fn found_for_much(setting: &Setting) -> Result<Self> {
+        Self::with(setting, 1, true).await
+    }
+
+    /// A town with two controllers.
+    pub(super) async fn found_with_two(setting: &Setting) -> Result<Self> {
+        Self::with(setting, 2, false).await
+    }
+
+    async fn with(setting: &Setting, controllers: usize, thrifty: bool) -> Result<Self> {
+        let folder = setting.folder.clone();
+        let plane = PlaneOptions { folder, progress: Progress::Quiet, thrifty };
         let programs = setting.programs.clone();
         let install = InstallOptions { controllers, programs, ..InstallOptions::default() };
         let lapse = Lapse::start(plane, install).await?;

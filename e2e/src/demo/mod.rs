@@ -20,7 +20,7 @@ use crate::playground::examples;
 /// If anything could not be started, or did not happen as told.
 pub async fn run() -> Result<()> {
     let started = Instant::now();
-    let plane = PlaneOptions { folder: None, progress: Progress::Steps };
+    let plane = PlaneOptions { progress: Progress::Steps, ..PlaneOptions::default() };
     let lapse = Lapse::start(plane, InstallOptions::default()).await?;
     examples::apply(lapse.plane()).await?;
     let told = story::tell(lapse.plane()).await;

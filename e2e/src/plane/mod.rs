@@ -52,6 +52,9 @@ pub struct PlaneOptions {
     pub folder: Option<PathBuf>,
     /// Where the steps are told.
     pub progress: Progress,
+    /// Whether the API server collects its garbage more often: it keeps all that is stored in its memory,
+    /// and as much again until it does.
+    pub thrifty: bool,
 }
 
 /// A running control plane. Dropping it kills it and removes its temporary folder; so does the end
@@ -88,7 +91,7 @@ impl Plane {
         progress.step("starting etcd");
         let (etcd, store) = servers::etcd(&tools, &files).await?;
         progress.step("starting kube-apiserver");
-        let (apiserver, server) = servers::apiserver(&tools, &files, &store)?;
+        let (apiserver, server) = servers::apiserver(&tools, &files, &store, options.thrifty)?;
         let users = AtomicUsize::new(0);
         let kubeconfig = files.controller_manager_kubeconfig(&authority, &server)?;
         servers::wait_for_apiserver(&apiserver, &kubeconfig::client(&kubeconfig).await?).await?;

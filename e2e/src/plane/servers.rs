@@ -109,7 +109,12 @@ pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, Strin
 }
 
 /// Starts the API server; returns its address too.
-pub(super) fn apiserver(tools: &Tools, files: &Files, store: &str) -> Result<(Process, String)> {
+pub(super) fn apiserver(
+    tools: &Tools,
+    files: &Files,
+    store: &str,
+    thrifty: bool,
+) -> Result<(Process, String)> {
     let port = free_port()?;
     let args = vec![
         format!("--etcd-servers={store}"),
@@ -129,7 +134,11 @@ pub(super) fn apiserver(tools: &Tools, files: &Files, store: &str) -> Result<(Pr
         files.pki_flag("audit-policy-file", "audit-policy.yaml"),
         format!("--audit-log-path={}", files.folder.join("audit.log").display()),
     ];
-    let process = Process::spawn(files.spec(tools, Tool::KubeApiserver, args))?;
+    let mut spec = files.spec(tools, Tool::KubeApiserver, args);
+    if thrifty {
+        spec.env.insert("GOGC".to_owned(), "30".to_owned());
+    }
+    let process = Process::spawn(spec)?;
     Ok((process, format!("https://127.0.0.1:{port}")))
 }
 

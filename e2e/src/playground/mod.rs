@@ -76,7 +76,8 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn start(options: &Options) -> Result<Lapse> {
     let folder = options.dir.clone();
-    let plane = Plane::start(PlaneOptions { folder, progress: Progress::Steps }).await?;
+    let plane =
+        Plane::start(PlaneOptions { folder, progress: Progress::Steps, thrifty: false }).await?;
     let plane = Arc::new(plane);
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     let install = InstallOptions {

@@ -17,7 +17,7 @@ const BEFORE: TimeDelta = TimeDelta::milliseconds(100);
 
 /// With two controllers: how late rights end, beside the same when nobody is killed.
 pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
-    let town = Town::with(setting, 2).await?;
+    let town = Town::found_with_two(setting).await?;
     let (mut calm, mut killed) = (Vec::new(), Vec::new());
     for name in names("single", setting.size.of(20)) {
         let calm_name = format!("calm-{name}");

@@ -28,7 +28,7 @@ const ROUNDS: usize = 60;
 
 /// Start, memory, approvals and the sweep beside all of that.
 pub(super) async fn run(setting: &Setting, figures: &mut Vec<Figure>) -> Result<()> {
-    let mut town = Town::found(setting).await?;
+    let mut town = Town::found_for_much(setting).await?;
     let rounds = setting.size.of(ROUNDS);
     let without = approvals(&town, &names("before", rounds)).await?;
     let due = store(&mut town, setting).await?;

@@ -192,9 +192,16 @@ impl Decisions {
         }
     }
 
-    pub(super) fn about(&self, uid: &str) -> Vec<Attested<AccessDecision>> {
+    /// What was said about a request. What was verified with a key that is distrusted by now is worth nothing.
+    pub(super) fn about(&self, uid: &str, keys: &KeySet) -> Vec<Attested<AccessDecision>> {
         let all = self.by_request.get(uid).into_iter().flat_map(HashMap::values);
-        all.map(|said| (*said.attested).clone()).collect()
+        let honoured = |said: &Said| {
+            let Attested { object, attestation } = (*said.attested).clone();
+            let attestation = attestation
+                .and_then(|attestation| keys.still_honours(&attestation).map(|()| attestation));
+            Attested { object, attestation }
+        };
+        all.map(honoured).collect()
     }
 }
 

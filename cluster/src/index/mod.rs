@@ -326,7 +326,8 @@ impl Index {
     /// What was said about a request, as far as it still bears on anything.
     #[must_use]
     pub fn decisions(&self, request_uid: &str) -> Read<Vec<Attested<AccessDecision>>> {
-        self.complete(Indexed::Decisions, |tables| tables.decisions.about(request_uid))
+        let keys = self.0.keys.borrow();
+        self.complete(Indexed::Decisions, |tables| tables.decisions.about(request_uid, &keys))
     }
 
     /// What else a person asks for and holds, as far as it bears on a request.

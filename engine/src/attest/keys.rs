@@ -10,7 +10,7 @@ use lapse_crds::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::AttestationError;
+use super::{Attestation, AttestationError};
 use crate::role::hex;
 
 /// A public key as it is published: one entry of the config map `lapse-attestation-keys`, under the
@@ -99,6 +99,12 @@ impl KeySet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether an attestation that was verified before still holds: its key may have been distrusted since. A key is
+    /// known by a hash of itself, so its bytes are the same.
+    pub fn still_honours(&self, attestation: &Attestation) -> Result<(), AttestationError> {
+        self.in_force(&attestation.key, attestation.admitted_at.time()).map(drop)
     }
 
     pub(super) fn in_force(

@@ -534,3 +534,6 @@ fn is_newer(version: u64, than: u64) -> bool {
 fn stored_name<K: kube::Resource<DynamicType = ()>>(stored: &Stored<K>) -> Option<String> {
     kube::Resource::meta(stored).name.clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl Feed {
     async fn policies(&self, listener: &dyn Listener) {
         let index = &self.index;
         let mut is_listing = false;
-        let follow = self.follow("JitPolicies", || stored::<JitPolicy>(&self.client));
+        let follow = self.follow("JitPolicies", || stored::<JitPolicy>(&self.client, PAGE));
         follow
             .run(
                 |event| match event {
@@ -102,7 +102,7 @@ impl Feed {
 
     async fn requests(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("AccessRequests", || stored::<AccessRequest>(&self.client));
+        let follow = self.follow("AccessRequests", || stored::<AccessRequest>(&self.client, PAGE));
         follow
             .run(
                 |event| match event {
@@ -125,7 +125,7 @@ impl Feed {
 
     async fn grants(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("Grants", || stored::<Grant>(&self.client));
+        let follow = self.follow("Grants", || stored::<Grant>(&self.client, PAGE_OF_GRANTS));
         follow
             .run(
                 |event| match event {
@@ -153,7 +153,7 @@ impl Feed {
             let (client, index) = (self.client.clone(), index.clone());
             let after = async move {
                 index.knows_requests_and_grants().await;
-                stored::<AccessDecision>(&client)
+                stored::<AccessDecision>(&client, PAGE)
             };
             futures::stream::once(after).flatten()
         };
@@ -183,12 +183,19 @@ impl Feed {
     }
 }
 
+/// The most objects of people that are listed at once. Each may take 100 KiB (`lapse_engine::size`), so a page takes
+/// 10 MiB at the most.
+const PAGE: u32 = 100;
+/// Grants are the controller's, and take 7 KiB.
+const PAGE_OF_GRANTS: u32 = 500;
+
 fn stored<K>(
     client: &Client,
+    page: u32,
 ) -> impl Stream<Item = watcher::Result<Event<Stored<K>>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let api: Api<Stored<K>> = Api::all(client.clone());
-    kube::runtime::watcher(api, config()).default_backoff()
+    kube::runtime::watcher(api, config().page_size(page)).default_backoff()
 }

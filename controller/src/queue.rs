@@ -63,6 +63,12 @@ impl Queue {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What waits, and in which lane.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> Vec<(Item, Lane)> {
+        self.state().waiting()
+    }
+
     /// Has an object looked at as soon as can be.
     pub(crate) fn now(&self, item: Item, lane: Lane) {
         self.state().push(item, lane);

@@ -58,7 +58,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         index: index.clone(),
         clock: clock.clone(),
         deadlines: Deadlines::default(),
-        in_hand: InHand::default(),
+        in_hand: InHand::new(queue.clone()),
     };
     let (orphans, suspects) = Orphans::new();
     let (expiry, expired) = Expiry::new();
@@ -140,7 +140,7 @@ async fn reconcile(context: Arc<Context>, job: Job) -> Outcome {
         Item::Request { namespace, name, .. } => {
             request::reconcile(&context, namespace, name, &job).await
         }
-        Item::Grant(name) => grant::reconcile(&context, name).await,
+        Item::Grant(name) => grant::reconcile(&context, name, job.lane).await,
         Item::Policy(name) => policy::reconcile(&context, name).await,
     }
 }

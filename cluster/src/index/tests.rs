@@ -279,7 +279,8 @@ fn what_is_over_is_an_orphan_once_its_request_is_gone() {
     assert!(index.past_grants(9).is_empty());
     index.delete_request(&over);
     assert_eq!(index.past_grants(9).len(), 1);
-    index.delete_grant(&index.past_grants(9)[0].name.clone());
+    let gone = index.delete_grant(&index.past_grants(9)[0].name.clone());
+    assert!(gone.before.is_some() && gone.after.is_none());
     assert!(index.past_grants(9).is_empty());
 }
 

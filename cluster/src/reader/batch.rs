@@ -41,9 +41,8 @@ impl<T: Clone + Send + Sync + 'static> Batched<T> {
         let answer = answer.await;
         let mut turns = self.turns();
         let is_done = |answer: &Answer<T>| answer.peek().is_some();
-        let is_idle = |turns: &Turns<T>| {
-            is_done(&turns.running) && turns.next.as_ref().is_none_or(is_done)
-        };
+        let is_idle =
+            |turns: &Turns<T>| is_done(&turns.running) && turns.next.as_ref().is_none_or(is_done);
         if turns.get(name).is_some_and(is_idle) {
             turns.remove(name);
         }

@@ -42,7 +42,7 @@ pub(super) async fn apply(
         let outcomes: Vec<_> = stream::iter(done).buffer_unordered(AT_ONCE).collect().await;
         for outcome in outcomes {
             match outcome? {
-                Effect::Made(object, live) => made.objects.push((object, live)),
+                Effect::Made(pair) => made.objects.push(*pair),
                 Effect::Taken => made.is_all = false,
                 Effect::Other => {}
             }
@@ -53,7 +53,7 @@ pub(super) async fn apply(
 
 /// What came of an action.
 enum Effect {
-    Made(ObjectSpec, LiveObject),
+    Made(Box<(ObjectSpec, LiveObject)>),
     /// The name of the object is taken.
     Taken,
     Other,
@@ -109,7 +109,7 @@ async fn create(
             info!(object = %object.describe(), %subject, gives, "made an object");
             // What the API server answers is what it has stored.
             Ok(match objects::live(&object.content, made) {
-                Ok(live) => Effect::Made(object.clone(), live),
+                Ok(live) => Effect::Made(Box::new((object.clone(), live))),
                 Err(_) => Effect::Taken,
             })
         }

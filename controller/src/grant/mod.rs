@@ -15,7 +15,7 @@ pub(crate) use self::begin::begin;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
-use crate::queue::{Done, Outcome};
+use crate::queue::{Done, Lane, Outcome};
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
@@ -26,13 +26,13 @@ const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 const ROUNDS: usize = 5;
 
 /// Brings a grant to where it must be.
-pub(crate) async fn reconcile(context: &Context, name: &str) -> Outcome {
+pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Outcome {
     let Some(known) = context.reader.index().grant(name) else { return Ok(Done::Until(None)) };
     match &known.summary {
         // A binding that comes back under its name is an orphan, and removed as one.
         Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
         // Whoever writes it begins it.
-        Ok(_) if context.touched.in_hand.holds(name) => Ok(Done::Until(None)),
+        Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
             let converged = converge(context, grant, None).boxed().await?;
             Ok(Done::Until(converged.wake_at))
@@ -91,8 +91,11 @@ async fn converge(
                 if gives && made.is_all {
                     // What was made is recorded as it was stored: the rest was seen a moment ago.
                     for (object, live) in made.objects {
-                        let place = observed.objects.iter_mut().find(|(known, _)| *known == object);
-                        place.into_iter().for_each(|(_, l)| *l = Read::Found(live.clone()));
+                        let mut places = observed.objects.iter_mut();
+                        let place = places.find(|(known, _)| *known == object);
+                        if let Some((_, stands)) = place {
+                            *stands = Read::Found(live);
+                        }
                     }
                     seen = Some(observed);
                 }

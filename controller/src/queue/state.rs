@@ -130,6 +130,11 @@ pub(super) struct State {
 }
 
 impl State {
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> Vec<(Item, Lane)> {
+        self.waiting.iter().map(|(item, lane)| (item.clone(), *lane)).collect()
+    }
+
     pub(super) fn push(&mut self, item: Item, lane: Lane) {
         if let Some(again) = self.running.get_mut(&item) {
             *again = Some(again.map_or(lane, |known| known.min(lane)));

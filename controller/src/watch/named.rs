@@ -50,7 +50,9 @@ impl Watches {
             let (name, namespace) = (role.name_any(), role.namespace());
             let role = RoleRef { kind, name: name.clone() };
             let naming = self.touched.index.policies_naming(&role, namespace.as_deref());
-            naming.iter().for_each(|policy| self.touched.policy(policy));
+            for policy in &naming {
+                self.touched.policy(policy);
+            }
             self.touched.targets_that(|target| {
                 let is_there = |place: &str| target.namespaces().any(|within| within == place);
                 let role = target.privilege.role();

@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use lapse_crds::{EndReason, JitPolicy, RequestPhase};
+use lapse_e2e::plane::eventually;
 use serde_json::json;
 
 use crate::world::{SOON, World};
@@ -26,6 +27,29 @@ async fn revoked_by_a_deny() {
     let status = world.phase("fix", RequestPhase::Ended).await;
     assert_eq!(status.end_reason, Some(EndReason::Revoked));
     world.locked_out(&world.alice).await;
+}
+
+/// Whoever gives the right is still writing down that it is held when somebody says no.
+#[tokio::test]
+async fn revoked_in_the_moment_in_which_it_is_given() {
+    let world = World::shared("revoke-at-once").await;
+    let bindings: Api<RoleBinding> = world.api(&world.admin);
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=lapse");
+    for round in 0..8 {
+        let name = format!("fix-{round}");
+        world.ask(&name, json!({})).await;
+        world.phase(&name, RequestPhase::Pending).await;
+        world.approve(&world.bob, &name).await.unwrap();
+        eventually("the binding to stand", SOON, async || {
+            Ok((!bindings.list(&ours).await?.items.is_empty()).then_some(()))
+        })
+        .await
+        .unwrap();
+        world.decide(&world.ben, &name, json!({"verdict": "Deny"})).await.unwrap();
+        let status = world.phase(&name, RequestPhase::Ended).await;
+        assert_eq!(status.end_reason, Some(EndReason::Revoked));
+        world.locked_out(&world.alice).await;
+    }
 }
 
 #[tokio::test]

@@ -62,9 +62,12 @@ fn one_at_a_time_for_each_person_and_nobody_waits_for_another() {
 #[test]
 fn what_is_kept_apart_has_one_turn_for_all() {
     let mut state = State::default();
-    for (name, who) in [("a", "alice"), ("b", "bob")] {
-        state.push(request(name, who), Lane::Give);
-        let job = state.take(Pool::Give).unwrap();
+    let items = [request("a", "alice"), request("b", "bob")];
+    let looked_at = items.map(|item| {
+        state.push(item, Lane::Give);
+        state.take(Pool::Give).unwrap()
+    });
+    for job in looked_at {
         state.done(&job);
         state.push_in_common_turn(job.item, Lane::Give);
     }

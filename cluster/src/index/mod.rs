@@ -10,13 +10,14 @@ mod decisions;
 mod grants;
 mod policies;
 mod requests;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy};
 use lapse_engine::attest::{Attested, KeySet};
-use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::grant::GrantSummary;
 use lapse_engine::identity::subject_of;
 use lapse_engine::policy::{Policies, PolicyState};
 use lapse_engine::request::Peers;
@@ -26,27 +27,13 @@ use lapse_engine::{Read, Settings};
 use tokio::sync::watch;
 
 pub use self::decisions::About;
-use self::decisions::Decisions;
-use self::grants::Grants;
 pub use self::grants::KnownGrant;
 pub use self::policies::KnownPolicy;
-use self::policies::PolicyTable;
 use self::requests::Requests;
 pub use self::requests::{KnownRequest, PastRequest};
+pub(crate) use self::tables::Indexed;
+use self::tables::{GoodFor, Tables};
 use crate::{Stored, clock};
-
-/// The kinds that are indexed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Indexed {
-    Policies,
-    Requests,
-    Grants,
-    Decisions,
-}
-
-impl Indexed {
-    const ALL: [Self; 4] = [Self::Policies, Self::Requests, Self::Grants, Self::Decisions];
-}
 
 /// What was known of an object before something was applied, and after.
 #[derive(Clone, Debug)]
@@ -66,16 +53,6 @@ struct Shared {
     keys: watch::Receiver<KeySet>,
     tables: RwLock<Tables>,
     news: watch::Sender<()>,
-}
-
-#[derive(Default)]
-struct Tables {
-    policies: PolicyTable,
-    requests: Requests,
-    grants: Grants,
-    decisions: Decisions,
-    /// The kinds of which everything is known that there is.
-    complete: BTreeSet<Indexed>,
 }
 
 /// Why nothing can be said from the index.
@@ -462,62 +439,6 @@ impl Index {
             Read::Found(look(&tables))
         } else {
             Read::Failed(INCOMPLETE.to_owned())
-        }
-    }
-}
-
-/// What the decisions about a request are still good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum GoodFor {
-    /// It waits: everything counts.
-    Everything,
-    /// It has its Grant: what ends the right, and the review, count.
-    Ending,
-    /// It is not known: it may come, for a while.
-    Unknown,
-    /// Nothing.
-    Nothing,
-}
-
-impl Tables {
-    fn has_all(&self, kinds: &[Indexed]) -> bool {
-        kinds.iter().all(|kind| self.complete.contains(kind))
-    }
-
-    fn good_for(&self, about: &About) -> GoodFor {
-        let uid = about.uid.as_deref().unwrap_or_default();
-        let grant = self.grants.by_request(&about.namespace, &about.name, uid);
-        let request = self.requests.get(uid);
-        let is_open = request.as_ref().is_some_and(|request| !request.is_settled);
-        match grant {
-            Some(grant) if is_open || !grant.is_settled() => GoodFor::Ending,
-            None if is_open => GoodFor::Everything,
-            None if request.is_none() && !self.requests.knows(uid) => GoodFor::Unknown,
-            Some(_) | None => GoodFor::Nothing,
-        }
-    }
-
-    fn request_changed(&mut self, request: &KnownRequest, is_there: bool) {
-        let KnownRequest { namespace, name, uid, .. } = request;
-        let about =
-            About { namespace: namespace.clone(), name: name.clone(), uid: Some(uid.clone()) };
-        let good_for = self.good_for(&about);
-        self.decisions.keep(uid, good_for);
-        self.grants.has_request(&grant_name(namespace, name, uid), is_there);
-    }
-
-    fn grant_changed(&mut self, grant: Option<&KnownGrant>) {
-        let Some(Ok(grant)) = grant.map(|grant| &grant.summary) else { return };
-        let about = About {
-            namespace: grant.request.namespace.clone(),
-            name: grant.request.name.clone(),
-            uid: Some(grant.request.uid.clone()),
-        };
-        let good_for = self.good_for(&about);
-        self.decisions.keep(&grant.request.uid, good_for);
-        if self.complete.contains(&Indexed::Requests) {
-            let is_there = self.requests.knows(&grant.request.uid);
-            self.grants.has_request(&grant.name, is_there);
         }
     }
 }

@@ -5,6 +5,8 @@ use rstest::rstest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use lapse_engine::grant::grant_name;
+
 use super::*;
 
 const UID: &str = "uid-of-fix";

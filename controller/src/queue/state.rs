@@ -72,7 +72,7 @@ impl Pool {
     pub(super) fn places(self) -> usize {
         match self {
             Self::End | Self::Give => 16,
-            Self::Follow => 4,
+            Self::Follow => 8,
         }
     }
 

@@ -10,7 +10,8 @@ use lapse_engine::grant::{GrantSummary, grant_name};
 use lapse_engine::identity::username_of;
 use lapse_engine::policy::{Policy, PolicyState};
 
-use super::case::{Upon, check_name, holds_verb};
+use super::around::holds_verb;
+use super::case::{Upon, check_name};
 use crate::admission::Admission;
 use crate::answer::{NotAdmitted, known};
 

@@ -1,0 +1,90 @@
+//! The tables of the index, and what a change of one means for another.
+
+use std::collections::BTreeSet;
+
+use lapse_engine::grant::grant_name;
+
+use super::decisions::{About, Decisions};
+use super::grants::{Grants, KnownGrant};
+use super::policies::PolicyTable;
+use super::requests::{KnownRequest, Requests};
+
+/// The kinds that are indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Indexed {
+    Policies,
+    Requests,
+    Grants,
+    Decisions,
+}
+
+impl Indexed {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Policies, Self::Requests, Self::Grants, Self::Decisions];
+}
+
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) policies: PolicyTable,
+    pub(super) requests: Requests,
+    pub(super) grants: Grants,
+    pub(super) decisions: Decisions,
+    /// The kinds of which everything is known that there is.
+    pub(super) complete: BTreeSet<Indexed>,
+}
+
+/// What the decisions about a request are still good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GoodFor {
+    /// It waits: everything counts.
+    Everything,
+    /// It has its Grant: what ends the right, and the review, count.
+    Ending,
+    /// It is not known: it may come, for a while.
+    Unknown,
+    /// Nothing.
+    Nothing,
+}
+
+impl Tables {
+    pub(super) fn has_all(&self, kinds: &[Indexed]) -> bool {
+        kinds.iter().all(|kind| self.complete.contains(kind))
+    }
+
+    pub(super) fn good_for(&self, about: &About) -> GoodFor {
+        let uid = about.uid.as_deref().unwrap_or_default();
+        let grant = self.grants.by_request(&about.namespace, &about.name, uid);
+        let request = self.requests.get(uid);
+        let is_open = request.as_ref().is_some_and(|request| !request.is_settled);
+        match grant {
+            Some(grant) if is_open || !grant.is_settled() => GoodFor::Ending,
+            None if is_open => GoodFor::Everything,
+            None if request.is_none() && !self.requests.knows(uid) => GoodFor::Unknown,
+            Some(_) | None => GoodFor::Nothing,
+        }
+    }
+
+    pub(super) fn request_changed(&mut self, request: &KnownRequest, is_there: bool) {
+        let KnownRequest { namespace, name, uid, .. } = request;
+        let about =
+            About { namespace: namespace.clone(), name: name.clone(), uid: Some(uid.clone()) };
+        let good_for = self.good_for(&about);
+        self.decisions.keep(uid, good_for);
+        self.grants.has_request(&grant_name(namespace, name, uid), is_there);
+    }
+
+    pub(super) fn grant_changed(&mut self, grant: Option<&KnownGrant>) {
+        let Some(Ok(grant)) = grant.map(|grant| &grant.summary) else { return };
+        let about = About {
+            namespace: grant.request.namespace.clone(),
+            name: grant.request.name.clone(),
+            uid: Some(grant.request.uid.clone()),
+        };
+        let good_for = self.good_for(&about);
+        self.decisions.keep(&grant.request.uid, good_for);
+        if self.complete.contains(&Indexed::Requests) {
+            let is_there = self.requests.knows(&grant.request.uid);
+            self.grants.has_request(&grant.name, is_there);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What is looked at around a decision, beside its request: single objects, as they are now, and all at once.
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use lapse_cluster::{Reader, bounded};
+use lapse_crds::{API_GROUP, AccessRequest, Verdict};
+use lapse_engine::Read;
+use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
+use lapse_engine::role::RoleRules;
+use lapse_engine::target::{Namespaces, ResolvedTarget};
+
+use crate::admission::Admission;
+use crate::answer::{NotAdmitted, known};
+
+/// What is looked at beside the request itself: single objects, as they are now.
+#[derive(Clone)]
+pub(super) struct Around {
+    /// The policy that decides, or that was thought to.
+    pub(super) policy: Option<(String, Read<PolicyState>)>,
+    pub(super) role: Read<RoleRules>,
+    pub(super) namespaces: Namespaces,
+    pub(super) banned_roles: BannedRoles,
+    /// Whether the caller holds the verb that the verdict needs, or why that cannot be told.
+    pub(super) may: Option<Result<bool, String>>,
+}
+
+impl Around {
+    pub(super) async fn read(
+        admission: &Admission,
+        request: &AccessRequest,
+        verdict: Verdict,
+        decider: &UserInfo,
+    ) -> Self {
+        let reader = admission.reader();
+        let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
+        let target = ResolvedTarget::resolve(&request.spec.target, namespace);
+        let named = policy_name(verdict, request).map(ToOwned::to_owned).or_else(|| {
+            let uid = request.metadata.uid.as_deref().unwrap_or_default();
+            reader.index().request(uid)?.summary.ok()?.policy.clone()
+        });
+        let role = async {
+            match &target {
+                Some(target) => reader.role(target).await,
+                None => Read::Missing,
+            }
+        };
+        let namespaces = async {
+            match &target {
+                Some(target) => reader.namespaces(target).await,
+                None => Namespaces::new(),
+            }
+        };
+        let banned_roles = async {
+            let policies = reader.index().policies();
+            match (&target, policies.found(), &request.spec.requester) {
+                (Some(target), Some(all), Some(who)) => reader.banned_roles(all, who, target).await,
+                _ => BannedRoles::new(),
+            }
+        };
+        let mut around = Self {
+            policy: None,
+            role: Read::Missing,
+            namespaces: Namespaces::new(),
+            banned_roles: BannedRoles::new(),
+            may: None,
+        };
+        let of_policy = async {
+            let name = denied_by(verdict, request, named.as_deref());
+            match name {
+                Some(name) => around.look_at(admission, &name, verdict, decider).await,
+                None => around.may = Some(may(admission, decider, verdict, None).await),
+            }
+            around
+        };
+        let (role, namespaces, banned_roles, around) =
+            tokio::join!(role, namespaces, banned_roles, of_policy);
+        Self { role, namespaces, banned_roles, ..around }
+    }
+
+    /// Looks at a policy, and at what the caller may do to it.
+    pub(super) async fn look_at(
+        &mut self,
+        admission: &Admission,
+        policy: &str,
+        verdict: Verdict,
+        decider: &UserInfo,
+    ) {
+        let (state, may) = tokio::join!(
+            admission.reader().policy(policy),
+            may(admission, decider, verdict, Some(policy))
+        );
+        self.policy = Some((policy.to_owned(), state));
+        self.may = Some(may);
+    }
+
+    /// The policies that were seen, the one that was looked at as it is now.
+    pub(super) fn policies(&self, reader: &Reader) -> Result<Policies, NotAdmitted> {
+        let mut policies = known(reader.index().policies())?.unwrap_or_default();
+        match &self.policy {
+            Some((_, Read::Found(state))) if policies.get(&state.name) != Some(state) => {
+                policies.insert(state.clone());
+            }
+            Some((name, Read::Missing)) => policies.remove(name),
+            Some((_, Read::Failed(why))) => return Err(NotAdmitted::Failed(why.clone())),
+            Some((_, Read::Found(_))) | None => {}
+        }
+        Ok(policies)
+    }
+}
+
+/// The policy on which the verb counts, as far as it is known before one was found that decides: denying outlasts a
+/// broken policy, so there it is the one that the request named or was decided by.
+fn denied_by(verdict: Verdict, request: &AccessRequest, decides: Option<&str>) -> Option<String> {
+    let recorded = request.status.as_ref().and_then(|status| status.policy.as_ref());
+    let recorded = recorded.map(|policy| &*policy.name).filter(|_| verdict == Verdict::Deny);
+    decides.or(recorded).map(ToOwned::to_owned)
+}
+
+/// Whether the caller holds the verb that a verdict needs.
+async fn may(
+    admission: &Admission,
+    caller: &UserInfo,
+    verdict: Verdict,
+    policy: Option<&str>,
+) -> Result<bool, String> {
+    let verb = match verdict {
+        Verdict::Approve => "approve",
+        Verdict::Deny => "deny",
+        Verdict::End | Verdict::Review => return Ok(false),
+    };
+    holds_verb(admission, caller, verb, policy).await.map_err(|error| error.to_string())
+}
+
+/// The policy that a decision is about, if it is known by name. A right that is held is taken back by
+/// the approvers of the policy that gave it, whichever policy would decide today.
+pub(super) fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&str> {
+    let status = request.status.as_ref().filter(|status| status.grant.is_some());
+    let gave = status.and_then(|status| status.policy.as_ref()).map(|policy| &*policy.name);
+    match verdict {
+        Verdict::Approve => request.spec.policy.as_deref(),
+        Verdict::Deny | Verdict::End | Verdict::Review => gave.or(request.spec.policy.as_deref()),
+    }
+}
+
+/// Whether the caller holds a verb on the policy of this name; without one, on every policy.
+pub(super) async fn holds_verb(
+    admission: &Admission,
+    caller: &UserInfo,
+    verb: &str,
+    policy: Option<&str>,
+) -> Result<bool, NotAdmitted> {
+    let attributes = ResourceAttributes {
+        group: Some(API_GROUP.to_owned()),
+        resource: Some("jitpolicies".to_owned()),
+        name: policy.map(ToOwned::to_owned),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let UserInfo { extra, groups, uid, username } = caller.clone();
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            extra,
+            groups,
+            uid,
+            user: username,
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(admission.reader().client().clone());
+    let what = format!("asking whether the caller may {verb}");
+    let answer = bounded(what, reviews.create(&PostParams::default(), &review)).await;
+    let answer = answer.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
+    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+}

@@ -21,6 +21,8 @@ use crate::queue::{Done, Lane, Outcome};
 const STAND_BY: TimeDelta = TimeDelta::seconds(5);
 /// How soon a warning that could not be given is tried again.
 const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
+/// How long after the timer of its end a grant is looked at in any case.
+const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
 /// to spare.
 const ROUNDS: usize = 5;
@@ -79,7 +81,8 @@ async fn converge(
             let written = report::report(context, &observed.grant, plan.status).await?;
             let is_told = report::tell(context, &observed.grant, plan.warning).await;
             let retry = (!is_told).then(|| context.clock.now() + TELL_AGAIN);
-            let wake_at = plan.wake_at.into_iter().chain(retry).min();
+            let next = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
+            let wake_at = next.into_iter().chain(retry).min();
             return Ok(Converged { wake_at, written });
         }
         let gives = plan.gives();
@@ -121,6 +124,12 @@ async fn converge(
         return Err(failure.into());
     }
     Err(ReconcileError::Unstable(ROUNDS))
+}
+
+/// At its end a grant is taken by a timer of its own. That it is looked at then, too, would do the work twice, so
+/// that look comes a little later, in case that the timer failed.
+fn beside_timer(at: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+    if at == end { at + AFTER_TIMER } else { at }
 }
 
 async fn observe(

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::api::PostParams;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,6 +125,13 @@ pub async fn bounded<T>(
         Ok(Err(source)) => Err(CallError::Api { what: what.into(), source: Box::new(source) }),
         Err(_) => Err(CallError::TimedOut { what: what.into() }),
     }
+}
+
+/// What asks for the page after this one; `None` if it was the last.
+#[must_use]
+pub fn next_page(params: ListParams, page: &ListMeta) -> Option<ListParams> {
+    let token = page.continue_.as_deref().filter(|token| !token.is_empty())?;
+    Some(params.continue_token(token))
 }
 
 /// Writes the status of an object. It fails when somebody else wrote since the object was read: the

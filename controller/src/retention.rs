@@ -13,7 +13,7 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions, Propagation
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_cluster::index::PastRequest;
 use lapse_cluster::watch::FirstLists;
-use lapse_cluster::{CallError, Stored, bounded};
+use lapse_cluster::{CallError, Stored, bounded, next_page};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use lapse_engine::Read;
 use lapse_engine::grant::{GrantSummary, grant_name};
@@ -210,8 +210,8 @@ async fn remove_decisions(
         for decision in decisions.filter(|decision| is_about(decision, uid)) {
             delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(more) => params = params.continue_token(&more),
+        match next_page(params, &page.metadata) {
+            Some(next) => params = next,
             None => return Ok(()),
         }
     }
@@ -239,10 +239,10 @@ async fn orphans(context: &Context) -> Result<(), CallError> {
                 warn!(%error, "a decision without a request could not be deleted");
             }
         }
-        let Some(more) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-            return Ok(());
-        };
-        params = params.continue_token(&more);
+        match next_page(params, &page.metadata) {
+            Some(next) => params = next,
+            None => return Ok(()),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::read_settings;
 use lapse_cluster::watch::Revision;
-use lapse_cluster::{CallError, Stored, bounded, connect, read};
+use lapse_cluster::{CallError, Stored, bounded, connect, next_page, read};
 use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
@@ -196,8 +196,8 @@ async fn expired<K>(
                 Verdict::Keep => standing.push(object),
             }
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(more) => params = params.continue_token(&more),
+        match next_page(params, &page.metadata) {
+            Some(next) => params = next,
             None => return,
         }
     }
@@ -224,8 +224,8 @@ async fn live_grants(client: &Client) -> Result<HashMap<String, String>, CallErr
             |item: &&PartialObjectMeta<Grant>| item.metadata.deletion_timestamp.is_none();
         let pairs = page.items.iter().filter(is_there);
         live.extend(pairs.filter_map(|item| Some((item.name_any(), item.metadata.uid.clone()?))));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(more) => params = params.continue_token(&more),
+        match next_page(params, &page.metadata) {
+            Some(next) => params = next,
             None => return Ok(live),
         }
     }

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use lapse_engine::attest::KeySet;
 use tokio::sync::watch;
@@ -31,9 +31,8 @@ pub async fn read_keys(client: &Client, namespace: &str) -> Result<KeySet, CallE
 /// Follows the published keys until the receiver is dropped.
 pub async fn follow_keys(client: Client, namespace: String, keys: watch::Sender<KeySet>) {
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let config =
-        watcher::Config::default().fields(&format!("metadata.name={ATTESTATION_KEYS}")).timeout(50);
-    let events = watcher(maps, config).default_backoff();
+    let config = crate::watch::config().fields(&format!("metadata.name={ATTESTATION_KEYS}"));
+    let events = crate::watch::events(maps, config);
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

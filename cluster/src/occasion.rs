@@ -17,6 +17,9 @@ pub enum Occasion {
         /// Whether nobody approves it.
         unasked: bool,
     },
+    /// To refuse a request for good. Whoever has just stored a policy, and then asks by it, must not be refused for
+    /// want of it: all policies are seen that were stored before.
+    Refuse,
     /// To let through what the controller gives. The controller may have seen what is not seen here yet, so there is
     /// a moment for that before it is refused.
     Confirm {
@@ -31,11 +34,29 @@ pub enum Occasion {
     Follow,
 }
 
+/// Policies that are looked at as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AsOfNow {
+    /// Deny policies alone, of which there are few.
+    Denying,
+    /// All of them.
+    All,
+}
+
 impl Occasion {
-    /// Whether Deny policies must be as they are now.
+    /// Which policies must be as they are now, beside the one that is named.
     #[must_use]
-    pub(crate) fn needs_bans_as_of_now(self) -> bool {
-        matches!(self, Self::Give { unasked: true } | Self::Confirm { unasked: true })
+    pub(crate) fn policies_as_of_now(self) -> Option<AsOfNow> {
+        match self {
+            Self::Refuse => Some(AsOfNow::All),
+            Self::Give { unasked: true } | Self::Confirm { unasked: true } => {
+                Some(AsOfNow::Denying)
+            }
+            Self::Give { unasked: false }
+            | Self::Confirm { unasked: false }
+            | Self::Judge
+            | Self::Follow => None,
+        }
     }
 
     /// How long to wait for what is not seen yet before something is refused for the lack of it. The API server
@@ -45,7 +66,7 @@ impl Occasion {
         match self {
             Self::Confirm { .. } => Duration::from_secs(1),
             Self::Judge => Duration::from_millis(300),
-            Self::Give { .. } | Self::Follow => Duration::ZERO,
+            Self::Give { .. } | Self::Refuse | Self::Follow => Duration::ZERO,
         }
     }
 }

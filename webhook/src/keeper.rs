@@ -18,9 +18,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::PostParams;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
-use lapse_cluster::{ATTESTATION_KEYS, CallError, bounded, clock};
+use lapse_cluster::{ATTESTATION_KEYS, CallError, bounded, clock, watch as watching};
 use lapse_engine::attest::KeySet;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
@@ -296,10 +296,8 @@ fn changes<K>(api: Api<PartialObjectMeta<K>>, name: &str) -> BoxStream<'static, 
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    // Every watch ends, so that a connection that died silently is noticed.
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(50);
-    watcher(api, config)
-        .default_backoff()
+    let config = watching::config().fields(&format!("metadata.name={name}"));
+    watching::events(api, config)
         .inspect_err(|error| warn!(%error, "watching {}", K::kind(&())))
         .filter_map(async |event| match event {
             Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,

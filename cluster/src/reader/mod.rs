@@ -6,6 +6,7 @@ mod policies;
 mod roles;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use self::batch::Batched;
+use self::policies::Versions;
 use crate::accounts::Known;
 use crate::index::Index;
 use crate::{CallError, Stored, bounded};
@@ -34,6 +36,7 @@ pub struct Reader {
     index: Index,
     keys: watch::Receiver<KeySet>,
     policies: Batched<PolicyState>,
+    versions: Batched<Arc<Versions>>,
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
     pub(crate) accounts: Known,
@@ -57,6 +60,7 @@ impl Reader {
             index,
             keys,
             policies: Batched::default(),
+            versions: Batched::default(),
             rules: Batched::default(),
             namespaces: Batched::default(),
             accounts: Known::default(),

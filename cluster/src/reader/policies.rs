@@ -1,5 +1,8 @@
 //! Policies as they are now, beside those that the index has.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use kube::Api;
@@ -9,10 +12,34 @@ use lapse_engine::Read;
 use lapse_engine::policy::{Policies, PolicyState};
 
 use super::{Reader, read};
+use crate::index::KnownPolicy;
+use crate::occasion::AsOfNow;
 use crate::{Occasion, Stored, bounded};
 
 /// Deny policies alone.
 const DENYING: &str = "spec.effect=Deny";
+
+/// The policies that a list names, by name.
+pub(super) type Versions = HashMap<String, Version>;
+
+/// Which policy of a name it is, and which of its specs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+}
+
+impl From<ObjectMeta> for Version {
+    fn from(metadata: ObjectMeta) -> Self {
+        Self { uid: metadata.uid, generation: metadata.generation }
+    }
+}
+
+impl Version {
+    fn of(known: &KnownPolicy) -> Self {
+        Self { uid: Some(known.state.uid.clone()), generation: known.generation }
+    }
+}
 
 impl Reader {
     /// A policy as it is now, compiled.
@@ -37,20 +64,23 @@ impl Reader {
                 None => None,
             }
         };
-        let bans = async {
-            if occasion.needs_bans_as_of_now() { self.denying().await } else { Ok(Vec::new()) }
+        let unseen = async {
+            match occasion.policies_as_of_now() {
+                Some(which) => self.unseen(which).await,
+                None => Ok(Vec::new()),
+            }
         };
-        let (of_name, bans) = tokio::join!(of_name, bans);
+        let (of_name, unseen) = tokio::join!(of_name, unseen);
         let mut policies = match self.index().policies() {
             Read::Found(policies) => policies,
             other => return other,
         };
-        let bans = match bans {
-            Ok(bans) => bans,
+        let unseen = match unseen {
+            Ok(unseen) => unseen,
             Err(why) => return Read::Failed(why),
         };
         // What is as of now comes after what was seen.
-        let changed = bans.into_iter().chain(of_name.map(|(name, now)| (name.to_owned(), now)));
+        let changed = unseen.into_iter().chain(of_name.map(|(name, now)| (name.to_owned(), now)));
         for (name, now) in changed {
             match now {
                 Read::Found(state) => {
@@ -65,38 +95,53 @@ impl Reader {
         Read::Found(policies)
     }
 
-    /// The Deny policies that are now others than the index has seen, or are Deny policies no more. It makes the API
-    /// server wait for its own cache, up to 100 ms (docs/decisions/0011), and costs what there are of them.
-    async fn denying(&self) -> Result<Vec<(String, Read<PolicyState>)>, String> {
-        let api: Api<JitPolicy> = Api::all(self.client().clone());
-        let denying = ListParams::default().fields(DENYING);
-        let list = bounded("listing what is denied", api.list_metadata(&denying)).await;
-        let list = match read(list) {
+    /// The policies that are now others than the index has seen, or are not listed any more. It makes the API server
+    /// wait for its own cache, up to 100 ms (docs/decisions/0011). What it costs follows from how many are listed, and
+    /// who asks meanwhile shares the answer.
+    async fn unseen(&self, which: AsOfNow) -> Result<Vec<(String, Read<PolicyState>)>, String> {
+        let selector = match which {
+            AsOfNow::Denying => DENYING,
+            AsOfNow::All => "",
+        };
+        let list = match self.versions.get(selector, || self.versions_of(selector)).await {
             Read::Found(list) => list,
             Read::Missing => return Ok(Vec::new()),
             Read::Failed(why) => return Err(why),
         };
-        let now: Vec<&ObjectMeta> = list.items.iter().map(|item| &item.metadata).collect();
-        let is_seen = |metadata: &ObjectMeta| {
-            let name = metadata.name.as_deref().unwrap_or_default();
-            self.index().policy(name).is_some_and(|known| {
-                known.generation == metadata.generation
-                    && Some(&known.state.uid) == metadata.uid.as_ref()
-            })
-        };
-        let unseen = now.iter().filter(|metadata| !is_seen(metadata));
-        let unseen = unseen.filter_map(|metadata| metadata.name.clone());
+        let unseen = list.iter().filter(|(name, version)| {
+            let known = self.index().policy(name);
+            known.is_none_or(|known| Version::of(&known) != **version)
+        });
+        let unseen = unseen.map(|(name, _)| name.clone());
         let seen = self.index().policies().found().cloned().unwrap_or_default();
-        let is_listed =
-            |name: &str| now.iter().any(|metadata| metadata.name.as_deref() == Some(name));
-        let gone = seen.denying().filter(|state| !is_listed(&state.name));
-        let gone = gone.map(|state| state.name.clone());
+        let gone = seen.iter().filter(|state| match which {
+            AsOfNow::Denying => state.denies(),
+            AsOfNow::All => true,
+        });
+        let gone = gone.map(|state| state.name.clone()).filter(|name| !list.contains_key(name));
         let names: Vec<String> = unseen.chain(gone).collect();
         let reads = names.into_iter().map(async |name| {
             let now = self.policy(&name).await;
             (name, now)
         });
         Ok(join_all(reads).await)
+    }
+
+    fn versions_of(&self, selector: &'static str) -> BoxFuture<'static, Read<Arc<Versions>>> {
+        let api: Api<JitPolicy> = Api::all(self.client().clone());
+        async move {
+            let params = ListParams::default().fields(selector);
+            let list = read(bounded("listing policies", api.list_metadata(&params)).await);
+            list.map(|list| {
+                let items = list.items.into_iter().map(|item| item.metadata);
+                Arc::new(
+                    items
+                        .map(|item| (item.name.clone().unwrap_or_default(), item.into()))
+                        .collect(),
+                )
+            })
+        }
+        .boxed()
     }
 
     /// A policy as it is stored.

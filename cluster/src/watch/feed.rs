@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
@@ -197,5 +196,5 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let api: Api<Stored<K>> = Api::all(client.clone());
-    kube::runtime::watcher(api, config().page_size(page)).default_backoff()
+    super::events(api, config().page_size(page))
 }

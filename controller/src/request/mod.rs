@@ -70,13 +70,19 @@ async fn look(
     decides: Option<&str>,
     is_first: bool,
 ) -> Result<Option<(Observed, Plan)>, ReconcileError> {
-    let observe = async |decides: Option<&str>, unasked: bool| {
-        let occasion = Occasion::Give { unasked };
+    let observe = async |decides: Option<&str>, occasion: Occasion| {
         context.reader.observe_request(of, decides, occasion).boxed().await
     };
     // What is self-service is given at the first look.
-    let Some(observed) = observe(decides, is_first).await? else { return Ok(None) };
-    let plan = decide(&observed, context.clock.now());
+    let first = Occasion::Give { unasked: is_first };
+    let Some(mut observed) = observe(decides, first).await? else { return Ok(None) };
+    let mut plan = decide(&observed, context.clock.now());
+    if plan.refuses() {
+        // A refusal is final, so it is not for want of what is not seen yet.
+        let Some(again) = observe(decides, Occasion::Refuse).await? else { return Ok(None) };
+        plan = decide(&again, context.clock.now());
+        observed = again;
+    }
     let Some(grant) = &plan.create else { return Ok(Some((observed, plan))) };
     let gives = grant.spec.policy.name.clone();
     let unasked = grant.spec.approved_by.is_empty();
@@ -84,7 +90,8 @@ async fn look(
     if named == Some(&gives) && (is_first || !unasked) {
         return Ok(Some((observed, plan)));
     }
-    let Some(observed) = observe(Some(&gives), unasked).await? else { return Ok(None) };
+    let occasion = Occasion::Give { unasked };
+    let Some(observed) = observe(Some(&gives), occasion).await? else { return Ok(None) };
     let plan = decide(&observed, context.clock.now());
     Ok(Some((observed, plan)))
 }

@@ -5,10 +5,9 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_cluster::watch::config;
+use lapse_cluster::watch;
 use lapse_crds::{RbacKind, RoleKind, RoleRef};
 use serde::de::DeserializeOwned;
 
@@ -79,7 +78,7 @@ impl Watches {
     {
         let events = || {
             let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
-            kube::runtime::watcher(api, config()).default_backoff()
+            watch::events(api, watch::config())
         };
         self.follow(what, events)
             .run(

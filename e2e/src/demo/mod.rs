@@ -23,12 +23,29 @@ pub async fn run() -> Result<()> {
     let plane = PlaneOptions { progress: Progress::Steps, ..PlaneOptions::default() };
     let lapse = Lapse::start(plane, InstallOptions::default()).await?;
     examples::apply(lapse.plane()).await?;
-    let told = story::tell(lapse.plane()).await;
+    let told = match story::tell(lapse.plane()).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.context(witnesses(&lapse).await)),
+    };
     let stopped = stop(lapse).await;
     told?;
     stopped?;
     println!("\nTold in {} s, with nothing left behind.", started.elapsed().as_secs());
     Ok(())
+}
+
+/// What else there is to see when something did not happen as told.
+async fn witnesses(lapse: &Lapse) -> String {
+    let stored = async {
+        let admin = lapse.plane().admin().await?;
+        let all = ["get", "areq,adec,grants", "--all-namespaces", "--output=yaml"];
+        lapse.plane().kubectl(&admin, &all).await?.ok()
+    };
+    let stored = stored.await.unwrap_or_else(|error| format!("{error:#}"));
+    let said = lapse
+        .components()
+        .map(|component| format!("{}{}", component.process.name(), component.process.tail()));
+    [vec![format!("stored is:\n{stored}")], said.collect()].concat().join("\n")
 }
 
 async fn stop(lapse: Lapse) -> Result<()> {

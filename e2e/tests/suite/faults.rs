@@ -11,14 +11,14 @@ use serde_json::json;
 
 use crate::world::{SOON, World, typed, until};
 
-/// Takes the right to make bindings from the controller.
-async fn take_the_right_to_bind(world: &World) {
+/// Takes a right from the controller.
+async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
     let mut role = roles.get("lapse-controller").await.unwrap();
     for rule in role.rules.iter_mut().flatten() {
         let resources = rule.resources.clone().unwrap_or_default();
-        if resources.iter().any(|resource| resource == "rolebindings") {
-            rule.verbs.retain(|verb| verb != "create");
+        if resources.iter().any(|known| known == resource) {
+            rule.verbs.retain(|known| known != verb);
         }
     }
     role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
@@ -287,7 +287,7 @@ async fn with_the_webhook_down_nothing_gets_in_and_rights_still_end() {
 async fn without_the_right_to_bind_a_request_fails_and_says_so() {
     let world = World::own("no-bind", InstallOptions::default()).await;
     world.granted("held", json!({})).await;
-    take_the_right_to_bind(&world).await;
+    take_the_right_to(&world, "create", "rolebindings").await;
     let name = "fix";
     world.ask(name, json!({})).await;
     world.approve(&world.bob, name).await.unwrap();
@@ -297,4 +297,43 @@ async fn without_the_right_to_bind_a_request_fails_and_says_so() {
     world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
     world.phase("held", RequestPhase::Ended).await;
     world.locked_out(&world.alice).await;
+}
+
+/// A refusal is final, so whoever asks right after a policy was stored is not refused for want of it, however far the
+/// watch of policies lags behind.
+#[tokio::test]
+async fn a_policy_that_no_watch_has_shown_counts() {
+    let world = World::own("unseen", InstallOptions::default()).await;
+    take_the_right_to(&world, "watch", "jitpolicies").await;
+    let controller = &world.lapse.controllers[0];
+    // A watch that is open goes on without the right. Who stops in order leaves the lease.
+    controller.process.terminate(SOON).await.unwrap();
+    controller.process.start().unwrap();
+    controller.ready().await.unwrap();
+    let kubernetes = json!({
+        "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"names": [world.ns]},
+    });
+    let spec = json!({
+        "requesters": [{"kind": "User", "name": world.mallory.name}],
+        "targets": [{"kubernetes": kubernetes}],
+        "duration": {"default": "5m", "max": "1h"},
+        "approval": {"stages": []},
+    });
+    let just_stored = json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
+        "metadata": {"name": "just-stored"}, "spec": spec,
+    });
+    world.apply(just_stored).await;
+    let ask = async |name: &str, changes: serde_json::Value| {
+        let mut request = world.request(name, changes);
+        request.spec.policy = None;
+        world.api(&world.mallory).create(&PostParams::default(), &request).await.unwrap();
+    };
+    ask("fix", json!({})).await;
+    let status = world.phase("fix", RequestPhase::Active).await;
+    assert_eq!(status.policy.unwrap().name, "just-stored");
+    // What it does not offer is refused as before.
+    let view = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}}});
+    ask("other", json!({"target": view})).await;
+    world.phase("other", RequestPhase::Denied).await;
 }

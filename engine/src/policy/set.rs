@@ -81,7 +81,7 @@ impl Policies {
 
     /// The Deny policies, in whatever mode.
     pub fn denying(&self) -> impl Iterator<Item = &PolicyState> {
-        self.iter().filter(|state| matches!(state.compiled, Ok(Rule::Deny(_))))
+        self.iter().filter(|state| state.denies())
     }
 
     /// The policies that are kept apart from one: those that it names, and those that name it. A policy apart from

@@ -86,10 +86,16 @@ impl PolicyState {
         reason == Some(PolicyErrorReason::Unreadable)
     }
 
+    /// Whether it denies, in whatever mode.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        matches!(self.compiled, Ok(Rule::Deny(_)))
+    }
+
     /// Whether something could be asked for under it, were it ready and for everybody.
     #[must_use]
     pub(super) fn is_askable(&self) -> bool {
-        !matches!(self.compiled, Ok(Rule::Deny(_)))
+        !self.denies()
     }
 
     /// The policy, if it allows anything and is usable.

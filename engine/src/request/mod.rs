@@ -11,7 +11,10 @@ mod report;
 mod summary;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, AccessRequestSpec, AccessRequestStatus, Grant};
+use lapse_crds::{
+    AccessRequest, AccessRequestSpec, AccessRequestStatus, ConditionStatus, Conditions as _, Grant,
+    RequestPhase,
+};
 
 pub(crate) use debts::Debt;
 pub use decide::decide;
@@ -50,6 +53,20 @@ pub struct Plan {
     pub notice: Option<Notice>,
     /// When to decide again, if nothing happens before.
     pub wake_at: Option<DateTime<Utc>>,
+}
+
+impl Plan {
+    /// Whether policy refuses the request, for good.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            status.phase == RequestPhase::Denied
+                && status
+                    .conditions
+                    .condition(decide::EVALUATED)
+                    .is_some_and(|evaluated| evaluated.status == ConditionStatus::False)
+        })
+    }
 }
 
 /// Something to tell people.

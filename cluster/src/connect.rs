@@ -28,6 +28,10 @@ pub async fn connect(clock: &Clock) -> Result<Client, ConnectError> {
     Ok(connect_with(Config::infer().await?, clock)?)
 }
 
+/// How long the API server may take to begin an answer. A call has its own, shorter limit; this one is for watches,
+/// for which `kube` has none.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// Connects as [`connect`] does, to the cluster that the configuration names.
 pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(5));
@@ -65,6 +69,8 @@ pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
             response
         })
         .map_err(tower::BoxError::from)
+        // Until an answer begins. What follows may go on, as a watch does.
+        .timeout(ANSWER)
         .service(http);
     Ok(Client::new(service, namespace))
 }

@@ -6,7 +6,7 @@ use lapse_cluster::{CallError, ObserveError};
 
 /// The first and the longest wait between two tries.
 const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Why a reconciliation failed.
 #[derive(Debug, thiserror::Error)]

@@ -28,24 +28,49 @@ const PERIOD: Duration = Duration::from_millis(1500);
 /// How much earlier a holder stops than others may start.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Until when this process holds the lease, by its monotonic clock.
+/// How this process stands with the lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    /// Until when it is held, by the monotonic clock.
+    until: Option<Instant>,
+    /// How many times it was gained: one that lapsed and was renewed too late was gained anew.
+    gained: u64,
+}
+
+impl Standing {
+    fn is_held(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn becomes(self, until: Option<Instant>, now: Instant) -> Self {
+        let next = Self { until, ..self };
+        let is_gained = next.is_held(now) && !self.is_held(now);
+        Self { gained: self.gained + u64::from(is_gained), ..next }
+    }
+}
+
+/// Whether this process holds the lease.
 #[derive(Clone)]
-pub(crate) struct Leadership(watch::Receiver<Option<Instant>>);
+pub(crate) struct Leadership {
+    standing: watch::Receiver<Standing>,
+    gains_seen: u64,
+}
 
 impl Leadership {
     /// Whether the lease is held at this very moment.
     pub(crate) fn is_held(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.standing.borrow().is_held(Instant::now())
     }
 
     /// Waits until the lease is gained, after having been lost or never held.
     pub(crate) async fn gained(&mut self) {
-        let lost = |until: &Option<Instant>| until.is_none_or(|until| Instant::now() >= until);
-        let gained = |until: &Option<Instant>| !lost(until);
-        // An error means that the candidate is gone, and with it the process.
-        if self.0.wait_for(lost).await.is_err() || self.0.wait_for(gained).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        let seen = self.gains_seen;
+        let gains = self.standing.wait_for(|standing| standing.gained > seen).await;
+        let Ok(gains) = gains.map(|standing| standing.gained) else {
+            // The candidate is gone, and with it the process.
+            return std::future::pending().await;
+        };
+        self.gains_seen = gains;
     }
 }
 
@@ -79,8 +104,10 @@ fn next_move(seen: &Seen, me: &str, now: Instant) -> Move {
 pub(crate) struct Candidate {
     api: Api<Lease>,
     me: String,
-    until: watch::Sender<Option<Instant>>,
+    standing: watch::Sender<Standing>,
     seen: Option<Seen>,
+    /// The lease as this process wrote it last: as long as nobody else does, renewing it takes one call.
+    own: Option<Lease>,
     metrics: Arc<Metrics>,
 }
 
@@ -91,20 +118,22 @@ impl Candidate {
         me: String,
         metrics: Arc<Metrics>,
     ) -> (Self, Leadership) {
-        let (until, leadership) = watch::channel(None);
+        let (standing, receiver) = watch::channel(Standing::default());
         let api = Api::namespaced(client, namespace);
-        (Self { api, me, until, seen: None, metrics }, Leadership(leadership))
+        let leadership = Leadership { standing: receiver, gains_seen: 0 };
+        (Self { api, me, standing, seen: None, own: None, metrics }, leadership)
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let started = Instant::now();
-            match self.step(started).await {
-                Ok(held) => self.publish(held.then(|| started + DURATION.saturating_sub(MARGIN))),
+            match self.step().await {
+                Ok(renewed) => {
+                    self.publish(renewed.map(|at| at + DURATION.saturating_sub(MARGIN)));
+                }
                 // What was held stays held until it lapses by itself.
                 Err(error) => {
                     warn!(%error, "the lease could not be renewed");
-                    let until = *self.until.borrow();
+                    let until = self.standing.borrow().until;
                     self.publish(until.filter(|until| Instant::now() < *until));
                 }
             }
@@ -119,16 +148,30 @@ impl Candidate {
     }
 
     fn publish(&self, until: Option<Instant>) {
-        let was = self.until.borrow().is_some();
-        if was != until.is_some() {
-            info!(identity = %self.me, held = until.is_some(), "the lease for granting");
+        let was = *self.standing.borrow();
+        let now = Instant::now();
+        let next = was.becomes(until, now);
+        if was.until.is_some() != next.is_held(now) || was.gained != next.gained {
+            info!(identity = %self.me, held = next.is_held(now), "the lease for granting");
         }
-        self.metrics.leader.set(i64::from(until.is_some()));
-        self.until.send_replace(until);
+        self.metrics.leader.set(i64::from(next.is_held(now)));
+        self.standing.send_replace(next);
     }
 
-    async fn step(&mut self, now: Instant) -> Result<bool, CallError> {
+    /// Holds the lease, or tries to. Returns when the write began by which it is held: nobody else counts from before.
+    async fn step(&mut self) -> Result<Option<Instant>, CallError> {
+        if let Some(own) = self.own.take() {
+            let spec = own.spec.clone().unwrap_or_default();
+            let started = Instant::now();
+            match self.write(own, &spec, Move::Renew).await {
+                Ok(()) => return Ok(Some(started)),
+                // Somebody wrote it.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
         let lease = bounded("reading the lease", self.api.get(NAME)).await?;
+        let now = Instant::now();
         let spec = lease.spec.clone().unwrap_or_default();
         let renewed = spec.renew_time.as_ref().map(lapse_crds::from_micro_time);
         let record = (spec.holder_identity.clone(), renewed);
@@ -139,18 +182,18 @@ impl Candidate {
         let next = next_move(&seen, &self.me, now);
         self.seen = Some(seen);
         if next == Move::Wait {
-            return Ok(false);
+            return Ok(None);
         }
-        let written = self.write(lease, &spec, next).await;
-        match written {
-            Ok(()) => Ok(true),
+        let started = Instant::now();
+        match self.write(lease, &spec, next).await {
+            Ok(()) => Ok(Some(started)),
             // Somebody else was faster.
-            Err(error) if error.is_conflict() => Ok(false),
+            Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn write(&self, lease: Lease, spec: &LeaseSpec, next: Move) -> Result<(), CallError> {
+    async fn write(&mut self, lease: Lease, spec: &LeaseSpec, next: Move) -> Result<(), CallError> {
         let now = micro_time(clock::now());
         let acquiring = next == Move::Acquire;
         let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(acquiring);
@@ -164,12 +207,13 @@ impl Candidate {
         };
         // The resource version that was read makes this fail if anybody wrote in between.
         let lease = Lease { spec: Some(spec), ..lease };
-        self.replace(&lease).await
+        self.own = Some(self.replace(&lease).await?);
+        Ok(())
     }
 
-    async fn replace(&self, lease: &Lease) -> Result<(), CallError> {
+    async fn replace(&self, lease: &Lease) -> Result<Lease, CallError> {
         let post = PostParams::default();
-        bounded("writing the lease", self.api.replace(NAME, &post, lease)).await.map(|_| ())
+        bounded("writing the lease", self.api.replace(NAME, &post, lease)).await
     }
 
     /// Gives the lease back, so that another process need not wait for it to lapse.
@@ -179,7 +223,7 @@ impl Candidate {
         match &mut lease.spec {
             Some(spec) if spec.holder_identity.as_ref() == Some(&self.me) => {
                 spec.holder_identity = None;
-                self.replace(&lease).await
+                self.replace(&lease).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -207,6 +251,20 @@ mod tests {
         let at = Instant::now();
         let seen = Seen { record: (holder.map(ToOwned::to_owned), None), at };
         assert_eq!(next_move(&seen, "me", at + Duration::from_secs(seconds)), expected);
+    }
+
+    #[test]
+    fn a_lease_that_lapsed_is_gained_anew() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let held = Standing::default().becomes(Some(at(6)), at(0));
+        assert_eq!((held.gained, held.is_held(at(5)), held.is_held(at(6))), (1, true, false));
+        let renewed = held.becomes(Some(at(8)), at(2));
+        assert_eq!(renewed.gained, 1);
+        let late = renewed.becomes(Some(at(20)), at(15));
+        assert_eq!((late.gained, late.is_held(at(16))), (2, true), "nobody said that it was lost");
+        assert_eq!(late.becomes(None, at(17)).becomes(Some(at(30)), at(25)).gained, 3);
+        assert_eq!(late.becomes(Some(at(18)), at(19)).gained, 2, "it lapsed before it was known");
     }
 
     #[test]

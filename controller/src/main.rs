@@ -4,6 +4,7 @@
 mod config;
 mod context;
 mod deadlines;
+mod echoes;
 mod elevate;
 mod error;
 mod grant;

@@ -60,7 +60,9 @@ impl Notifier {
             action: notice.reason.clone(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(kind)).await {
+        let reference = about.object_ref(kind);
+        let published = self.recorder.publish(&event, &reference);
+        if let Err(error) = bounded("writing an event", published).await {
             warn!(%error, reason = %notice.reason, "an event could not be written");
         }
     }

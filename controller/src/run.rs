@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::config::RunOptions;
 use crate::context::Context;
 use crate::deadlines::Deadlines;
+use crate::echoes::Echoes;
 use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
@@ -59,10 +60,11 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         clock: clock.clone(),
         deadlines: Deadlines::default(),
         in_hand: InHand::new(queue.clone()),
+        echoes: Echoes::default(),
     };
     let (orphans, suspects) = Orphans::new();
     let (expiry, expired) = Expiry::new();
-    let (revision, restarts) = Revision::new();
+    let (revision, restarts) = Revision::new(index.clone());
     let first_lists = FirstLists::new(WATCHES);
     let reader = Reader::new(client.clone(), index, keys.clone()).watching_accounts();
     let context = Arc::new(Context {

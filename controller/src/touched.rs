@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use lapse_cluster::clock::Clock;
-use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest};
+use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest, version};
 use lapse_crds::{AccessRequest, Grant, GrantPhase, RequestPhase};
 use lapse_engine::attest::Attested;
 use lapse_engine::grant::{GrantSummary, grant_name};
 use lapse_engine::target::ResolvedTarget;
 
 use crate::deadlines::Deadlines;
+use crate::echoes::{Echoes, Writing};
 use crate::in_hand::InHand;
 use crate::queue::{Item, Lane, Queue};
 
@@ -24,6 +25,7 @@ pub(crate) struct Touched {
     pub(crate) clock: Clock,
     pub(crate) deadlines: Deadlines,
     pub(crate) in_hand: InHand,
+    pub(crate) echoes: Echoes,
 }
 
 impl Touched {
@@ -94,13 +96,25 @@ impl Touched {
     }
 
     /// A request that this process has written. A Grant that was deleted goes when its request knows.
-    pub(crate) fn wrote_request(&self, request: Attested<AccessRequest>) {
-        let Some(change) = self.index.wrote_request(request) else { return };
-        let Some(known) = change.after else { return };
-        let grant = grant_name(&known.namespace, &known.name, &known.uid);
-        let grant = self.index.grant(&grant).and_then(|known| known.summary.ok());
-        if let Some(grant) = grant.filter(|grant| grant.live.is_none() && !grant.is_settled()) {
-            self.grant(&grant.name);
+    pub(crate) fn wrote_request(&self, writing: Writing, request: Attested<AccessRequest>) {
+        let metadata = &request.object.metadata;
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (namespace, name) = (text(&metadata.namespace), text(&metadata.name));
+        let grant = grant_name(&namespace, &name, &text(&metadata.uid));
+        let version = version(metadata);
+        let _ = self.index.wrote_request(request);
+        if writing.wrote(version) {
+            self.request_named(&namespace, &name);
+            return self.grant(&grant);
+        }
+        self.grant_if_over(&grant);
+    }
+
+    /// A Grant that is over, if more is to happen to it.
+    fn grant_if_over(&self, name: &str) {
+        let grant = self.index.grant(name).and_then(|known| known.summary.ok());
+        if grant.is_some_and(|grant| grant.live.is_none() && !grant.is_settled()) {
+            self.grant(name);
         }
     }
 
@@ -111,11 +125,11 @@ impl Touched {
         self.index.policy_names().iter().for_each(|name| self.policy(name));
     }
 
-    /// The requests that are not over of which this holds.
-    pub(crate) fn requests_that(&self, are_touched: impl Fn(&KnownRequest) -> bool) {
+    /// The requests that wait of which this holds. One that has its right follows that, whatever else happens.
+    pub(crate) fn waiting_that(&self, are_touched: impl Fn(&KnownRequest) -> bool) {
         let open = self.index.open_requests();
         open.iter()
-            .filter(|request| are_touched(request))
+            .filter(|request| request.waits() && are_touched(request))
             .for_each(|request| self.request(request));
     }
 
@@ -131,8 +145,8 @@ impl Touched {
             let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
             target.is_some_and(&are_touched)
         });
-        self.requests_that(|request| {
-            // One whose spec is not kept, or whose right is held, is looked at in any case.
+        self.waiting_that(|request| {
+            // One whose spec is not kept is looked at in any case.
             request.object.as_ref().is_none_or(|object| {
                 let target = ResolvedTarget::resolve(&object.spec.target, &request.namespace);
                 target.is_some_and(|target| are_touched(&target))
@@ -169,15 +183,17 @@ impl Touched {
 
     /// A Grant that this process has written. What else that bears on is queued; the Grant itself only if more is to
     /// happen to it.
-    pub(crate) fn wrote_grant(&self, grant: &Grant) {
-        let Some(change) = self.index.wrote_grant(grant) else { return };
-        self.deadlines.follow(&change);
-        self.by_grant(&change);
-        let after = change.after.and_then(|known| known.summary.ok());
-        let is_over = after.filter(|grant| grant.live.is_none() && !grant.is_settled());
-        if let Some(grant) = is_over {
-            self.grant(&grant.name);
+    pub(crate) fn wrote_grant(&self, writing: Writing, grant: &Grant) {
+        // Its event may have come first, and told the rest.
+        if let Some(change) = self.index.wrote_grant(grant) {
+            self.deadlines.follow(&change);
+            self.by_grant(&change);
         }
+        let name = grant.metadata.name.as_deref().unwrap_or_default();
+        if writing.wrote(version(&grant.metadata)) {
+            return self.grant(name);
+        }
+        self.grant_if_over(name);
     }
 
     /// A Grant that a live read does not find.
@@ -192,17 +208,14 @@ impl Touched {
         let policies = self.index.policies();
         let apart = policies.found().map(|policies| policies.apart_from(&grant.policy));
         if apart.is_some_and(|apart| !apart.is_empty()) {
-            self.requests_that(|request| {
-                let phase = request.summary.as_ref().map(|summary| summary.phase);
-                matches!(phase, Ok(RequestPhase::Pending | RequestPhase::Scheduled))
-            });
+            self.waiting_that(|_| true);
         }
     }
 
     /// What is over cannot be extended any more.
     fn extensions_of(&self, grant: &GrantSummary) {
         let of = &grant.request;
-        self.requests_that(|request| {
+        self.waiting_that(|request| {
             let extends =
                 request.summary.as_ref().ok().and_then(|summary| summary.extends.as_ref());
             extends == Some(&of.name) && request.namespace == of.namespace

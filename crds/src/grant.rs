@@ -217,7 +217,7 @@ pub struct GrantStatus {
 
 /// The kinds of object that the controller makes to give a right.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum RbacKind {
     /// A binding in one namespace.

@@ -46,7 +46,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         settled_sender,
     );
     let index = Index::new(settings, key_set.clone(), false);
-    let (revision, restarts) = Revision::new();
+    let (revision, restarts) = Revision::new(index.clone());
     let looking = tokio::spawn(revision.look_out(client.clone()));
     let first_lists = FirstLists::new(Feed::WATCHES);
     let feed = Feed { client: client.clone(), index: index.clone(), restarts, first_lists };

@@ -27,8 +27,11 @@ use lapse_engine::{Read, Settings};
 use tokio::sync::watch;
 
 pub use self::decisions::About;
+use self::decisions::Decisions;
+use self::grants::Grants;
 pub use self::grants::KnownGrant;
 pub use self::policies::KnownPolicy;
+use self::policies::PolicyTable;
 use self::requests::Requests;
 pub use self::requests::{KnownRequest, PastRequest};
 pub(crate) use self::tables::Indexed;
@@ -68,6 +71,12 @@ impl Index {
         Self(Arc::new(Shared { settings, keys, tables: RwLock::new(tables), news }))
     }
 
+    /// One that nothing feeds.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        Self::new(tests::settings(), watch::channel(KeySet::default()).1, true)
+    }
+
     fn tables(&self) -> RwLockReadGuard<'_, Tables> {
         // Each change leaves the tables whole, so what panicked elsewhere is no reason to stop.
         self.0.tables.read().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +101,11 @@ impl Index {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.tables().complete.len() == Indexed::ALL.len()
+    }
+
+    /// Whether every Grant is known that there is.
+    pub(crate) fn knows_all_grants(&self) -> bool {
+        self.tables().has_all(&[Indexed::Grants])
     }
 
     /// Waits until all requests and Grants are known.
@@ -156,6 +170,16 @@ impl Index {
         }
         drop(tables);
         self.told(change)
+    }
+
+    /// A request that a live read does not find.
+    pub fn request_gone(&self, uid: &str) {
+        let mut tables = self.write();
+        if let Some(before) = tables.requests.gone(uid) {
+            tables.request_changed(&before, false);
+        }
+        drop(tables);
+        self.told(());
     }
 
     /// A Grant that stands: `None` if a newer state of it is known.
@@ -239,11 +263,23 @@ impl Index {
         self.write().complete.remove(&kind);
     }
 
-    /// Forgets everything: the revision of the cluster ran backwards, and what was seen may never have been.
-    pub(crate) fn reset(&self) {
+    /// What is known of all kinds may never have been: the revision of the cluster ran backwards. Each kind is
+    /// forgotten when its watch has ended.
+    pub(crate) fn doubt(&self) {
+        self.write().complete.clear();
+        self.told(());
+    }
+
+    /// Forgets what is known of a kind, its versions above all: those that come may be lower.
+    pub(crate) fn forget(&self, kind: Indexed) {
         let mut tables = self.write();
-        let requests = Requests::new(tables.requests.keeps_past());
-        *tables = Tables { requests, ..Tables::default() };
+        tables.complete.remove(&kind);
+        match kind {
+            Indexed::Policies => tables.policies = PolicyTable::default(),
+            Indexed::Requests => tables.requests = Requests::new(tables.requests.keeps_past()),
+            Indexed::Grants => tables.grants = Grants::default(),
+            Indexed::Decisions => tables.decisions = Decisions::default(),
+        }
         drop(tables);
         self.told(());
     }
@@ -444,7 +480,9 @@ impl Index {
 }
 
 /// The version of an object; 0 if it is no number, which Kubernetes promises since release 1.35 and does ever.
-fn version(metadata: &kube::api::ObjectMeta) -> u64 {
+/// The version of an object; 0 if it has none that can be compared.
+#[must_use]
+pub fn version(metadata: &kube::api::ObjectMeta) -> u64 {
     metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 

@@ -40,6 +40,18 @@ pub struct KnownRequest {
     unverified: Option<Stored<AccessRequest>>,
 }
 
+impl KnownRequest {
+    /// Whether it has no right yet, and may get one. One that cannot be decoded gets none.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.summary.as_ref().is_ok_and(|summary| waits(summary.phase))
+    }
+}
+
+fn waits(phase: RequestPhase) -> bool {
+    matches!(phase, RequestPhase::Pending | RequestPhase::Scheduled)
+}
+
 /// A request that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRequest {
@@ -86,7 +98,7 @@ impl Decoded {
         let status = request.status.as_ref();
         let is_settled = is_settled(request);
         let phase = status.map(|status| status.phase).unwrap_or_default();
-        let waits = matches!(phase, RequestPhase::Pending | RequestPhase::Scheduled);
+        let waits = waits(phase);
         let summary = Arc::new(RequestSummary::of(&attested));
         let past = over_since(request).filter(|_| is_settled).map(|since| PastRequest {
             namespace: summary.namespace.clone(),
@@ -226,6 +238,10 @@ impl Requests {
         // Of one that was over, whoever waits for it to go learns nothing but that.
         let before = before.unwrap_or_else(|| Decoded::of(stored, &KeySet::default()).known);
         Change { before: Some(before), after: None }
+    }
+
+    pub(super) fn gone(&mut self, uid: &str) -> Option<KnownRequest> {
+        self.remove(uid)
     }
 
     fn insert(&mut self, known: KnownRequest, round: u64) {

@@ -5,7 +5,7 @@ use lapse_engine::Read;
 use lapse_engine::attest::Attested;
 use lapse_engine::grant::grant_name;
 use lapse_engine::policy::BannedRoles;
-use lapse_engine::request::Observed;
+use lapse_engine::request::{Observed, shows_evaluation};
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use super::ObserveError;
@@ -39,7 +39,12 @@ impl Reader {
             (request, rest)
         };
         let Some(request) = request? else { return Ok(None) };
-        let Rest { policies, role, accounts, namespaces, banned_roles, grant } = rest;
+        let Rest { policies, role, accounts, namespaces, banned_roles, mut grant } = rest;
+        // That a right which is held was deleted is final, and so it is not concluded from what is not seen yet.
+        let recorded = request.object.status.as_ref().and_then(|status| status.grant.as_ref());
+        if let (Read::Missing, Some(recorded)) = (&grant, recorded) {
+            grant = self.grant(&recorded.name).await;
+        }
         let spec = &request.object.spec;
         // What the index has is looked up last, so that it is as new as can be.
         let index = self.index();
@@ -64,6 +69,41 @@ impl Reader {
             settings: self.settings().clone(),
             obstacle: None,
             request,
+        }))
+    }
+
+    /// Observes a request that has its right, as far as it follows that: the request and its Grant, and nothing else.
+    /// `None` if more is needed, so that it must be observed whole.
+    ///
+    /// # Errors
+    /// As of [`Reader::observe_request`].
+    pub async fn observe_following(
+        &self,
+        of: &RequestRef,
+    ) -> Result<Option<Observed>, ObserveError> {
+        let grant = grant_name(&of.namespace, &of.name, &of.uid);
+        if self.index().grant(&grant).is_none() {
+            return Ok(None);
+        }
+        let (request, grant) = tokio::join!(self.request_of(of), self.grant(&grant));
+        let (Some(request), Read::Found(grant)) = (request?, grant) else { return Ok(None) };
+        if !shows_evaluation(&request.object) {
+            return Ok(None);
+        }
+        let unread = || "what has its right follows that alone".to_owned();
+        Ok(Some(Observed {
+            request,
+            grant: Read::Found(grant),
+            decisions: Read::Failed(unread()),
+            policies: Read::Failed(unread()),
+            role: Read::Failed(unread()),
+            accounts: Read::Failed(unread()),
+            banned_roles: BannedRoles::new(),
+            namespaces: Namespaces::new(),
+            peers: Read::Failed(unread()),
+            engaging: Read::Failed(unread()),
+            settings: self.settings().clone(),
+            obstacle: None,
         }))
     }
 
@@ -111,8 +151,8 @@ impl Reader {
         let grant = async {
             // One that is not known is made with POST, which tells if it exists nevertheless.
             match self.index().grant(&grant) {
-                Some(_) => self.grant(&grant).await,
-                None => Read::Missing,
+                None if self.index().knows_all_grants() => Read::Missing,
+                _ => self.grant(&grant).await,
             }
         };
         let named = known.spec.policy.as_deref().or(policy);

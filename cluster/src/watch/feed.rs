@@ -9,7 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
 
-use super::{FIRST_LIST, FirstLists, Follow, Restarts, config};
+use super::{FIRST_LIST, FirstLists, Follow, Restart, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
 
@@ -53,22 +53,12 @@ impl Feed {
             self.requests(listener),
             self.grants(listener),
             self.decisions(listener),
-            self.resets(),
         );
     }
 
     fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
         let (restarts, first_lists) = (self.restarts.clone(), self.first_lists.clone());
         Follow { what, events, restarts, patience: FIRST_LIST, first_lists }
-    }
-
-    /// What was seen of a cluster whose revision ran backwards may never have been.
-    async fn resets(&self) {
-        let mut restarts = self.restarts.clone();
-        loop {
-            restarts.next().await;
-            self.index.reset();
-        }
     }
 
     async fn policies(&self, listener: &dyn Listener) {
@@ -94,7 +84,7 @@ impl Feed {
                         listener.policy(index.delete_policy(&policy.name_any()), false);
                     }
                 },
-                || index.lost(Indexed::Policies),
+                |why| restarted(index, Indexed::Policies, why),
             )
             .await;
     }
@@ -117,7 +107,7 @@ impl Feed {
                     }
                     Event::Delete(request) => listener.request(index.delete_request(&request)),
                 },
-                || index.lost(Indexed::Requests),
+                |why| restarted(index, Indexed::Requests, why),
             )
             .await;
     }
@@ -140,7 +130,7 @@ impl Feed {
                     }
                     Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
                 },
-                || index.lost(Indexed::Grants),
+                |why| restarted(index, Indexed::Grants, why),
             )
             .await;
     }
@@ -176,9 +166,16 @@ impl Feed {
                         }
                     }
                 },
-                || index.lost(Indexed::Decisions),
+                |why| restarted(index, Indexed::Decisions, why),
             )
             .await;
+    }
+}
+
+fn restarted(index: &Index, kind: Indexed, why: Restart) {
+    match why {
+        Restart::Lost => index.lost(kind),
+        Restart::Backwards => index.forget(kind),
     }
 }
 

@@ -57,56 +57,93 @@ pub struct Follow<S> {
     pub first_lists: FirstLists,
 }
 
+/// The failures of a watch in a row: the first and the last.
+#[derive(Default)]
+struct Failures(Option<(Instant, Instant)>);
+
+impl Failures {
+    /// Another failure, now: for how long there is nothing else. A watch on which nothing happens tells nothing when it
+    /// goes well again, so failures far apart are not in a row.
+    fn last_for(&mut self, now: Instant) -> Duration {
+        let first = match self.0 {
+            Some((first, last)) if now.duration_since(last) < LOST => first,
+            _ => now,
+        };
+        self.0 = Some((first, now));
+        now.duration_since(first)
+    }
+}
+
+/// Why a watch starts from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It failed for longer than [`LOST`]: what it showed may be out of date.
+    Lost,
+    /// The revision ran backwards: what it showed may never have been.
+    Backwards,
+}
+
 impl<S> Follow<S> {
     /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
-    /// start from the beginning when the API server's revision has run backwards. One that fails for longer than
-    /// [`LOST`] is lost: what it showed may be out of date, which `on_lost` is told, and it starts from the beginning.
-    pub async fn run<K, E>(self, mut on_event: impl FnMut(Event<K>), mut on_lost: impl FnMut())
-    where
+    /// start from the beginning when the API server's revision has run backwards, and so does one that fails for too
+    /// long, which `on_restart` is told when the old watch has ended.
+    pub async fn run<K, E>(
+        self,
+        mut on_event: impl FnMut(Event<K>),
+        mut on_restart: impl FnMut(Restart),
+    ) where
         S: Fn() -> E,
         E: Stream<Item = watcher::Result<Event<K>>>,
     {
         let Self { what, events, mut restarts, patience, first_lists } = self;
         let mut was_listed = false;
         loop {
-            let stream = events();
-            pin_mut!(stream);
-            let overdue = tokio::time::sleep(patience);
-            pin_mut!(overdue);
-            let mut is_listed = false;
-            let mut failing: Option<Instant> = None;
-            loop {
-                let event = tokio::select! {
-                    event = stream.next() => event,
-                    () = restarts.next() => break,
-                    () = &mut overdue, if !is_listed => break,
-                };
-                match event {
-                    Some(Ok(event)) => {
-                        failing = None;
-                        if !is_listed {
-                            // A long list is not one that hangs.
-                            overdue.as_mut().reset(Instant::now() + patience);
+            let why = {
+                let stream = events();
+                pin_mut!(stream);
+                let overdue = tokio::time::sleep(patience);
+                pin_mut!(overdue);
+                let mut is_listed = false;
+                let mut failures = Failures::default();
+                loop {
+                    let event = tokio::select! {
+                        event = stream.next() => event,
+                        () = restarts.next() => break Some(Restart::Backwards),
+                        () = &mut overdue, if !is_listed => break None,
+                    };
+                    match event {
+                        Some(Ok(event)) => {
+                            is_listed = match event {
+                                Event::Init => false,
+                                Event::InitDone => true,
+                                _ => is_listed,
+                            };
+                            if is_listed {
+                                failures = Failures::default();
+                            } else {
+                                // A long list is not one that hangs.
+                                overdue.as_mut().reset(Instant::now() + patience);
+                            }
+                            on_event(event);
                         }
-                        is_listed |= matches!(event, Event::InitDone);
-                        on_event(event);
-                    }
-                    Some(Err(error)) => {
-                        warn!(what, %error, "a watch starts again");
-                        let since = *failing.get_or_insert_with(Instant::now);
-                        if since.elapsed() >= LOST {
-                            on_lost();
-                            break;
+                        Some(Err(error)) => {
+                            warn!(what, %error, "a watch starts again");
+                            if failures.last_for(Instant::now()) >= LOST {
+                                break Some(Restart::Lost);
+                            }
                         }
+                        None => return,
                     }
-                    None => return,
+                    if is_listed && !was_listed {
+                        was_listed = true;
+                        first_lists.done();
+                    }
                 }
-                if is_listed && !was_listed {
-                    was_listed = true;
-                    first_lists.done();
-                }
+            };
+            info!(what, ?why, "a watch starts from the beginning");
+            if let Some(why) = why {
+                on_restart(why);
             }
-            info!(what, "a watch starts from the beginning");
         }
     }
 }
@@ -118,7 +155,7 @@ mod tests {
     use super::*;
 
     fn follow<S>(first_lists: &FirstLists, events: S) -> Follow<S> {
-        let (_, restarts) = crate::watch::Revision::new();
+        let (_, restarts) = crate::watch::Revision::new(crate::index::Index::empty());
         let patience = Duration::from_millis(10);
         Follow { what: "tests", events, restarts, patience, first_lists: first_lists.clone() }
     }
@@ -134,10 +171,10 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         let listed = || stream::iter([Ok(Event::Init), Ok(Event::InitDone), Ok(Event::<()>::Init)]);
-        follow(&first_lists, listed).run(|_| {}, || {}).await;
+        follow(&first_lists, listed).run(|_| {}, |_| {}).await;
         tokio::task::yield_now().await;
         assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "one list is missing");
-        follow(&first_lists, listed).run(|_| {}, || {}).await;
+        follow(&first_lists, listed).run(|_| {}, |_| {}).await;
         for waiter in waiting {
             waiter.await.unwrap();
         }
@@ -155,8 +192,44 @@ mod tests {
                 _ => stream::iter([Ok(Event::InitDone)]).right_stream(),
             }
         };
-        follow(&first_lists, events).run(|_| tries += 1, || {}).await;
+        follow(&first_lists, events).run(|_| tries += 1, |_| {}).await;
         first_lists.all().await;
         assert_eq!((tries, tries_seen.get()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_whose_lists_fail_is_lost() {
+        let first_lists = FirstLists::new(1);
+        let failed = || watcher::Result::Err(watcher::Error::NoResourceVersion);
+        // As `kube` does it: each list begins, and fails.
+        let events = || {
+            let tries = stream::iter(0..).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stream::iter([Ok(Event::<()>::Init), failed()])
+            });
+            stream::iter([Ok(Event::Init), Ok(Event::InitDone)]).chain(tries.flatten())
+        };
+        let restarts = std::cell::RefCell::new(Vec::new());
+        let follow = follow(&first_lists, events);
+        let follow = Follow { patience: FIRST_LIST, ..follow };
+        let running = follow.run(|_| {}, |why| restarts.borrow_mut().push(why));
+        tokio::pin!(running);
+        let mut within = async |seconds| {
+            let limit = Duration::from_secs(seconds);
+            assert!(tokio::time::timeout(limit, &mut running).await.is_err());
+        };
+        within(LOST.as_secs() - 1).await;
+        assert_eq!(*restarts.borrow(), []);
+        within(5).await;
+        assert_eq!(*restarts.borrow(), [Restart::Lost]);
+    }
+
+    #[test]
+    fn failures_far_apart_are_not_in_a_row() {
+        let start = Instant::now();
+        let mut failures = Failures::default();
+        let mut at = |seconds| failures.last_for(start + Duration::from_secs(seconds)).as_secs();
+        assert_eq!([at(0), at(2), at(15)], [0, 2, 15]);
+        assert_eq!([at(3600), at(3610), at(3625)], [0, 10, 25]);
     }
 }

@@ -9,15 +9,15 @@ mod revision;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use backon::ExponentialBuilder;
 use futures::Stream;
-use kube::runtime::utils::{ResetTimerBackoff, WatchStreamExt as _};
-use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff};
+use kube::runtime::utils::{Backoff, WatchStreamExt as _};
+use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 pub use self::feed::{Feed, Listener};
-pub use self::follow::{FIRST_LIST, FirstLists, Follow};
+pub use self::follow::{FIRST_LIST, FirstLists, Follow, Restart};
 pub use self::revision::{Restarts, Revision};
 
 /// How long a watch that failed waits before it starts again, at first and at the most. While it waits, nothing is
@@ -42,13 +42,55 @@ pub fn events<K>(
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let (first, most) = PAUSE;
-    let pause = ExponentialBuilder::new()
-        .with_min_delay(first)
-        .with_max_delay(most)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times();
-    let pause = ResetTimerBackoff::new(ExponentialBackoff::from(pause), WELL);
-    kube::runtime::watcher(api, config).backoff(pause)
+    kube::runtime::watcher(api, config).backoff(Pauses::default())
+}
+
+/// The pauses between failures. `kube` begins anew with each sign of life, and takes it for one that a list begins, so
+/// one that fails each time would be tried again without end, five times a second.
+#[derive(Default)]
+struct Pauses {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let (first, most) = PAUSE;
+        let pause = match self.last {
+            Some((at, last)) if now.duration_since(at) < WELL => most.min(2 * last),
+            _ => first,
+        };
+        self.last = Some((now, pause));
+        // Those that failed together do not try again together.
+        let jitter = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
+        Some(pause.mul_f64(0.5 + jitter / 2.0))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_up_to_a_limit_until_all_was_well_for_a_while() {
+        let mut pauses = Pauses::default();
+        let mut next = || {
+            pauses.reset();
+            pauses.next().unwrap()
+        };
+        let (first, most) = PAUSE;
+        assert!((first / 2..=first).contains(&next()));
+        for _ in 0..9 {
+            next();
+        }
+        assert!((most / 2..=most).contains(&next()), "a sign of life is not enough");
+        tokio::time::advance(WELL).await;
+        assert!((first / 2..=first).contains(&next()));
+    }
 }

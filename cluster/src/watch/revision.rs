@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::bounded;
+use crate::index::Index;
 
 /// How often the revision is asked for.
 const PERIOD: Duration = Duration::from_secs(20);
@@ -21,6 +22,7 @@ const PERIOD: Duration = Duration::from_secs(20);
 /// The highest revision that was seen.
 pub struct Revision {
     highest: Mutex<u64>,
+    index: Index,
     restarts: watch::Sender<()>,
 }
 
@@ -39,11 +41,11 @@ impl Restarts {
 }
 
 impl Revision {
-    /// Nothing was seen yet.
+    /// Nothing was seen yet. What this index knows is in doubt when the revision runs backwards.
     #[must_use]
-    pub fn new() -> (Self, Restarts) {
+    pub fn new(index: Index) -> (Self, Restarts) {
         let (restarts, receiver) = watch::channel(());
-        (Self { highest: Mutex::new(0), restarts }, Restarts(receiver))
+        (Self { highest: Mutex::new(0), index, restarts }, Restarts(receiver))
     }
 
     /// Asks for the revision again and again, until it is dropped: for a process that makes no fresh lists otherwise.
@@ -69,6 +71,7 @@ impl Revision {
                 highest = *highest,
                 "the revision ran backwards: every watch starts again"
             );
+            self.index.doubt();
             self.restarts.send_replace(());
         }
         *highest = revision;
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_a_step_back_restarts() {
-        let (revision, restarts) = Revision::new();
+        let (revision, restarts) = Revision::new(Index::empty());
         let restarted = |restarts: &Restarts| restarts.0.has_changed().unwrap();
         for seen in [Some("7"), Some("7"), None, Some("rubbish"), Some("9")] {
             revision.observe(seen);

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use lapse_cluster::index::version;
 use lapse_cluster::objects::{self, ObjectPlace};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{GRANT_FINALIZER, Grant};
@@ -14,6 +15,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
+use crate::echoes::Object;
 use crate::elevate::{kubernetes, started};
 
 /// How many calls are made at once.
@@ -103,8 +105,14 @@ async fn create(
     grant: &Grant,
     object: &ObjectSpec,
 ) -> Result<Effect, CallError> {
+    let ObjectPlace { kind, namespace, name } = ObjectPlace::of(object);
+    let about = Object::Rbac(kind, namespace.map(ToOwned::to_owned), name.to_owned());
+    let writing = context.touched.echoes.begin(about);
     match kubernetes::create(&context.client(), grant, object).await {
         Ok(made) => {
+            if writing.wrote(version(&made.metadata)) {
+                context.touched.grant(grant.metadata.name.as_deref().unwrap_or_default());
+            }
             let (subject, gives) = (&grant.spec.subject, object.gives());
             info!(object = %object.describe(), %subject, gives, "made an object");
             // What the API server answers is what it has stored.

@@ -18,7 +18,7 @@ use crate::poison;
 use crate::queue::{Done, Lane, Outcome};
 
 /// How soon a process that may not give looks again whether it may.
-const STAND_BY: TimeDelta = TimeDelta::seconds(5);
+const STAND_BY: TimeDelta = TimeDelta::seconds(2);
 /// How soon a warning that could not be given is tried again.
 const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// How long after the timer of its end a grant is looked at in any case.

@@ -9,6 +9,7 @@ use lapse_engine::grant::Warning;
 use tracing::{info, warn};
 
 use crate::context::Context;
+use crate::echoes::Object;
 use crate::metrics::Reason;
 
 /// Writes the status, if there is anything new; returns what was written. It fails when somebody else wrote in
@@ -23,8 +24,9 @@ pub(super) async fn report(
     let api: Api<Grant> = Api::all(context.client());
     let name = grant.metadata.name.clone().unwrap_or_default();
     let updated = Grant { status: Some(status.clone()), ..grant.clone() };
+    let writing = context.touched.echoes.begin(Object::grant(&grant.metadata));
     let written = replace_status(&api, &updated).await?;
-    context.touched.wrote_grant(&written);
+    context.touched.wrote_grant(writing, &written);
     if was != status.phase {
         info!(grant = %name, phase = %status.phase, reason = ?status.end_reason, "grant");
         count(context, grant, &status);

@@ -18,6 +18,7 @@ const RETRY: TimeDelta = TimeDelta::seconds(5);
 /// Reports on a policy.
 pub(crate) async fn reconcile(context: &Context, name: &str) -> Outcome {
     if !context.leadership.is_held() {
+        // Whoever gains the lease looks at everything.
         return Ok(Done::Until(None));
     }
     if let Some(known) = context.reader.index().policy(name)

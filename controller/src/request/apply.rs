@@ -7,15 +7,17 @@ use lapse_crds::Grant;
 use tracing::info;
 
 use crate::context::Context;
+use crate::echoes::Object;
 
 /// Creates the Grant, and returns it. One that exists already is looked at next time.
 pub(super) async fn create(context: &Context, grant: &Grant) -> Result<Option<Grant>, CallError> {
     let api: Api<Grant> = Api::all(context.client());
     let name = grant.metadata.name.as_deref().unwrap_or_default();
     let post = PostParams::default();
+    let writing = context.touched.echoes.begin(Object::grant(&grant.metadata));
     match bounded(format!("creating Grant {name}"), api.create(&post, grant)).await {
         Ok(created) => {
-            context.touched.wrote_grant(&created);
+            context.touched.wrote_grant(writing, &created);
             info!(grant = %name, subject = %grant.spec.subject, "wrote a grant");
             Ok(Some(created))
         }

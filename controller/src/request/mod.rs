@@ -17,7 +17,11 @@ use crate::poison;
 use crate::queue::{Done, Job, Outcome};
 
 /// How soon a process that may not give looks again whether it may.
-const STAND_BY: TimeDelta = TimeDelta::seconds(5);
+const STAND_BY: TimeDelta = TimeDelta::seconds(2);
+/// How soon what came out otherwise than expected is looked at again.
+const AGAIN: TimeDelta = TimeDelta::milliseconds(200);
+/// How soon a right is looked at whose giving met a failure.
+const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(1);
 
 /// Brings a request to where it must be. Its requester's turn is taken, so that nothing else of the same person is
 /// decided meanwhile.
@@ -53,6 +57,8 @@ pub(crate) async fn reconcile(
     };
     let decides = summary.policy.as_deref();
     let Some((observed, plan)) = look(context, &of, decides, !summary.was_reported).await? else {
+        // What is gone takes no place among what a person asks for.
+        context.reader.index().request_gone(&of.uid);
         return Ok(Done::Until(None));
     };
     // What others are given meanwhile may keep the requester, or an approver, from taking part.
@@ -62,7 +68,7 @@ pub(crate) async fn reconcile(
     carry_out(context, observed, plan).boxed().await
 }
 
-/// Observes and decides. A right is given only by a policy that was read as it is now: if another decides than was
+/// Observes and decides. What has its right follows that. A right is given only by a policy that was read as it is now: if another decides than was
 /// thought, it is looked at once more with that.
 async fn look(
     context: &Context,
@@ -70,6 +76,10 @@ async fn look(
     decides: Option<&str>,
     is_first: bool,
 ) -> Result<Option<(Observed, Plan)>, ReconcileError> {
+    if let Some(observed) = context.reader.observe_following(of).boxed().await? {
+        let plan = decide(&observed, context.clock.now());
+        return Ok(Some((observed, plan)));
+    }
     let observe = async |decides: Option<&str>, occasion: Occasion| {
         context.reader.observe_request(of, decides, occasion).boxed().await
     };
@@ -77,11 +87,13 @@ async fn look(
     let first = Occasion::Give { unasked: is_first };
     let Some(mut observed) = observe(decides, first).await? else { return Ok(None) };
     let mut plan = decide(&observed, context.clock.now());
+    let mut is_as_of_now = false;
     if plan.refuses() {
         // A refusal is final, so it is not for want of what is not seen yet.
         let Some(again) = observe(decides, Occasion::Refuse).await? else { return Ok(None) };
         plan = decide(&again, context.clock.now());
         observed = again;
+        is_as_of_now = true;
     }
     let Some(grant) = &plan.create else { return Ok(Some((observed, plan))) };
     let gives = grant.spec.policy.name.clone();
@@ -90,9 +102,16 @@ async fn look(
     if named == Some(&gives) && (is_first || !unasked) {
         return Ok(Some((observed, plan)));
     }
-    let occasion = Occasion::Give { unasked };
+    let occasion = if is_as_of_now { Occasion::Refuse } else { Occasion::Give { unasked } };
     let Some(observed) = observe(Some(&gives), occasion).await? else { return Ok(None) };
     let plan = decide(&observed, context.clock.now());
+    if !plan.refuses() || is_as_of_now {
+        return Ok(Some((observed, plan)));
+    }
+    let Some(observed) = observe(Some(&gives), Occasion::Refuse).await? else { return Ok(None) };
+    let plan = decide(&observed, context.clock.now());
+    // What would be given after all comes with the next look.
+    let plan = if plan.create.is_some() { Plan::again(context.clock.now() + AGAIN) } else { plan };
     Ok(Some((observed, plan)))
 }
 
@@ -116,14 +135,15 @@ async fn carry_out(context: &Context, mut observed: Observed, plan: Plan) -> Out
             drop(in_hand);
             match begun {
                 Some(written) => follow(context, observed, written).await,
-                None => Ok(Done::Until(plan.wake_at)),
+                // What became of it may be told by nothing else: the answer to a write can be lost.
+                None => Ok(Done::Until(Some(context.clock.now() + AFTER_FAILURE))),
             }
         }
         // One that exists already is looked at next time.
         Ok(None) => {
             drop(in_hand);
             context.touched.grant(&name);
-            Ok(Done::Until(Some(context.clock.now() + TimeDelta::milliseconds(200))))
+            Ok(Done::Until(Some(context.clock.now() + AGAIN)))
         }
         Err(error) => {
             observed.obstacle = Some(error.to_string());

@@ -8,6 +8,7 @@ use lapse_engine::request::Notice;
 use tracing::info;
 
 use crate::context::Context;
+use crate::echoes::Object;
 
 /// Writes the status, if there is anything new, then the event: an event tells only what is so.
 pub(super) async fn report(
@@ -24,11 +25,12 @@ pub(super) async fn report(
     let phase = status.phase;
     let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
     let updated = AccessRequest { status: Some(status), ..request.clone() };
+    let writing = context.touched.echoes.begin(Object::request(metadata));
     match replace_status(&api, &updated).await {
         Ok(written) => {
             let attestation = asked.attestation.clone();
             let written = Attested { object: written, attestation };
-            context.touched.wrote_request(written);
+            context.touched.wrote_request(writing, written);
         }
         // Deleted in between: there is nothing to report on.
         Err(error) if error.is_not_found() => return Ok(()),

@@ -8,6 +8,7 @@ use lapse_crds::SubjectKind;
 use lapse_engine::policy::may_decide;
 
 use super::Watches;
+use crate::echoes::Object;
 
 impl Listener for Watches {
     /// A change of one touches what it may bear on: with hundreds of policies under GitOps, looking at everything
@@ -29,7 +30,7 @@ impl Listener for Watches {
         };
         // What it did until now may be what held something back.
         let all = states.any(|known| known.state.bears_on_others());
-        self.touched.requests_that(|request| {
+        self.touched.waiting_that(|request| {
             let spec = request.object.as_ref().map(|object| &object.spec);
             all || spec.is_none_or(|spec| may_decide(&name, spec.policy.as_deref()))
         });
@@ -37,6 +38,18 @@ impl Listener for Watches {
     }
 
     fn request(&self, change: Change<KnownRequest>) {
+        if change.after.is_none()
+            && let Some(gone) = &change.before
+        {
+            let about = Object::Request(gone.namespace.clone(), gone.name.clone());
+            self.touched.echoes.is_gone(&about);
+        }
+        if let Some(known) = &change.after {
+            let about = Object::Request(known.namespace.clone(), known.name.clone());
+            if self.touched.echoes.is_one(&about, known.version) {
+                return;
+            }
+        }
         if let Some(known) = change.after.as_ref().or(change.before.as_ref()) {
             self.touched.grant_of(&known.namespace, &known.name, &known.uid);
         }
@@ -51,21 +64,21 @@ impl Listener for Watches {
         }
         self.touched.deadlines.follow(&change);
         self.touched.by_grant(&change);
-        if let Some(known) = &change.after {
+        let Some(known) = &change.after else { return };
+        if !self.touched.echoes.is_one(&Object::Grant(known.name.to_string()), known.version) {
             self.touched.grant(&known.name);
         }
     }
 
     fn decision(&self, about: About) {
         let About { namespace, name, uid } = about;
-        self.touched.request_named(&namespace, &name);
-        // What is said of a right that is held ends it, most often.
-        let Some(uid) = uid else { return };
-        let grant = lapse_engine::grant::grant_name(&namespace, &name, &uid);
-        match self.touched.index.grant(&grant) {
-            Some(known) if known.live().is_some() => self.touched.ending(&grant),
-            Some(_) => self.touched.grant(&grant),
-            None => {}
+        let grant = uid.map(|uid| lapse_engine::grant::grant_name(&namespace, &name, &uid));
+        let known = grant.and_then(|grant| self.touched.index.grant(&grant));
+        match known {
+            // What is said of a right that is held ends it, most often; its request follows it.
+            Some(known) if known.live().is_some() => self.touched.ending(&known.name),
+            Some(known) => self.touched.grant(&known.name),
+            None => self.touched.request_named(&namespace, &name),
         }
     }
 

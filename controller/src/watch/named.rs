@@ -96,7 +96,7 @@ impl Watches {
                     }
                     Event::Init | Event::InitApply(_) => {}
                 },
-                || {},
+                |_| {},
             )
             .await;
     }

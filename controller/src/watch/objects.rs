@@ -5,12 +5,14 @@ use std::fmt::Debug;
 
 use kube::Resource;
 use kube::api::ObjectMeta;
+use lapse_cluster::index::version;
 use lapse_crds::{GRANT_LABEL, GRANT_UID, RbacKind, SubjectKind};
 use lapse_engine::grant::ObjectMarks;
 use serde::de::DeserializeOwned;
 
 use super::named::Change;
 use super::{Watches, is_ours};
+use crate::echoes::Object;
 
 impl Watches {
     /// All bindings, for what service accounts hold by those of others.
@@ -53,6 +55,9 @@ impl Watches {
 
     /// An object with a live grant is the grant's affair; one without has none to live for.
     fn object_stands(&self, kind: RbacKind, object: &ObjectMeta) {
+        if self.touched.echoes.is_one(&Object::rbac(kind, object), version(object)) {
+            return;
+        }
         let uid = object.annotations.as_ref().and_then(|all| all.get(GRANT_UID));
         let known = grant_of(object).filter(|name| {
             let known = self.touched.index.grant(name);

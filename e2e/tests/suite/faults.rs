@@ -337,3 +337,28 @@ async fn a_policy_that_no_watch_has_shown_counts() {
     ask("other", json!({"target": view})).await;
     world.phase("other", RequestPhase::Denied).await;
 }
+
+/// That a Grant was deleted ends a request for good, so it is not concluded from a list that has not come.
+#[tokio::test]
+async fn a_grant_that_is_not_listed_yet_is_not_taken_for_deleted() {
+    let world = World::own("unlisted", InstallOptions::default()).await;
+    world.granted("fix", json!({})).await;
+    let controller = &world.lapse.controllers[0].process;
+    controller.terminate(SOON).await.unwrap();
+    let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
+    let whole = roles.get("lapse-controller").await.unwrap();
+    take_the_right_to(&world, "list", "grants").await;
+    controller.start().unwrap();
+    // The requests are listed, and the lease is held.
+    world.ask("again", json!({})).await;
+    world.phase("again", RequestPhase::Pending).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(world.status("fix").await.phase, RequestPhase::Active);
+    assert!(world.can_write(&world.alice).await, "the right goes on");
+    let again = ClusterRole { rules: whole.rules, ..roles.get("lapse-controller").await.unwrap() };
+    roles.replace("lapse-controller", &PostParams::default(), &again).await.unwrap();
+    world.lapse.controllers[0].ready().await.unwrap();
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+}

@@ -152,14 +152,23 @@ pub(super) fn lost(request: &AccessRequest, recorded: &GrantRef, now: DateTime<U
     ended(writer, EndReason::GrantDeleted, &message)
 }
 
+/// Whether the status of a request shows its evaluation, and that it was approved: once its Grant stands, nothing else
+/// is asked then but what became of that.
+#[must_use]
+pub fn shows_evaluation(request: &AccessRequest) -> bool {
+    let conditions = request.status.as_ref().map(|status| &status.conditions);
+    // A look-up that failed in between leaves the one approved and the other unknown.
+    conditions.is_some_and(|conditions| {
+        [EVALUATED, APPROVED].into_iter().all(|r#type| {
+            let condition = conditions.condition(r#type);
+            condition.is_some_and(|condition| condition.status == ConditionStatus::True)
+        })
+    })
+}
+
 /// Makes sure that the status shows the evaluation, also when the grant came before the first report.
 fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) -> Writer<'a> {
-    let holds = |r#type| {
-        let condition = writer.status.conditions.condition(r#type);
-        condition.is_some_and(|c| c.status == ConditionStatus::True)
-    };
-    // A look-up that failed in between leaves the one approved and the other unknown.
-    if holds(EVALUATED) && holds(APPROVED) {
+    if shows_evaluation(&observed.request.object) {
         return writer;
     }
     let reason = match evaluation(observed, now) {

@@ -20,6 +20,7 @@ pub(crate) use debts::Debt;
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
 pub(crate) use extension::Extended;
+pub use follow::shows_evaluation;
 pub use observed::Observed;
 pub use peers::Peers;
 pub(crate) use peers::{InLine, has_place};
@@ -56,6 +57,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Nothing, until then.
+    #[must_use]
+    pub fn again(at: DateTime<Utc>) -> Self {
+        Self { create: None, status: None, notice: None, wake_at: Some(at) }
+    }
+
     /// Whether policy refuses the request, for good.
     #[must_use]
     pub fn refuses(&self) -> bool {

@@ -8,7 +8,7 @@ use lapse_cluster::{Occasion, Reader, clock, objects};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, Grant, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::confine::{self, Unconfirmed};
-use lapse_engine::grant::{Content, ObjectSpec};
+use lapse_engine::grant::{Content, LiveObject, ObjectSpec};
 use lapse_engine::target::Place;
 
 use super::{refusal, unobserved};
@@ -36,7 +36,9 @@ pub(crate) async fn object(
     })?;
     check_name(GRANT_LABEL, grant)?;
     let reader = admission.reader();
-    let grant = match reader.grant(grant).await {
+    // Where the marker stands follows from what the index has of the Grant, most often.
+    let (grant_read, early) = tokio::join!(reader.grant(grant), early_marker(reader, grant));
+    let grant = match grant_read {
         Read::Found(found) if found.metadata.uid.as_deref() == Some(uid) => found,
         Read::Found(_) => return Err(refused(format!("Grant {grant} has another UID"))),
         Read::Missing => return Err(refused(format!("there is no Grant {grant}"))),
@@ -50,7 +52,7 @@ pub(crate) async fn object(
     }
     // There is no right without the mark of who holds it.
     if expected.gives() {
-        marked(reader, &grant).await.map_err(|why| refusal(&what, why))?;
+        marked(reader, &grant, early).await.map_err(|why| refusal(&what, why))?;
     }
     Ok(Admitted::default())
 }
@@ -83,18 +85,37 @@ async fn expected(
     })
 }
 
+fn marker(objects: Vec<ObjectSpec>) -> Option<ObjectSpec> {
+    objects.into_iter().find(|object| matches!(object.content, Content::Marker { .. }))
+}
+
+/// The marker of a Grant and what stands in its place, looked at beside the Grant itself.
+async fn early_marker(reader: &Reader, grant: &str) -> Option<(ObjectSpec, Read<LiveObject>)> {
+    let known = reader.index().grant(grant)?;
+    let marker = marker(ObjectSpec::all_of_live(known.live()?, &reader.settings().namespace))?;
+    let live = objects::look(reader.client(), &marker).await;
+    Some((marker, live))
+}
+
 /// Waits for the marker of a Grant, which the controller sends beside its bindings.
-async fn marked(reader: &Reader, grant: &Grant) -> Result<(), Unconfirmed> {
+async fn marked(
+    reader: &Reader,
+    grant: &Grant,
+    early: Option<(ObjectSpec, Read<LiveObject>)>,
+) -> Result<(), Unconfirmed> {
     let home = &reader.settings().namespace;
     let uid = grant.metadata.uid.as_deref().unwrap_or_default();
-    let markers = ObjectSpec::all_of(grant, home);
-    let marker = markers.iter().find(|o| matches!(o.content, Content::Marker { .. }));
     // Those of releases that knew no sessions have none.
-    let Some(marker) = marker else { return Ok(()) };
+    let Some(marker) = marker(ObjectSpec::all_of(grant, home)) else { return Ok(()) };
+    let mut early = early.filter(|(known, _)| *known == marker).map(|(_, live)| live);
     let mut pause = Duration::from_millis(1);
     let until = Instant::now() + Occasion::Confirm { unasked: false }.patience();
     loop {
-        match objects::look(reader.client(), marker).await {
+        let live = match early.take() {
+            Some(live) => live,
+            None => objects::look(reader.client(), &marker).await,
+        };
+        match live {
             Read::Found(live) if marker.is_intact(&live, uid) => return Ok(()),
             Read::Found(_) => {
                 return Err(Unconfirmed::Refused("its marker is another's".to_owned()));

@@ -180,6 +180,12 @@ async fn a_binding_of_lapse_without_a_grant_goes_at_once() {
     copy.metadata.resource_version = None;
     copy.metadata.uid = None;
     persist(&bindings, &copy).await;
+    // Whoever decides about rights may not have seen it yet.
+    eventually("the copy to go", SOON, async || {
+        Ok(bindings.get_opt(&held.name).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
     world.locked_out(&world.alice).await;
 
     // One that is not Lapse's by name is left alone, whatever its label says.

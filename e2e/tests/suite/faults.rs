@@ -2,7 +2,7 @@
 //! of its own.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{AccessRequest, EndReason, GrantPhase, RequestPhase};
@@ -15,13 +15,19 @@ use crate::world::{SOON, World, typed, until};
 async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
     let mut role = roles.get("lapse-controller").await.unwrap();
-    for rule in role.rules.iter_mut().flatten() {
-        let resources = rule.resources.clone().unwrap_or_default();
-        if resources.iter().any(|known| known == resource) {
-            rule.verbs.retain(|known| known != verb);
-        }
-    }
-    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+    let rules = role.rules.take().unwrap_or_default();
+    let without = rules.into_iter().flat_map(|rule| {
+        let all = rule.resources.clone().unwrap_or_default();
+        let (this, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known == resource);
+        let verbs = rule.verbs.iter().filter(|known| *known != verb).cloned().collect();
+        let others = PolicyRule { resources: Some(others), ..rule.clone() };
+        [others, PolicyRule { resources: Some(this), verbs, ..rule }]
+    });
+    let is_one = |rule: &PolicyRule| {
+        let resources = rule.resources.as_ref().is_some_and(|resources| !resources.is_empty());
+        !rule.verbs.is_empty() && (resources || rule.non_resource_urls.is_some())
+    };
+    role.rules = Some(without.filter(is_one).collect());
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
 }
 

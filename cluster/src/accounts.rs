@@ -76,7 +76,14 @@ impl Known {
     fn keep(&self, namespaces: &BTreeSet<String>, accounts: &[ServiceAccount], version: u64) {
         let mut findings = self.findings();
         findings.by_namespaces.retain(|_, found| found.at.elapsed() < self.fresh);
-        if findings.version == version && findings.by_namespaces.len() < MOST {
+        if findings.version == version {
+            // Whoever asks for ever other namespaces takes no place from others for long.
+            if findings.by_namespaces.len() >= MOST {
+                let oldest = findings.by_namespaces.iter().min_by_key(|(_, found)| found.at);
+                if let Some(oldest) = oldest.map(|(namespaces, _)| namespaces.clone()) {
+                    findings.by_namespaces.remove(&oldest);
+                }
+            }
             let found = Found { at: Instant::now(), accounts: accounts.to_vec() };
             findings.by_namespaces.insert(namespaces.clone(), found);
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::api::ObjectMeta;
+use lapse_cluster::objects::ObjectPlace;
 use lapse_crds::RbacKind;
 use tokio::time::Instant;
 
@@ -15,11 +16,14 @@ use tokio::time::Instant;
 /// harm.
 const LATE: Duration = Duration::from_mins(1);
 
+/// In place of a version: it is gone.
+const GONE: u64 = u64::MAX;
+
 /// Which object it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
-    /// A request, by namespace and name.
-    Request(String, String),
+    /// A request, by its UID.
+    Request(String),
     /// A Grant, by its name.
     Grant(String),
     /// A role or a binding: its kind, its namespace, if it has one, and its name.
@@ -29,8 +33,7 @@ pub(crate) enum Object {
 impl Object {
     /// A request.
     pub(crate) fn request(metadata: &ObjectMeta) -> Self {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        Self::Request(text(&metadata.namespace), text(&metadata.name))
+        Self::Request(metadata.uid.clone().unwrap_or_default())
     }
 
     /// A Grant.
@@ -42,6 +45,12 @@ impl Object {
     pub(crate) fn rbac(kind: RbacKind, metadata: &ObjectMeta) -> Self {
         let name = metadata.name.clone().unwrap_or_default();
         Self::Rbac(kind, metadata.namespace.clone(), name)
+    }
+
+    /// A role or a binding, where it stands.
+    pub(crate) fn at(place: &ObjectPlace<'_>) -> Self {
+        let namespace = place.namespace.map(ToOwned::to_owned);
+        Self::Rbac(place.kind, namespace, place.name.to_owned())
     }
 
     /// Whether the index keeps its version, and so shows no event of what it knows.
@@ -104,11 +113,19 @@ impl Echoes {
         false
     }
 
-    /// An object is gone. The answer to what was written before must not bring it back: whoever writes it looks again.
-    pub(crate) fn is_gone(&self, object: &Object) {
-        if let Some(shown) = self.state().writing.get_mut(object) {
-            *shown = Some(u64::MAX);
+    /// An object is gone. Whether that gives no reason to look at it: this process deleted it. The answer to what was
+    /// written before must not bring it back, so whoever writes it looks again.
+    pub(crate) fn is_gone(&self, object: &Object) -> bool {
+        let mut state = self.state();
+        if let Some(shown) = state.writing.get_mut(object) {
+            *shown = Some(GONE);
+            return true;
         }
+        if state.written.get(object) == Some(&GONE) {
+            state.written.remove(object);
+            return true;
+        }
+        false
     }
 }
 
@@ -128,6 +145,16 @@ impl Writing {
             state.expect(self.object.clone(), version);
         }
         shown.is_some_and(|shown| shown > version)
+    }
+}
+
+impl Writing {
+    /// The object was deleted.
+    pub(crate) fn deleted(self) {
+        let mut state = self.echoes.state();
+        if state.writing.remove(&self.object).flatten() != Some(GONE) {
+            state.expect(self.object.clone(), GONE);
+        }
     }
 }
 
@@ -169,6 +196,22 @@ mod tests {
         assert!(writing.wrote(7), "9 is newer");
         drop(echoes.begin(grant.clone()));
         assert!(!echoes.is_one(&grant, 10), "nothing is being written");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_this_process_deleted_gives_no_reason_to_look() {
+        let echoes = Echoes::default();
+        assert!(!echoes.is_gone(&binding()), "somebody else did it");
+        let writing = echoes.begin(binding());
+        assert!(echoes.is_gone(&binding()));
+        writing.deleted();
+        assert!(!echoes.is_gone(&binding()));
+        echoes.begin(binding()).deleted();
+        assert!(echoes.is_gone(&binding()) && !echoes.is_gone(&binding()));
+
+        let writing = echoes.begin(binding());
+        assert!(echoes.is_gone(&binding()));
+        assert!(writing.wrote(7), "somebody deleted what was written");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
-//! The grants that are being begun by whoever has just written them.
+//! The grants that are being decided, written and begun.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::{Item, Lane, Queue};
 
-/// The grants that are being begun: their own reconciliation waits, so that nothing is made twice.
+/// The grants that are being decided, written and begun: their own reconciliation waits, so that nothing is made twice
+/// and nothing that happens meanwhile is missed.
 #[derive(Clone)]
 pub(crate) struct InHand {
     /// With each, in which lane it is to be looked at when it is let go: somebody denied it meanwhile, say.
@@ -28,9 +29,9 @@ impl InHand {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a grant in hand.
+    /// Takes a grant in hand, before it is written: what happens while it is decided bears on it, too.
     pub(crate) fn take(&self, name: &str) -> Held {
-        self.names().insert(name.to_owned(), None);
+        self.names().entry(name.to_owned()).or_default();
         Held { in_hand: self.clone(), name: name.to_owned() }
     }
 

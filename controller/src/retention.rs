@@ -145,7 +145,10 @@ async fn remove(
             known(context.reader.grant(&grant_name(namespace, name, &uid)).await)?
         }
         (None, Candidate::Grant(grant)) => known(context.reader.grant(&grant.name).await)?,
-        (None, Candidate::Request(_)) => return Ok(()),
+        (None, Candidate::Request(past)) => {
+            context.reader.index().past_request_gone(past);
+            return Ok(());
+        }
     };
     let observed = Observed {
         requests: own.iter().map(Ok).collect(),

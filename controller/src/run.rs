@@ -87,7 +87,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let observing = tokio::spawn(watches.run());
     let deadlines = touched.deadlines.clone();
     let timing = tokio::spawn(deadlines.run(clock.clone(), move |name| expiry.is_up(name)));
-    let expiring = tokio::spawn(Expiry::run(client.clone(), touched.clone(), expired));
+    let expiring = tokio::spawn(expired.run(client.clone(), touched.clone()));
     let keeping_time = tokio::spawn(queue.clone().keep_time());
     let orphaned = tokio::spawn({
         let metrics = metrics.clone();

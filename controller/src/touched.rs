@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest, version};
-use lapse_crds::{AccessRequest, Grant, GrantPhase, RequestPhase};
+use lapse_crds::{AccessRequest, Grant, GrantPhase};
 use lapse_engine::attest::Attested;
 use lapse_engine::grant::{GrantSummary, grant_name};
 use lapse_engine::target::ResolvedTarget;
@@ -31,11 +31,16 @@ pub(crate) struct Touched {
 impl Touched {
     /// A Grant, whatever is to be done about it.
     pub(crate) fn grant(&self, name: &str) {
+        self.grant_in(name, Lane::Follow);
+    }
+
+    /// The same, at least as urgently as that.
+    fn grant_in(&self, name: &str, least: Lane) {
         let lane = match self.index.grant(name) {
             Some(known) => known.live().map_or(Lane::Follow, |grant| self.lane_of(grant)),
             None => return,
         };
-        self.queue.now(Item::Grant(name.to_owned()), lane);
+        self.queue.now(Item::Grant(name.to_owned()), lane.min(least));
     }
 
     /// A Grant that ends.
@@ -57,24 +62,23 @@ impl Touched {
 
     /// A request.
     pub(crate) fn request(&self, known: &KnownRequest) {
+        let lane = match &known.summary {
+            Ok(summary) if summary.emergency && known.waits() => Lane::Emergency,
+            _ if known.waits() => Lane::Give,
+            _ => Lane::Follow,
+        };
+        self.request_in(known, lane);
+    }
+
+    fn request_in(&self, known: &KnownRequest, lane: Lane) {
         if known.is_settled {
             return;
         }
-        let KnownRequest { namespace, name, summary, .. } = known;
-        let (requester, lane) = match summary {
-            Ok(summary) => {
-                let lane = match summary.phase {
-                    RequestPhase::Pending | RequestPhase::Scheduled if summary.emergency => {
-                        Lane::Emergency
-                    }
-                    RequestPhase::Pending | RequestPhase::Scheduled => Lane::Give,
-                    _ => Lane::Follow,
-                };
-                (summary.requester.clone(), lane)
-            }
-            Err(_) => (String::new(), Lane::Follow),
-        };
+        let KnownRequest { namespace, name, uid, .. } = known;
+        // What bears on a request bears on the right that it is being given, which is not in the index yet.
+        self.in_hand.defers(&grant_name(namespace, name, uid), Lane::End);
         let (namespace, name) = (namespace.clone(), name.clone());
+        let requester = known.requester().to_owned();
         self.queue.now(Item::Request { namespace, name, requester }, lane);
     }
 
@@ -130,13 +134,15 @@ impl Touched {
         let open = self.index.open_requests();
         open.iter()
             .filter(|request| request.waits() && are_touched(request))
-            .for_each(|request| self.request(request));
+            .for_each(|request| self.request_in(request, Lane::Check));
     }
 
     /// The Grants that are not over of which this holds.
     pub(crate) fn grants_that(&self, are_touched: impl Fn(&GrantSummary) -> bool) {
         let live = self.index.live_grants();
-        live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.grant(&grant.name));
+        live.iter()
+            .filter(|grant| are_touched(grant))
+            .for_each(|grant| self.grant_in(&grant.name, Lane::Check));
     }
 
     /// The grants and requests whose target something bears on.
@@ -225,5 +231,65 @@ impl Touched {
     /// The Grant of a request, if it has one.
     pub(crate) fn grant_of(&self, namespace: &str, name: &str, uid: &str) {
         self.grant(&grant_name(namespace, name, uid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_engine::attest::{AttestationError, KeySet};
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn touched() -> Touched {
+        let settings = serde_json::from_value(json!({
+            "namespace": "lapse-system", "bindableRoles": [], "grantableRules": [],
+            "allowClusterWide": false, "protectedNamespaces": [],
+            "duration": {"min": "5m", "max": "24h"}, "admissionPolicies": [],
+            "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
+        }))
+        .unwrap();
+        let queue = Queue::new(Clock::default());
+        let (_, keys) = watch::channel(KeySet::default());
+        Touched {
+            queue: queue.clone(),
+            index: Index::new(settings, keys, true),
+            clock: Clock::default(),
+            deadlines: Deadlines::default(),
+            in_hand: InHand::new(queue),
+            echoes: Echoes::default(),
+        }
+    }
+
+    fn request() -> Attested<AccessRequest> {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
+            "metadata": {"name": "fix", "namespace": "shop", "uid": "r-1", "resourceVersion": "1"},
+            "spec": {
+                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+                "reason": "Checkout fails", "requester": {"username": "alice", "groups": []},
+            },
+        }))
+        .unwrap();
+        Attested { object, attestation: Err(AttestationError::Absent) }
+    }
+
+    /// A ban, say, that comes when the right was decided and is not written yet.
+    #[tokio::test]
+    async fn what_bears_on_a_request_bears_on_the_right_that_it_is_being_given() {
+        let touched = touched();
+        touched.index.wrote_request(request()).unwrap();
+        let grant = grant_name("shop", "fix", "r-1");
+        let held = touched.in_hand.take(&grant);
+        touched.waiting_that(|_| true);
+        drop(held);
+        let waiting = touched.queue.waiting();
+        assert!(waiting.contains(&(Item::Grant(grant.clone()), Lane::End)), "{waiting:?}");
+
+        // Nothing happened while the next was in hand.
+        let touched = self::touched();
+        drop(touched.in_hand.take(&grant));
+        assert_eq!(touched.queue.waiting(), []);
     }
 }

@@ -92,18 +92,28 @@ struct Said {
 }
 
 impl Decisions {
-    pub(super) fn apply(&mut self, decoded: Decoded, good_for: GoodFor, now: DateTime<Utc>) {
+    /// `waits`: whether a request that is not known may still come, however old what is said about it.
+    pub(super) fn apply(
+        &mut self,
+        decoded: Decoded,
+        good_for: GoodFor,
+        now: DateTime<Utc>,
+        waits: bool,
+    ) {
         let Decoded { about, key, attested, unverified } = decoded;
         if let Some(named) = &mut self.named {
             named.insert(key.clone());
         }
-        // One that nobody stamped says nothing.
+        // One that nobody stamped says nothing, and no more what another of its name said.
+        self.remove(&key);
         let Some(uid) = about.uid else { return };
         let created = created_at(&attested.object.metadata).unwrap_or(now);
         if good_for == GoodFor::Unknown {
-            self.forget_unknown(now);
-            if created < now - PATIENCE {
-                return;
+            if !waits {
+                self.forget_unknown(now);
+                if created < now - PATIENCE {
+                    return;
+                }
             }
             self.unknown.entry(uid.clone()).or_insert(created);
         }

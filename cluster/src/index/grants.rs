@@ -174,10 +174,12 @@ impl Grants {
         now: DateTime<Utc>,
     ) -> Option<Change<KnownGrant>> {
         let round = self.round;
-        if let Some((newer, seen)) = self.by_name.get_mut(&known.name)
+        // What a list names is so, whatever was seen before it began: in a cluster that was restored, versions may be
+        // lower than those that were seen.
+        if let Some((newer, seen)) = self.by_name.get(&known.name)
+            && *seen == round
             && !super::is_newer(known.version, newer.version)
         {
-            *seen = round;
             return None;
         }
         let before = self.remove(&known.name.clone());

@@ -182,6 +182,11 @@ impl Index {
         self.told(());
     }
 
+    /// A request that is over, of which a live read finds nothing.
+    pub fn past_request_gone(&self, past: &PastRequest) {
+        self.write().requests.past_gone(past);
+    }
+
     /// A Grant that stands: `None` if a newer state of it is known.
     pub(crate) fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
         self.put_grant(grants::decode(stored))
@@ -213,12 +218,18 @@ impl Index {
 
     /// A decision that stands.
     pub(crate) fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
-        let decoded = decisions::Decoded::of(stored, &self.0.keys.borrow())?;
+        let mut keys = self.0.keys.clone();
+        let decoded = decisions::Decoded::of(stored, &keys.borrow_and_update())?;
         let about = decoded.about.clone();
         let mut tables = self.write();
         let good_for = tables.good_for(&about);
-        tables.decisions.apply(decoded, good_for, clock::now());
+        let waits = !tables.has_all(&[Indexed::Requests, Indexed::Grants]);
+        tables.decisions.apply(decoded, good_for, clock::now(), waits);
         drop(tables);
+        // What was verified with keys that have changed meanwhile was not among what was verified again.
+        if keys.has_changed().unwrap_or_default() {
+            self.verify_again();
+        }
         Some(self.told(about))
     }
 

@@ -41,6 +41,12 @@ pub struct KnownRequest {
 }
 
 impl KnownRequest {
+    /// The user name of who asks; empty if that cannot be told.
+    #[must_use]
+    pub fn requester(&self) -> &str {
+        self.summary.as_ref().map_or("", |summary| &summary.requester)
+    }
+
     /// Whether it has no right yet, and may get one. One that cannot be decoded gets none.
     #[must_use]
     pub fn waits(&self) -> bool {
@@ -206,23 +212,32 @@ impl Requests {
     pub(super) fn apply(&mut self, decoded: Decoded) -> Option<Change<KnownRequest>> {
         let Decoded { known, past } = decoded;
         let round = self.round;
-        if let Some((newer, seen)) = self.by_uid.get_mut(&known.uid)
+        // What a list names is so, whatever was seen before it began: in a cluster that was restored, versions may be
+        // lower than those that were seen.
+        if let Some((newer, seen)) = self.by_uid.get(&known.uid)
+            && *seen == round
             && !super::is_newer(known.version, newer.version)
         {
-            *seen = round;
             return None;
         }
-        // Another of the same name is gone.
+        // Another of the same name is gone. If that is the newer one, this is what was written of one that is gone.
         let place = (known.namespace.clone(), known.name.clone());
-        let forerunner = self.by_place.get(&place).filter(|uid| **uid != known.uid).cloned();
-        if let Some(forerunner) = forerunner {
-            self.remove(&forerunner);
+        let other = self.by_place.get(&place).filter(|uid| **uid != known.uid).cloned();
+        if let Some((other, (holder, seen))) =
+            other.and_then(|other| Some((other.clone(), self.by_uid.get(&other)?)))
+        {
+            if *seen == round && !super::is_newer(known.version, holder.version) {
+                return None;
+            }
+            self.remove(&other);
         }
         let before = self.remove(&known.uid);
         // What was kept of what never changes is kept: whoever wrote it does not know how large it is.
-        let waits = known.object.is_some();
-        let kept = before.as_ref().and_then(|before| before.object.clone()).filter(|_| waits);
-        let known = KnownRequest { object: kept.or(known.object), ..known };
+        let object = match &before {
+            Some(before) if known.object.is_some() && before.waits() => before.object.clone(),
+            _ => known.object,
+        };
+        let known = KnownRequest { object, ..known };
         if let Some(past) = past.filter(|_| self.keeps_past) {
             self.past.insert(&known.uid, past, round);
         }
@@ -296,8 +311,10 @@ impl Requests {
         let unverified = self.by_uid.values().filter_map(|(known, _)| known.unverified.clone());
         for stored in unverified.collect::<Vec<_>>() {
             let Decoded { known, .. } = Decoded::of(&stored, keys);
+            let Some((_, seen)) = self.by_uid.get(&known.uid) else { continue };
+            let seen = *seen;
             self.remove(&known.uid);
-            self.insert(known, self.round);
+            self.insert(known, seen);
         }
     }
 
@@ -340,16 +357,35 @@ impl Requests {
         all.filter(|known| !known.is_settled).cloned().collect()
     }
 
+    /// One that is over, of which a live read finds nothing.
+    pub(super) fn past_gone(&mut self, past: &PastRequest) {
+        let policy: Option<Box<str>> = past.policy_uid.as_deref().map(Box::from);
+        let from: (DateTime<Utc>, Box<str>) = (past.since, "".into());
+        let of_policy = self.past.in_order.get(&policy);
+        let mut since = of_policy.into_iter().flat_map(|past| past.range(from.clone()..));
+        let of_name = since.find(|((at, _), known)| *at > past.since || known.as_ref() == past);
+        if let Some(uid) =
+            of_name.filter(|(_, known)| known.as_ref() == past).map(|((_, uid), _)| uid)
+        {
+            let uid = uid.clone();
+            self.past.remove(&uid);
+        }
+    }
+
     pub(super) fn past(&self, most: usize) -> Vec<PastRequest> {
         let of_policies = self.past.in_order.values();
         of_policies.flat_map(|past| past.values().take(most)).map(|past| (**past).clone()).collect()
     }
 }
 
-/// Whether a request is kept beside the word for whoever deletes it.
+/// Whether a request is kept beside the word for whoever deletes it: one that is not over, and one that extended
+/// another's right.
 fn keeps(known: &KnownRequest) -> bool {
-    let extends = known.summary.as_ref().is_ok_and(|summary| summary.extends.is_some());
-    !known.is_settled || extends
+    let has_extended = known.summary.as_ref().is_ok_and(|summary| {
+        let was_given = matches!(summary.phase, RequestPhase::Ended | RequestPhase::Failed);
+        summary.extends.is_some() && was_given
+    });
+    !known.is_settled || has_extended
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(

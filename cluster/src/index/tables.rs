@@ -68,7 +68,11 @@ impl Tables {
         let KnownRequest { namespace, name, uid, .. } = request;
         let about =
             About { namespace: namespace.clone(), name: name.clone(), uid: Some(uid.clone()) };
-        let good_for = self.good_for(&about);
+        let good_for = match self.good_for(&about) {
+            // It is known, and over; nothing of it is kept to say so.
+            GoodFor::Unknown => GoodFor::Nothing,
+            other => other,
+        };
         self.decisions.keep(uid, good_for);
         self.grants.has_request(&grant_name(namespace, name, uid), is_there);
     }

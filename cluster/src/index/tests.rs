@@ -338,3 +338,57 @@ fn what_is_lost_or_reset_says_nothing_until_it_is_listed_again() {
     let older = index.apply_grant(&stored(&grant("fix", 1, "Active")));
     assert!(older.is_some(), "versions of a restored cluster may be lower");
 }
+
+/// A webhook keeps nothing of what is over, and of what was said about it neither.
+#[test]
+fn what_was_said_about_what_is_over_goes_whoever_keeps_the_past() {
+    for keeps_past in [true, false] {
+        let (_, keys) = watch::channel(KeySet::default());
+        let index = Index::new(settings(), keys, keeps_past);
+        for kind in Indexed::ALL {
+            index.begin(kind);
+            index.done(kind);
+        }
+        index.apply_request(&stored(&request("fix", 1, "Pending")));
+        index.apply_decision(&stored(&decision("no", "fix", LONG_AGO)));
+        assert_eq!(said(&index, "fix").len(), 1);
+        index.apply_request(&stored(&request("fix", 2, "Denied")));
+        assert_eq!(said(&index, "fix").len(), 0, "keeps_past: {keeps_past}");
+    }
+}
+
+/// In a cluster that was restored from a backup whose revisions were raised, objects have the versions of then.
+#[test]
+fn what_a_list_names_is_so_whatever_its_version() {
+    let index = index();
+    index.apply_grant(&stored(&grant("fix", 9, "Ended")));
+    index.apply_request(&stored(&request("fix", 9, "Denied")));
+    index.apply_request(&stored(&request("other", 9, "Active")));
+    assert!(index.apply_grant(&stored(&grant("fix", 5, "Active"))).is_none(), "it is older");
+    index.begin(Indexed::Grants);
+    assert!(index.apply_grant(&stored(&grant("fix", 5, "Active"))).is_some());
+    assert!(index.apply_grant(&stored(&grant("fix", 4, "Ended"))).is_none(), "it was listed");
+    index.done(Indexed::Grants);
+    assert_eq!(index.live_grants().len(), 1);
+    index.begin(Indexed::Requests);
+    assert!(index.apply_request(&stored(&request("other", 5, "Pending"))).is_some());
+    index.done(Indexed::Requests);
+    assert!(index.request("uid-of-other").unwrap().waits());
+}
+
+/// The answer to a write comes after the events of what happened since.
+#[test]
+fn what_was_written_of_a_request_that_is_gone_displaces_no_other() {
+    let index = index();
+    let of = |uid: &str, version: u64| {
+        let mut request = request("fix", version, "Pending");
+        request["metadata"]["uid"] = json!(uid);
+        stored::<AccessRequest>(&request)
+    };
+    index.apply_request(&of("first", 1));
+    index.delete_request(&of("first", 3));
+    index.apply_request(&of("second", 4));
+    assert!(index.apply_request(&of("first", 2)).is_none());
+    assert_eq!(index.request_named("shop", "fix").unwrap().uid, "second");
+    assert!(index.request("first").is_none());
+}

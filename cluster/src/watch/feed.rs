@@ -9,7 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
 
-use super::{FIRST_LIST, FirstLists, Follow, Restart, Restarts, config};
+use super::{Doubt, FIRST_LIST, FirstLists, Follow, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
 
@@ -84,7 +84,7 @@ impl Feed {
                         listener.policy(index.delete_policy(&policy.name_any()), false);
                     }
                 },
-                |why| restarted(index, Indexed::Policies, why),
+                |why| doubted(index, Indexed::Policies, why),
             )
             .await;
     }
@@ -107,7 +107,7 @@ impl Feed {
                     }
                     Event::Delete(request) => listener.request(index.delete_request(&request)),
                 },
-                |why| restarted(index, Indexed::Requests, why),
+                |why| doubted(index, Indexed::Requests, why),
             )
             .await;
     }
@@ -130,7 +130,7 @@ impl Feed {
                     }
                     Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
                 },
-                |why| restarted(index, Indexed::Grants, why),
+                |why| doubted(index, Indexed::Grants, why),
             )
             .await;
     }
@@ -166,16 +166,16 @@ impl Feed {
                         }
                     }
                 },
-                |why| restarted(index, Indexed::Decisions, why),
+                |why| doubted(index, Indexed::Decisions, why),
             )
             .await;
     }
 }
 
-fn restarted(index: &Index, kind: Indexed, why: Restart) {
+fn doubted(index: &Index, kind: Indexed, why: Doubt) {
     match why {
-        Restart::Lost => index.lost(kind),
-        Restart::Backwards => index.forget(kind),
+        Doubt::Lost => index.lost(kind),
+        Doubt::Backwards => index.forget(kind),
     }
 }
 

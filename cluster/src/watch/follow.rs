@@ -43,6 +43,9 @@ pub const FIRST_LIST: Duration = Duration::from_secs(40);
 /// How long a watch may fail before it is lost.
 const LOST: Duration = Duration::from_secs(20);
 
+/// Failures that are further apart are not in a row. One try can take twenty seconds, and there are pauses.
+const APART: Duration = Duration::from_secs(40);
+
 /// A watch of one kind.
 pub struct Follow<S> {
     /// Of what.
@@ -66,7 +69,7 @@ impl Failures {
     /// goes well again, so failures far apart are not in a row.
     fn last_for(&mut self, now: Instant) -> Duration {
         let first = match self.0 {
-            Some((first, last)) if now.duration_since(last) < LOST => first,
+            Some((first, last)) if now.duration_since(last) < APART => first,
             _ => now,
         };
         self.0 = Some((first, now));
@@ -74,10 +77,10 @@ impl Failures {
     }
 }
 
-/// Why a watch starts from the beginning.
+/// Why what a watch showed is worth nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
-    /// It failed for longer than [`LOST`]: what it showed may be out of date.
+pub enum Doubt {
+    /// It failed, or a list took, for longer than [`LOST`]: what it showed may be out of date until all is listed.
     Lost,
     /// The revision ran backwards: what it showed may never have been.
     Backwards,
@@ -86,11 +89,11 @@ pub enum Restart {
 impl<S> Follow<S> {
     /// Calls `on_event` for each event. A watch that fails is logged and starts again by itself; all
     /// start from the beginning when the API server's revision has run backwards, and so does one that fails for too
-    /// long, which `on_restart` is told when the old watch has ended.
+    /// long. `on_doubt` is told when what was shown is worth nothing until all is listed again.
     pub async fn run<K, E>(
         self,
         mut on_event: impl FnMut(Event<K>),
-        mut on_restart: impl FnMut(Restart),
+        mut on_doubt: impl FnMut(Doubt),
     ) where
         S: Fn() -> E,
         E: Stream<Item = watcher::Result<Event<K>>>,
@@ -103,21 +106,37 @@ impl<S> Follow<S> {
                 pin_mut!(stream);
                 let overdue = tokio::time::sleep(patience);
                 pin_mut!(overdue);
+                // A list that takes long says late what has changed since.
+                let outdated = tokio::time::sleep(LOST);
+                pin_mut!(outdated);
+                let mut is_outdated = false;
                 let mut is_listed = false;
                 let mut failures = Failures::default();
                 loop {
                     let event = tokio::select! {
                         event = stream.next() => event,
-                        () = restarts.next() => break Some(Restart::Backwards),
-                        () = &mut overdue, if !is_listed => break None,
+                        () = restarts.next() => break Some(Doubt::Backwards),
+                        () = &mut overdue, if !is_listed => {
+                            break was_listed.then_some(Doubt::Lost);
+                        }
+                        () = &mut outdated, if was_listed && !is_listed && !is_outdated => {
+                            is_outdated = true;
+                            on_doubt(Doubt::Lost);
+                            continue;
+                        }
                     };
                     match event {
                         Some(Ok(event)) => {
+                            let was = is_listed;
                             is_listed = match event {
                                 Event::Init => false,
                                 Event::InitDone => true,
                                 _ => is_listed,
                             };
+                            if was && !is_listed {
+                                outdated.as_mut().reset(Instant::now() + LOST);
+                                is_outdated = false;
+                            }
                             if is_listed {
                                 failures = Failures::default();
                             } else {
@@ -129,7 +148,7 @@ impl<S> Follow<S> {
                         Some(Err(error)) => {
                             warn!(what, %error, "a watch starts again");
                             if failures.last_for(Instant::now()) >= LOST {
-                                break Some(Restart::Lost);
+                                break Some(Doubt::Lost);
                             }
                         }
                         None => return,
@@ -142,7 +161,7 @@ impl<S> Follow<S> {
             };
             info!(what, ?why, "a watch starts from the beginning");
             if let Some(why) = why {
-                on_restart(why);
+                on_doubt(why);
             }
         }
     }
@@ -221,7 +240,7 @@ mod tests {
         within(LOST.as_secs() - 1).await;
         assert_eq!(*restarts.borrow(), []);
         within(5).await;
-        assert_eq!(*restarts.borrow(), [Restart::Lost]);
+        assert_eq!(restarts.borrow().first(), Some(&Doubt::Lost));
     }
 
     #[test]
@@ -230,6 +249,6 @@ mod tests {
         let mut failures = Failures::default();
         let mut at = |seconds| failures.last_for(start + Duration::from_secs(seconds)).as_secs();
         assert_eq!([at(0), at(2), at(15)], [0, 2, 15]);
-        assert_eq!([at(3600), at(3610), at(3625)], [0, 10, 25]);
+        assert_eq!([at(3600), at(3610), at(3645)], [0, 10, 45]);
     }
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use self::feed::{Feed, Listener};
-pub use self::follow::{FIRST_LIST, FirstLists, Follow, Restart};
+pub use self::follow::{Doubt, FIRST_LIST, FirstLists, Follow};
 pub use self::revision::{Restarts, Revision};
 
 /// How long a watch that failed waits before it starts again, at first and at the most. While it waits, nothing is

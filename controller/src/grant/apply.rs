@@ -88,7 +88,10 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
     match action {
         Action::Create(object) => return create(context, grant, object).await,
         Action::Delete { object, uid } => {
-            kubernetes::delete(&context.client(), &ObjectPlace::of(object), uid).await?;
+            let place = ObjectPlace::of(object);
+            let writing = context.touched.echoes.begin(Object::at(&place));
+            kubernetes::delete(&context.client(), &place, uid).await?;
+            writing.deleted();
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
         }
         Action::Stop(workload) => {
@@ -105,9 +108,7 @@ async fn create(
     grant: &Grant,
     object: &ObjectSpec,
 ) -> Result<Effect, CallError> {
-    let ObjectPlace { kind, namespace, name } = ObjectPlace::of(object);
-    let about = Object::Rbac(kind, namespace.map(ToOwned::to_owned), name.to_owned());
-    let writing = context.touched.echoes.begin(about);
+    let writing = context.touched.echoes.begin(Object::at(&ObjectPlace::of(object)));
     match kubernetes::create(&context.client(), grant, object).await {
         Ok(made) => {
             if writing.wrote(version(&made.metadata)) {

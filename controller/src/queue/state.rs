@@ -41,17 +41,19 @@ pub(crate) enum Lane {
     Emergency,
     /// Somebody asks, or what was asked for can be given.
     Give,
+    /// What others did, or a policy says, may change what is held or waits.
+    Check,
     /// Something may have changed, or is to be written down.
     Follow,
 }
 
 impl Lane {
-    const ALL: [Self; 4] = [Self::End, Self::Emergency, Self::Give, Self::Follow];
+    const ALL: [Self; 5] = [Self::End, Self::Emergency, Self::Give, Self::Check, Self::Follow];
 
     pub(super) fn pool(self) -> Pool {
         match self {
             Self::End => Pool::End,
-            Self::Emergency | Self::Give => Pool::Give,
+            Self::Emergency | Self::Give | Self::Check => Pool::Give,
             Self::Follow => Pool::Follow,
         }
     }
@@ -104,6 +106,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Whose turn it takes.
+    pub(crate) fn requester(&self) -> &str {
+        match &self.item {
+            Item::Request { requester, .. } => requester,
+            Item::Grant(_) | Item::Policy(_) => "",
+        }
+    }
+
     fn turns(&self) -> impl Iterator<Item = Turn> {
         let person = match &self.item {
             Item::Request { requester, .. } => Some(Turn::Person(requester.clone())),
@@ -122,7 +132,8 @@ pub(super) struct State {
     /// What is being reconciled, and in which lane it is to be looked at again.
     running: HashMap<Item, Option<Lane>>,
     taken: HashSet<Turn>,
-    parked: HashMap<Turn, VecDeque<Item>>,
+    /// What waits for a turn, the most urgent first.
+    parked: HashMap<Turn, BTreeMap<Lane, VecDeque<Item>>>,
     later: BTreeMap<(DateTime<Utc>, u64), (Item, Lane)>,
     due: HashMap<Item, (DateTime<Utc>, u64)>,
     counter: u64,
@@ -202,7 +213,8 @@ impl State {
                 let job = Job { item, lane, has_common_turn };
                 let taken = job.turns().find(|turn| self.taken.contains(turn));
                 if let Some(taken) = taken {
-                    self.parked.entry(taken).or_default().push_back(job.item);
+                    let of_turn = self.parked.entry(taken).or_default();
+                    of_turn.entry(lane).or_default().push_back(job.item);
                     continue;
                 }
                 self.waiting.remove(&job.item);
@@ -231,17 +243,34 @@ impl State {
         (count, self.release(job))
     }
 
+    /// The most urgent of those that wait for a turn. What is queued elsewhere by now is history.
+    fn unpark(&mut self, turn: &Turn) -> Option<(Item, Lane)> {
+        let of_turn = self.parked.get_mut(turn)?;
+        while let Some(mut first) = of_turn.first_entry() {
+            let lane = *first.key();
+            let item = first.get_mut().pop_front();
+            if first.get().is_empty() {
+                first.remove();
+            }
+            if let Some(item) = item
+                && self.waiting.get(&item) == Some(&lane)
+            {
+                return Some((item, lane));
+            }
+        }
+        self.parked.remove(turn);
+        None
+    }
+
     fn release(&mut self, job: &Job) -> Vec<Pool> {
         let again = self.running.remove(&job.item).flatten();
         let mut pools = Vec::new();
         for turn in job.turns() {
             self.taken.remove(&turn);
-            // All that waited for it come first in their lanes, in their order; the first takes it.
-            for item in self.parked.remove(&turn).into_iter().flatten().rev() {
-                if let Some(lane) = self.waiting.get(&item) {
-                    self.lanes.entry(*lane as u8).or_default().push_front(item);
-                    pools.push(lane.pool());
-                }
+            // The next that waited for it comes first in its lane; the others wait for that one.
+            if let Some((item, lane)) = self.unpark(&turn) {
+                self.lanes.entry(lane as u8).or_default().push_front(item);
+                pools.push(lane.pool());
             }
         }
         if let Some(lane) = again {

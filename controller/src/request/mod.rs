@@ -5,14 +5,16 @@ mod report;
 
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use lapse_cluster::Occasion;
+use lapse_cluster::{ObserveError, Occasion};
 use lapse_crds::{AccessRequest, Grant, RequestRef};
 use lapse_engine::Read;
+use lapse_engine::grant::grant_name;
 use lapse_engine::request::{Observed, Plan, decide};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::grant;
+use crate::in_hand::Held;
 use crate::poison;
 use crate::queue::{Done, Job, Outcome};
 
@@ -45,6 +47,11 @@ pub(crate) async fn reconcile(
                 .await;
         }
     };
+    if known.requester() != job.requester() {
+        // Another request has this name by now, and another's turn was taken.
+        context.touched.request(&known);
+        return Ok(Done::Until(None));
+    }
     // What a request says and gets is written by the holder of the lease alone, and while the clocks
     // agree. Either can change without an event.
     if !context.may_give() {
@@ -55,21 +62,38 @@ pub(crate) async fn reconcile(
         name: known.name.clone(),
         uid: known.uid.clone(),
     };
+    let grant = grant_name(&of.namespace, &of.name, &of.uid);
+    // What happens from here on bears on the right that may be given, and is looked at once it is.
+    let is_given = context.reader.index().grant(&grant).is_some();
+    let in_hand = (!is_given).then(|| context.touched.in_hand.take(&grant));
     let decides = summary.policy.as_deref();
-    let Some((observed, plan)) = look(context, &of, decides, !summary.was_reported).await? else {
+    let (observed, plan) = match look(context, &of, decides, !summary.was_reported).await {
+        Ok(Some(found)) => found,
         // What is gone takes no place among what a person asks for.
-        context.reader.index().request_gone(&of.uid);
-        return Ok(Done::Until(None));
+        Ok(None) => {
+            context.reader.index().request_gone(&of.uid);
+            return Ok(Done::Until(None));
+        }
+        Err(ReconcileError::Unobserved(ObserveError::MadeAnew(_))) => {
+            context.reader.index().request_gone(&of.uid);
+            context.touched.request_named(namespace, name);
+            return Ok(Done::Until(None));
+        }
+        Err(error) => return Err(error),
     };
     // What others are given meanwhile may keep the requester, or an approver, from taking part.
     if !job.has_common_turn && needs_common_turn(&observed, &plan) {
         return Ok(Done::InCommonTurn);
     }
-    carry_out(context, observed, plan).boxed().await
+    carry_out(context, observed, plan, in_hand).boxed().await
 }
 
-/// Observes and decides. What has its right follows that. A right is given only by a policy that was read as it is now: if another decides than was
-/// thought, it is looked at once more with that.
+/// How often at most a request is looked at in one go: as seen, by the policy that gives, and as of now.
+const LOOKS: usize = 4;
+
+/// Observes and decides. What has its right follows that. A right is given only by a policy that was read as it is
+/// now: if another decides than was thought, it is looked at once more with that. A refusal is final, so it is not for
+/// want of what is not seen yet.
 async fn look(
     context: &Context,
     of: &RequestRef,
@@ -80,39 +104,31 @@ async fn look(
         let plan = decide(&observed, context.clock.now());
         return Ok(Some((observed, plan)));
     }
-    let observe = async |decides: Option<&str>, occasion: Occasion| {
-        context.reader.observe_request(of, decides, occasion).boxed().await
-    };
+    let mut decides = decides.map(ToOwned::to_owned);
     // What is self-service is given at the first look.
-    let first = Occasion::Give { unasked: is_first };
-    let Some(mut observed) = observe(decides, first).await? else { return Ok(None) };
-    let mut plan = decide(&observed, context.clock.now());
-    let mut is_as_of_now = false;
-    if plan.refuses() {
-        // A refusal is final, so it is not for want of what is not seen yet.
-        let Some(again) = observe(decides, Occasion::Refuse).await? else { return Ok(None) };
-        plan = decide(&again, context.clock.now());
-        observed = again;
-        is_as_of_now = true;
+    let mut occasion = Occasion::Give { unasked: is_first };
+    for _ in 0..LOOKS {
+        let observed = context.reader.observe_request(of, decides.as_deref(), occasion).boxed();
+        let Some(observed) = observed.await? else { return Ok(None) };
+        let plan = decide(&observed, context.clock.now());
+        let is_as_of_now = occasion == Occasion::Refuse;
+        if let Some(grant) = &plan.create {
+            let gives = &grant.spec.policy.name;
+            let unasked = grant.spec.approved_by.is_empty();
+            let named = observed.request.object.spec.policy.as_deref().or(decides.as_deref());
+            let is_new_enough = is_as_of_now || occasion == Occasion::Give { unasked: true };
+            if named == Some(gives) && (is_new_enough || !unasked) {
+                return Ok(Some((observed, plan)));
+            }
+            decides = Some(gives.clone());
+            occasion = if is_as_of_now { occasion } else { Occasion::Give { unasked } };
+        } else if plan.refuses() && !is_as_of_now {
+            occasion = Occasion::Refuse;
+        } else {
+            return Ok(Some((observed, plan)));
+        }
     }
-    let Some(grant) = &plan.create else { return Ok(Some((observed, plan))) };
-    let gives = grant.spec.policy.name.clone();
-    let unasked = grant.spec.approved_by.is_empty();
-    let named = observed.request.object.spec.policy.as_deref().or(decides);
-    if named == Some(&gives) && (is_first || !unasked) {
-        return Ok(Some((observed, plan)));
-    }
-    let occasion = if is_as_of_now { Occasion::Refuse } else { Occasion::Give { unasked } };
-    let Some(observed) = observe(Some(&gives), occasion).await? else { return Ok(None) };
-    let plan = decide(&observed, context.clock.now());
-    if !plan.refuses() || is_as_of_now {
-        return Ok(Some((observed, plan)));
-    }
-    let Some(observed) = observe(Some(&gives), Occasion::Refuse).await? else { return Ok(None) };
-    let plan = decide(&observed, context.clock.now());
-    // What would be given after all comes with the next look.
-    let plan = if plan.create.is_some() { Plan::again(context.clock.now() + AGAIN) } else { plan };
-    Ok(Some((observed, plan)))
+    Err(ReconcileError::Unstable(LOOKS))
 }
 
 /// Whether a right is to be given under a policy that is kept apart from others.
@@ -122,13 +138,21 @@ fn needs_common_turn(observed: &Observed, plan: &Plan) -> bool {
     by.zip(policies).is_some_and(|(by, policies)| !policies.apart_from(by).is_empty())
 }
 
-async fn carry_out(context: &Context, mut observed: Observed, plan: Plan) -> Outcome {
+async fn carry_out(
+    context: &Context,
+    mut observed: Observed,
+    plan: Plan,
+    in_hand: Option<Held>,
+) -> Outcome {
     let Some(grant) = &plan.create else {
         report::report(context, &observed.request, plan.status, plan.notice).await?;
         return Ok(Done::Until(plan.wake_at));
     };
+    // The looks took their time.
+    if !context.may_give() {
+        return Ok(Done::Until(Some(context.clock.now() + STAND_BY)));
+    }
     let name = grant.metadata.name.clone().unwrap_or_default();
-    let in_hand = context.touched.in_hand.take(&name);
     match apply::create(context, grant).await {
         Ok(Some(created)) => {
             let begun = grant::begin(context, created, &observed).await;
@@ -146,6 +170,8 @@ async fn carry_out(context: &Context, mut observed: Observed, plan: Plan) -> Out
             Ok(Done::Until(Some(context.clock.now() + AGAIN)))
         }
         Err(error) => {
+            // It may have been stored nevertheless, and its event have come.
+            context.touched.grant(&name);
             observed.obstacle = Some(error.to_string());
             let plan = decide(&observed, context.clock.now());
             report::report(context, &observed.request, plan.status, plan.notice).await?;

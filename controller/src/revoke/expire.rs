@@ -1,6 +1,10 @@
 //! A right whose time is up loses its bindings at once, by what its Grant has recorded: nothing needs to be looked up
 //! to know that. Everything else about its end follows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::future::join_all;
@@ -8,62 +12,90 @@ use lapse_cluster::objects::ObjectPlace;
 use lapse_crds::{GrantPhase, RbacRef};
 use tracing::warn;
 
+use crate::echoes::Object;
 use crate::elevate::kubernetes;
+use crate::queue::{Item, Lane};
 use crate::touched::Touched;
 
 /// How many grants are taken at once.
 const AT_ONCE: usize = 32;
 
+/// How long what follows an end waits while others lose their bindings.
+const AFTER_OTHERS: Duration = Duration::from_secs(1);
+
 /// Where grants are named whose time is up.
 #[derive(Clone)]
-pub(crate) struct Expiry(mpsc::UnboundedSender<String>);
+pub(crate) struct Expiry {
+    named: mpsc::UnboundedSender<String>,
+    /// How many still have their bindings.
+    left: Arc<AtomicUsize>,
+}
+
+/// The grants that are named.
+pub(crate) struct Expired {
+    named: mpsc::UnboundedReceiver<String>,
+    left: Arc<AtomicUsize>,
+}
 
 impl Expiry {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
-        let (sender, receiver) = mpsc::unbounded();
-        (Self(sender), receiver)
+    pub(crate) fn new() -> (Self, Expired) {
+        let (sender, named) = mpsc::unbounded();
+        let left = Arc::new(AtomicUsize::new(0));
+        (Self { named: sender, left: left.clone() }, Expired { named, left })
     }
 
     /// The time of a grant is up.
     pub(crate) fn is_up(&self, name: &str) {
+        self.left.fetch_add(1, Ordering::Relaxed);
         // A closed channel means that the process is stopping.
-        let _ = self.0.unbounded_send(name.to_owned());
+        let _ = self.named.unbounded_send(name.to_owned());
     }
+}
 
+impl Expired {
     /// Takes the bindings of each grant that is named, until the channel closes, and has the rest of its end seen to.
-    pub(crate) async fn run(
-        client: kube::Client,
-        touched: Touched,
-        expired: mpsc::UnboundedReceiver<String>,
-    ) {
-        let (client, touched) = (&client, &touched);
-        expired
+    /// That comes after the bindings of the others: of a thousand rights that end in one instant, the last must not
+    /// wait until it is written down that the first is gone.
+    pub(crate) async fn run(self, client: kube::Client, touched: Touched) {
+        let Self { named, left } = self;
+        let (client, touched, left) = (&client, &touched, &left);
+        named
             .for_each_concurrent(AT_ONCE, async |name| {
-                take(client, touched, &name).await;
-                touched.ending(&name);
+                let is_taken = take(client, touched, &name).await;
+                let others = left.fetch_sub(1, Ordering::Relaxed) - 1;
+                if is_taken && others >= AT_ONCE {
+                    touched.queue.soon(Item::Grant(name), Lane::End, AFTER_OTHERS);
+                } else {
+                    touched.ending(&name);
+                }
             })
             .await;
     }
 }
 
-async fn take(client: &kube::Client, touched: &Touched, name: &str) {
-    let Some(known) = touched.index.grant(name) else { return };
+/// Whether its bindings were taken.
+async fn take(client: &kube::Client, touched: &Touched, name: &str) -> bool {
+    let Some(known) = touched.index.grant(name) else { return false };
     let Some(grant) = known.live().filter(|grant| grant.phase() == GrantPhase::Active) else {
-        return;
+        return false;
     };
     // The clock is looked at here, too: what is taken does not come back.
     if touched.clock.now() < grant.expires_at.time() {
-        return;
+        return false;
     }
     let bindings = grant.live.iter().flat_map(|live| &live.bindings);
     let taken = bindings.map(async |binding| {
         let RbacRef { kind, namespace, name, uid } = binding;
         let place = ObjectPlace { kind: *kind, namespace: namespace.as_deref(), name };
-        kubernetes::delete(client, &place, uid).await
+        let writing = touched.echoes.begin(Object::at(&place));
+        kubernetes::delete(client, &place, uid).await.inspect(|()| writing.deleted())
     });
+    let mut is_taken = true;
     for outcome in join_all(taken).await {
         if let Err(error) = outcome {
             warn!(grant = %name, %error, "it will be tried again");
+            is_taken = false;
         }
     }
+    is_taken
 }

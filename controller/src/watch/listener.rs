@@ -38,21 +38,14 @@ impl Listener for Watches {
     }
 
     fn request(&self, change: Change<KnownRequest>) {
-        if change.after.is_none()
-            && let Some(gone) = &change.before
-        {
-            let about = Object::Request(gone.namespace.clone(), gone.name.clone());
-            self.touched.echoes.is_gone(&about);
+        let Some(known) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let object = Object::Request(known.uid.clone());
+        if change.after.is_none() {
+            self.touched.echoes.is_gone(&object);
+        } else if self.touched.echoes.is_one(&object, known.version) {
+            return;
         }
-        if let Some(known) = &change.after {
-            let about = Object::Request(known.namespace.clone(), known.name.clone());
-            if self.touched.echoes.is_one(&about, known.version) {
-                return;
-            }
-        }
-        if let Some(known) = change.after.as_ref().or(change.before.as_ref()) {
-            self.touched.grant_of(&known.namespace, &known.name, &known.uid);
-        }
+        self.touched.grant_of(&known.namespace, &known.name, &known.uid);
         if let Some(known) = &change.after {
             self.touched.request(known);
         }

@@ -35,7 +35,9 @@ impl Watches {
             _ if !is_ours(object) => {}
             // The grant of an object that is gone looks at it, unless it is over.
             Change::Gone => {
-                if let Some(grant) = grant_of(object) {
+                if !self.touched.echoes.is_gone(&Object::rbac(kind, object))
+                    && let Some(grant) = grant_of(object)
+                {
                     self.touched.grant(grant);
                 }
             }

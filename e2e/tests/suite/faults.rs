@@ -15,8 +15,8 @@ use crate::world::{SOON, World, typed, until};
 async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
     let mut role = roles.get("lapse-controller").await.unwrap();
-    let rules = role.rules.take().unwrap_or_default();
-    let without = rules.into_iter().flat_map(|rule| {
+    let before = role.rules.take().unwrap_or_default();
+    let without = before.into_iter().flat_map(|rule| {
         let all = rule.resources.clone().unwrap_or_default();
         let (this, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known == resource);
         let verbs = rule.verbs.iter().filter(|known| *known != verb).cloned().collect();

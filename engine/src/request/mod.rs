@@ -57,12 +57,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Nothing, until then.
-    #[must_use]
-    pub fn again(at: DateTime<Utc>) -> Self {
-        Self { create: None, status: None, notice: None, wake_at: Some(at) }
-    }
-
     /// Whether policy refuses the request, for good.
     #[must_use]
     pub fn refuses(&self) -> bool {

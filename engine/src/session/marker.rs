@@ -56,6 +56,12 @@ pub fn mark(subject: &Subject, target: &ResolvedTarget, home: &str) -> Vec<Subje
 /// in this list.
 const WRITTEN_AS_NUMBERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ ";
 
+/// The user name by which the API server is asked whether a person holds a right.
+#[must_use]
+pub fn mark_of(username: &str, home: &str) -> String {
+    format!("system:serviceaccount:{home}:{}", person(username))
+}
+
 /// The name of the mark of a person. Two user names have the same only if they differ in characters of other
 /// alphabets, or after a great many.
 fn person(username: &str) -> String {

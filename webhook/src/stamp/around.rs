@@ -11,6 +11,7 @@ use lapse_crds::{API_GROUP, AccessRequest, Verdict};
 use lapse_engine::Read;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::role::RoleRules;
+use lapse_engine::session::mark_of;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use crate::admission::Admission;
@@ -26,6 +27,9 @@ pub(super) struct Around {
     pub(super) banned_roles: BannedRoles,
     /// Whether the caller holds the verb that the verdict needs, or why that cannot be told.
     pub(super) may: Option<Result<bool, String>>,
+    /// Whether the API server knows the caller for the holder of a right, or why that cannot be told. Whoever says no
+    /// is not asked.
+    pub(super) holds_a_right: Result<bool, String>,
 }
 
 impl Around {
@@ -67,6 +71,7 @@ impl Around {
             namespaces: Namespaces::new(),
             banned_roles: BannedRoles::new(),
             may: None,
+            holds_a_right: Ok(false),
         };
         let of_policy = async {
             let name = denied_by(verdict, request, named.as_deref());
@@ -76,9 +81,15 @@ impl Around {
             }
             around
         };
-        let (role, namespaces, banned_roles, around) =
-            tokio::join!(role, namespaces, banned_roles, of_policy);
-        Self { role, namespaces, banned_roles, ..around }
+        let holds_a_right = async {
+            match verdict {
+                Verdict::Approve => is_marked(admission, decider.username.as_deref()).await,
+                Verdict::Deny | Verdict::End | Verdict::Review => Ok(false),
+            }
+        };
+        let (role, namespaces, banned_roles, around, holds_a_right) =
+            tokio::join!(role, namespaces, banned_roles, of_policy, holds_a_right);
+        Self { role, namespaces, banned_roles, holds_a_right, ..around }
     }
 
     /// Looks at a policy, and at what the caller may do to it.
@@ -98,8 +109,16 @@ impl Around {
     }
 
     /// The policies that were seen, the one that was looked at as it is now.
-    pub(super) fn policies(&self, reader: &Reader) -> Result<Policies, NotAdmitted> {
-        let mut policies = known(reader.index().policies())?.unwrap_or_default();
+    pub(super) fn policies(
+        &self,
+        reader: &Reader,
+        verdict: Verdict,
+    ) -> Result<Policies, NotAdmitted> {
+        let mut policies = match reader.index().policies() {
+            // Saying no must be possible whatever is not known.
+            Read::Failed(_) if verdict != Verdict::Approve => Policies::default(),
+            policies => known(policies)?.unwrap_or_default(),
+        };
         match &self.policy {
             Some((_, Read::Found(state))) if policies.get(&state.name) != Some(state) => {
                 policies.insert(state.clone());
@@ -160,7 +179,35 @@ pub(super) async fn holds_verb(
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
     };
-    let UserInfo { extra, groups, uid, username } = caller.clone();
+    let what = format!("asking whether the caller may {verb}");
+    is_allowed(admission, caller.clone(), attributes, what).await
+}
+
+/// Whether the API server knows a person for the holder of a right, by the mark of the Grant.
+async fn is_marked(admission: &Admission, username: Option<&str>) -> Result<bool, String> {
+    let home = &admission.reader().settings().namespace;
+    let attributes = ResourceAttributes {
+        group: Some(API_GROUP.to_owned()),
+        resource: Some("sessions".to_owned()),
+        namespace: Some(home.clone()),
+        verb: Some("record".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let mark = UserInfo {
+        username: Some(mark_of(username.unwrap_or_default(), home)),
+        ..UserInfo::default()
+    };
+    let what = "asking whether the caller holds a right".to_owned();
+    is_allowed(admission, mark, attributes, what).await.map_err(|error| error.to_string())
+}
+
+async fn is_allowed(
+    admission: &Admission,
+    who: UserInfo,
+    attributes: ResourceAttributes,
+    what: String,
+) -> Result<bool, NotAdmitted> {
+    let UserInfo { extra, groups, uid, username } = who;
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             resource_attributes: Some(attributes),
@@ -173,7 +220,6 @@ pub(super) async fn holds_verb(
         ..SubjectAccessReview::default()
     };
     let reviews: Api<SubjectAccessReview> = Api::all(admission.reader().client().clone());
-    let what = format!("asking whether the caller may {verb}");
     let answer = bounded(what, reviews.create(&PostParams::default(), &review)).await;
     let answer = answer.map_err(|error| NotAdmitted::Failed(error.to_string()))?;
     Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))

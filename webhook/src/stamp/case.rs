@@ -38,6 +38,8 @@ pub(super) struct Case {
     pub(super) may_approve: bool,
     /// The Grant by whose right the decider may approve, if it keeps from it.
     pub(super) kept_by: Option<String>,
+    /// Whether the decider holds a right of which the index does not say which.
+    pub(super) holds_what_is_not_seen: bool,
     pub(super) may_deny: bool,
 }
 
@@ -113,6 +115,11 @@ impl Case {
                 Self::of(admission, decider, verdict, request, requester, target, &around).await?;
             case.requested_at = requested_at;
         }
+        // By that right they may be allowed to approve, and kept from it.
+        if case.holds_what_is_not_seen {
+            let message = "The caller holds a right, and it is not known yet which. Try again";
+            return Err(NotAdmitted::Failed(message.to_owned()));
+        }
         Ok(case)
     }
 
@@ -129,9 +136,13 @@ impl Case {
         let (reader, index) = (admission.reader(), admission.reader().index());
         let uid = request.metadata.uid.clone().unwrap_or_default();
         let mut around = around.clone();
-        let decisions = known(index.decisions(&uid))?.unwrap_or_default();
+        let decisions = match index.decisions(&uid) {
+            // Saying no must be possible whatever is not known.
+            Read::Failed(_) if verdict != Verdict::Approve => Vec::new(),
+            decisions => known(decisions)?.unwrap_or_default(),
+        };
         let (policies, policy) = loop {
-            let policies = around.policies(reader)?;
+            let policies = around.policies(reader, verdict)?;
             let asked = Asked {
                 policy: policy_name(verdict, &request),
                 requester: &requester,
@@ -169,10 +180,13 @@ impl Case {
             // Saying no must be possible whatever else somebody does.
             _ => Duties::default(),
         };
+        let mut holds_what_is_not_seen = false;
         let kept_by = match (&policy, verdict) {
             (Ok(policy), Verdict::Approve) => {
-                let held = known(index.held(&caller(decider)?))?;
-                kept_by(reader, held.unwrap_or_default(), policy).await?
+                let held = known(index.held(&caller(decider)?))?.unwrap_or_default();
+                let holds_a_right = around.holds_a_right.clone().map_err(NotAdmitted::Failed)?;
+                holds_what_is_not_seen = held.is_empty() && holds_a_right;
+                kept_by(reader, held, policy).await?
             }
             _ => None,
         };
@@ -197,6 +211,7 @@ impl Case {
             role,
             may_approve: verdict == Verdict::Approve && may,
             kept_by,
+            holds_what_is_not_seen,
             may_deny: verdict == Verdict::Deny && may,
         })
     }
@@ -205,7 +220,10 @@ impl Case {
     /// approving. What single objects say is as of now.
     fn may_lack_something(&self, verdict: Verdict) -> bool {
         verdict == Verdict::Approve
-            && (self.policy.is_err() || self.kept_by.is_some() || !self.duties.apart().is_empty())
+            && (self.policy.is_err()
+                || self.kept_by.is_some()
+                || self.holds_what_is_not_seen
+                || !self.duties.apart().is_empty())
             && self.request.spec.requester.is_some()
     }
 

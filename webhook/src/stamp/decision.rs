@@ -1,6 +1,7 @@
 //! A decision: who decides, upon what, and whether they may.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use lapse_cluster::clock;
 use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 
@@ -40,7 +41,7 @@ pub(crate) async fn decision(
         stamp(&mut draft, &spec, case.upon())?;
         (case.judge(&decider)?, Vec::new(), case.grant.spec.request.uid.clone())
     } else {
-        let case = Case::read(admission, namespace, &spec, &request.user_info).await?;
+        let case = Case::read(admission, namespace, &spec, &request.user_info).boxed().await?;
         let said = judge(&mut draft, &case, &spec, &decider, now)?;
         // What is dear is for those alone who may.
         let reader = admission.reader();

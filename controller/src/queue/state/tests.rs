@@ -107,3 +107,27 @@ fn failures_are_counted_in_a_row() {
     };
     assert_eq!([true, true, false, true].map(&mut fails), [1, 2, 0, 1]);
 }
+
+/// What waits for a turn costs nothing while somebody has it, however much it is, and comes in its order.
+#[test]
+fn of_those_that_wait_for_a_turn_one_moves() {
+    let mut state = State::default();
+    for index in 0..100 {
+        state.push(request(&format!("many-{index}"), "alice"), Lane::Give);
+    }
+    let first = state.take(Pool::Give).unwrap();
+    assert!(state.take(Pool::Give).is_none());
+    state.push(request("help", "alice"), Lane::Emergency);
+    state.push(request("many-7", "alice"), Lane::Emergency);
+    assert!(state.take(Pool::Give).is_none(), "they wait for her turn, too");
+    assert_eq!(state.done(&first), [Pool::Give]);
+    let in_lanes = state.lanes.values().map(VecDeque::len).sum::<usize>();
+    assert_eq!(in_lanes, 1);
+    let mut order = Vec::new();
+    while let Some(job) = state.take(Pool::Give) {
+        order.push(job.item.to_string());
+        state.done(&job);
+    }
+    assert_eq!(order.len(), 101 - 1, "each once: {order:?}");
+    assert_eq!(order[..4], ["shop/help", "shop/many-7", "shop/many-1", "shop/many-2"]);
+}

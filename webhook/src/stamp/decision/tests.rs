@@ -54,6 +54,7 @@ fn case() -> Case {
         }])),
         may_approve: true,
         kept_by: None,
+        holds_what_is_not_seen: false,
         may_deny: false,
     }
 }

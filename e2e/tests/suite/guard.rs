@@ -244,9 +244,14 @@ async fn what_the_holder_of_a_right_writes_is_recorded_with_its_request() {
 
     for name in ["by-alice", "in-disguise"] {
         let record = world.audited("configmaps", name).await;
-        assert_eq!(record["session.lapse.dev/grant"], json!(grant), "{record}");
-        assert_eq!(record["session.lapse.dev/request"], "recorded/fix");
-        assert_eq!(record["session.lapse.dev/ticket"], "INC0012345");
+        // Whoever holds a right in the whole cluster may be in disguise, too: another test may.
+        let names = |record: &Value, what: &str, name: &str| {
+            let all = record[what].as_str().unwrap_or_default();
+            all.split(", ").any(|known| known == name)
+        };
+        assert!(names(&record, "session.lapse.dev/grant", &grant), "{record}");
+        assert!(names(&record, "session.lapse.dev/request", "recorded/fix"), "{record}");
+        assert!(names(&record, "session.lapse.dev/ticket", "INC0012345"), "{record}");
     }
     let record = world.audited("configmaps", "by-mallory").await;
     assert!(!record.to_string().contains("lapse"), "{record}");

@@ -109,7 +109,7 @@ impl Candidate {
     fn key(&self) -> String {
         match self {
             Self::Request(past) => format!("{}/{}", past.namespace, past.name),
-            Self::Grant(grant) => grant.name.clone(),
+            Self::Grant(grant) => grant.name.to_string(),
         }
     }
 }

@@ -122,15 +122,15 @@ impl Duties {
 
 fn engaged(apart: &BTreeSet<String>, grants: &[Arc<GrantSummary>]) -> BTreeMap<String, Engagement> {
     let mut engaged: BTreeMap<String, Engagement> = BTreeMap::new();
-    for grant in grants.iter().filter(|grant| apart.contains(&grant.policy)) {
+    for grant in grants.iter().filter(|grant| apart.contains(&*grant.policy)) {
         let Some(live) = &grant.live else { continue };
         let holder = identity::username_of(&grant.subject);
         let approvers = live.approved_by.iter().map(|who| (who.clone(), Part::Approver));
         for (who, part) in approvers.chain([(holder, Part::Holder)]) {
             let engagement = Engagement {
                 until: grant.expires_at,
-                policy: grant.policy.clone(),
-                grant: grant.name.clone(),
+                policy: grant.policy.to_string(),
+                grant: grant.name.to_string(),
                 part,
             };
             // The order in which grants are listed does not matter.

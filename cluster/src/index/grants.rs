@@ -1,6 +1,7 @@
 //! The Grants. Of one that is over a summary is kept, for limits, extensions and reviews.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,10 +30,11 @@ pub struct KnownGrant {
 
 impl KnownGrant {
     pub(super) fn of(grant: &Grant) -> Self {
+        let summary = Arc::new(GrantSummary::of(grant));
         Self {
-            name: grant.metadata.name.as_deref().unwrap_or_default().into(),
+            name: summary.name.clone(),
             version: super::version(&grant.metadata),
-            summary: Ok(Arc::new(GrantSummary::of(grant))),
+            summary: Ok(summary),
         }
     }
 
@@ -50,11 +52,11 @@ impl KnownGrant {
 pub(super) fn decode(stored: &Stored<Grant>) -> KnownGrant {
     let metadata = stored.meta();
     let summary = lean::summary(stored).map(Arc::new).map_err(Arc::from);
-    KnownGrant {
-        name: metadata.name.as_deref().unwrap_or_default().into(),
-        version: super::version(metadata),
-        summary,
-    }
+    let name = match &summary {
+        Ok(summary) => summary.name.clone(),
+        Err(_) => metadata.name.as_deref().unwrap_or_default().into(),
+    };
+    KnownGrant { name, version: super::version(metadata), summary }
 }
 
 /// A Grant without its rules, which are most of it and nothing that anything else depends on.
@@ -130,14 +132,14 @@ mod lean {
 }
 
 /// By the UID of a policy, in the order of time.
-type Orphans = BTreeMap<String, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
+type Orphans = BTreeMap<Arc<str>, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
 
 #[derive(Default)]
 pub(super) struct Grants {
     round: u64,
     by_name: HashMap<Arc<str>, (KnownGrant, u64)>,
-    by_person: HashMap<Subject, OfPerson>,
-    live_by_policy: HashMap<String, BTreeSet<Arc<str>>>,
+    by_person: HashMap<Arc<Subject>, OfPerson>,
+    live_by_policy: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Those to which something may still happen.
     open: BTreeSet<Arc<str>>,
     live: BTreeSet<Arc<str>>,
@@ -146,6 +148,40 @@ pub(super) struct Grants {
     orphans: Orphans,
     /// Those of emergencies, by the request's namespace and name, for whoever reviews.
     emergencies: HashMap<(String, String), BTreeSet<Arc<str>>>,
+    shared: Shared,
+}
+
+/// What many Grants say alike: who holds them, and by which policy. A hundred thousand of them name few.
+#[derive(Default)]
+struct Shared {
+    subjects: HashSet<Arc<Subject>>,
+    names: HashSet<Arc<str>>,
+    /// How many there may be before those are dropped that no Grant names any more.
+    most: usize,
+}
+
+impl Shared {
+    /// Has a Grant say what others say alike by the same copy.
+    fn share(&mut self, known: &mut KnownGrant) {
+        let Ok(grant) = &mut known.summary else { return };
+        let Some(grant) = Arc::get_mut(grant) else { return };
+        share(&mut self.subjects, &mut grant.subject);
+        share(&mut self.names, &mut grant.policy);
+        share(&mut self.names, &mut grant.policy_uid);
+        if self.subjects.len() + self.names.len() > self.most {
+            self.subjects.retain(|subject| Arc::strong_count(subject) > 1);
+            self.names.retain(|name| Arc::strong_count(name) > 1);
+            self.most = 2 * (self.subjects.len() + self.names.len()) + 64;
+        }
+    }
+}
+
+fn share<T: Eq + Hash + ?Sized>(all: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
+    if let Some(same) = all.get(&**one) {
+        *one = same.clone();
+    } else {
+        all.insert(one.clone());
+    }
 }
 
 /// The Grants of a person that bear on what else the person asks for.
@@ -170,7 +206,7 @@ fn ended_at(grant: &GrantSummary) -> DateTime<Utc> {
 impl Grants {
     pub(super) fn apply(
         &mut self,
-        known: KnownGrant,
+        mut known: KnownGrant,
         now: DateTime<Utc>,
     ) -> Option<Change<KnownGrant>> {
         let round = self.round;
@@ -182,6 +218,7 @@ impl Grants {
         {
             return None;
         }
+        self.shared.share(&mut known);
         let before = self.remove(&known.name.clone());
         self.insert(known.clone(), round, now);
         Some(Change { before, after: Some(known) })
@@ -247,10 +284,10 @@ impl Grants {
                 self.by_person.remove(&grant.subject);
             }
         }
-        if let Some(of_policy) = self.live_by_policy.get_mut(&grant.policy) {
+        if let Some(of_policy) = self.live_by_policy.get_mut(&*grant.policy) {
             of_policy.remove(name);
             if of_policy.is_empty() {
-                self.live_by_policy.remove(&grant.policy);
+                self.live_by_policy.remove(&*grant.policy);
             }
         }
         remove_orphan(&mut self.orphans, &known.name, grant);
@@ -336,7 +373,8 @@ impl Grants {
                 "Grant {name} cannot be decoded: nobody knows by which policy it is"
             ));
         }
-        let names = policies.iter().filter_map(|policy| self.live_by_policy.get(policy)).flatten();
+        let names =
+            policies.iter().filter_map(|policy| self.live_by_policy.get(&**policy)).flatten();
         Ok(self.all(names).cloned().collect())
     }
 
@@ -355,7 +393,7 @@ impl Grants {
         use lapse_crds::GrantPhase::{Active, Ending};
         let names = self.live_by_policy.get(policy).into_iter().flatten();
         let is_counted = |grant: &&Arc<GrantSummary>| {
-            grant.policy_uid == policy_uid && matches!(grant.phase(), Active | Ending)
+            *grant.policy_uid == *policy_uid && matches!(grant.phase(), Active | Ending)
         };
         self.all(names).filter(is_counted).count()
     }
@@ -376,7 +414,7 @@ impl Grants {
     pub(super) fn compare(&mut self, has_request: impl Fn(&str) -> bool) {
         let grants = self.by_name.values().filter_map(|(known, _)| known.summary.as_ref().ok());
         let orphans = grants.filter(|grant| !has_request(&grant.request.uid));
-        let orphans: Vec<String> = orphans.map(|grant| grant.name.clone()).collect();
+        let orphans: Vec<Arc<str>> = orphans.map(|grant| grant.name.clone()).collect();
         self.orphans.clear();
         for name in &orphans {
             self.has_request(name, false);

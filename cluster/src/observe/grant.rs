@@ -67,7 +67,7 @@ impl Reader {
             Read::Missing => return Ok(None),
             Read::Failed(why) => return Err(ObserveError::Unread(why)),
         };
-        if grant.metadata.uid.as_ref() != Some(&known.uid) {
+        if grant.metadata.uid.as_deref() != Some(&*known.uid) {
             return Err(ObserveError::MadeAnew(format!("Grant {name}")));
         }
         // More can be started for as long as there is a right.
@@ -148,7 +148,9 @@ impl Reader {
             let verdict = said.object.spec.verdict;
             let is_own = || {
                 let decider = said.object.spec.decider.as_ref();
-                decider.is_some_and(|who| subject_of(who).as_ref() == Some(&grant.subject))
+                decider.is_some_and(|who| {
+                    subject_of(who).is_some_and(|subject| subject == *grant.subject)
+                })
             };
             said.attestation.is_ok()
                 && (verdict == Verdict::Deny || (verdict == Verdict::End && is_own()))

@@ -40,14 +40,14 @@ pub(crate) async fn begin(
     match super::converge(context, &summary, Some(Box::new(observed))).boxed().await {
         Ok(converged) => {
             if let Some(at) = converged.wake_at {
-                context.touched.queue.at(Item::Grant(summary.name), Lane::Follow, at);
+                context.touched.queue.at(Item::Grant(summary.name.to_string()), Lane::Follow, at);
             }
             converged.written
         }
         Err(error) => {
             warn!(%error, "a right could not be given at once");
             let wait = error.retry_after(0, 1.0);
-            context.touched.queue.soon(Item::Grant(summary.name), Lane::Give, wait);
+            context.touched.queue.soon(Item::Grant(summary.name.to_string()), Lane::Give, wait);
             None
         }
     }

@@ -160,7 +160,9 @@ fn is_live(index: &Index, object: &ObjectMarks) -> bool {
     let known = object.grant.as_ref().and_then(|name| index.grant(name));
     known.is_some_and(|known| {
         let live = known.live();
-        live.is_some_and(|grant| object.grant_uid.as_ref() == Some(&grant.uid) && !grant.is_deleted)
+        live.is_some_and(|grant| {
+            object.grant_uid.as_deref() == Some(&*grant.uid) && !grant.is_deleted
+        })
     })
 }
 

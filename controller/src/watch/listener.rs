@@ -34,7 +34,7 @@ impl Listener for Watches {
             let spec = request.object.as_ref().map(|object| &object.spec);
             all || spec.is_none_or(|spec| may_decide(&name, spec.policy.as_deref()))
         });
-        self.touched.grants_that(|grant| all || grant.policy == name);
+        self.touched.grants_that(|grant| all || *grant.policy == *name);
     }
 
     fn request(&self, change: Change<KnownRequest>) {

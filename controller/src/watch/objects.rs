@@ -60,11 +60,12 @@ impl Watches {
         if self.touched.echoes.is_one(&Object::rbac(kind, object), version(object)) {
             return;
         }
-        let uid = object.annotations.as_ref().and_then(|all| all.get(GRANT_UID));
+        let uid =
+            object.annotations.as_ref().and_then(|all| all.get(GRANT_UID)).map(String::as_str);
         let known = grant_of(object).filter(|name| {
             let known = self.touched.index.grant(name);
             known.is_some_and(|known| match &known.summary {
-                Ok(grant) => uid == Some(&grant.uid) && grant.live.is_some(),
+                Ok(grant) => uid == Some(&*grant.uid) && grant.live.is_some(),
                 // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
                 Err(_) => true,
             })

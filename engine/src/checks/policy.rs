@@ -16,7 +16,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         Ok(None) => return Outcome::Pass(format!("JitPolicy {name} decides.")),
         Err(outcome) => return outcome,
     };
-    let gave = &extended.grant.policy;
+    let gave = &*extended.grant.policy;
     let earlier = &extended.grant.request.name;
     if gave != name {
         return Outcome::Fail(format!(

@@ -1,5 +1,7 @@
 //! What decisions about anything else need to know of a grant. Of one that is over that is a few words.
 
+use std::sync::Arc;
+
 use lapse_crds::{Grant, GrantPhase, GrantSession, RbacRef, RequestRef, Subject, Timestamp};
 
 use super::{awaits_review, has_ended, was_never_given};
@@ -9,17 +11,17 @@ use crate::target::ResolvedTarget;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantSummary {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its UID.
-    pub uid: String,
+    pub uid: Box<str>,
     /// The request that it was given for.
     pub request: RequestRef,
     /// The name of the policy that gave it.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// The UID of that policy.
-    pub policy_uid: String,
+    pub policy_uid: Arc<str>,
     /// Who holds the right, or held it.
-    pub subject: Subject,
+    pub subject: Arc<Subject>,
     /// When it starts.
     pub starts_at: Timestamp,
     /// When it ends, whatever happens.
@@ -74,12 +76,12 @@ impl GrantSummary {
             })
         };
         Self {
-            name: metadata.name.clone().unwrap_or_default(),
-            uid: metadata.uid.clone().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
             request: spec.request.clone(),
-            policy: spec.policy.name.clone(),
-            policy_uid: spec.policy.uid.clone(),
-            subject: spec.subject.clone(),
+            policy: spec.policy.name.as_str().into(),
+            policy_uid: spec.policy.uid.as_str().into(),
+            subject: Arc::new(spec.subject.clone()),
             starts_at: spec.starts_at,
             expires_at: spec.expires_at,
             activated_at: status.and_then(|status| status.activated_at),

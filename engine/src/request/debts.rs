@@ -19,7 +19,7 @@ impl Peers {
         let mut debts: Vec<Debt<'_>> = self
             .grants
             .iter()
-            .filter(|grant| grant.subject == *who && grant.request.uid != me)
+            .filter(|grant| *grant.subject == *who && grant.request.uid != me)
             .filter_map(|grant| Some(Debt { due_by: grant.review_by?, grant }))
             .collect();
         debts.sort_by_key(|debt| (debt.due_by, &debt.grant.request.uid));

@@ -34,7 +34,7 @@ impl Peers {
         };
         let is_held = |grant: &&Arc<GrantSummary>| {
             request.uid == grant.request.uid
-                && grant.subject == *who
+                && *grant.subject == *who
                 && grant.phase() == GrantPhase::Active
                 && !grant.is_deleted
                 && now < grant.expires_at.time()

@@ -78,7 +78,7 @@ impl Peers {
         who: &'a Subject,
     ) -> impl Iterator<Item = &'a GrantSummary> {
         let grants = self.grants.iter().map(|grant| &**grant);
-        grants.filter(move |grant| grant.policy == policy && grant.subject == *who)
+        grants.filter(move |grant| *grant.policy == *policy && *grant.subject == *who)
     }
 
     /// How many grants by a policy are live, but for those of some requests.

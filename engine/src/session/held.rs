@@ -15,7 +15,7 @@ use crate::target::Scope;
 #[must_use]
 pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
     let Some(live) = &grant.live else { return false };
-    if subject_of(caller).is_some_and(|subject| subject == grant.subject) {
+    if subject_of(caller).is_some_and(|subject| subject == *grant.subject) {
         return true;
     }
     let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
@@ -45,7 +45,7 @@ pub fn record(held: &[Arc<GrantSummary>]) -> Vec<(&'static str, String)> {
         Some(format!("{}/{}", request.namespace, request.name))
     };
     [
-        ("grant", all(|grant| Some(grant.name.clone()))),
+        ("grant", all(|grant| Some(grant.name.to_string()))),
         ("request", all(request)),
         ("ticket", all(|grant| grant.live.as_ref()?.ticket.clone())),
     ]

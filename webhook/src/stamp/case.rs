@@ -295,7 +295,7 @@ async fn kept_by(
         }
         let role = known(reader.role(target).await)?;
         if role.is_some_and(|role| is_kept_from_approving(&grant, &role, policy.name())) {
-            return Ok(Some(grant.name.clone()));
+            return Ok(Some(grant.name.to_string()));
         }
     }
     Ok(None)

@@ -88,7 +88,7 @@ async fn find(
     } else {
         let all = known(reader.index().emergencies_of(namespace, name))?.unwrap_or_default();
         if let Some(grant) = pick(all, name)? {
-            Some(grant.name.clone())
+            Some(grant.name.to_string())
         } else {
             // Of what was no emergency it can be told that it was none.
             let request = known(reader.request(namespace, name).await)?;

@@ -60,8 +60,8 @@ fn mark_metadata(object: Option<&mut Value>, grant: Option<&GrantSummary>, usern
     let Some(object) = object.and_then(Value::as_object_mut) else { return };
     let ticket = grant.and_then(|grant| grant.live.as_ref()?.ticket.as_ref());
     let marks = [
-        ("labels", GRANT_LABEL, grant.map(|grant| json!(grant.name))),
-        ("annotations", GRANT_UID, grant.map(|grant| json!(grant.uid))),
+        ("labels", GRANT_LABEL, grant.map(|grant| json!(&*grant.name))),
+        ("annotations", GRANT_UID, grant.map(|grant| json!(&*grant.uid))),
         ("annotations", STARTED_BY, grant.map(|_| json!(username))),
         ("annotations", TICKET, ticket.map(|ticket| json!(ticket))),
     ];
@@ -104,8 +104,8 @@ fn mark_containers(pod: &mut Value, old: &Value, grant: Option<&GrantSummary>) {
         };
         let mut env: Vec<Value> = present.into_iter().filter(|v| !is_mark(v)).collect();
         if let Some(grant) = grant {
-            env.push(json!({"name": GRANT_VARIABLE, "value": grant.name}));
-            env.push(json!({"name": GRANT_UID_VARIABLE, "value": grant.uid}));
+            env.push(json!({"name": GRANT_VARIABLE, "value": &*grant.name}));
+            env.push(json!({"name": GRANT_UID_VARIABLE, "value": &*grant.uid}));
         }
         if !env.is_empty() || container.contains_key("env") {
             container.insert("env".to_owned(), json!(env));

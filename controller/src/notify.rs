@@ -8,7 +8,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::micro_time;
-use lapse_engine::request::Notice;
+use lapse_engine::notice::Notice;
 use tracing::warn;
 
 /// How much of a message an event takes (`k8s.io/api/events/v1`, field `note`).

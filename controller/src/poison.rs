@@ -6,7 +6,7 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Resource};
 use lapse_cluster::{bounded, read};
 use lapse_crds::Timestamp;
-use lapse_engine::request::Notice;
+use lapse_engine::notice::Notice;
 use lapse_engine::{Read, clipped};
 use serde_json::{Value, json};
 use tracing::warn;

@@ -16,10 +16,11 @@ use lapse_cluster::watch::FirstLists;
 use lapse_cluster::{CallError, Stored, bounded, next_page};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 use lapse_engine::Read;
-use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::grant::grant_name;
 use lapse_engine::retention::{
     Observed, Record, Retentions, decide, is_about, is_orphan, kept_until,
 };
+use lapse_engine::summary::GrantSummary;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 

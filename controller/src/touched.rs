@@ -6,7 +6,8 @@ use lapse_cluster::clock::Clock;
 use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest, version};
 use lapse_crds::{AccessRequest, Grant, GrantPhase};
 use lapse_engine::attest::Attested;
-use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::grant::grant_name;
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::ResolvedTarget;
 
 use crate::deadlines::Deadlines;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lapse_crds::Timestamp;
 
-use crate::grant::GrantSummary;
 use crate::policy::Policies;
+use crate::summary::GrantSummary;
 use crate::{Read, identity};
 
 /// The policies whose live grants bear on a request: those that are kept apart from the policy that it

@@ -1,6 +1,6 @@
 //! Whether a person is who a policy names.
 
-use lapse_crds::{Identity, Subject, SubjectKind};
+use lapse_crds::{Grant, Identity, Subject, SubjectKind};
 
 /// How the API server writes the user name of a service account
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>).
@@ -77,6 +77,19 @@ pub fn subject_of(identity: &Identity) -> Option<Subject> {
     let user =
         Subject { kind: SubjectKind::User, name: identity.username.clone(), namespace: None };
     (!identity.username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(user)
+}
+
+/// Whose emergency it is, by the name that the API server calls them. A certificate may carry the name
+/// of a service account: to a reviewer, both are the same person.
+#[must_use]
+pub fn holder(grant: &Grant) -> String {
+    let subject = &grant.spec.subject;
+    match (subject.kind, &subject.namespace) {
+        (SubjectKind::ServiceAccount, Some(namespace)) => {
+            service_account_name(namespace, &subject.name)
+        }
+        _ => subject.name.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ pub mod confine;
 pub mod duties;
 pub mod grant;
 pub mod identity;
+pub mod lifetime;
+pub mod notice;
 pub mod pattern;
+pub mod peers;
 pub mod policy;
 mod read;
 pub mod request;
@@ -38,11 +41,13 @@ pub mod risk;
 pub mod role;
 pub mod rules;
 pub mod schedule;
+mod seats;
 pub mod session;
 mod settings;
 #[cfg(test)]
 mod simulation;
 pub mod size;
+pub mod summary;
 pub mod target;
 #[cfg(test)]
 mod testing;

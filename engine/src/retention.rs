@@ -15,7 +15,8 @@ use lapse_crds::{
 };
 
 use crate::Read;
-use crate::grant::{REVIEWED, awaits_review, grant_name, has_ended};
+use crate::grant::{REVIEWED, grant_name};
+use crate::lifetime::{awaits_review, has_ended};
 
 /// How long what is over is kept when no policy says so: 30 days.
 pub const DEFAULT: TimeDelta = TimeDelta::hours(720);

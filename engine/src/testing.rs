@@ -14,8 +14,8 @@ use lapse_crds::{
 
 use crate::checks::{Context, Outcome};
 use crate::duties::Duties;
+use crate::peers::Peers;
 use crate::policy::{Policy, PolicyState};
-use crate::request::Peers;
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::rules::testing::rule;

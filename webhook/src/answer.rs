@@ -7,7 +7,7 @@ use lapse_cluster::NOT_CONFIRMED;
 use lapse_engine::Read;
 use tracing::{debug, error, info, warn};
 
-use crate::admission::Request;
+use crate::asked::Request;
 use crate::entry::Webhook;
 
 /// What is let through, and how.

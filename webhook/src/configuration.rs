@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use crate::entry::{Half, Webhook};
-use crate::keeper::FIELD_MANAGER;
 use crate::keys::Keys;
 
+/// Who the webhook is among the managers of fields.
+pub(crate) const FIELD_MANAGER: &str = "lapse-webhook";
 /// The name of both configurations.
 pub(crate) const NAME: &str = "lapse";
 

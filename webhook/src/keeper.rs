@@ -27,13 +27,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::configuration::{self, ConfigurationError};
+use crate::configuration::{self, ConfigurationError, FIELD_MANAGER};
 use crate::keys::{self, KeyMaterialError, Keys, Standing, Stored};
 
 /// The Secret that the replicas share.
 const SECRET: &str = "lapse-webhook-keys";
-/// Who the webhook is among the managers of fields.
-pub(crate) const FIELD_MANAGER: &str = "lapse-webhook";
 /// How often to look without an event: certificates grow old silently.
 const ROUND: Duration = Duration::from_mins(10);
 /// How often to start over within a round when another replica was faster.

@@ -17,9 +17,11 @@
 
 mod admission;
 mod answer;
+mod asked;
 pub mod cli;
 mod configuration;
 mod confine;
+mod dispatch;
 mod entry;
 #[cfg(test)]
 mod fuzz;

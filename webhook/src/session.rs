@@ -7,8 +7,9 @@ use lapse_crds::Identity;
 use lapse_engine::session::record as record_of;
 use lapse_engine::{Read, clipped};
 
-use crate::admission::{Admission, Request, caller};
+use crate::admission::{Admission, caller};
 use crate::answer::Admitted;
+use crate::asked::Request;
 
 /// Lets everything through: what cannot be told is said, and stops nobody at three in the morning.
 pub(crate) async fn record(admission: &Admission, request: &Request) -> Admitted {

@@ -3,8 +3,8 @@
 use kube::core::admission::Operation;
 use lapse_engine::size::{Stamps, check};
 
-use crate::admission::{Kind, Request};
 use crate::answer::NotAdmitted;
+use crate::asked::{Kind, Request};
 
 /// Refuses a request or a decision that stores more than one may, or that grows beyond it.
 pub(crate) fn check_size(kind: Kind, request: &Request) -> Result<(), NotAdmitted> {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use json_patch::{Patch, diff};
 use kube::core::DynamicObject;
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, STARTED_BY, TICKET};
-use lapse_engine::grant::GrantSummary;
 use lapse_engine::session::{may_be_disguised, started_under};
+use lapse_engine::summary::GrantSummary;
 use serde_json::{Map, Value, json};
 
-use crate::admission::{Admission, Request, caller};
+use crate::admission::{Admission, caller};
 use crate::answer::{Admitted, NotAdmitted, known};
+use crate::asked::Request;
 
 /// Marks what is being started.
 pub(crate) async fn mark(

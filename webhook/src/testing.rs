@@ -15,7 +15,8 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
+use crate::asked::Request;
 use crate::keeper::State;
 use crate::keys::{self, Keys, Material, Standing, Stored};
 use crate::metrics::Metrics;

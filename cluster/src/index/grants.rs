@@ -7,8 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Resource as _;
 use lapse_crds::{Grant, Subject};
-use lapse_engine::grant::{GrantSummary, grant_name};
-use lapse_engine::request::RequestSummary;
+use lapse_engine::grant::grant_name;
+use lapse_engine::peers::RequestSummary;
+use lapse_engine::summary::GrantSummary;
 
 use super::Change;
 use crate::Stored;
@@ -65,7 +66,7 @@ mod lean {
         Grant, GrantSession, GrantSpec, GrantStatus, PolicyRef, RequestRef, Subject, Target,
         Timestamp,
     };
-    use lapse_engine::grant::GrantSummary;
+    use lapse_engine::summary::GrantSummary;
     use serde::Deserialize;
 
     use crate::Stored;

@@ -17,12 +17,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy};
 use lapse_engine::attest::{Attested, KeySet};
-use lapse_engine::grant::GrantSummary;
 use lapse_engine::identity::subject_of;
+use lapse_engine::peers::Peers;
 use lapse_engine::policy::{Policies, PolicyState};
-use lapse_engine::request::Peers;
 use lapse_engine::retention::Retentions;
 use lapse_engine::session::{is_held_by, may_be_disguised};
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::{Read, Settings};
 use tokio::sync::watch;
 

@@ -9,7 +9,8 @@ use kube::Resource as _;
 use kube::api::ObjectMeta;
 use lapse_crds::{ATTESTATION, AccessRequest, RequestPhase};
 use lapse_engine::attest::{AttestationError, Attested, KeySet};
-use lapse_engine::request::{RequestSummary, is_settled};
+use lapse_engine::lifetime::is_settled;
+use lapse_engine::peers::RequestSummary;
 use lapse_engine::retention::over_since;
 
 use super::Change;

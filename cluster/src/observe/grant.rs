@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use lapse_crds::{AccessRequest, Grant, GrantPhase, Verdict};
 use lapse_engine::Read;
-use lapse_engine::grant::{GrantSummary, LiveObject, ObjectSpec, Observed};
+use lapse_engine::grant::{LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
 use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::ends_started;
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::Namespaces;
 
 use super::ObserveError;

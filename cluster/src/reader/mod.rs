@@ -1,6 +1,7 @@
 //! Live reads of the single objects that bear on a decision, each bounded, in parallel, and none of them able to
 //! hide that it failed. Everything else comes from the index.
 
+mod accounts;
 mod batch;
 mod policies;
 mod roles;
@@ -39,7 +40,7 @@ pub struct Reader {
     versions: Batched<Arc<Versions>>,
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
-    pub(crate) accounts: Known,
+    accounts: Known,
 }
 
 /// The outcome of a call that looks something up.

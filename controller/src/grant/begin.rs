@@ -7,8 +7,9 @@
 use futures::FutureExt as _;
 use lapse_crds::Grant;
 use lapse_engine::Read;
-use lapse_engine::grant::{GrantSummary, ObjectSpec, Observed};
+use lapse_engine::grant::{ObjectSpec, Observed};
 use lapse_engine::request;
+use lapse_engine::summary::GrantSummary;
 use tracing::warn;
 
 use crate::context::Context;

@@ -9,7 +9,8 @@ use futures::FutureExt as _;
 use lapse_cluster::Occasion;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::Read;
-use lapse_engine::grant::{GrantSummary, Observed, Obstacle, decide};
+use lapse_engine::grant::{Observed, Obstacle, decide};
+use lapse_engine::summary::GrantSummary;
 
 pub(crate) use self::begin::begin;
 use crate::context::Context;

@@ -4,7 +4,7 @@ use kube::Api;
 use lapse_cluster::{CallError, replace_status};
 use lapse_crds::{AccessRequest, AccessRequestStatus};
 use lapse_engine::attest::Attested;
-use lapse_engine::request::Notice;
+use lapse_engine::notice::Notice;
 use tracing::info;
 
 use crate::context::Context;

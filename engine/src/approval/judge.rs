@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Timestamp, Verdict};
 
 use super::{Basis, Statement, Statements, progress};
-use crate::checks::requested_duration;
 use crate::duties::Duties;
+use crate::policy::requested_duration;
 use crate::policy::{Policy, describe};
 use crate::role::RoleRules;
 use crate::target::ResolvedTarget;

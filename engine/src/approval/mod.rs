@@ -3,7 +3,6 @@
 mod basis;
 mod judge;
 mod review;
-pub(crate) mod seats;
 mod statement;
 mod tally;
 

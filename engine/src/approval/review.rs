@@ -4,8 +4,9 @@ use lapse_crds::{Grant, Identity, ReviewOutcome, Timestamp};
 
 use super::judge::refuse;
 use super::{Refusal, Statements};
-use crate::grant::{holder, was_never_given};
 use crate::identity;
+use crate::identity::holder;
+use crate::lifetime::was_never_given;
 use crate::policy::{Policy, describe};
 use crate::target::ResolvedTarget;
 

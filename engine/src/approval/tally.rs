@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lapse_crds::{ApprovalOrder, GrantDuration, Stage, StageStatus};
 
-use super::{Basis, Statement, Statements, seats};
+use super::{Basis, Statement, Statements};
 use crate::policy::describe;
+use crate::seats;
 
 /// How far an approval is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The policy's own rules hold.
 
-use super::{Context, Outcome, requested_duration};
+use super::{Context, Outcome};
 use crate::condition::{Facts, RequestFacts, TargetFacts, TargetKind};
+use crate::policy::requested_duration;
 use crate::target::Scope;
 use lapse_crds::RoleKind;
 

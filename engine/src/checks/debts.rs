@@ -1,8 +1,8 @@
 //! What the check of limits says of emergencies that await their review.
 
 use super::Context;
+use crate::peers::{Debt, Peers};
 use crate::policy::describe_reviewers;
-use crate::request::{Debt, Peers};
 
 /// How many of them a message names.
 const NAMED: usize = 5;

@@ -1,7 +1,8 @@
 //! The duration lies within the policy's bounds.
 
-use super::{Context, Outcome, bounds, requested_duration};
+use super::{Context, Outcome};
 use crate::policy::Bounds;
+use crate::policy::{bounds, requested_duration};
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {
     let Bounds { min, max, .. } = bounds(context.spec, context.policy);

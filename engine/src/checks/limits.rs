@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 use lapse_crds::GrantDuration;
 
-use super::{Context, Outcome, debts, requested_duration};
+use super::{Context, Outcome, debts};
 use crate::policy::Limits;
+use crate::policy::requested_duration;
 use crate::{Read, identity};
 
 pub(super) fn check(context: &Context<'_>) -> Outcome {

@@ -15,14 +15,13 @@ mod target;
 mod ticket;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{
-    AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, GrantDuration, Identity,
-};
+use lapse_crds::{AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, Identity};
 
 pub(crate) use self::risk::is_harmless;
 use crate::duties::Duties;
-use crate::policy::{Bounds, Policies, Policy};
-use crate::request::{Extended, InLine, Peers, starts_at};
+use crate::lifetime::starts_at;
+use crate::peers::{Extended, InLine, Peers};
+use crate::policy::{Policies, Policy};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::target::{Namespaces, ResolvedTarget};
@@ -185,19 +184,4 @@ fn status(name: CheckName, outcome: Outcome) -> CheckStatus {
         Outcome::NotApplicable(message) => (CheckOutcome::NotApplicable, message),
     };
     CheckStatus { name, outcome, message }
-}
-
-/// How long the grant is to last: what was asked, else the policy's default.
-#[must_use]
-pub fn requested_duration(spec: &AccessRequestSpec, policy: &Policy) -> Option<GrantDuration> {
-    spec.duration.or(bounds(spec, policy).default)
-}
-
-/// How long the grant may last: an emergency has a bound of its own.
-#[must_use]
-pub fn bounds(spec: &AccessRequestSpec, policy: &Policy) -> Bounds {
-    match policy.emergency().filter(|_| spec.emergency) {
-        Some(rules) => rules.bounds(policy.duration()),
-        None => policy.duration(),
-    }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::attest::Attested;
-use crate::grant::has_ended;
+use crate::lifetime::has_ended;
 use crate::request::{Observed, decide};
 use crate::testing::life::{asked, decision, reference, state, summaries, time, written};
 use crate::testing::{person, policy, stage, user};

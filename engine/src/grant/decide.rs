@@ -10,10 +10,11 @@ use super::left::{Left, what_is_left};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{Outlook, outlook};
-use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, awaits_review, review};
+use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review};
 use crate::Read;
+use crate::lifetime::awaits_review;
+use crate::lifetime::is_settled;
 use crate::policy::PolicyState;
-use crate::request::is_settled;
 use crate::session::Started;
 
 /// One thing to do. Creating needs the lease; the others need nothing.

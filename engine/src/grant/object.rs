@@ -5,8 +5,9 @@ use lapse_crds::{
     Subject,
 };
 
-use super::{GrantSummary, LiveGrant, object_name};
+use super::object_name;
 use crate::session::{mark, marker_role};
+use crate::summary::{GrantSummary, LiveGrant};
 use crate::target::{Place, Privilege, ResolvedTarget};
 
 /// An object as the controller makes it.

@@ -3,52 +3,20 @@
 
 use chrono::{DateTime, Utc};
 use lapse_crds::{
-    ConditionStatus, Conditions as _, Grant, GrantStatus, ReviewOutcome, ReviewStatus, SubjectKind,
-    Timestamp,
+    ConditionStatus, Conditions as _, Grant, GrantStatus, ReviewOutcome, ReviewStatus, Timestamp,
 };
 
 use super::decide::{condition, uid};
 use super::warnings::LATEST;
-use super::{Observed, Warning, has_ended};
+use super::{Observed, Warning};
 use crate::Read;
 use crate::approval::Statements;
-use crate::identity;
-use crate::request::Notice;
+use crate::identity::holder;
+use crate::notice::Notice;
 
 /// The condition that says whether an emergency was reviewed.
 pub(crate) const REVIEWED: &str = "Reviewed";
 const OVERDUE: &str = "Overdue";
-
-/// By when a Grant is still to be reviewed; `None` if it needs no review, or none any more. A right that
-/// could not be given needs none.
-#[must_use]
-pub fn awaits_review(grant: &Grant) -> Option<Timestamp> {
-    let status = grant.status.as_ref();
-    let is_reviewed = || {
-        let review = status.and_then(|status| status.review.as_ref());
-        review.is_some_and(|review| review.reviewed_by.is_some())
-    };
-    grant.spec.review_by.filter(|_| !is_reviewed() && !was_never_given(grant))
-}
-
-/// Whether a Grant is over, and nobody had the right for a moment.
-#[must_use]
-pub fn was_never_given(grant: &Grant) -> bool {
-    has_ended(grant) && grant.status.as_ref().is_some_and(|status| status.end_reason.is_none())
-}
-
-/// Whose emergency it is, by the name that the API server calls them. A certificate may carry the name
-/// of a service account: to a reviewer, both are the same person.
-#[must_use]
-pub fn holder(grant: &Grant) -> String {
-    let subject = &grant.spec.subject;
-    match (subject.kind, &subject.namespace) {
-        (SubjectKind::ServiceAccount, Some(namespace)) => {
-            identity::service_account_name(namespace, &subject.name)
-        }
-        _ => subject.name.clone(),
-    }
-}
 
 /// What is to be told of a review, and when there is something new.
 #[derive(Default)]

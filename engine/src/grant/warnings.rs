@@ -5,7 +5,7 @@ use lapse_crds::GrantDuration;
 
 use super::Observed;
 use super::decide::{expiry, uid};
-use crate::request::Notice;
+use crate::notice::Notice;
 
 /// Something to tell the holder of a right, once.
 #[derive(Clone, Debug, PartialEq, Eq)]

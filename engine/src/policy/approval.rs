@@ -6,7 +6,7 @@ use lapse_crds::{
 };
 
 use super::{PolicyError, PolicyErrorReason, describe};
-use crate::approval::seats;
+use crate::seats;
 
 /// How long a request waits for its approval, if its policy does not say.
 const DEFAULT_TIMEOUT: GrantDuration = match GrantDuration::from_seconds(24 * 3600) {

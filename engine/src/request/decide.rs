@@ -6,9 +6,10 @@ use lapse_crds::{ConditionStatus, GRANT_FINALIZER, Grant, GrantSpec, RequestPhas
 
 use super::evaluate::{Chosen, Evaluation, evaluate, subject};
 use super::report::Writer;
-use super::{Observed, Plan, follow, starts_at};
+use super::{Observed, Plan, follow};
 use crate::Read;
 use crate::grant::grant_name;
+use crate::lifetime::starts_at;
 use crate::target::ResolvedTarget;
 
 pub(super) const EVALUATED: &str = "Evaluated";

@@ -3,10 +3,13 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, GrantDuration, GrantSession, Identity, PolicyRef};
 
-use super::{Observed, has_place, starts_at};
+use super::Observed;
 use crate::approval::{Basis, Progress, Statements, progress};
-use crate::checks::{Context, Report, is_harmless, requested_duration};
+use crate::checks::{Context, Report, is_harmless};
 use crate::duties::Duties;
+use crate::lifetime::starts_at;
+use crate::peers::has_place;
+use crate::policy::requested_duration;
 use crate::policy::{Asked, Policies, RolesKnown, select};
 use crate::schedule::Hours;
 use crate::target::ResolvedTarget;

@@ -9,9 +9,12 @@ use lapse_crds::{
 use super::decide::{APPROVED, EVALUATED, GRANTED, evaluation, nothing};
 use super::evaluate::Unasked;
 use super::report::Writer;
-use super::{Notice, Observed, Plan, is_settled};
+use super::{Observed, Plan};
 use crate::Read;
-use crate::grant::{REVIEWED, holder};
+use crate::grant::REVIEWED;
+use crate::identity::holder;
+use crate::lifetime::is_settled;
+use crate::notice::Notice;
 use crate::target::ResolvedTarget;
 
 const ACTIVE: &str = "Active";

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
-use super::Peers;
 use crate::attest::Attested;
-use crate::grant::GrantSummary;
+use crate::peers::Peers;
 use crate::policy::{BannedRoles, Policies};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
+use crate::summary::GrantSummary;
 use crate::target::Namespaces;
 use crate::{Read, Settings};
 

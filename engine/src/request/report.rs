@@ -9,8 +9,9 @@ use lapse_crds::{
 use super::decide::{APPROVED, EVALUATED, GRANTED};
 use super::evaluate::Chosen;
 use super::follow::ENDED;
-use super::{Evaluation, Notice, Plan};
+use super::{Evaluation, Plan};
 use crate::grant::REVIEWED;
+use crate::notice::Notice;
 use crate::words::{clip, clipped};
 
 /// Where a condition stands among the others, whichever came first.

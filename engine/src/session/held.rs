@@ -5,9 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{API_GROUP, Guard, Identity};
 
-use crate::grant::GrantSummary;
 use crate::identity::{service_account, subject_of};
 use crate::role::RoleRules;
+use crate::summary::GrantSummary;
 use crate::target::Scope;
 
 /// Whether somebody holds this right, or may be its holder in disguise: a service account without a

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapse_crds::{GrantSession, GrantSpec, StartedWorkloads};
 
-use crate::grant::GrantSummary;
+use crate::summary::GrantSummary;
 use crate::target::{ResolvedTarget, Scope};
 
 /// The kinds of workload that a person starts by hand.

@@ -100,7 +100,7 @@ impl Controller {
             banned_roles: BannedRoles::new(),
             namespaces: namespaces(),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),
-            peers: Read::Found(request::Peers::default()),
+            peers: Read::Found(crate::peers::Peers::default()),
             engaging: Read::Found(vec![]),
             settings: settings(),
             obstacle: None,

@@ -13,10 +13,11 @@ use lapse_crds::{
 use super::{person, policy, request_spec, settings};
 use crate::attest::{Attestation, AttestationError, Attested};
 use crate::duties::Duties;
-use crate::grant::{Content, GrantSummary, LiveContent, LiveObject, ObjectSpec};
+use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
 use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
+use crate::summary::GrantSummary;
 use crate::{Read, grant, request};
 
 pub(crate) const REQUEST_UID: &str = "uid-1";
@@ -103,7 +104,7 @@ pub(crate) fn asked() -> request::Observed {
             Read::Found(crate::target::Namespace::default()),
         )]),
         grant: Read::Missing,
-        peers: Read::Found(request::Peers::default()),
+        peers: Read::Found(crate::peers::Peers::default()),
         engaging: Read::Found(vec![]),
         settings: settings(),
         obstacle: None,

@@ -9,8 +9,9 @@ use lapse_engine::retention::is_about;
 use lapse_engine::{Read, retention};
 
 use super::{decode, refusal};
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::Request;
 use crate::stamp::check_name;
 
 /// Admits the deletion of a decision.

@@ -8,8 +8,9 @@ use lapse_engine::confine;
 use lapse_engine::request::Observed;
 
 use super::{decode, refusal, unobserved};
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::Request;
 use crate::news::Patience;
 use crate::stamp::check_name;
 

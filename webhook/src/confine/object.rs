@@ -12,8 +12,9 @@ use lapse_engine::grant::{Content, LiveObject, ObjectSpec};
 use lapse_engine::target::Place;
 
 use super::{refusal, unobserved};
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::Request;
 use crate::stamp::check_name;
 
 /// Admits a role or a binding.

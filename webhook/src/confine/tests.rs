@@ -8,7 +8,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
+use crate::asked::Request;
 use crate::testing::{self, now};
 
 fn admission() -> Admission {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::admission::Admission;
+use crate::dispatch;
 use crate::entry::Webhook;
 
 /// The largest review: the API server takes objects up to 3 MiB, and an update carries two of them.
@@ -89,7 +90,7 @@ async fn answer(
     let Ok(request) = review.try_into() else {
         return refuse(StatusCode::BAD_REQUEST, "the AdmissionReview has no request\n");
     };
-    match admission.review(webhook, &request).await {
+    match dispatch::review(admission, webhook, &request).await {
         Ok(response) => {
             let no_store = [(header::CACHE_CONTROL, "no-store")];
             (no_store, Json(response.into_review())).into_response()

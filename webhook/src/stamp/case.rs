@@ -12,12 +12,12 @@ use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::attest::Attested;
 use lapse_engine::duties::{Duties, bearing_on};
-use lapse_engine::grant::GrantSummary;
+use lapse_engine::lifetime::starts_at;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
-use lapse_engine::request::starts_at;
 use lapse_engine::risk::{Reach, assess, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::is_kept_from_approving;
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::{ResolvedTarget, Scope};
 
 use super::around::{Around, policy_name};

@@ -8,8 +8,9 @@ use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
 use super::review::ReviewCase;
-use crate::admission::{Admission, Kind, Request, caller};
+use crate::admission::{Admission, caller};
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::{Kind, Request};
 use crate::size::check_size;
 
 /// Judges, stamps and signs a decision: in this order, so that a signature means that it was judged.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::admission::Request;
 use crate::answer::NotAdmitted;
+use crate::asked::Request;
 use crate::keys::Keys;
 
 /// The parts of an object that stamping touches. The rest stays as it came, byte by byte.

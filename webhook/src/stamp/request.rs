@@ -6,8 +6,9 @@ use lapse_crds::{AccessRequestSpec, Timestamp};
 use lapse_engine::target::check_rules;
 
 use super::draft::{Draft, nonce};
-use crate::admission::{Admission, Kind, Request, caller};
+use crate::admission::{Admission, caller};
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::{Kind, Request};
 use crate::keys::Keys;
 use crate::size::check_size;
 

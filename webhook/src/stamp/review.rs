@@ -6,9 +6,10 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use lapse_cluster::Reader;
 use lapse_crds::{AccessDecisionSpec, Grant, Identity, RequestTarget, ReviewOutcome};
 use lapse_engine::approval::{Review, Statements, judge_review};
-use lapse_engine::grant::{GrantSummary, grant_name};
+use lapse_engine::grant::grant_name;
 use lapse_engine::identity::username_of;
 use lapse_engine::policy::{Policy, PolicyState};
+use lapse_engine::summary::GrantSummary;
 
 use super::around::holds_verb;
 use super::case::{Upon, check_name};

@@ -6,8 +6,9 @@ use kube::core::admission::Operation;
 use lapse_crds::{JitPolicy, PolicyMode};
 use lapse_engine::policy::{PolicyState, lint, lint_among, lint_roles};
 
-use crate::admission::{Admission, Request};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::Request;
 
 /// Admits a policy.
 pub(crate) async fn policy(

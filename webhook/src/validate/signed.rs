@@ -8,8 +8,9 @@ use lapse_crds::{ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, c
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
 use serde_json::Value;
 
-use crate::admission::{Admission, Kind, Request, caller};
+use crate::admission::{Admission, caller};
 use crate::answer::{Admitted, NotAdmitted};
+use crate::asked::{Kind, Request};
 use crate::size::check_size;
 
 /// Admits a request or a decision.

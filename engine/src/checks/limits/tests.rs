@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::attest::Attested;
-use crate::request::Peers;
+use crate::peers::Peers;
 use crate::testing::life::{attestation, time, written};
 use crate::testing::{Fixture, person, request_spec};
 

@@ -4,7 +4,7 @@ use rstest::rstest;
 use super::*;
 use crate::Read;
 use crate::attest::Attested;
-use crate::request::Peers;
+use crate::peers::Peers;
 use crate::testing::life::{EXPIRES_AT, active, attestation, time};
 use crate::testing::{Fixture, edit_in, request_spec};
 

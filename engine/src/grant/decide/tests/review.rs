@@ -4,7 +4,8 @@ use lapse_crds::{GrantPhase, ReviewOutcome, ReviewStatus, Verdict};
 use rstest::rstest;
 
 use crate::Read;
-use crate::grant::{Action, Observed, awaits_review, decide};
+use crate::grant::{Action, Observed, decide};
+use crate::lifetime::awaits_review;
 use crate::policy::Policies;
 use crate::testing::life::{
     EXPIRES_AT, REVIEW_BY, active, active_emergency, bob, carol, decision, deleted_at, pending,

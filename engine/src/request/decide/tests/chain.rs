@@ -5,8 +5,9 @@ use lapse_crds::{AccessDecision, Grant, GrantPhase, ReviewOutcome, Verdict};
 use proptest::prelude::*;
 
 use crate::attest::Attested;
-use crate::grant::awaits_review;
-use crate::request::{Observed, Peers, decide};
+use crate::lifetime::awaits_review;
+use crate::peers::Peers;
+use crate::request::{Observed, decide};
 use crate::testing::life::{
     asked, attestation, carol, decision, deleted_at, pending, review, time,
 };

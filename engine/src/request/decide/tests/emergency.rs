@@ -8,7 +8,8 @@ use lapse_crds::{
 use rstest::rstest;
 
 use crate::Read;
-use crate::request::{Observed, Peers, Plan, decide};
+use crate::peers::Peers;
+use crate::request::{Observed, Plan, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{
     EXPIRES_AT, REVIEW_BY, active_emergency, asked, bob, carol, decision, review, state, time,

@@ -7,7 +7,8 @@ use rstest::rstest;
 
 use crate::Read;
 use crate::attest::Attested;
-use crate::request::{Observed, Peers};
+use crate::peers::Peers;
+use crate::request::Observed;
 use crate::testing::life::{EXPIRES_AT, active, approved, asked, attestation};
 use crate::testing::{request_spec, tell};
 

@@ -3,7 +3,7 @@
 use lapse_crds::{Subject, Timestamp};
 
 use super::Peers;
-use crate::grant::GrantSummary;
+use crate::summary::GrantSummary;
 
 /// An emergency that awaits its review.
 #[derive(Clone, Copy, Debug)]

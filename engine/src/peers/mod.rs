@@ -1,12 +1,18 @@
 //! What else the requester asks for and holds.
 
+mod debts;
+mod extension;
+mod request;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{AccessRequest, ConditionStatus, Conditions as _, RequestPhase, Subject};
 
-use super::RequestSummary;
-use crate::grant::GrantSummary;
+pub(crate) use self::debts::Debt;
+pub(crate) use self::extension::Extended;
+pub use self::request::RequestSummary;
+use crate::summary::GrantSummary;
 
 /// What else the requester asks for and holds, over all namespaces; the request itself may be among it. What
 /// bears on nothing may be missing: requests that are over and extend none ([`RequestSummary::bears`]), and grants

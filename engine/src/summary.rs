@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lapse_crds::{Grant, GrantPhase, GrantSession, RbacRef, RequestRef, Subject, Timestamp};
 
-use super::{awaits_review, has_ended, was_never_given};
+use crate::lifetime::{awaits_review, has_ended, was_never_given};
 use crate::target::ResolvedTarget;
 
 /// A grant in few words.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lapse_crds::{GrantPhase, Subject};
 
-use super::peers::InLine;
-use super::{Peers, RequestSummary};
-use crate::grant::GrantSummary;
+use super::{InLine, Peers, RequestSummary};
+use crate::summary::GrantSummary;
 
 /// The request that is extended, and the right that it gave.
 #[derive(Clone, Copy, Debug)]

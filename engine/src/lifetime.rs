@@ -1,0 +1,44 @@
+//! When something starts, and when it is over.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{AccessRequest, AccessRequestSpec, Grant, GrantPhase, Timestamp};
+
+/// When the right starts, if it is approved at this moment: then, or when it was asked for, if that is
+/// later.
+#[must_use]
+pub fn starts_at(spec: &AccessRequestSpec, approved_at: DateTime<Utc>) -> DateTime<Utc> {
+    spec.start_time.map_or(approved_at, |start| start.time().max(approved_at))
+}
+
+/// Whether nothing will ever happen to a request again: it is final, and was reviewed if it must be.
+#[must_use]
+pub fn is_settled(request: &AccessRequest) -> bool {
+    request.status.as_ref().is_some_and(|status| {
+        let review = status.review.as_ref();
+        status.phase.is_terminal() && review.is_none_or(|review| review.reviewed_by.is_some())
+    })
+}
+
+/// Whether a right is verified to be gone.
+#[must_use]
+pub fn has_ended(grant: &Grant) -> bool {
+    grant.status.as_ref().is_some_and(|status| status.phase == GrantPhase::Ended)
+}
+
+/// By when a Grant is still to be reviewed; `None` if it needs no review, or none any more. A right that
+/// could not be given needs none.
+#[must_use]
+pub fn awaits_review(grant: &Grant) -> Option<Timestamp> {
+    let status = grant.status.as_ref();
+    let is_reviewed = || {
+        let review = status.and_then(|status| status.review.as_ref());
+        review.is_some_and(|review| review.reviewed_by.is_some())
+    };
+    grant.spec.review_by.filter(|_| !is_reviewed() && !was_never_given(grant))
+}
+
+/// Whether a Grant is over, and nobody had the right for a moment.
+#[must_use]
+pub fn was_never_given(grant: &Grant) -> bool {
+    has_ended(grant) && grant.status.as_ref().is_some_and(|status| status.end_reason.is_none())
+}

@@ -1,0 +1,106 @@
+//! The way from what the API server asks to the answer.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use kube::core::admission::{AdmissionResponse, Operation};
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+use crate::answer::{self, Admitted, NotAdmitted};
+use crate::asked::{Kind, Request};
+use crate::entry::Webhook;
+use crate::metrics::{Labels, Outcome};
+use crate::{confine, session, stamp, started, validate};
+
+/// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
+const LIMIT: Duration = Duration::from_millis(4500);
+
+/// A review that the configurations never ask for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this webhook does not {webhook} {operation} of {kind}; see the webhook configurations lapse"
+)]
+pub(crate) struct Unknown {
+    webhook: &'static str,
+    operation: String,
+    kind: String,
+}
+
+/// Answers a review.
+pub(crate) async fn review(
+    admission: &Admission,
+    webhook: Webhook,
+    request: &Request,
+) -> Result<AdmissionResponse, Unknown> {
+    let began = Instant::now();
+    let unknown = || Unknown {
+        webhook: webhook.verb(),
+        operation: format!("{:?}", request.operation),
+        kind: request.kind.kind.clone(),
+    };
+    let kind = Kind::of(request);
+    let operation = match request.operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    };
+    let decided = match timeout(LIMIT, decide(admission, webhook, kind, request)).await {
+        Ok(decided) => decided.ok_or_else(unknown)?,
+        Err(_) => Err(NotAdmitted::Failed(
+            "Lapse's webhook did not find out in time whether this may be".to_owned(),
+        )),
+    };
+    let outcome = match &decided {
+        Ok(_) => Outcome::allowed,
+        Err(NotAdmitted::Failed(_)) => Outcome::error,
+        Err(_) => Outcome::refused,
+    };
+    let kind = kind.map_or("other", Kind::name);
+    let labels = Labels { webhook: webhook.verb(), kind, operation, outcome };
+    admission.metrics().answered(labels, began.elapsed());
+    answer::log(webhook, kind, operation, request, &decided);
+    Ok(answer::respond(request, decided))
+}
+
+/// `None`: nobody asks that.
+async fn decide(
+    admission: &Admission,
+    webhook: Webhook,
+    kind: Option<Kind>,
+    request: &Request,
+) -> Option<Result<Admitted, NotAdmitted>> {
+    use Operation::{Create, Delete, Update};
+    match (webhook, kind, &request.operation) {
+        (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
+            Some(stamp::request(admission, request))
+        }
+        (Webhook::Stamp, Some(Kind::AccessDecision), Create) => {
+            Some(stamp::decision(admission, request).await)
+        }
+        (
+            Webhook::Validate,
+            Some(kind @ (Kind::AccessRequest | Kind::AccessDecision)),
+            Create | Update,
+        ) => Some(validate::signed(admission, kind, request).await),
+        (Webhook::Validate, Some(Kind::JitPolicy), Create | Update) => {
+            Some(validate::policy(admission, request).await)
+        }
+        (Webhook::Confine, Some(Kind::Grant), Create) => {
+            Some(confine::grant(admission, request).boxed().await)
+        }
+        (Webhook::Confine, Some(Kind::Rbac(kind)), Create) => {
+            Some(confine::object(admission, kind, request).boxed().await)
+        }
+        (Webhook::Confine, Some(Kind::AccessDecision), Delete) => {
+            Some(confine::decision(admission, request).boxed().await)
+        }
+        (Webhook::Session, ..) => Some(Ok(session::record(admission, request).await)),
+        (Webhook::Started, _, Create | Update) => Some(started::mark(admission, request).await),
+        (Webhook::Stamp | Webhook::Validate | Webhook::Confine | Webhook::Started, ..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub(crate) struct InHand {
 }
 
 /// Holds a grant until it is dropped. What happened to it meanwhile is looked at then.
-pub(crate) struct Held {
+pub(crate) struct InHandGuard {
     in_hand: InHand,
     name: String,
 }
@@ -30,9 +30,9 @@ impl InHand {
     }
 
     /// Takes a grant in hand, before it is written: what happens while it is decided bears on it, too.
-    pub(crate) fn take(&self, name: &str) -> Held {
+    pub(crate) fn take(&self, name: &str) -> InHandGuard {
         self.names().entry(name.to_owned()).or_default();
-        Held { in_hand: self.clone(), name: name.to_owned() }
+        InHandGuard { in_hand: self.clone(), name: name.to_owned() }
     }
 
     /// Whether a grant is in hand.
@@ -49,7 +49,7 @@ impl InHand {
     }
 }
 
-impl Drop for Held {
+impl Drop for InHandGuard {
     fn drop(&mut self) {
         let after = self.in_hand.names().remove(&self.name).flatten();
         if let Some(lane) = after {

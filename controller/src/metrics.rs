@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// Kinds that are reconciled or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Kind {
+pub(crate) enum KindLabel {
     AccessRequest,
     AccessDecision,
     Grant,
@@ -20,20 +20,20 @@ pub(crate) enum Kind {
 
 /// How a reconciliation went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Outcome {
+pub(crate) enum ReconciliationOutcome {
     Done,
     Failed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reconciliation {
-    pub(crate) kind: Kind,
-    pub(crate) outcome: Outcome,
+    pub(crate) kind: KindLabel,
+    pub(crate) outcome: ReconciliationOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OfKind {
-    pub(crate) kind: Kind,
+    pub(crate) kind: KindLabel,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -160,12 +160,13 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn reconciled(&self, kind: Kind, is_ok: bool) {
-        let outcome = if is_ok { Outcome::Done } else { Outcome::Failed };
+    pub(crate) fn reconciled(&self, kind: KindLabel, is_ok: bool) {
+        let outcome =
+            if is_ok { ReconciliationOutcome::Done } else { ReconciliationOutcome::Failed };
         self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
     }
 
-    pub(crate) fn record_deleted(&self, kind: Kind) {
+    pub(crate) fn record_deleted(&self, kind: KindLabel) {
         self.records_deleted.get_or_create(&OfKind { kind }).inc();
     }
 }

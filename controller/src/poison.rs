@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::context::Context;
-use crate::queue::{Done, Outcome};
+use crate::queue::{Done, Reconciled};
 
 const REASON: &str = "Unreadable";
 
@@ -23,7 +23,7 @@ pub(crate) async fn report<K>(
     name: &str,
     why: &str,
     condition: &str,
-) -> Outcome
+) -> Reconciled
 where
     K: Resource<DynamicType = ()> + Debug,
 {

@@ -23,7 +23,7 @@ use tracing::{error, warn};
 pub(crate) use self::state::{Item, Job, Lane};
 use self::state::{Pool, State};
 use crate::error::ReconcileError;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{KindLabel, Metrics};
 
 /// What a reconciliation comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Done {
 }
 
 /// How a reconciliation came out.
-pub(crate) type Outcome = Result<Done, ReconcileError>;
+pub(crate) type Reconciled = Result<Done, ReconcileError>;
 
 /// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
 /// that was set, delays nothing by more than this.
@@ -118,7 +118,7 @@ impl Queue {
         }
     }
 
-    fn finish(&self, metrics: &Metrics, job: Job, outcome: Option<Outcome>) {
+    fn finish(&self, metrics: &Metrics, job: Job, outcome: Option<Reconciled>) {
         let kind = job.item.kind();
         let failure = match outcome {
             Some(Ok(done)) => {
@@ -161,7 +161,7 @@ impl Queue {
         reconcile: impl Fn(Job) -> F + Clone + Send + 'static,
     ) -> Vec<JoinHandle<()>>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Reconciled> + Send + 'static,
     {
         let places = Pool::ALL.into_iter().flat_map(|pool| (0..pool.places()).map(move |_| pool));
         let worker = |pool| {
@@ -190,11 +190,11 @@ fn jitter() -> f64 {
 }
 
 impl Item {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> KindLabel {
         match self {
-            Self::Request { .. } => Kind::AccessRequest,
-            Self::Grant(_) => Kind::Grant,
-            Self::Policy(_) => Kind::JitPolicy,
+            Self::Request { .. } => KindLabel::AccessRequest,
+            Self::Grant(_) => KindLabel::Grant,
+            Self::Policy(_) => KindLabel::JitPolicy,
         }
     }
 }

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::metrics::Kind;
+use crate::metrics::KindLabel;
 
 /// The shortest and the longest pause between two rounds.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ async fn remove_request(
         delete_grant(context, grant).await?;
     }
     let api: Api<AccessRequest> = Api::namespaced(context.client(), &namespace);
-    delete(context, Kind::AccessRequest, &api, &request.metadata).await?;
+    delete(context, KindLabel::AccessRequest, &api, &request.metadata).await?;
     info!(%namespace, %name, "deleted a request that was over");
     Ok(())
 }
@@ -192,7 +192,7 @@ async fn remove_grant(context: &Context, grant: &Grant) -> Result<(), ReconcileE
 
 async fn delete_grant(context: &Context, grant: &Grant) -> Result<(), CallError> {
     let api: Api<Grant> = Api::all(context.client());
-    delete(context, Kind::Grant, &api, &grant.metadata).await
+    delete(context, KindLabel::Grant, &api, &grant.metadata).await
 }
 
 /// Deletes the decisions about a request that is over. One that is made meanwhile is found as an orphan.
@@ -212,7 +212,7 @@ async fn remove_decisions(
         let page = bounded(what, stored.list(&params)).await?;
         let decisions = page.items.iter().filter_map(|stored| stored.object().ok());
         for decision in decisions.filter(|decision| is_about(decision, uid)) {
-            delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
+            delete(context, KindLabel::AccessDecision, &api, &decision.metadata).await?;
         }
         match next_page(params, &page.metadata) {
             Some(next) => params = next,
@@ -270,7 +270,7 @@ async fn remove_orphan(context: &Context, decision: &AccessDecision) -> Result<(
     };
     if is_orphan(decision, &request, grant.as_ref()) {
         let api: Api<AccessDecision> = Api::namespaced(context.client(), &namespace);
-        delete(context, Kind::AccessDecision, &api, &decision.metadata).await?;
+        delete(context, KindLabel::AccessDecision, &api, &decision.metadata).await?;
         info!(%namespace, name = %decision.name_any(), "deleted a decision without a request");
     }
     Ok(())
@@ -279,7 +279,7 @@ async fn remove_orphan(context: &Context, decision: &AccessDecision) -> Result<(
 /// Deletes an object as it was read, and counts it. That it is gone already is no error.
 async fn delete<K>(
     context: &Context,
-    kind: Kind,
+    kind: KindLabel,
     api: &Api<K>,
     metadata: &ObjectMeta,
 ) -> Result<(), CallError>

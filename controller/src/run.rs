@@ -23,7 +23,7 @@ use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::queue::{Item, Job, Outcome, Queue};
+use crate::queue::{Item, Job, Queue, Reconciled};
 use crate::revoke::{Expiry, Guards, Orphans, sweeping};
 use crate::touched::Touched;
 use crate::watch::{WATCHES, Watches};
@@ -137,7 +137,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 }
 
 /// Brings one object to where it must be.
-async fn reconcile(context: Arc<Context>, job: Job) -> Outcome {
+async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
     match &job.item {
         Item::Request { namespace, name, .. } => {
             request::reconcile(&context, namespace, name, &job).await

@@ -12,7 +12,7 @@ use lapse_crds::{
     PolicyTarget, ReasonRule, RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
 };
 
-use crate::checks::{Context, Outcome};
+use crate::checks::{CheckResult, Context};
 use crate::duties::Duties;
 use crate::peers::Peers;
 use crate::policy::{Policy, PolicyState};
@@ -189,7 +189,7 @@ impl Default for Fixture {
 }
 
 impl Fixture {
-    pub(crate) fn outcome(&self, check: fn(&Context<'_>) -> Outcome) -> Outcome {
+    pub(crate) fn outcome(&self, check: fn(&Context<'_>) -> CheckResult) -> CheckResult {
         let settings = settings();
         check(&Context {
             name: "fix-checkout",

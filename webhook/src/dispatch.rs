@@ -10,7 +10,7 @@ use crate::admission::Admission;
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::entry::Webhook;
-use crate::metrics::{Labels, Outcome};
+use crate::metrics::{AdmissionOutcome, Labels};
 use crate::{confine, session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
@@ -53,9 +53,9 @@ pub(crate) async fn review(
         )),
     };
     let outcome = match &decided {
-        Ok(_) => Outcome::allowed,
-        Err(NotAdmitted::Failed(_)) => Outcome::error,
-        Err(_) => Outcome::refused,
+        Ok(_) => AdmissionOutcome::allowed,
+        Err(NotAdmitted::Failed(_)) => AdmissionOutcome::error,
+        Err(_) => AdmissionOutcome::refused,
     };
     let kind = kind.map_or("other", Kind::name);
     let labels = Labels { webhook: webhook.verb(), kind, operation, outcome };

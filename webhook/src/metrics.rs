@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 /// How an admission ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the values of a label")]
-pub(crate) enum Outcome {
+pub(crate) enum AdmissionOutcome {
     /// It was let through.
     allowed,
     /// It was refused, and the person was told why.
@@ -28,7 +28,7 @@ pub(crate) struct Labels {
     pub(crate) webhook: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) operation: &'static str,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: AdmissionOutcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -120,7 +120,7 @@ mod tests {
             webhook: "mutate",
             kind: "AccessRequest",
             operation: "CREATE",
-            outcome: Outcome::refused,
+            outcome: AdmissionOutcome::refused,
         };
         metrics.answered(labels, Duration::from_millis(3));
         metrics.stranger();

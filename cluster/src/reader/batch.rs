@@ -2,7 +2,9 @@
 //! as of now; those who come while one is under way share the next.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -17,8 +19,17 @@ pub(super) struct Batched<T>(Arc<Mutex<HashMap<String, Turns<T>>>>);
 struct Turns<T> {
     running: Answer<T>,
     /// What is asked when that has its answer.
-    next: Option<Answer<T>>,
+    next: Option<Next<T>>,
 }
+
+struct Next<T> {
+    answer: Answer<T>,
+    /// Whether it is being asked.
+    has_begun: Arc<AtomicBool>,
+}
+
+/// How long a read keeps the next from being made: one that hangs must not hold up everybody.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<T> Default for Batched<T> {
     fn default() -> Self {
@@ -41,8 +52,9 @@ impl<T: Clone + Send + Sync + 'static> Batched<T> {
         let answer = answer.await;
         let mut turns = self.turns();
         let is_done = |answer: &Answer<T>| answer.peek().is_some();
-        let is_idle =
-            |turns: &Turns<T>| is_done(&turns.running) && turns.next.as_ref().is_none_or(is_done);
+        let is_idle = |turns: &Turns<T>| {
+            is_done(&turns.running) && turns.next.as_ref().is_none_or(|next| is_done(&next.answer))
+        };
         if turns.get(name).is_some_and(is_idle) {
             turns.remove(name);
         }
@@ -56,10 +68,11 @@ impl<T: Clone + Send + Sync + 'static> Batched<T> {
             all.insert(name.to_owned(), Turns { running: running.clone(), next: None });
             return running;
         };
-        if turns.running.peek().is_some() {
+        let has_begun = |next: &Next<T>| next.has_begun.load(Ordering::Acquire);
+        if turns.running.peek().is_some() || turns.next.as_ref().is_some_and(has_begun) {
             // The next has its turn, and may be under way by now.
             if let Some(next) = turns.next.take() {
-                turns.running = next;
+                turns.running = next.answer;
             } else {
                 turns.running = read().shared();
                 return turns.running.clone();
@@ -68,13 +81,16 @@ impl<T: Clone + Send + Sync + 'static> Batched<T> {
         let running = turns.running.clone();
         let next = turns.next.get_or_insert_with(|| {
             let read = read();
+            let has_begun = Arc::new(AtomicBool::new(false));
+            let begins = has_begun.clone();
             let in_turn = async move {
-                running.await;
+                let _ = tokio::time::timeout(PATIENCE, running).await;
+                begins.store(true, Ordering::Release);
                 read.await
             };
-            in_turn.boxed().shared()
+            Next { answer: in_turn.boxed().shared(), has_begun }
         });
-        next.clone()
+        next.answer.clone()
     }
 }
 
@@ -116,6 +132,27 @@ mod tests {
             assert_eq!(answer.await.unwrap(), Read::Found(2), "asked after they came");
         }
         assert!(batched.turns().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_hangs_holds_up_nobody_for_long() {
+        let batched: Batched<usize> = Batched::default();
+        let read = |answer: Option<usize>| {
+            let batched = batched.clone();
+            let read = move || match answer {
+                Some(answer) => futures::future::ready(Read::Found(answer)).boxed(),
+                None => futures::future::pending().boxed(),
+            };
+            tokio::spawn(async move { batched.get("edit", read).await })
+        };
+        let hangs = read(None);
+        tokio::task::yield_now().await;
+        let began = tokio::time::Instant::now();
+        let also_hangs = read(None);
+        tokio::time::sleep(2 * PATIENCE).await;
+        assert_eq!(read(Some(3)).await.unwrap(), Read::Found(3), "it was asked after they came");
+        assert!(began.elapsed() <= 4 * PATIENCE);
+        assert!(!hangs.is_finished() && !also_hangs.is_finished());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ pub(crate) use self::begin::begin;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
-use crate::queue::{Done, Lane, Outcome};
+use crate::queue::{Done, Lane, Reconciled};
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(2);
@@ -29,7 +29,7 @@ const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
 const ROUNDS: usize = 5;
 
 /// Brings a grant to where it must be.
-pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Outcome {
+pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reconciled {
     let Some(known) = context.reader.index().grant(name) else { return Ok(Done::Until(None)) };
     match &known.summary {
         // A binding that comes back under its name is an orphan, and removed as one.

@@ -10,13 +10,13 @@ use lapse_engine::policy::{NamedRole, report};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::poison;
-use crate::queue::{Done, Outcome};
+use crate::queue::{Done, Reconciled};
 
 /// How soon roles that could not be looked up are looked up again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
 
 /// Reports on a policy.
-pub(crate) async fn reconcile(context: &Context, name: &str) -> Outcome {
+pub(crate) async fn reconcile(context: &Context, name: &str) -> Reconciled {
     if !context.leadership.is_held() {
         // Whoever gains the lease looks at everything.
         return Ok(Done::Until(None));

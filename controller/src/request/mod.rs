@@ -14,9 +14,9 @@ use lapse_engine::request::{Observed, Plan, decide};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::grant;
-use crate::in_hand::Held;
+use crate::in_hand::InHandGuard;
 use crate::poison;
-use crate::queue::{Done, Job, Outcome};
+use crate::queue::{Done, Job, Reconciled};
 
 /// How soon a process that may not give looks again whether it may.
 const STAND_BY: TimeDelta = TimeDelta::seconds(2);
@@ -32,7 +32,7 @@ pub(crate) async fn reconcile(
     namespace: &str,
     name: &str,
     job: &Job,
-) -> Outcome {
+) -> Reconciled {
     let Some(known) = context.reader.index().request_named(namespace, name) else {
         return Ok(Done::Until(None));
     };
@@ -142,8 +142,8 @@ async fn carry_out(
     context: &Context,
     mut observed: Observed,
     plan: Plan,
-    in_hand: Option<Held>,
-) -> Outcome {
+    in_hand: Option<InHandGuard>,
+) -> Reconciled {
     let Some(grant) = &plan.create else {
         report::report(context, &observed.request, plan.status, plan.notice).await?;
         return Ok(Done::Until(plan.wake_at));
@@ -181,7 +181,7 @@ async fn carry_out(
 }
 
 /// Says what became of the right that was just given.
-async fn follow(context: &Context, mut observed: Observed, grant: Grant) -> Outcome {
+async fn follow(context: &Context, mut observed: Observed, grant: Grant) -> Reconciled {
     observed.grant = Read::Found(grant);
     let plan = decide(&observed, context.clock.now());
     report::report(context, &observed.request, plan.status, plan.notice).await?;

@@ -6,7 +6,7 @@ use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::{CallError, Reader, clock::Clock};
 use lapse_engine::Read;
-use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
+use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use tracing::{info, warn};
 
 use crate::elevate::kubernetes;
@@ -39,9 +39,9 @@ impl Orphans {
                 Some(name) => reader.grant(name).await,
                 None => Read::Missing,
             };
-            match verdict(&object, &grant, clock.now()) {
-                Verdict::Keep => {}
-                Verdict::Remove(why) => match remove(reader.client(), &object, &why).await {
+            match fate(&object, &grant, clock.now()) {
+                Fate::Keep => {}
+                Fate::Remove(why) => match remove(reader.client(), &object, &why).await {
                     Ok(()) => removed(),
                     Err(error) => warn!(%error, "the sweep will try again"),
                 },

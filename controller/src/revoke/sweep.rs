@@ -21,7 +21,7 @@ use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, Stored, bounded, connect, next_page, read};
 use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
-use lapse_engine::grant::{ObjectMarks, Verdict, verdict};
+use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
@@ -149,7 +149,7 @@ async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>) -> Report 
         if let Read::Failed(why) = &grant {
             report.blind.push(why.clone());
         }
-        if let Verdict::Remove(why) = verdict(&object, &grant, clock.now()) {
+        if let Fate::Remove(why) = fate(&object, &grant, clock.now()) {
             take(client, &object, &why, &mut report).await;
         }
     }
@@ -193,9 +193,9 @@ async fn expired<K>(
         for item in &page.items {
             let object = ObjectMarks::of(kind, &item.metadata);
             let unknown = Read::Failed("not asked for".to_owned());
-            match verdict(&object, &unknown, clock.now()) {
-                Verdict::Remove(why) => take(client, &object, &why, report).await,
-                Verdict::Keep => standing.push(object),
+            match fate(&object, &unknown, clock.now()) {
+                Fate::Remove(why) => take(client, &object, &why, report).await,
+                Fate::Keep => standing.push(object),
             }
         }
         match next_page(params, &page.metadata) {

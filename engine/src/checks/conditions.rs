@@ -1,18 +1,18 @@
 //! The policy's own rules hold.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::condition::{Facts, RequestFacts, TargetFacts, TargetKind};
 use crate::policy::requested_duration;
 use crate::target::Scope;
 use lapse_crds::RoleKind;
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let conditions = context.policy.conditions();
     if conditions.is_empty() {
-        return Outcome::NotApplicable("The policy has no conditions.".to_owned());
+        return CheckResult::NotApplicable("The policy has no conditions.".to_owned());
     }
     let Some(facts) = facts(context) else {
-        return Outcome::Fail("Without a duration the conditions cannot be told.".to_owned());
+        return CheckResult::Fail("Without a duration the conditions cannot be told.".to_owned());
     };
     let mut broken = Vec::new();
     for (condition, message) in conditions {
@@ -28,9 +28,9 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         }
     }
     if broken.is_empty() {
-        Outcome::Pass("Every condition of the policy holds.".to_owned())
+        CheckResult::Pass("Every condition of the policy holds.".to_owned())
     } else {
-        Outcome::Fail(broken.join(" "))
+        CheckResult::Fail(broken.join(" "))
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     /// It passes the trial, and fails for the request of the fixture.
     const FAILS: &str = "1 / (request.durationSeconds - 1234) > 0";
 
-    fn outcome(expression: &str) -> Outcome {
+    fn outcome(expression: &str) -> CheckResult {
         let mut fixture = Fixture::default();
         fixture.spec.duration = "20m34s".parse().ok();
         let message = "Ask for less.".to_owned();
@@ -96,13 +96,13 @@ mod tests {
     #[case(FAILS, false)]
     fn hold_or_refuse(#[case] expression: &str, #[case] holds: bool) {
         let outcome = outcome(expression);
-        assert_eq!(matches!(outcome, Outcome::Pass(_)), holds, "{outcome:?}");
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), holds, "{outcome:?}");
     }
 
     #[test]
     fn say_what_the_policy_says() {
         let refused = outcome("request.durationSeconds < 1234");
-        assert_eq!(refused, Outcome::Fail("Ask for less.".to_owned()));
+        assert_eq!(refused, CheckResult::Fail("Ask for less.".to_owned()));
         insta::assert_debug_snapshot!(outcome(FAILS), @r#"
         Fail(
             "Ask for less. (The condition `1 / (request.durationSeconds - 1234) > 0` could not be told: the expression failed: Division by zero of Int(1))",
@@ -112,6 +112,6 @@ mod tests {
 
     #[test]
     fn without_conditions_there_is_nothing_to_say() {
-        assert!(matches!(Fixture::default().outcome(check), Outcome::NotApplicable(_)));
+        assert!(matches!(Fixture::default().outcome(check), CheckResult::NotApplicable(_)));
     }
 }

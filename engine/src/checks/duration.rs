@@ -1,13 +1,13 @@
 //! The duration lies within the policy's bounds.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::policy::Bounds;
 use crate::policy::{bounds, requested_duration};
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Bounds { min, max, .. } = bounds(context.spec, context.policy);
     let Some(asked) = requested_duration(context.spec, context.policy) else {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "No duration was asked for, and JitPolicy {} has no default; set spec.duration to \
              between {min} and {max}.",
             context.policy.name()
@@ -16,14 +16,14 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let when = if context.spec.emergency { " in an emergency" } else { "" };
     let origin = if context.spec.duration.is_some() { "" } else { " (the policy's default)" };
     if asked < min {
-        Outcome::Fail(format!("{asked} was asked for, but at least {min} must be."))
+        CheckResult::Fail(format!("{asked} was asked for, but at least {min} must be."))
     } else if asked > max {
-        Outcome::Fail(format!(
+        CheckResult::Fail(format!(
             "{asked} was asked for, but at most {max} is allowed{when}; ask for less, and again when you \
              need more."
         ))
     } else {
-        Outcome::Pass(format!("{asked}{origin} is within {min}..{max}{when}."))
+        CheckResult::Pass(format!("{asked}{origin} is within {min}..{max}{when}."))
     }
 }
 

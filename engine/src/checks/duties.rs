@@ -1,20 +1,20 @@
 //! The requester neither holds nor has approved a right by a policy that is kept apart.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, duties, requester, .. } = context;
     let apart = duties.apart();
     if apart.is_empty() {
-        return Outcome::NotApplicable("The policy is kept apart from no other.".to_owned());
+        return CheckResult::NotApplicable("The policy is kept apart from no other.".to_owned());
     }
     if let Err(why) = duties.is_known() {
-        return Outcome::Pending(format!(
+        return CheckResult::Pending(format!(
             "Who holds and approved what by the policies that are kept apart cannot be read: {why}."
         ));
     }
     if let Some(engagement) = duties.engagement(&requester.username) {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "{}, and nobody holds or approves both that and a right by JitPolicy {}, which is kept \
              apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
             engagement.of_you(),
@@ -22,7 +22,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         ));
     }
     let names: Vec<&str> = apart.iter().map(String::as_str).collect();
-    Outcome::Pass(format!(
+    CheckResult::Pass(format!(
         "You neither hold nor have approved a right by {}, kept apart from this policy.",
         names.join(", ")
     ))
@@ -36,7 +36,7 @@ mod tests {
     use crate::testing::life::{duties, state};
     use crate::testing::{Fixture, policy};
 
-    fn outcome(holder: &str, approver: &str) -> Outcome {
+    fn outcome(holder: &str, approver: &str) -> CheckResult {
         Fixture { duties: duties(holder, approver), ..Fixture::default() }.outcome(check)
     }
 
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn without_a_separation_nothing_is_asked() {
         let outcome = Fixture::default().outcome(check);
-        assert!(matches!(outcome, Outcome::NotApplicable(_)), "{outcome:?}");
+        assert!(matches!(outcome, CheckResult::NotApplicable(_)), "{outcome:?}");
     }
 
     #[test]
@@ -73,9 +73,9 @@ mod tests {
         let failed = Read::Failed("timeout".to_owned());
         let duties = Duties::apart_from("shop-debug", &[state(&apart)].into(), &failed);
         let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
-        assert!(matches!(outcome, Outcome::Pending(_)), "{outcome:?}");
+        assert!(matches!(outcome, CheckResult::Pending(_)), "{outcome:?}");
         let duties = Duties::apart_from("other", &[state(&apart)].into(), &failed);
         let outcome = Fixture { duties, ..Fixture::default() }.outcome(check);
-        assert!(matches!(outcome, Outcome::NotApplicable(_)), "{outcome:?}");
+        assert!(matches!(outcome, CheckResult::NotApplicable(_)), "{outcome:?}");
     }
 }

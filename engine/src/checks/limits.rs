@@ -3,31 +3,33 @@
 use chrono::TimeDelta;
 use lapse_crds::GrantDuration;
 
-use super::{Context, Outcome, debts};
+use super::{CheckResult, Context, debts};
 use crate::policy::Limits;
 use crate::policy::requested_duration;
 use crate::{Read, identity};
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, requester, uid, now, .. } = context;
     let peers = match context.peers {
         Read::Found(peers) => peers,
         Read::Failed(why) => {
-            return Outcome::Pending(format!("What else you hold cannot be read: {why}."));
+            return CheckResult::Pending(format!("What else you hold cannot be read: {why}."));
         }
-        Read::Missing => return Outcome::Pending("What else you hold is not known.".to_owned()),
+        Read::Missing => {
+            return CheckResult::Pending("What else you hold is not known.".to_owned());
+        }
     };
     let Some(who) = identity::subject_of(requester) else {
-        return Outcome::NotApplicable("The requester is not known.".to_owned());
+        return CheckResult::NotApplicable("The requester is not known.".to_owned());
     };
     let Limits { open_requests, active_grants, time_per_day } = policy.limits();
     let name = policy.name();
     if let Some(why) = debts::refusal(context, peers, &who) {
-        return Outcome::Fail(why);
+        return CheckResult::Fail(why);
     }
     let open = peers.open_before(name, &requester.username, context.in_line());
     if open >= open_requests {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "You have {open} open {} by JitPolicy {name}, and it allows {open_requests} at once; \
              wait for the answer, or end the other with a decision with verdict End.",
             plural(open, "request")
@@ -38,7 +40,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let extended = extended.map(|grant| &*grant.request.uid);
     let live = peers.live(name, &who, [Some(*uid), extended]);
     if live >= active_grants {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "You hold {live} {} by JitPolicy {name}, and it allows {active_grants} at once; end one \
              that you do not need any more.",
             plural(live, "right")
@@ -48,7 +50,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         let held = peers.held(name, &who, uid, *now);
         if held + asked.delta() > limit.delta() {
             let left = in_words(limit.delta() - held);
-            return Outcome::Fail(format!(
+            return CheckResult::Fail(format!(
                 "{asked} was asked for, but JitPolicy {name} allows {limit} within 24 hours, of which \
                  {} are held or promised already; {left}.",
                 GrantDuration::from_seconds(seconds(held))
@@ -56,7 +58,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
             ));
         }
     }
-    Outcome::Pass(format!("{open} other requests are open, and {live} other rights are held."))
+    CheckResult::Pass(format!("{open} other requests are open, and {live} other rights are held."))
 }
 
 fn plural(count: usize, what: &str) -> String {

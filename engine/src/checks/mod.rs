@@ -29,7 +29,7 @@ use crate::{Read, Settings, identity};
 
 /// How a check came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckResult {
     /// It allows the request.
     Pass(String),
     /// It refuses the request.
@@ -93,25 +93,25 @@ impl Context<'_> {
     }
 
     /// What the request extends, if it extends anything; or the outcome of a check that needs to know.
-    fn extended(&self) -> Result<Option<Extended<'_>>, Outcome> {
+    fn extended(&self) -> Result<Option<Extended<'_>>, CheckResult> {
         let Some(name) = &self.spec.extends else { return Ok(None) };
         let peers = match self.peers {
             Read::Found(peers) => peers,
             Read::Failed(why) => {
                 let message = format!("What else you hold cannot be read: {why}.");
-                return Err(Outcome::Pending(message));
+                return Err(CheckResult::Pending(message));
             }
             Read::Missing => {
-                return Err(Outcome::Pending("What else you hold is not known.".to_owned()));
+                return Err(CheckResult::Pending("What else you hold is not known.".to_owned()));
             }
         };
         let Some(who) = identity::subject_of(self.requester) else { return Ok(None) };
         let extended = peers.extended(self.namespace, name, &who, self.now);
-        extended.map(Some).map_err(Outcome::Fail)
+        extended.map(Some).map_err(CheckResult::Fail)
     }
 }
 
-type Check = fn(&Context<'_>) -> Outcome;
+type Check = fn(&Context<'_>) -> CheckResult;
 
 /// The checks, in the order in which they are shown.
 const CHECKS: [(CheckName, Check); 11] = [
@@ -143,8 +143,8 @@ impl Report {
     #[must_use]
     pub fn without_policy(why: &str) -> Self {
         let outcome = |name| match name {
-            CheckName::Policy => Outcome::Fail(why.to_owned()),
-            _ => Outcome::NotApplicable("No policy decides.".to_owned()),
+            CheckName::Policy => CheckResult::Fail(why.to_owned()),
+            _ => CheckResult::NotApplicable("No policy decides.".to_owned()),
         };
         Self(CHECKS.iter().map(|(name, _)| status(*name, outcome(*name))).collect())
     }
@@ -176,12 +176,12 @@ impl Report {
     }
 }
 
-fn status(name: CheckName, outcome: Outcome) -> CheckStatus {
+fn status(name: CheckName, outcome: CheckResult) -> CheckStatus {
     let (outcome, message) = match outcome {
-        Outcome::Pass(message) => (CheckOutcome::Pass, message),
-        Outcome::Fail(message) => (CheckOutcome::Fail, message),
-        Outcome::Pending(message) => (CheckOutcome::Pending, message),
-        Outcome::NotApplicable(message) => (CheckOutcome::NotApplicable, message),
+        CheckResult::Pass(message) => (CheckOutcome::Pass, message),
+        CheckResult::Fail(message) => (CheckOutcome::Fail, message),
+        CheckResult::Pending(message) => (CheckOutcome::Pending, message),
+        CheckResult::NotApplicable(message) => (CheckOutcome::NotApplicable, message),
     };
     CheckStatus { name, outcome, message }
 }

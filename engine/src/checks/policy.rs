@@ -1,25 +1,25 @@
 //! A policy that can decide was found, and it gives what is asked for in this way.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 
 /// Without a policy that decides there is no context (see [`crate::policy::select`]).
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let name = context.policy.name();
     if context.spec.emergency && context.policy.emergency().is_none() {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "JitPolicy {name} gives nothing in an emergency; ask without spec.emergency, or under a \
              policy that does."
         ));
     }
     let extended = match context.extended() {
         Ok(Some(extended)) => extended,
-        Ok(None) => return Outcome::Pass(format!("JitPolicy {name} decides.")),
+        Ok(None) => return CheckResult::Pass(format!("JitPolicy {name} decides.")),
         Err(outcome) => return outcome,
     };
     let gave = &*extended.grant.policy;
     let earlier = &extended.grant.request.name;
     if gave != name {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "Request {earlier} was given by JitPolicy {gave}, and JitPolicy {name} decides this one; set \
              spec.policy to {gave}, or leave spec.extends out."
         ));
@@ -27,11 +27,11 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let peers = context.peers.found();
     let already = peers.and_then(|peers| peers.extends_already(&extended, context.in_line()));
     match already {
-        Some(other) => Outcome::Fail(format!(
+        Some(other) => CheckResult::Fail(format!(
             "Request {earlier} is extended by {other} already; extend that one when its right is held, \
              or leave spec.extends out."
         )),
-        None => Outcome::Pass(format!("JitPolicy {name} decides, as it did for {earlier}.")),
+        None => CheckResult::Pass(format!("JitPolicy {name} decides, as it did for {earlier}.")),
     }
 }
 

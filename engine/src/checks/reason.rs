@@ -1,26 +1,26 @@
 //! The reason is as the policy wants it.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let reason = context.spec.reason.as_deref().unwrap_or_default().trim();
     let Some(rule) = context.policy.reason() else {
-        return Outcome::NotApplicable("The policy asks for no reason.".to_owned());
+        return CheckResult::NotApplicable("The policy asks for no reason.".to_owned());
     };
     let length = u32::try_from(reason.chars().count()).unwrap_or(u32::MAX);
     if length == 0 && rule.required {
-        return Outcome::Fail(
+        return CheckResult::Fail(
             "A reason is required; say in spec.reason what it is for.".to_owned(),
         );
     }
     if length > 0 && length < rule.min_length {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "The reason has {length} characters, but at least {} are asked for; say more about what \
              it is for.",
             rule.min_length
         ));
     }
-    Outcome::Pass(
+    CheckResult::Pass(
         if length == 0 { "No reason is required." } else { "A reason is given." }.to_owned(),
     )
 }
@@ -66,6 +66,6 @@ mod tests {
     fn a_policy_without_the_rule_asks_for_none() {
         let mut fixture = Fixture::default();
         fixture.policy.spec.reason = None;
-        assert!(matches!(fixture.outcome(check), Outcome::NotApplicable(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::NotApplicable(_)));
     }
 }

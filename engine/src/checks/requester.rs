@@ -1,21 +1,21 @@
 //! The policy lets the requester ask.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::identity;
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { requester, policy, .. } = context;
     let username = &requester.username;
     if identity::subject_of(requester).is_none() {
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "{username} is the name of a service account, but the credential is not one's; ask with \
              the service account's own token."
         ));
     }
     if policy.allows_requester(requester) {
-        Outcome::Pass(format!("{username} may ask."))
+        CheckResult::Pass(format!("{username} may ask."))
     } else {
-        Outcome::Fail(format!(
+        CheckResult::Fail(format!(
             "{username} is not among the requesters of JitPolicy {} ({}); ask under another policy, \
              or ask its owner to add you.",
             policy.name(),
@@ -43,7 +43,7 @@ mod tests {
     ) {
         let fixture = Fixture { requester: person(name, groups), ..Fixture::default() };
         let outcome = fixture.outcome(check);
-        assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), passes, "{outcome:?}");
     }
 
     #[test]

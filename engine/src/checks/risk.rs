@@ -1,6 +1,6 @@
 //! The role lets its holder climb no further than the policy accepts.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::Read;
 use crate::risk::{Reach, Risk, WithinReach, assess, within_reach};
 
@@ -18,22 +18,22 @@ pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
     })
 }
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, target, namespaces, .. } = context;
     let risk = match (risk_of(context), context.role) {
         (Some(risk), _) => risk,
         (None, Read::Failed(why)) => {
-            return Outcome::Pending(format!("{} cannot be read: {why}.", target.privilege));
+            return CheckResult::Pending(format!("{} cannot be read: {why}.", target.privilege));
         }
         (None, _) => {
-            return Outcome::NotApplicable(format!("{} does not exist.", target.privilege));
+            return CheckResult::NotApplicable(format!("{} does not exist.", target.privilege));
         }
     };
     let reached = match context.accounts {
         Read::Found(accounts) => within_reach(&risk, accounts),
         Read::Missing => WithinReach::default(),
         Read::Failed(why) => {
-            return Outcome::Pending(format!(
+            return CheckResult::Pending(format!(
                 "The service accounts within reach cannot be read: {why}."
             ));
         }
@@ -42,11 +42,11 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
     let risk = if is_accepted { risk.accepted() } else { risk };
     let refusals = [risk.refusal(), reached.refusal().filter(|_| !is_accepted)];
     if let Some(why) = sentences(refusals) {
-        return Outcome::Fail(why);
+        return CheckResult::Fail(why);
     }
     let warnings = [risk.warning(), reached.warning()];
     let harmless = || "The role lets nobody climb further.".to_owned();
-    Outcome::Pass(sentences(warnings).unwrap_or_else(harmless))
+    CheckResult::Pass(sentences(warnings).unwrap_or_else(harmless))
 }
 
 fn sentences(parts: [Option<String>; 2]) -> Option<String> {
@@ -99,7 +99,7 @@ mod tests {
             fixture.target.scope = Scope::Cluster;
         }
         let outcome = fixture.outcome(check);
-        assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), passes, "{outcome:?}");
     }
 
     #[test]
@@ -142,10 +142,10 @@ mod tests {
         )
         "#);
         fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().allow_escalation = true;
-        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pass(_)));
         // Who can run nothing there acts as nobody.
         let fixture = Fixture { role: role("get", "", "pods"), ..fixture };
-        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pass(_)));
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         "#);
         let accounts = Read::Failed("timeout".into());
         let fixture = Fixture { accounts, ..fixture };
-        assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pending(_)));
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn what_is_not_known_waits() {
         let fixture = Fixture { role: Read::Failed("timeout".into()), ..Fixture::default() };
-        assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pending(_)));
         let fixture = Fixture { role: Read::Missing, ..Fixture::default() };
-        assert!(matches!(fixture.outcome(check), Outcome::NotApplicable(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::NotApplicable(_)));
     }
 }

@@ -2,22 +2,22 @@
 
 use lapse_crds::Timestamp;
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::schedule::Hours;
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Some(schedule) = context.policy.schedule() else {
-        return Outcome::NotApplicable("The policy keeps no hours.".to_owned());
+        return CheckResult::NotApplicable("The policy keeps no hours.".to_owned());
     };
     if context.spec.emergency {
-        return Outcome::NotApplicable(
+        return CheckResult::NotApplicable(
             "An emergency does not wait for the policy's hours.".to_owned(),
         );
     }
     let start = context.starts_at();
     let hours = schedule.describe();
     match schedule.at(start) {
-        Hours::Open { until } => Outcome::Pass(format!(
+        Hours::Open { until } => CheckResult::Pass(format!(
             "It starts within {hours}; the right ends at {} at the latest.",
             Timestamp::new(until)
         )),
@@ -30,7 +30,9 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
                 ),
                 None => String::new(),
             };
-            Outcome::Fail(format!("Rights are held within {hours}, which it is not {when}{next}."))
+            CheckResult::Fail(format!(
+                "Rights are held within {hours}, which it is not {when}{next}."
+            ))
         }
     }
 }
@@ -49,7 +51,7 @@ mod tests {
         DateTime::parse_from_rfc3339(&text).unwrap().to_utc().into()
     }
 
-    fn outcome(now: &str, start: Option<&str>) -> Outcome {
+    fn outcome(now: &str, start: Option<&str>) -> CheckResult {
         let mut fixture = Fixture { now: wednesday(now).time(), ..Fixture::default() };
         let days = vec![Weekday::Mon, Weekday::Tue, Weekday::Wed];
         let window = Window { days, start: "08:00".into(), end: "18:00".into() };
@@ -66,7 +68,7 @@ mod tests {
             "It starts within Mon–Wed 08:00–18:00 (Europe/Berlin); the right ends at 2026-11-18T17:00:00.000000Z at the latest.",
         )
         "#);
-        assert!(matches!(outcome("05:00", Some("12:00")), Outcome::Pass(_)));
+        assert!(matches!(outcome("05:00", Some("12:00")), CheckResult::Pass(_)));
     }
 
     #[test]
@@ -85,6 +87,6 @@ mod tests {
 
     #[test]
     fn a_policy_without_hours_is_always_open() {
-        assert!(matches!(Fixture::default().outcome(check), Outcome::NotApplicable(_)));
+        assert!(matches!(Fixture::default().outcome(check), CheckResult::NotApplicable(_)));
     }
 }

@@ -1,25 +1,25 @@
 //! The policy offers the target, and the target exists.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 use crate::Read;
 use crate::target::check_rules;
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { target, policy, role, namespaces, settings, .. } = context;
     // A policy that offers all namespaces, or selects some, does not offer the protected ones.
     for namespace in target.namespaces() {
         let is_offered = policy.offers_protected(namespace);
         if let Some(why) = settings.protection_of(namespace).filter(|_| !is_offered) {
-            return Outcome::Fail(format!("Namespace {namespace} {why}."));
+            return CheckResult::Fail(format!("Namespace {namespace} {why}."));
         }
     }
     if let Some(why) = invalid_rule(context) {
-        return Outcome::Fail(why);
+        return CheckResult::Fail(why);
     }
     if !policy.offers(target, namespaces) {
         let shortfall = policy.shortfall(target, namespaces);
         let shortfall = shortfall.map(|missing| format!(" {missing}.")).unwrap_or_default();
-        return Outcome::Fail(format!(
+        return CheckResult::Fail(format!(
             "{target} was asked for, but JitPolicy {} offers {}.{shortfall}",
             policy.name(),
             policy.describe_targets()
@@ -31,7 +31,7 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         let earlier = live.and_then(|live| live.target.as_ref());
         if !earlier.is_some_and(|earlier| earlier.contains(target)) {
             let held = earlier.map(ToString::to_string).unwrap_or_default();
-            return Outcome::Fail(format!(
+            return CheckResult::Fail(format!(
                 "{target} was asked for, but request {}, which it extends, is for {held}; ask for no \
                  more than that, or leave spec.extends out.",
                 extended.grant.request.name
@@ -42,18 +42,20 @@ pub(super) fn check(context: &Context<'_>) -> Outcome {
         match found {
             Read::Found(_) => {}
             Read::Missing => {
-                return Outcome::Fail(format!("Namespace {namespace} does not exist."));
+                return CheckResult::Fail(format!("Namespace {namespace} does not exist."));
             }
             Read::Failed(why) => {
-                return Outcome::Pending(format!("Namespace {namespace} cannot be read: {why}."));
+                return CheckResult::Pending(format!(
+                    "Namespace {namespace} cannot be read: {why}."
+                ));
             }
         }
     }
     match role {
-        Read::Found(_) => Outcome::Pass(format!("{target} is offered.")),
-        Read::Missing => Outcome::Fail(format!("{} does not exist.", target.privilege)),
+        Read::Found(_) => CheckResult::Pass(format!("{target} is offered.")),
+        Read::Missing => CheckResult::Fail(format!("{} does not exist.", target.privilege)),
         Read::Failed(why) => {
-            Outcome::Pending(format!("{} cannot be read: {why}.", target.privilege))
+            CheckResult::Pending(format!("{} cannot be read: {why}.", target.privilege))
         }
     }
 }
@@ -83,7 +85,7 @@ mod tests {
     fn offers_whole_targets_only(#[case] namespaces: &[&str], #[case] passes: bool) {
         let fixture = Fixture { target: edit_in(namespaces), ..Fixture::default() };
         let outcome = fixture.outcome(check);
-        assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), passes, "{outcome:?}");
     }
 
     #[test]
@@ -97,7 +99,7 @@ mod tests {
         )
         "#);
         fixture.target = edit_in(&["bank"]);
-        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pass(_)));
     }
 
     #[rstest]
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(compiled.is_ok(), namespace != "lapse-system");
         if compiled.is_ok() {
             let outcome = fixture.outcome(check);
-            assert_eq!(matches!(outcome, Outcome::Pass(_)), passes, "{outcome:?}");
+            assert_eq!(matches!(outcome, CheckResult::Pass(_)), passes, "{outcome:?}");
         }
     }
 
@@ -137,7 +139,7 @@ mod tests {
         )
         "#);
         fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().cluster_wide = true;
-        assert!(matches!(fixture.outcome(check), Outcome::Pass(_)));
+        assert!(matches!(fixture.outcome(check), CheckResult::Pass(_)));
     }
 
     #[test]
@@ -145,12 +147,12 @@ mod tests {
         let missing = Fixture { role: Read::Missing, ..Fixture::default() };
         assert_eq!(
             missing.outcome(check),
-            Outcome::Fail("ClusterRole edit does not exist.".into())
+            CheckResult::Fail("ClusterRole edit does not exist.".into())
         );
         let failed = Fixture { role: Read::Failed("timeout".into()), ..Fixture::default() };
-        assert!(matches!(failed.outcome(check), Outcome::Pending(_)));
+        assert!(matches!(failed.outcome(check), CheckResult::Pending(_)));
         let mut gone = Fixture::default();
         gone.namespaces.insert("shop".into(), Read::Missing);
-        assert_eq!(gone.outcome(check), Outcome::Fail("Namespace shop does not exist.".into()));
+        assert_eq!(gone.outcome(check), CheckResult::Fail("Namespace shop does not exist.".into()));
     }
 }

@@ -1,21 +1,21 @@
 //! The ticket is as the policy wants it.
 
-use super::{Context, Outcome};
+use super::{CheckResult, Context};
 
-pub(super) fn check(context: &Context<'_>) -> Outcome {
+pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Some(rule) = context.policy.ticket() else {
-        return Outcome::NotApplicable("The policy asks for no ticket.".to_owned());
+        return CheckResult::NotApplicable("The policy asks for no ticket.".to_owned());
     };
     match (context.spec.ticket.as_deref(), &rule.pattern) {
-        (None, _) if rule.required => Outcome::Fail(
+        (None, _) if rule.required => CheckResult::Fail(
             "A ticket is required; name in spec.ticket the one that it is for.".to_owned(),
         ),
-        (None, _) => Outcome::Pass("No ticket is required.".to_owned()),
-        (Some(ticket), Some(pattern)) if !pattern.is_match(ticket) => Outcome::Fail(format!(
+        (None, _) => CheckResult::Pass("No ticket is required.".to_owned()),
+        (Some(ticket), Some(pattern)) if !pattern.is_match(ticket) => CheckResult::Fail(format!(
             "The ticket {ticket} does not look like one: the policy asks for {pattern}; correct \
              spec.ticket."
         )),
-        (Some(ticket), _) => Outcome::Pass(format!("It is for ticket {ticket}.")),
+        (Some(ticket), _) => CheckResult::Pass(format!("It is for ticket {ticket}.")),
     }
 }
 
@@ -63,6 +63,6 @@ mod tests {
 
     #[test]
     fn a_policy_without_the_rule_asks_for_none() {
-        assert!(matches!(Fixture::default().outcome(check), Outcome::NotApplicable(_)));
+        assert!(matches!(Fixture::default().outcome(check), CheckResult::NotApplicable(_)));
     }
 }

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use lapse_crds::GrantDuration;
 use regex::Regex;
 
-use super::functions::{self, Kind, Shape, TIME_PARTS, Type};
+use super::functions::{self, Shape, TIME_PARTS, Type, ValueKind};
 use super::{MAX_MESSAGE, facts};
 use crate::pattern;
 
@@ -100,18 +100,18 @@ impl Check {
     }
 
     fn list(&mut self, elements: &[IdedExpr], depth: usize) -> Result<Shape, String> {
-        let mut list = Shape { kind: Kind::Many(None), bytes: 0, items: 0 };
+        let mut list = Shape { kind: ValueKind::Many(None), bytes: 0, items: 0 };
         for element in elements {
             let shape = self.visit(element, depth + 1)?;
-            let Kind::One(of) = shape.kind else {
+            let ValueKind::One(of) = shape.kind else {
                 return Err("a list within a list is not supported".to_owned());
             };
-            if let Kind::Many(Some(others)) = list.kind
+            if let ValueKind::Many(Some(others)) = list.kind
                 && others != of
             {
                 return Err(format!("a list has elements of one type, not {others} and {of}"));
             }
-            list.kind = Kind::Many(Some(of));
+            list.kind = ValueKind::Many(Some(of));
             list.bytes = list.bytes.max(shape.bytes);
             list.items += 1;
         }
@@ -177,7 +177,7 @@ impl Check {
             ));
         }
         let range = self.visit(list, depth + 1)?;
-        let Kind::Many(Some(of)) = range.kind else {
+        let ValueKind::Many(Some(of)) = range.kind else {
             return Err(format!(
                 "{name}(…) looks at each element of a list, not of {}",
                 range.kind
@@ -189,7 +189,7 @@ impl Check {
             _ => return Err(format!("{name} is written list.{name}(element, …)")),
         };
         let variable = element_name(name, variable)?;
-        let element = Shape { kind: Kind::One(of), bytes: range.bytes, items: 0 };
+        let element = Shape { kind: ValueKind::One(of), bytes: range.bytes, items: 0 };
         self.element = Some((variable, element));
         self.times = range.items.max(1);
         // What the loop itself does with each element: bind it, ask whether to go on, keep the result.
@@ -204,10 +204,12 @@ impl Check {
         self.times = 1;
         match (name, result.kind) {
             ("filter", _) => Ok(range),
-            ("map", Kind::One(of)) => {
-                Ok(Shape { kind: Kind::Many(Some(of)), bytes: result.bytes, items: range.items })
-            }
-            ("map", Kind::Many(_)) => Err("a list within a list is not supported".to_owned()),
+            ("map", ValueKind::One(of)) => Ok(Shape {
+                kind: ValueKind::Many(Some(of)),
+                bytes: result.bytes,
+                items: range.items,
+            }),
+            ("map", ValueKind::Many(_)) => Err("a list within a list is not supported".to_owned()),
             _ => Ok(Shape::of(Type::Bool)),
         }
     }

@@ -29,7 +29,7 @@ pub(super) enum Type {
 
 /// One value or a list. The type of a list that is empty as it is written is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     One(Type),
     Many(Option<Type>),
 }
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 /// What is known of a value before there is one: its type, and how large it can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     /// The most bytes of a text, or of each text of a list.
     pub(super) bytes: u64,
     /// The most elements of a list.
@@ -46,27 +46,27 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) const fn of(of: Type) -> Self {
-        Self { kind: Kind::One(of), bytes: 0, items: 0 }
+        Self { kind: ValueKind::One(of), bytes: 0, items: 0 }
     }
 
     pub(super) const fn text(bytes: u64) -> Self {
-        Self { kind: Kind::One(Type::Text), bytes, items: 0 }
+        Self { kind: ValueKind::One(Type::Text), bytes, items: 0 }
     }
 
     pub(super) const fn texts(items: u64, bytes: u64) -> Self {
-        Self { kind: Kind::Many(Some(Type::Text)), bytes, items }
+        Self { kind: ValueKind::Many(Some(Type::Text)), bytes, items }
     }
 
     pub(super) fn is(self, of: Type) -> bool {
-        self.kind == Kind::One(of)
+        self.kind == ValueKind::One(of)
     }
 
     /// How many steps it takes to read, copy or compare the whole value.
     pub(super) fn steps(self) -> u64 {
         let one = 1 + self.bytes / BYTES_OF_STEP;
         match self.kind {
-            Kind::One(_) => one,
-            Kind::Many(_) => 1 + self.items * one,
+            ValueKind::One(_) => one,
+            ValueKind::Many(_) => 1 + self.items * one,
         }
     }
 
@@ -79,13 +79,13 @@ impl Shape {
     pub(super) fn holds(self, value: &Value) -> bool {
         let fits = |length: usize, most: u64| u64::try_from(length).is_ok_and(|it| it <= most);
         match (self.kind, value) {
-            (Kind::One(Type::Text), Value::String(text)) => fits(text.len(), self.bytes),
-            (Kind::One(Type::Bool), Value::Bool(_))
-            | (Kind::One(Type::Int), Value::Int(_))
-            | (Kind::One(Type::Timestamp), Value::Timestamp(_))
-            | (Kind::One(Type::Duration), Value::Duration(_)) => true,
-            (Kind::Many(Some(of)), Value::List(list)) => {
-                let element = Self { kind: Kind::One(of), ..self };
+            (ValueKind::One(Type::Text), Value::String(text)) => fits(text.len(), self.bytes),
+            (ValueKind::One(Type::Bool), Value::Bool(_))
+            | (ValueKind::One(Type::Int), Value::Int(_))
+            | (ValueKind::One(Type::Timestamp), Value::Timestamp(_))
+            | (ValueKind::One(Type::Duration), Value::Duration(_)) => true,
+            (ValueKind::Many(Some(of)), Value::List(list)) => {
+                let element = Self { kind: ValueKind::One(of), ..self };
                 fits(list.len(), self.items) && list.iter().all(|value| element.holds(value))
             }
             _ => false,
@@ -105,7 +105,7 @@ impl fmt::Display for Type {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(of) => of.fmt(f),
@@ -128,8 +128,8 @@ pub(super) fn unary(name: &str, operand: Shape) -> Option<Result<Shape, String>>
 
 /// What an operator with two operands gives.
 pub(super) fn binary(name: &str, left: Shape, right: Shape) -> Option<Result<Shape, String>> {
-    use Kind::{Many, One};
     use Type::{Bool, Duration, Int, Text, Timestamp};
+    use ValueKind::{Many, One};
 
     let kinds = (left.kind, right.kind);
     let of = |of| Some(Shape::of(of));
@@ -202,16 +202,16 @@ fn sign(name: &str) -> &str {
 /// Those that read a literal are elsewhere.
 pub(super) fn method(name: &str, on: Shape, arguments: &[Shape]) -> Option<Shape> {
     match (name, on.kind, arguments) {
-        ("contains" | "startsWith" | "endsWith", Kind::One(Type::Text), [part])
+        ("contains" | "startsWith" | "endsWith", ValueKind::One(Type::Text), [part])
             if part.is(Type::Text) =>
         {
             Some(Shape::of(Type::Bool))
         }
-        ("size", Kind::One(Type::Text) | Kind::Many(_), []) => Some(Shape::of(Type::Int)),
-        (name, Kind::One(Type::Timestamp), []) if TIME_PARTS.contains(&name) => {
+        ("size", ValueKind::One(Type::Text) | ValueKind::Many(_), []) => Some(Shape::of(Type::Int)),
+        (name, ValueKind::One(Type::Timestamp), []) if TIME_PARTS.contains(&name) => {
             Some(Shape::of(Type::Int))
         }
-        ("getHours" | "getMinutes" | "getSeconds", Kind::One(Type::Duration), []) => {
+        ("getHours" | "getMinutes" | "getSeconds", ValueKind::One(Type::Duration), []) => {
             Some(Shape::of(Type::Int))
         }
         _ => None,
@@ -221,10 +221,10 @@ pub(super) fn method(name: &str, on: Shape, arguments: &[Shape]) -> Option<Shape
 /// The functions that are called with a value, `name(argument)`.
 pub(super) fn function(name: &str, argument: Shape) -> Option<Shape> {
     match (name, argument.kind) {
-        ("size", Kind::One(Type::Text) | Kind::Many(_))
-        | ("int", Kind::One(Type::Timestamp | Type::Int)) => Some(Shape::of(Type::Int)),
+        ("size", ValueKind::One(Type::Text) | ValueKind::Many(_))
+        | ("int", ValueKind::One(Type::Timestamp | Type::Int)) => Some(Shape::of(Type::Int)),
         // A number, a time or `false` in words is never longer.
-        ("string", Kind::One(_)) => Some(Shape::text(argument.bytes.max(64))),
+        ("string", ValueKind::One(_)) => Some(Shape::text(argument.bytes.max(64))),
         _ => None,
     }
 }

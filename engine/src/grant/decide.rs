@@ -9,7 +9,7 @@ use lapse_crds::{
 use super::left::{Left, what_is_left};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
-use super::warnings::{Outlook, outlook};
+use super::warnings::{WarningOutlook, outlook};
 use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review};
 use crate::Read;
 use crate::lifetime::awaits_review;
@@ -104,7 +104,7 @@ fn concluded(plan: Plan) -> Plan {
 /// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
 /// repeated and not left to the next event.
 fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Plan {
-    let Outlook { warning, next_at } = outlook(observed, now);
+    let WarningOutlook { warning, next_at } = outlook(observed, now);
     // An emergency may be reviewed, and its review may be overdue, before its end.
     let review = review::note(observed, &mut status, now);
     let moments = [Some(look_again(observed, now)), next_at, review.next_at];
@@ -220,7 +220,7 @@ fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     // Nothing was given where there is no reason, and so nothing is owed.
     let review = match reason {
         Some(_) => review::note(observed, &mut status, now),
-        None => review::Outlook::default(),
+        None => review::ReviewOutlook::default(),
     };
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
@@ -283,7 +283,7 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
         metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
     let mut status = observed.grant.status.clone().unwrap_or_default();
     let owes = awaits_review(&observed.grant).is_some();
-    let mut review = review::Outlook::default();
+    let mut review = review::ReviewOutlook::default();
     if owes {
         review = review::note(observed, &mut status, now);
     }

@@ -14,6 +14,6 @@ pub use decide::{Action, Plan, decide};
 pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};
-pub use orphan::{ObjectMarks, Verdict, verdict};
+pub use orphan::{Fate, ObjectMarks, fate};
 pub(crate) use review::REVIEWED;
 pub use warnings::Warning;

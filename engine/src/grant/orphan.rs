@@ -56,7 +56,7 @@ impl ObjectMarks {
 
 /// What is to become of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Fate {
     /// It stays.
     Keep,
     /// It goes, and why.
@@ -65,16 +65,16 @@ pub enum Verdict {
 
 /// Judges an object by its grant. When the grant cannot be read, its own end still counts.
 #[must_use]
-pub fn verdict(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) -> Verdict {
-    let remove = |why: &str| Verdict::Remove(why.to_owned());
+pub fn fate(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) -> Fate {
+    let remove = |why: &str| Fate::Remove(why.to_owned());
     if !object.is_ours {
-        return Verdict::Keep;
+        return Fate::Keep;
     }
     if object.expires_at.is_some_and(|at| now >= at) {
         return remove("its time is up");
     }
     let grant = match grant {
-        Read::Failed(_) => return Verdict::Keep,
+        Read::Failed(_) => return Fate::Keep,
         Read::Missing => return remove("it has no Grant"),
         Read::Found(grant) => grant,
     };
@@ -88,6 +88,6 @@ pub fn verdict(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) ->
     } else if now >= grant.spec.expires_at.time() {
         remove("its Grant has expired")
     } else {
-        Verdict::Keep
+        Fate::Keep
     }
 }

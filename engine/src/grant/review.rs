@@ -20,21 +20,25 @@ const OVERDUE: &str = "Overdue";
 
 /// What is to be told of a review, and when there is something new.
 #[derive(Default)]
-pub(super) struct Outlook {
+pub(super) struct ReviewOutlook {
     pub(super) warning: Option<Warning>,
     pub(super) next_at: Option<DateTime<Utc>>,
 }
 
 /// Takes down in the status where the review stands: what a reviewer said, or by when somebody must.
-pub(super) fn note(observed: &Observed, status: &mut GrantStatus, now: DateTime<Utc>) -> Outlook {
+pub(super) fn note(
+    observed: &Observed,
+    status: &mut GrantStatus,
+    now: DateTime<Utc>,
+) -> ReviewOutlook {
     let grant = &observed.grant;
-    let Some(due_by) = grant.spec.review_by else { return Outlook::default() };
+    let Some(due_by) = grant.spec.review_by else { return ReviewOutlook::default() };
     let known = status.review.take();
     let mut review = known.unwrap_or(ReviewStatus { due_by, reviewed_by: None, outcome: None });
     // What was taken down once stays: a review is no longer looked for.
     if review.reviewed_by.is_some() {
         status.review = Some(review);
-        return Outlook::default();
+        return ReviewOutlook::default();
     }
     let set = |status: &mut GrantStatus, value, reason: &str, message| {
         condition(status, grant, REVIEWED, value, reason, message, now);
@@ -45,7 +49,7 @@ pub(super) fn note(observed: &Observed, status: &mut GrantStatus, now: DateTime<
         review.reviewed_by = Some(who);
         review.outcome = Some(outcome);
         status.review = Some(review);
-        return Outlook::default();
+        return ReviewOutlook::default();
     }
     let was_overdue =
         status.conditions.condition(REVIEWED).is_some_and(|known| known.reason == OVERDUE);
@@ -60,7 +64,7 @@ pub(super) fn note(observed: &Observed, status: &mut GrantStatus, now: DateTime<
         let message =
             format!("A reviewer of JitPolicy {policy} must review it by {due_by}.{stays}");
         set(status, ConditionStatus::False, "Pending", message);
-        return Outlook { warning: None, next_at: Some(due_at) };
+        return ReviewOutlook { warning: None, next_at: Some(due_at) };
     }
     let message = format!(
         "A reviewer of JitPolicy {policy} was to review it by {due_by}. Until one has, {who} has no other \
@@ -68,7 +72,7 @@ pub(super) fn note(observed: &Observed, status: &mut GrantStatus, now: DateTime<
     );
     set(status, ConditionStatus::False, OVERDUE, message);
     let is_news = !was_overdue || now < due_at + LATEST;
-    Outlook { warning: is_news.then(|| overdue(grant, due_by)), next_at: None }
+    ReviewOutlook { warning: is_news.then(|| overdue(grant, due_by)), next_at: None }
 }
 
 /// The first review by anybody but the holder of the right. Whether they may review was judged at

@@ -18,7 +18,7 @@ pub struct Warning {
 }
 
 /// What there is to tell about a right that is held.
-pub(super) struct Outlook {
+pub(super) struct WarningOutlook {
     /// What is to be told now, unless it was.
     pub(super) warning: Option<Warning>,
     /// When there is something to tell next.
@@ -32,14 +32,14 @@ pub(super) const LATEST: TimeDelta = TimeDelta::minutes(2);
 
 /// What there is to tell about a right that is held now. Of several warnings that were missed, the last is
 /// told alone: each says how much time is left.
-pub(super) fn outlook(observed: &Observed, now: DateTime<Utc>) -> Outlook {
+pub(super) fn outlook(observed: &Observed, now: DateTime<Utc>) -> WarningOutlook {
     let grant = &observed.grant;
     let end = expiry(grant);
     let length = end - grant.spec.starts_at.time();
     let warnings = warnings(of_policy(observed), length);
     let at = |before: &GrantDuration| end - before.delta();
     let last = warnings.iter().filter(|before| at(before) <= now).min();
-    Outlook {
+    WarningOutlook {
         warning: last
             .filter(|before| now < end && now < at(before) + LATEST)
             .map(|before| warning(uid(grant), *before, end, now)),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::catalogue::{CATALOGUE, EVERYTHING};
-use super::{Entry, Finding, Held, Place, Reach, Risk, Severity};
+use super::{Entry, Finding, HeldRules, Place, Reach, Risk, Severity};
 use crate::rules::{ALL, groups, names, resources};
 
 /// The risk of a role that is bound in `reach`.
@@ -37,12 +37,12 @@ pub fn assess<'a>(
 }
 
 /// The entries that the rules match, with what they hold of each.
-fn matches(rules: &[PolicyRule]) -> Vec<(&'static Entry, Held)> {
+fn matches(rules: &[PolicyRule]) -> Vec<(&'static Entry, HeldRules)> {
     if rules.iter().any(is_everything) {
-        return vec![(&EVERYTHING, Held::everything())];
+        return vec![(&EVERYTHING, HeldRules::everything())];
     }
     let held_of = |entry: &'static Entry| {
-        let mut held = Held::default();
+        let mut held = HeldRules::default();
         for (rule, pattern) in
             rules.iter().flat_map(|rule| entry.patterns.iter().map(move |p| (rule, p)))
         {
@@ -59,7 +59,7 @@ fn is_everything(rule: &PolicyRule) -> bool {
 }
 
 /// The same rights in another place are the same finding.
-fn note(findings: &mut Vec<Finding>, entry: &'static Entry, held: &Held, place: &Place) {
+fn note(findings: &mut Vec<Finding>, entry: &'static Entry, held: &HeldRules, place: &Place) {
     if place.is_nowhere() {
         return;
     }

@@ -19,9 +19,9 @@ type Object = (String, BTreeSet<String>);
 /// A wildcard of the role appears as what it stands for in the entry: of a role that may do
 /// anything to Secrets, `get, list, watch secrets` are held for the entry about reading them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held(BTreeMap<Object, BTreeSet<String>>);
+pub struct HeldRules(BTreeMap<Object, BTreeSet<String>>);
 
-impl Held {
+impl HeldRules {
     /// Every verb on every resource of every group.
     pub(super) fn everything() -> Self {
         let object = (resource_in_words(ALL, ALL), BTreeSet::new());
@@ -75,7 +75,7 @@ fn matching(pattern: &str, rule: &PolicyRule) -> Vec<String> {
     resources(rule).iter().filter_map(matched).collect()
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for HeldRules {
     /// Resources with the same verbs together, and of every list the first few: a role can name
     /// thousands of objects.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ pub use accounts::{
 pub use assess::assess;
 pub use catalogue::CATALOGUE;
 pub use entry::{Entry, Severity, Source};
-pub use held::Held;
+pub use held::HeldRules;
 pub use place::{Place, Reach};
 
 /// What a role lets its holder do that asks for a second thought.
@@ -39,7 +39,7 @@ pub struct Finding {
     /// The entry.
     pub entry: &'static Entry,
     /// The rights that match it.
-    pub held: Held,
+    pub held: HeldRules,
     /// Where they are held.
     pub place: Place,
 }

@@ -7,7 +7,7 @@ use lapse_crds::{AccessRequest, Grant, GrantPhase, RbacKind};
 use super::world::{NAMESPACES, World, describe_grant, describe_request};
 use super::{Kind, LookUp};
 use crate::attest::Attested;
-use crate::grant::{Action, LiveObject, ObjectMarks, ObjectSpec, Verdict, verdict};
+use crate::grant::{Action, Fate, LiveObject, ObjectMarks, ObjectSpec, fate};
 use crate::policy::BannedRoles;
 use crate::role::RoleRules;
 use crate::testing::life::{attestation, time};
@@ -229,7 +229,7 @@ fn sweep(world: &mut World) -> bool {
             expires_at: None,
             is_ours: true,
         };
-        verdict(&binding, &grant, now) != Verdict::Keep
+        fate(&binding, &grant, now) != Fate::Keep
     };
     // A Grant that is live or ends looks after its bindings itself.
     let over = |grant: &Grant| {

@@ -39,14 +39,14 @@ fn with_place() -> AccessRequestStatus {
     AccessRequestStatus { conditions: vec![passed], ..AccessRequestStatus::default() }
 }
 
-fn outcome(peers: Peers, change: impl FnOnce(&mut Fixture)) -> Outcome {
+fn outcome(peers: Peers, change: impl FnOnce(&mut Fixture)) -> CheckResult {
     let mut fixture = Fixture { peers: Read::Found(peers), ..Fixture::default() };
     change(&mut fixture);
     fixture.outcome(check)
 }
 
-fn passes(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Pass(_))
+fn passes(outcome: &CheckResult) -> bool {
+    matches!(outcome, CheckResult::Pass(_))
 }
 
 #[rstest]
@@ -160,5 +160,5 @@ fn so_much_time_a_day() {
 #[test]
 fn what_is_not_known_waits() {
     let fixture = Fixture { peers: Read::Failed("timeout".into()), ..Fixture::default() };
-    assert!(matches!(fixture.outcome(check), Outcome::Pending(_)));
+    assert!(matches!(fixture.outcome(check), CheckResult::Pending(_)));
 }

@@ -40,11 +40,11 @@ struct Case {
 }
 
 impl Case {
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&mut self) -> CheckResult {
         self.outcome_of(check)
     }
 
-    fn outcome_of(&mut self, check: fn(&Context<'_>) -> Outcome) -> Outcome {
+    fn outcome_of(&mut self, check: fn(&Context<'_>) -> CheckResult) -> CheckResult {
         self.fixture.peers = Read::Found(Peers::of(&self.requests, &self.grants));
         self.fixture.outcome(check)
     }
@@ -60,15 +60,15 @@ fn case() -> Case {
     Case { fixture, requests: vec![request("earlier", -100)], grants: vec![held("earlier")] }
 }
 
-fn passes(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Pass(_))
+fn passes(outcome: &CheckResult) -> bool {
+    matches!(outcome, CheckResult::Pass(_))
 }
 
 #[test]
 fn what_is_held_can_be_extended() {
     assert_eq!(
         case().outcome(),
-        Outcome::Pass("JitPolicy shop-debug decides, as it did for earlier.".into())
+        CheckResult::Pass("JitPolicy shop-debug decides, as it did for earlier.".into())
     );
 }
 
@@ -95,7 +95,7 @@ fn nothing_else_can(#[case] change: fn(&mut Case)) {
     let mut case = case();
     change(&mut case);
     let outcome = case.outcome();
-    assert!(matches!(outcome, Outcome::Fail(_)), "{outcome:?}");
+    assert!(matches!(outcome, CheckResult::Fail(_)), "{outcome:?}");
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn says_what_is_wrong() {
     )
     "#);
     case.fixture.peers = Read::Failed("timeout".into());
-    assert!(matches!(case.fixture.outcome(check), Outcome::Pending(_)));
+    assert!(matches!(case.fixture.outcome(check), CheckResult::Pending(_)));
     case.fixture.peers = Read::Missing;
-    assert!(matches!(case.fixture.outcome(check), Outcome::Pending(_)));
+    assert!(matches!(case.fixture.outcome(check), CheckResult::Pending(_)));
 }
 
 #[rstest]

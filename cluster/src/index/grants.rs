@@ -137,6 +137,8 @@ type Orphans = BTreeMap<Arc<str>, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
 
 #[derive(Default)]
 pub(super) struct Grants {
+    /// Whether it can be told which of those that are over are to be deleted.
+    keeps_past: bool,
     round: u64,
     by_name: HashMap<Arc<str>, (KnownGrant, u64)>,
     by_person: HashMap<Arc<Subject>, OfPerson>,
@@ -205,6 +207,26 @@ fn ended_at(grant: &GrantSummary) -> DateTime<Utc> {
 }
 
 impl Grants {
+    pub(super) fn new(keeps_past: bool) -> Self {
+        Self { keeps_past, ..Self::default() }
+    }
+
+    pub(super) fn keeps_past(&self) -> bool {
+        self.keeps_past
+    }
+
+    /// Leaves out what nobody asks about a Grant that is over: which object it was, and, where nobody deletes it, where
+    /// its request stood.
+    fn strip(&self, known: &mut KnownGrant) {
+        let Ok(grant) = &mut known.summary else { return };
+        let Some(grant) = Arc::get_mut(grant).filter(|grant| grant.is_settled()) else { return };
+        grant.uid = Box::default();
+        if !self.keeps_past && !grant.is_emergency {
+            grant.request.namespace = String::new();
+            grant.request.name = String::new();
+        }
+    }
+
     pub(super) fn apply(
         &mut self,
         mut known: KnownGrant,
@@ -219,6 +241,7 @@ impl Grants {
         {
             return None;
         }
+        self.strip(&mut known);
         self.shared.share(&mut known);
         let before = self.remove(&known.name.clone());
         self.insert(known.clone(), round, now);
@@ -401,6 +424,9 @@ impl Grants {
 
     /// Takes note of whether the request of a Grant is there.
     pub(super) fn has_request(&mut self, name: &str, has_request: bool) {
+        if !self.keeps_past {
+            return;
+        }
         let Some((known, _)) = self.by_name.get(name) else { return };
         let Ok(grant) = &known.summary else { return };
         if has_request {

@@ -66,7 +66,8 @@ impl Index {
     /// those.
     #[must_use]
     pub fn new(settings: Settings, keys: watch::Receiver<KeySet>, keeps_past: bool) -> Self {
-        let tables = Tables { requests: Requests::new(keeps_past), ..Tables::default() };
+        let (requests, grants) = (Requests::new(keeps_past), Grants::new(keeps_past));
+        let tables = Tables { requests, grants, ..Tables::default() };
         let (news, _) = watch::channel(());
         Self(Arc::new(Shared { settings, keys, tables: RwLock::new(tables), news }))
     }
@@ -199,9 +200,10 @@ impl Index {
     }
 
     fn put_grant(&self, known: KnownGrant) -> Option<Change<KnownGrant>> {
+        let about = About::of_grant(&known);
         let mut tables = self.write();
         let change = tables.grants.apply(known, clock::now())?;
-        tables.grant_changed(change.after.as_ref());
+        tables.grant_changed(about.as_ref(), change.after.as_ref());
         drop(tables);
         Some(self.told(change))
     }
@@ -211,7 +213,8 @@ impl Index {
     pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
         let mut tables = self.write();
         let change = tables.grants.delete(name);
-        tables.grant_changed(change.before.as_ref());
+        let about = change.before.as_ref().and_then(About::of_grant);
+        tables.grant_changed(about.as_ref(), None);
         drop(tables);
         self.told(change)
     }
@@ -288,7 +291,7 @@ impl Index {
         match kind {
             Indexed::Policies => tables.policies = PolicyTable::default(),
             Indexed::Requests => tables.requests = Requests::new(tables.requests.keeps_past()),
-            Indexed::Grants => tables.grants = Grants::default(),
+            Indexed::Grants => tables.grants = Grants::new(tables.grants.keeps_past()),
             Indexed::Decisions => tables.decisions = Decisions::default(),
         }
         drop(tables);

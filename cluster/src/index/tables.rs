@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lapse_engine::grant::grant_name;
+use lapse_engine::summary::GrantSummary;
 
 use super::decisions::{About, Decisions};
 use super::grants::{Grants, KnownGrant};
@@ -54,6 +55,10 @@ impl Tables {
     pub(super) fn good_for(&self, about: &About) -> GoodFor {
         let uid = about.uid.as_deref().unwrap_or_default();
         let grant = self.grants.by_request(&about.namespace, &about.name, uid);
+        self.good_beside(grant.as_deref(), uid)
+    }
+
+    fn good_beside(&self, grant: Option<&GrantSummary>, uid: &str) -> GoodFor {
         let request = self.requests.get(uid);
         let is_open = request.as_ref().is_some_and(|request| !request.is_settled);
         match grant {
@@ -77,17 +82,15 @@ impl Tables {
         self.grants.has_request(&grant_name(namespace, name, uid), is_there);
     }
 
-    pub(super) fn grant_changed(&mut self, grant: Option<&KnownGrant>) {
-        let Some(Ok(grant)) = grant.map(|grant| &grant.summary) else { return };
-        let about = About {
-            namespace: grant.request.namespace.clone(),
-            name: grant.request.name.clone(),
-            uid: Some(grant.request.uid.clone()),
-        };
-        let good_for = self.good_for(&about);
-        self.decisions.keep(&grant.request.uid, good_for);
+    /// A Grant of this request came, changed or, if it is none any more, went.
+    pub(super) fn grant_changed(&mut self, about: Option<&About>, after: Option<&KnownGrant>) {
+        let Some(About { uid: Some(uid), .. }) = about else { return };
+        let grant = after.and_then(|grant| grant.summary.as_ref().ok());
+        let good_for = self.good_beside(grant.map(|grant| &**grant), uid);
+        self.decisions.keep(uid, good_for);
+        let Some(grant) = grant else { return };
         if self.complete.contains(&Indexed::Requests) {
-            let is_there = self.requests.knows(&grant.request.uid);
+            let is_there = self.requests.knows(uid);
             self.grants.has_request(&grant.name, is_there);
         }
     }

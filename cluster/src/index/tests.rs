@@ -354,6 +354,16 @@ fn what_was_said_about_what_is_over_goes_whoever_keeps_the_past() {
         assert_eq!(said(&index, "fix").len(), 1);
         index.apply_request(&stored(&request("fix", 2, "Denied")));
         assert_eq!(said(&index, "fix").len(), 0, "keeps_past: {keeps_past}");
+
+        index.apply_request(&stored(&request("held", 1, "Active")));
+        index.apply_grant(&stored(&grant("held", 1, "Active")));
+        index.apply_decision(&stored(&decision("yes", "held", LONG_AGO)));
+        assert_eq!(said(&index, "held").len(), 1);
+        index.apply_grant(&stored(&grant("held", 2, "Ended")));
+        index.apply_request(&stored(&request("held", 2, "Ended")));
+        assert_eq!(said(&index, "held").len(), 0, "keeps_past: {keeps_past}");
+        index.apply_decision(&stored(&decision("late", "held", LONG_AGO)));
+        assert_eq!(said(&index, "held").len(), 0, "keeps_past: {keeps_past}");
     }
 }
 

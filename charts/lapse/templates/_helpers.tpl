@@ -174,10 +174,10 @@ seccompProfile:
   value: {{ .Values.log.filter | quote }}
 - name: LAPSE_LOG_FORMAT
   value: json
-# One heap for all threads (glibc, mallopt(3)): of what is listed page by page little stays, and the more heaps there
+# Two heaps for all threads (glibc, mallopt(3)): of what is listed page by page little stays, and the more heaps there
 # are the more holes.
 - name: MALLOC_ARENA_MAX
-  value: "1"
+  value: "2"
 - name: POD_NAME
   valueFrom:
     fieldRef:

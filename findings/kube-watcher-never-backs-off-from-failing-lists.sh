@@ -22,7 +22,7 @@ futures = "=0.3.31"
 http = "=1.3.1"
 k8s-openapi = { version = "=0.29.0", features = ["latest"] }
 kube = { version = "=5.0.0", default-features = false, features = ["client", "runtime"] }
-tokio = { version = "1", features = ["macros", "rt", "time", "net", "io-util"] }
+tokio = { version = "=1.54.1", features = ["macros", "rt", "time", "net", "io-util"] }
 TOML
 cat > "$folder/src/main.rs" <<'RUST'
 use std::time::{Duration, Instant};

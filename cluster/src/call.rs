@@ -114,6 +114,12 @@ impl CallError {
     }
 }
 
+/// A random number from 0 to 1, for pauses: those that failed together are not to try again together.
+#[must_use]
+pub fn jitter() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
 /// Runs a call for at most [`CALL_LIMIT`]. `what` completes the sentence of an error: "reading Grant x".
 pub async fn bounded<T>(
     what: impl Into<String>,

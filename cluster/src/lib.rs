@@ -28,7 +28,7 @@ mod started;
 mod stored;
 pub mod watch;
 
-pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, next_page, replace_status};
+pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use observe::ObserveError;

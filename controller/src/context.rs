@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use kube::Client;
 use lapse_cluster::Reader;
 use lapse_cluster::clock::Clock;
@@ -10,6 +11,9 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::touched::Touched;
+
+/// How soon a process that may not give looks again whether it may.
+pub(crate) const STAND_BY: TimeDelta = TimeDelta::seconds(2);
 
 /// What every reconciler works with.
 pub(crate) struct Context {

@@ -116,16 +116,7 @@ impl Echoes {
     /// An object is gone. Whether that gives no reason to look at it: this process deleted it. The answer to what was
     /// written before must not bring it back, so whoever writes it looks again.
     pub(crate) fn is_gone(&self, object: &Object) -> bool {
-        let mut state = self.state();
-        if let Some(shown) = state.writing.get_mut(object) {
-            *shown = Some(GONE);
-            return true;
-        }
-        if state.written.get(object) == Some(&GONE) {
-            state.written.remove(object);
-            return true;
-        }
-        false
+        self.is_one(object, GONE)
     }
 }
 
@@ -141,20 +132,16 @@ impl Writing {
     pub(crate) fn wrote(self, version: u64) -> bool {
         let mut state = self.echoes.state();
         let shown = state.writing.remove(&self.object).flatten();
-        if shown.is_none() && !self.object.is_indexed() {
+        if shown < Some(version) && !self.object.is_indexed() {
             state.expect(self.object.clone(), version);
         }
-        shown.is_some_and(|shown| shown > version)
+        shown > Some(version)
     }
-}
 
-impl Writing {
     /// The object was deleted.
     pub(crate) fn deleted(self) {
-        let mut state = self.echoes.state();
-        if state.writing.remove(&self.object).flatten() != Some(GONE) {
-            state.expect(self.object.clone(), GONE);
-        }
+        // There is nothing newer than that.
+        let _ = self.wrote(GONE);
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
+use lapse_cluster::jitter;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -182,11 +183,6 @@ impl Queue {
         };
         places.map(worker).collect()
     }
-}
-
-/// A random number from 0 to 1.
-fn jitter() -> f64 {
-    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 impl Item {

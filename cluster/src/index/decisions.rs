@@ -12,7 +12,6 @@ use lapse_engine::attest::{AttestationError, Attested, KeySet};
 use tracing::warn;
 
 use super::GoodFor;
-use super::grants::KnownGrant;
 use crate::Stored;
 
 /// How long a decision is kept whose request is not known. A request is older than what is said about it, so it is
@@ -28,15 +27,6 @@ pub struct About {
     pub name: String,
     /// Its UID; absent if nobody stamped the decision.
     pub uid: Option<String>,
-}
-
-impl About {
-    /// What a Grant was given for; `None` if it cannot be decoded.
-    pub(super) fn of_grant(known: &KnownGrant) -> Option<Self> {
-        let request = &known.summary.as_ref().ok()?.request;
-        let (namespace, name) = (request.namespace.clone(), request.name.clone());
-        Some(Self { namespace, name, uid: Some(request.uid.clone()) })
-    }
 }
 
 /// A decision as it was shown.

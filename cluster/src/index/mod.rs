@@ -176,7 +176,7 @@ impl Index {
     /// A request that a live read does not find.
     pub fn request_gone(&self, uid: &str) {
         let mut tables = self.write();
-        if let Some(before) = tables.requests.gone(uid) {
+        if let Some(before) = tables.requests.remove(uid) {
             tables.request_changed(&before, false);
         }
         drop(tables);
@@ -200,10 +200,9 @@ impl Index {
     }
 
     fn put_grant(&self, known: KnownGrant) -> Option<Change<KnownGrant>> {
-        let about = About::of_grant(&known);
         let mut tables = self.write();
         let change = tables.grants.apply(known, clock::now())?;
-        tables.grant_changed(about.as_ref(), change.after.as_ref());
+        tables.grant_changed(&change);
         drop(tables);
         Some(self.told(change))
     }
@@ -213,8 +212,7 @@ impl Index {
     pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
         let mut tables = self.write();
         let change = tables.grants.delete(name);
-        let about = change.before.as_ref().and_then(About::of_grant);
-        tables.grant_changed(about.as_ref(), None);
+        tables.grant_changed(&change);
         drop(tables);
         self.told(change)
     }

@@ -256,10 +256,6 @@ impl Requests {
         Change { before: Some(before), after: None }
     }
 
-    pub(super) fn gone(&mut self, uid: &str) -> Option<KnownRequest> {
-        self.remove(uid)
-    }
-
     fn insert(&mut self, known: KnownRequest, round: u64) {
         let place = (known.namespace.clone(), known.name.clone());
         self.by_place.insert(place.clone(), known.uid.clone());
@@ -274,7 +270,7 @@ impl Requests {
         self.by_uid.insert(known.uid.clone(), (known, round));
     }
 
-    fn remove(&mut self, uid: &str) -> Option<KnownRequest> {
+    pub(super) fn remove(&mut self, uid: &str) -> Option<KnownRequest> {
         self.past.remove(uid);
         let (known, _) = self.by_uid.remove(uid)?;
         let place = (known.namespace.clone(), known.name.clone());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lapse_engine::grant::grant_name;
 use lapse_engine::summary::GrantSummary;
 
+use super::Change;
 use super::decisions::{About, Decisions};
 use super::grants::{Grants, KnownGrant};
 use super::policies::PolicyTable;
@@ -82,13 +83,17 @@ impl Tables {
         self.grants.has_request(&grant_name(namespace, name, uid), is_there);
     }
 
-    /// A Grant of this request came, changed or, if it is none any more, went.
-    pub(super) fn grant_changed(&mut self, about: Option<&About>, after: Option<&KnownGrant>) {
-        let Some(About { uid: Some(uid), .. }) = about else { return };
-        let grant = after.and_then(|grant| grant.summary.as_ref().ok());
-        let good_for = self.good_beside(grant.map(|grant| &**grant), uid);
+    /// A Grant came, changed or went.
+    pub(super) fn grant_changed(&mut self, change: &Change<KnownGrant>) {
+        let Some(known) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let Ok(grant) = &known.summary else { return };
+        let uid = &grant.request.uid;
+        let after = change.after.as_ref().map(|_| &**grant);
+        let good_for = self.good_beside(after, uid);
         self.decisions.keep(uid, good_for);
-        let Some(grant) = grant else { return };
+        if after.is_none() {
+            return;
+        }
         if self.complete.contains(&Indexed::Requests) {
             let is_there = self.requests.knows(uid);
             self.grants.has_request(&grant.name, is_there);

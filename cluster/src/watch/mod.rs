@@ -16,6 +16,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::call::jitter;
+
 pub use self::feed::{Feed, Listener};
 pub use self::follow::{Doubt, FIRST_LIST, FirstLists, Follow};
 pub use self::revision::{Restarts, Revision};
@@ -64,8 +66,7 @@ impl Iterator for Pauses {
         };
         self.last = Some((now, pause));
         // Those that failed together do not try again together.
-        let jitter = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
-        Some(pause.mul_f64(0.5 + jitter / 2.0))
+        Some(pause.mul_f64(0.5 + jitter() / 2.0))
     }
 }
 

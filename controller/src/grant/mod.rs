@@ -13,13 +13,11 @@ use lapse_engine::grant::{Observed, Obstacle, decide};
 use lapse_engine::summary::GrantSummary;
 
 pub(crate) use self::begin::begin;
-use crate::context::Context;
+use crate::context::{Context, STAND_BY};
 use crate::error::ReconcileError;
 use crate::poison;
 use crate::queue::{Done, Lane, Reconciled};
 
-/// How soon a process that may not give looks again whether it may.
-const STAND_BY: TimeDelta = TimeDelta::seconds(2);
 /// How soon a warning that could not be given is tried again.
 const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// How long after the timer of its end a grant is looked at in any case.

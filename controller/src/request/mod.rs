@@ -11,15 +11,13 @@ use lapse_engine::Read;
 use lapse_engine::grant::grant_name;
 use lapse_engine::request::{Observed, Plan, decide};
 
-use crate::context::Context;
+use crate::context::{Context, STAND_BY};
 use crate::error::ReconcileError;
 use crate::grant;
 use crate::in_hand::InHandGuard;
 use crate::poison;
 use crate::queue::{Done, Job, Reconciled};
 
-/// How soon a process that may not give looks again whether it may.
-const STAND_BY: TimeDelta = TimeDelta::seconds(2);
 /// How soon what came out otherwise than expected is looked at again.
 const AGAIN: TimeDelta = TimeDelta::milliseconds(200);
 /// How soon a right is looked at whose giving met a failure.

@@ -79,11 +79,6 @@ impl Policies {
         self.0.askable
     }
 
-    /// The Deny policies, in whatever mode.
-    pub fn denying(&self) -> impl Iterator<Item = &PolicyState> {
-        self.iter().filter(|state| state.denies())
-    }
-
     /// The policies that are kept apart from one: those that it names, and those that name it. A policy apart from
     /// itself is a mistake that its compilation tells.
     #[must_use]

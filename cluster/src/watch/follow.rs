@@ -109,7 +109,6 @@ impl<S> Follow<S> {
                 // A list that takes long says late what has changed since.
                 let outdated = tokio::time::sleep(LOST);
                 pin_mut!(outdated);
-                let mut is_outdated = false;
                 let mut is_listed = false;
                 let mut failures = Failures::default();
                 loop {
@@ -119,23 +118,21 @@ impl<S> Follow<S> {
                         () = &mut overdue, if !is_listed => {
                             break was_listed.then_some(Doubt::Lost);
                         }
-                        () = &mut outdated, if was_listed && !is_listed && !is_outdated => {
-                            is_outdated = true;
+                        () = &mut outdated, if was_listed && !is_listed => {
+                            outdated.as_mut().reset(Instant::now() + LOST);
                             on_doubt(Doubt::Lost);
                             continue;
                         }
                     };
                     match event {
                         Some(Ok(event)) => {
-                            let was = is_listed;
-                            is_listed = match event {
-                                Event::Init => false,
-                                Event::InitDone => true,
-                                _ => is_listed,
-                            };
-                            if was && !is_listed {
-                                outdated.as_mut().reset(Instant::now() + LOST);
-                                is_outdated = false;
+                            match event {
+                                Event::Init if is_listed => {
+                                    outdated.as_mut().reset(Instant::now() + LOST);
+                                    is_listed = false;
+                                }
+                                Event::InitDone => is_listed = true,
+                                _ => {}
                             }
                             if is_listed {
                                 failures = Failures::default();

@@ -8,6 +8,7 @@ use lapse_crds::Grant;
 use lapse_engine::grant::ObjectSpec;
 
 use super::delete_by_uid::delete_by_uid;
+use crate::echoes::{Echoes, Object};
 
 /// Creates an object, and returns it as it was stored. A name that is taken is an error: nothing that exists is ever
 /// adopted.
@@ -20,6 +21,19 @@ pub(crate) async fn create(
     let api = ObjectPlace::of(object).api(client);
     let what = format!("creating {}", object.describe());
     bounded(what, api.create(&PostParams::default(), &made)).await
+}
+
+/// Deletes the object of a Grant, whoever takes it back: that it is gone gives this process no reason to look.
+pub(crate) async fn take_back(
+    client: &Client,
+    echoes: &Echoes,
+    place: &ObjectPlace<'_>,
+    uid: &str,
+) -> Result<(), CallError> {
+    let writing = echoes.begin(Object::at(place));
+    delete(client, place, uid).await?;
+    writing.deleted();
+    Ok(())
 }
 
 /// Deletes the object of this UID. That it is gone already, or that another stands under its name,

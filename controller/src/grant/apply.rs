@@ -88,10 +88,8 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
     match action {
         Action::Create(object) => return create(context, grant, object).await,
         Action::Delete { object, uid } => {
-            let place = ObjectPlace::of(object);
-            let writing = context.touched.echoes.begin(Object::at(&place));
-            kubernetes::delete(&context.client(), &place, uid).await?;
-            writing.deleted();
+            let (echoes, place) = (&context.touched.echoes, ObjectPlace::of(object));
+            kubernetes::take_back(&context.client(), echoes, &place, uid).await?;
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
         }
         Action::Stop(workload) => {

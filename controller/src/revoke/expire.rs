@@ -12,7 +12,6 @@ use lapse_cluster::objects::ObjectPlace;
 use lapse_crds::{GrantPhase, RbacRef};
 use tracing::warn;
 
-use crate::echoes::Object;
 use crate::elevate::kubernetes;
 use crate::queue::{Item, Lane};
 use crate::touched::Touched;
@@ -87,8 +86,7 @@ async fn take(client: &kube::Client, touched: &Touched, name: &str) -> bool {
     let taken = bindings.map(async |binding| {
         let RbacRef { kind, namespace, name, uid } = binding;
         let place = ObjectPlace { kind: *kind, namespace: namespace.as_deref(), name };
-        let writing = touched.echoes.begin(Object::at(&place));
-        kubernetes::delete(client, &place, uid).await.inspect(|()| writing.deleted())
+        kubernetes::take_back(client, &touched.echoes, &place, uid).await
     });
     let mut is_taken = true;
     for outcome in join_all(taken).await {

@@ -68,7 +68,7 @@ pub use request::{
 };
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
-pub use session::{GrantSession, Guard, OnEnd, Session, StartedWorkloads};
+pub use session::{EVERY_ACCOUNT, GrantSession, Guard, OnEnd, Session, StartedWorkloads};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};

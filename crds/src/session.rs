@@ -72,7 +72,10 @@ impl fmt::Display for Guard {
     }
 }
 
-/// What a policy said about the session of a right when it was given.
+/// Stands for all service accounts in [`GrantSession::impersonates`].
+pub const EVERY_ACCOUNT: &str = "*";
+
+/// What a policy said about the session of a right when it was given, and whom its holder may impersonate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantSession {
@@ -81,4 +84,13 @@ pub struct GrantSession {
     /// What becomes of the workloads that its holder started. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_workloads: Option<StartedWorkloads>,
+    /// The service accounts of its namespaces that its holder may impersonate: their names, or `*` for all. Who
+    /// comes as one of them without a credential id is taken for the holder. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub impersonates: Vec<String>,
 }

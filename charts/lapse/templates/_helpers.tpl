@@ -74,24 +74,58 @@ all of them are system:kube-controller-manager, by whatever credential.
 {{- end }}
 
 {{/*
-Whether the caller holds a right of Lapse's, as CEL. Call with (dict "root" $ "verb" "guard"): record
-(every holder), guard (session.guard is Enforce), audit (it is Audit).
+Who holds a right of Lapse's, as CEL. Each takes (dict "root" $ "verb" "guard"): record (every holder), guard
+(session.guard is Enforce), audit (it is Audit).
 
-The binding that each grant makes in the namespace of Lapse gives these verbs to service accounts that
-nobody made, named after the holder and after the namespaces of the service accounts that the holder can act as
-(engine/src/session/marker.rs makes the same names). A service account that somebody impersonates shows
-no credential. One expression may ask the authorizer twice: a third time exceeds the API server's limit of cost.
+The binding that each grant makes in the namespace of Lapse gives these verbs to service accounts that nobody made:
+one is named after the holder, others after the service accounts that the holder may impersonate
+(engine/src/session/marker.rs makes the same names). So the API server is asked about these names, and what rights
+the caller has otherwise does not matter. The API server's limit of cost allows for two such questions in one expression:
+that is what the halves below are for.
 */}}
-{{- define "lapse.holds" -}}
-{{- $check := printf ".group('lapse.dev').resource('sessions').namespace('%s').check('%s').allowed()" .root.Release.Namespace .verb -}}
-request.userInfo.?username.orValue('').matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
+{{- define "lapse.caller" -}}
+request.userInfo.?username.orValue('')
+{{- end }}
+{{- define "lapse.asked" -}}
+authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated').group('lapse.dev').resource('sessions').namespace('{{ .root.Release.Namespace }}').check('{{ .verb }}').allowed()
+{{- end }}
+{{- /* That a name which spells out the caller's is marked: "kind" says as what. */ -}}
+{{- define "lapse.isMarked" -}}
+['%x'.format([{{ include "lapse.caller" . }}])].exists(hex,
+  (size(hex) <= 220 ? ['{{ .kind }}-' + hex]
+   : ['{{ .kind }}-' + string(size(hex) / 2) + '-head-' + hex.substring(0, 200),
+      '{{ .kind }}-' + string(size(hex) / 2) + '-tail-' + hex.substring(size(hex) - 200)]).all(name,
+    {{ include "lapse.asked" . }}))
+{{- end }}
+{{- /* That the caller is the holder of a right. */ -}}
+{{- define "lapse.isHolder" -}}
+{{ include "lapse.isMarked" (dict "root" .root "verb" .verb "kind" "person") }}
+{{- end }}
+{{- /* That the caller comes as a service account without a credential of its: somebody may impersonate it. */ -}}
+{{- define "lapse.mayBeDisguised" -}}
+{{ include "lapse.caller" . }}.matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
 && !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))
-? ['accounts-in-' + request.userInfo.username.split(':')[2], 'accounts-anywhere'].exists(name,
-    authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated'){{ $check }})
-: [request.userInfo.?username.orValue('').split('').map(c, c.matches('^[a-z0-9]$') ? c
-    : r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c) < 0 ? '-x-'
-    : '-' + string(r'ABCDEFGHIJKLMNOPQRSTUVWXYZ.@-_:/+#|=,;!$%&*()[]<>?^~ '.indexOf(c)) + '-').join('')].exists(name,
-    authorizer.serviceAccount('{{ .root.Release.Namespace }}', 'person-' + (size(name) > 200 ? name.substring(0, 200) : name) + '-elevated'){{ $check }})
+{{- with .root.Values.guard.trustedReconcilers }}
+&& !({{ include "lapse.caller" . }} in [{{ range $i, $account := . }}{{ if $i }}, {{ end }}'system:serviceaccount:{{ $account }}'{{ end }}])
+{{- end }}
+{{- end }}
+{{- /* That the holder of a right may impersonate this very account, or all in its place. Two halves, for such callers. */ -}}
+{{- define "lapse.isImpersonableByName" -}}
+{{ include "lapse.isMarked" (dict "root" .root "verb" .verb "kind" "account") }}
+{{- end }}
+{{- define "lapse.isImpersonableByPlace" -}}
+['accounts-in-' + {{ include "lapse.caller" . }}.split(':')[2], 'accounts-anywhere'].exists(name,
+  {{ include "lapse.asked" . }})
+{{- end }}
+{{- /*
+Both in one expression, for what asks the webhook, which knows the names themselves: of a service account
+without a credential, that its namespace has any that a holder may impersonate, or that holds a right.
+*/ -}}
+{{- define "lapse.mayHold" -}}
+{{ include "lapse.mayBeDisguised" . }}
+? ['some-in-' + {{ include "lapse.caller" . }}.split(':')[2], 'accounts-anywhere'].exists(name,
+  {{ include "lapse.asked" . }})
+: {{ include "lapse.isHolder" . }}
 {{- end }}
 
 {{/*

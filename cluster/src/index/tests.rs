@@ -255,7 +255,11 @@ fn what_somebody_holds_is_found_by_who_it_is() {
         groups: vec!["system:serviceaccounts:shop".into()],
         ..Identity::default()
     };
-    assert_eq!(held(&disguised), 1, "whoever acts as an account of the namespace may be alice");
+    assert_eq!(held(&disguised), 0, "alice cannot be who acts as an account of the namespace");
+    let mut edit = grant("edit", 2, "Active");
+    edit["spec"]["session"] = json!({"guard": "Enforce", "impersonates": ["*"]});
+    index.apply_grant(&stored(&edit));
+    assert_eq!(held(&disguised), 1, "by the right to impersonate it, it may be alice");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
-use lapse_e2e::plane::eventually;
+use lapse_crds::{AccessRequest, EndReason, Grant, JitPolicy, RequestPhase};
+use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::{Value, json};
 
 use crate::impersonation::impersonating;
@@ -16,6 +16,7 @@ use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
 const LASTING: &str = "you do not make it last";
+const DISGUISED: &str = "and may impersonate it";
 const LAPSE: &str = "you do not touch Lapse itself";
 
 /// An object, and the API to make it with.
@@ -158,18 +159,43 @@ async fn who_holds_a_right_does_not_make_it_last() {
     );
     // What is there already is not changed either, and Lapse is not taken down.
     let policies: Api<JitPolicy> = Api::all(alice.clone());
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    let changed = async |name: &str, spec: Value| {
+        let patch = json!({"spec": spec});
+        let changed = policies.patch(name, &params, &Patch::Merge(&patch)).await;
+        changed.map(|_| ()).map_err(anyhow::Error::from)
+    };
+    refused(changed(&world.ns, json!({"duration": {"max": "2h"}})).await, LASTING);
     refused(
-        policies.delete(&world.ns, &DeleteParams::default()).await.map_err(Into::into),
+        changed(&world.ns, json!({"mode": "Disabled", "reason": null, "duration": {"max": "2h"}}))
+            .await,
         LASTING,
     );
-    let all = ListParams::default();
-    let gone = policies.delete_collection(&DeleteParams::default(), &all).await;
-    refused(gone.map_err(Into::into), LASTING);
     let delete = async |args: &[&str]| world.kubectl(&world.alice, args, None).await;
     refused(delete(&["delete", "crd", "grants.lapse.dev"]).await, LASTING);
     refused(delete(&["delete", "mutatingwebhookconfiguration", "lapse"]).await, LASTING);
     let exec = "/api/v1/namespaces/lapse-system/pods/lapse-webhook/exec?command=sh&stdout=true";
     refused(delete(&["create", "--raw", exec, "-f", "-"]).await, LAPSE);
+    // Nobody is kept from taking rights away.
+    changed(&world.ns, json!({"mode": "Disabled"})).await.unwrap();
+    let dry_run = DeleteParams { dry_run: true, ..DeleteParams::default() };
+    policies.delete(&world.ns, &dry_run).await.unwrap();
+    let grants: Api<Grant> = Api::all(alice.clone());
+    let grant = world.grant("fix").await.metadata.name.unwrap();
+    grants.delete(&grant, &dry_run).await.unwrap();
+    let everybody = json!([{"kind": "Group", "name": "system:authenticated"}]);
+    let ban = json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "guarded-ban"},
+        "spec": {"effect": "Deny", "requesters": everybody, "targets": [{"all": true}]},
+    });
+    world.tries(alice, &ban).await.unwrap();
+    world.apply(json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "guarded-banned"},
+        "spec": {"effect": "Deny", "requesters": [{"kind": "User", "name": "nobody"}], "targets": [{"all": true}]},
+    })).await;
+    refused(changed("guarded-banned", json!({"mode": "Disabled"})).await, LASTING);
+    let gone = policies.delete("guarded-banned", &dry_run).await;
+    refused(gone.map_err(Into::into), LASTING);
     // Everything else goes on.
     assert!(world.can_write(&world.alice).await);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain", "namespace": world.ns}});
@@ -204,7 +230,77 @@ async fn nor_by_a_service_account_that_is_impersonated() {
     let name = format!("system:serviceaccount:{}:bot", world.ns);
     let disguised = impersonating(&world.alice, &name).await;
     // `edit` allows the impersonation.
-    refused(world.tries(&disguised, &binding).await, LASTING);
+    refused(world.tries(&disguised, &binding).await, DISGUISED);
+    world.tries(&bot.client, &binding).await.unwrap();
+}
+
+/// GitOps applies by impersonation (Flux by `spec.serviceAccountName`, Argo CD by sync impersonation), so who comes as
+/// an account without its credential is nobody's holder, unless what is held lets its holder do that.
+#[tokio::test]
+async fn who_holds_nothing_is_not_refused() {
+    let world = World::own("tenants", InstallOptions::default()).await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant", "namespace": world.ns}});
+    world.apply(account).await;
+    world.bind("tenant-admin", "admin", &rbac::account(&world.ns, "tenant")).await;
+    let name = format!("system:serviceaccount:{}:tenant", world.ns);
+    let reconciler = impersonating(&world.admin, &name).await;
+    let app = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "app", "namespace": world.ns},
+        "roleRef": rbac::cluster_role("view"), "subjects": [rbac::account(&world.ns, "default")],
+    });
+    let view = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}}});
+    world.ask("look", json!({"target": view})).await;
+    world.approve(&world.bob, "look").await.unwrap();
+    world.phase("look", RequestPhase::Active).await;
+    world.tries(&reconciler, &app).await.unwrap();
+
+    let edit = json!([{"kind": "ClusterRole", "name": "edit"}]);
+    let here = json!({"roles": edit, "namespaces": {"names": [world.ns]}, "allowEscalation": true});
+    world.policy(json!({"targets": [{"kubernetes": here}]})).await;
+    world.granted("fix", json!({})).await;
+    refused(world.tries(&reconciler, &app).await, DISGUISED);
+    let trusted = format!("guard.trustedReconcilers[0]={}:tenant", world.ns);
+    world.lapse.upgrade(&[&trusted]).await.unwrap();
+    eventually("the account to be trusted", SOON, async || {
+        Ok(world.tries(&reconciler, &app).await.ok())
+    })
+    .await
+    .unwrap();
+    // That says nothing about who holds the right.
+    let (binding, _) = world.ways_to_stay().swap_remove(0);
+    world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
+    refused(world.tries(&world.alice.client, &binding).await, LASTING);
+}
+
+/// Whose names are alike in many letters, or in none that a label could hold, are two people.
+#[tokio::test]
+async fn nobody_is_taken_for_another_of_a_similar_name() {
+    let world = World::shared("namesakes").await;
+    let role = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PRODUCTION-CLUSTER-ADMIN_0123456789abcdef";
+    let issuer = format!("https://login.example.com/{}", "realms/".repeat(9));
+    let pairs = [
+        ("\u{738b}\u{4f1f}".to_owned(), "\u{674e}\u{5a1c}".to_owned()),
+        ("oidc:m\u{fc}ller".to_owned(), "oidc:m\u{f6}ller".to_owned()),
+        (format!("{role}/ana@example.com"), format!("{role}/bob@example.com")),
+        (format!("{issuer}#0000000a"), format!("{issuer}#0000000b")),
+    ];
+    let (binding, _) = world.ways_to_stay().swap_remove(0);
+    let group = format!("{}-developers", world.ns);
+    for (number, (holder, other)) in pairs.iter().enumerate() {
+        let [holder, other] = [holder, other]
+            .map(async |name| world.lapse.plane().user(name, &[&group]).await.unwrap());
+        let (holder, other) = tokio::join!(holder, other);
+        for (who, user) in [("holder", &holder), ("other", &other)] {
+            world.standing_admin(&format!("{who}-{number}"), &rbac::user(&user.name)).await;
+        }
+        let name = format!("fix-{number}");
+        let requests: Api<AccessRequest> = world.api(&holder);
+        requests.create(&PostParams::default(), &world.request(&name, json!({}))).await.unwrap();
+        world.approve(&world.bob, &name).await.unwrap();
+        world.phase(&name, RequestPhase::Active).await;
+        refused(world.tries(&holder.client, &binding).await, LASTING);
+        world.tries(&other.client, &binding).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ fn all(
     let mut objects = Vec::new();
     if let Some(session) = session {
         let role = marker_role(session.guard);
-        let subjects = mark(subject, target, home);
+        let subjects = mark(subject, target, session, home);
         let place = Place { namespace: Some(home.to_owned()) };
         objects.push(object(place, Content::Marker { role, subjects }));
     }

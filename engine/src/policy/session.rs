@@ -22,7 +22,7 @@ pub(super) fn compile_session(
         ));
     }
     let guard = session.and_then(|session| session.guard).unwrap_or_default();
-    Ok(GrantSession { guard, started_workloads })
+    Ok(GrantSession { guard, started_workloads, impersonates: Vec::new() })
 }
 
 #[cfg(test)]

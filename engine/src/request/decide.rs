@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
-use lapse_crds::{ConditionStatus, GRANT_FINALIZER, Grant, GrantSpec, RequestPhase, RequestRef};
+use lapse_crds::{
+    ConditionStatus, GRANT_FINALIZER, Grant, GrantSession, GrantSpec, RequestPhase, RequestRef,
+};
 
 use super::evaluate::{Chosen, Evaluation, evaluate, subject};
 use super::report::Writer;
@@ -10,6 +12,7 @@ use super::{Observed, Plan, follow};
 use crate::Read;
 use crate::grant::grant_name;
 use crate::lifetime::starts_at;
+use crate::risk::impersonated;
 use crate::target::ResolvedTarget;
 
 pub(super) const EVALUATED: &str = "Evaluated";
@@ -256,7 +259,10 @@ fn grant(
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),
-        session: Some(chosen.session.clone()),
+        session: Some(GrantSession {
+            impersonates: impersonated(role.lists()),
+            ..chosen.session.clone()
+        }),
     };
     let metadata = ObjectMeta {
         name: Some(name),

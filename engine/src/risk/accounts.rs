@@ -13,14 +13,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Subject};
-use lapse_crds::RoleRef;
+use lapse_crds::{EVERY_ACCOUNT, RoleRef};
 
+use super::assess::held_of;
+use super::catalogue::IMPERSONATING_ACCOUNTS;
 use super::entry::ActsAs;
 use super::words::{fit, short};
 use super::{Finding, Reach, Risk, assess};
 
 /// How many service accounts are named; the others are counted.
 const NAMED: usize = 10;
+/// How many service accounts a Grant names.
+const MOST_NAMED: usize = 16;
 
 /// A service account in a namespace of the target, and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +151,23 @@ fn reaches(finding: &Finding, account: &ServiceAccount) -> bool {
 pub fn acts_as_accounts(risk: &Risk) -> bool {
     let mut findings = risk.refusals.iter().chain(&risk.warnings);
     findings.any(|finding| finding.entry.acts_as != ActsAs::Nobody)
+}
+
+/// The service accounts of its namespaces that the holder of a role may impersonate, as a Grant says it: at most
+/// [`MOST_NAMED`] names, or [`EVERY_ACCOUNT`].
+#[must_use]
+pub fn impersonated<'a>(
+    lists: impl IntoIterator<Item = (&'a str, &'a [PolicyRule])>,
+) -> Vec<String> {
+    let mut all = BTreeSet::new();
+    for (_, rules) in lists {
+        let held = held_of(&IMPERSONATING_ACCOUNTS, rules);
+        match held.names() {
+            Some(names) => all.extend(names.into_iter().map(ToOwned::to_owned)),
+            None => return vec![EVERY_ACCOUNT.to_owned()],
+        }
+    }
+    if all.len() > MOST_NAMED { vec![EVERY_ACCOUNT.to_owned()] } else { all.into_iter().collect() }
 }
 
 impl WithinReach {

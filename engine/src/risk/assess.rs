@@ -41,16 +41,19 @@ fn matches(rules: &[PolicyRule]) -> Vec<(&'static Entry, HeldRules)> {
     if rules.iter().any(is_everything) {
         return vec![(&EVERYTHING, HeldRules::everything())];
     }
-    let held_of = |entry: &'static Entry| {
-        let mut held = HeldRules::default();
-        for (rule, pattern) in
-            rules.iter().flat_map(|rule| entry.patterns.iter().map(move |p| (rule, p)))
-        {
-            held.add(pattern, rule);
-        }
-        (!held.is_empty()).then_some((entry, held))
-    };
-    CATALOGUE.iter().filter_map(held_of).collect()
+    let held = CATALOGUE.iter().map(|entry| (entry, held_of(entry, rules)));
+    held.filter(|(_, held)| !held.is_empty()).collect()
+}
+
+/// What of an entry the rules hold.
+pub(super) fn held_of(entry: &Entry, rules: &[PolicyRule]) -> HeldRules {
+    let mut held = HeldRules::default();
+    for (rule, pattern) in
+        rules.iter().flat_map(|rule| entry.patterns.iter().map(move |p| (rule, p)))
+    {
+        held.add(pattern, rule);
+    }
+    held
 }
 
 fn is_everything(rule: &PolicyRule) -> bool {

@@ -25,6 +25,20 @@ const CERTIFICATES: &[&str] = &["certificates.k8s.io"];
 /// Impersonation looks in the core group, constrained impersonation in the other.
 const IDENTITIES: &[&str] = &["", "authentication.k8s.io"];
 
+/// As a service account its impersonator shows no credential of its.
+pub(super) const IMPERSONATING_ACCOUNTS: Entry = Entry {
+    title: "impersonate service accounts",
+    severity: Severity::EscalatingWide,
+    reason: "acting as a service account gives all that it may do, outside of its namespace too",
+    source: good_practice("Impersonate verb", "impersonate-verb"),
+    patterns: &[Pattern {
+        groups: IDENTITIES,
+        resources: &["serviceaccounts"],
+        verbs: &["impersonate", "impersonate:serviceaccount"],
+    }],
+    acts_as: ActsAs::Named,
+};
+
 /// Every verb on every resource of every group. A role with this has all the others too, so that it
 /// is named alone.
 pub(super) static EVERYTHING: Entry = Entry {
@@ -315,18 +329,7 @@ pub static CATALOGUE: &[Entry] = &[
         patterns: &[Pattern { groups: CORE, resources: &["serviceaccounts/token"], verbs: CREATE }],
         acts_as: ActsAs::Named,
     },
-    Entry {
-        title: "impersonate service accounts",
-        severity: Severity::EscalatingWide,
-        reason: "acting as a service account gives all that it may do, outside of its namespace too",
-        source: good_practice("Impersonate verb", "impersonate-verb"),
-        patterns: &[Pattern {
-            groups: IDENTITIES,
-            resources: &["serviceaccounts"],
-            verbs: &["impersonate", "impersonate:serviceaccount"],
-        }],
-        acts_as: ActsAs::Named,
-    },
+    IMPERSONATING_ACCOUNTS,
     Entry {
         title: "reach any port of pods",
         severity: Severity::EscalatingWide,

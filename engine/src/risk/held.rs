@@ -54,6 +54,14 @@ impl HeldRules {
         self.0.is_empty()
     }
 
+    /// The names that the rights are limited to; `None` if they hold for all.
+    pub(super) fn names(&self) -> Option<BTreeSet<&str>> {
+        let all = self.0.keys().map(|(_, names)| names);
+        all.clone()
+            .all(|names| !names.is_empty())
+            .then(|| all.flatten().map(String::as_str).collect())
+    }
+
     /// Whether a right is among them that holds for this name.
     pub(super) fn holds_for(&self, name: &str) -> bool {
         self.0.keys().any(|(_, names)| names.is_empty() || names.contains(name))

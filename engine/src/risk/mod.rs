@@ -16,7 +16,8 @@ mod tests;
 mod words;
 
 pub use accounts::{
-    BoundRole, Climber, ServiceAccount, WithinReach, acts_as_accounts, is_bound, within_reach,
+    BoundRole, Climber, ServiceAccount, WithinReach, acts_as_accounts, impersonated, is_bound,
+    within_reach,
 };
 pub use assess::assess;
 pub use catalogue::CATALOGUE;

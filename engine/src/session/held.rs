@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use lapse_crds::{API_GROUP, Guard, Identity};
+use lapse_crds::{API_GROUP, EVERY_ACCOUNT, Guard, Identity};
 
 use crate::identity::{service_account, subject_of};
 use crate::role::RoleRules;
@@ -11,7 +11,7 @@ use crate::summary::GrantSummary;
 use crate::target::Scope;
 
 /// Whether somebody holds this right, or may be its holder in disguise: a service account without a
-/// credential is impersonated, and who is granted a namespace may be able to impersonate those in it.
+/// credential is impersonated, or comes with a token that lay in a Secret.
 #[must_use]
 pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
     let Some(live) = &grant.live else { return false };
@@ -19,10 +19,14 @@ pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
         return true;
     }
     let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
-    let reaches = |(namespace, _): (&str, &str)| match live.target.as_ref().map(|t| &t.scope) {
-        Some(Scope::Cluster) => true,
-        Some(Scope::Namespaces(names)) => names.contains(namespace),
-        None => false,
+    let accounts = live.session.as_ref().map_or(&[][..], |session| &session.impersonates);
+    let reaches = |(namespace, name): (&str, &str)| {
+        let is_within = match live.target.as_ref().map(|target| &target.scope) {
+            Some(Scope::Cluster) => !accounts.is_empty(),
+            Some(Scope::Namespaces(names)) => names.contains(namespace),
+            None => false,
+        };
+        is_within && accounts.iter().any(|account| account == EVERY_ACCOUNT || account == name)
     };
     disguised.is_some_and(reaches)
 }
@@ -84,6 +88,7 @@ mod tests {
 
     fn held(cluster_wide: bool) -> Grant {
         let mut grant = marked();
+        grant.spec.session.as_mut().unwrap().impersonates = vec!["bot".to_owned()];
         let target = grant.spec.target.kubernetes.as_mut().unwrap();
         if cluster_wide {
             (target.namespaces, target.cluster_wide) = (vec![], true);
@@ -92,8 +97,12 @@ mod tests {
     }
 
     fn account(namespace: &str, credential: Option<&str>) -> Identity {
+        named_account(namespace, "bot", credential)
+    }
+
+    fn named_account(namespace: &str, name: &str, credential: Option<&str>) -> Identity {
         let group = format!("system:serviceaccounts:{namespace}");
-        let name = format!("system:serviceaccount:{namespace}:bot");
+        let name = format!("system:serviceaccount:{namespace}:{name}");
         Identity { credential_id: credential.map(ToOwned::to_owned), ..person(&name, &[&group]) }
     }
 
@@ -103,6 +112,7 @@ mod tests {
     #[case::of_another_case(false, person("Alice", &["x"]), false)]
     #[case::an_account_with_its_token(false, account("shop", Some("JTI=1")), false)]
     #[case::in_disguise(false, account("shop", None), true)]
+    #[case::one_that_cannot_be_impersonated(false, named_account("shop", "builder", None), false)]
     #[case::in_a_place_out_of_reach(false, account("web", None), false)]
     #[case::everywhere(true, account("web", None), true)]
     #[case::a_look_alike(true, person("system:serviceaccount:web:bot", &[]), false)]

@@ -1,5 +1,6 @@
 //! What is looked at around a decision, beside its request: single objects, as they are now, and all at once.
 
+use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -11,7 +12,7 @@ use lapse_crds::{API_GROUP, AccessRequest, Verdict};
 use lapse_engine::Read;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::role::RoleRules;
-use lapse_engine::session::mark_of;
+use lapse_engine::session::marks_of;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use crate::admission::Admission;
@@ -193,12 +194,13 @@ async fn is_marked(admission: &Admission, username: Option<&str>) -> Result<bool
         verb: Some("record".to_owned()),
         ..ResourceAttributes::default()
     };
-    let mark = UserInfo {
-        username: Some(mark_of(username.unwrap_or_default(), home)),
-        ..UserInfo::default()
-    };
-    let what = "asking whether the caller holds a right".to_owned();
-    is_allowed(admission, mark, attributes, what).await.map_err(|error| error.to_string())
+    let questions = marks_of(username.unwrap_or_default(), home).into_iter().map(|mark| {
+        let who = UserInfo { username: Some(mark), ..UserInfo::default() };
+        let what = "asking whether the caller holds a right".to_owned();
+        is_allowed(admission, who, attributes.clone(), what)
+    });
+    let answers = try_join_all(questions).await.map_err(|error| error.to_string())?;
+    Ok(answers.into_iter().all(|is_marked| is_marked))
 }
 
 async fn is_allowed(

@@ -7,6 +7,8 @@ use rstest::rstest;
 
 use super::built_in::{cluster_admin, edit, view};
 use super::*;
+use lapse_crds::EVERY_ACCOUNT;
+
 use crate::rules::testing::rule;
 use crate::testing::cluster_role;
 
@@ -132,4 +134,31 @@ fn bindings_hold_for_an_account(
         api_group: None,
     };
     assert_eq!(is_bound(&subject, binding_namespace, ("shop", "web")), expected);
+}
+
+#[rstest]
+#[case::everything(cluster_admin(), &["*"])]
+#[case::the_built_in_edit(edit(), &["*"])]
+#[case::the_built_in_view(view(), &[])]
+#[case::two(vec![rule("impersonate", "", "serviceaccounts", "web bot")], &["bot", "web"])]
+#[case::constrained(vec![rule("impersonate:serviceaccount", "authentication.k8s.io", "serviceaccounts", "web")], &["web"])]
+#[case::one_and_all(
+    vec![rule("impersonate", "", "serviceaccounts", "web"), rule("impersonate", "", "serviceaccounts", "")],
+    &["*"]
+)]
+#[case::people(vec![rule("impersonate", "", "users", "")], &[])]
+#[case::its_token_shows(vec![rule("create", "", "serviceaccounts/token", "")], &[])]
+#[case::its_workloads_show(vec![rule("create", "", "pods", "")], &[])]
+fn whom_a_role_lets_its_holder_impersonate(
+    #[case] rules: Vec<PolicyRule>,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(impersonated([("", &*rules)]), expected);
+}
+
+#[test]
+fn of_many_names_a_grant_says_that_they_are_all() {
+    let names: Vec<String> = (0..17).map(|number| format!("bot-{number}")).collect();
+    let rules = [rule("impersonate", "", "serviceaccounts", &names.join(" "))];
+    assert_eq!(impersonated([("", &rules[..])]), [EVERY_ACCOUNT]);
 }

@@ -1,18 +1,26 @@
-use lapse_crds::{EndReason, GrantPhase, Guard, RbacKind};
+use lapse_crds::{EVERY_ACCOUNT, EndReason, Grant, GrantPhase, Guard, RbacKind};
 use rstest::rstest;
 
 use crate::Read;
 use crate::grant::{Content, ObjectSpec, Observed};
+use crate::role::hex;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by};
 use crate::testing::{service_account, tell};
 
 fn held(guard: Guard) -> Observed {
-    let mut grant = marked();
+    let mut grant = impersonating(&[EVERY_ACCOUNT]);
     grant.spec.session.as_mut().unwrap().guard = guard;
     let mut observed = pending_by(grant, &["shop", "shop-staging"]);
     observed.bind();
     observed.step(APPROVED_AT + 2);
     observed
+}
+
+fn impersonating(accounts: &[&str]) -> Grant {
+    let mut grant = marked();
+    let session = grant.spec.session.as_mut().unwrap();
+    session.impersonates = accounts.iter().map(ToString::to_string).collect();
+    grant
 }
 
 #[test]
@@ -49,7 +57,7 @@ fn the_mark_stands_before_the_right_and_goes_after_it() {
 #[case(Guard::Enforce, "lapse-elevated-enforce")]
 #[case(Guard::Audit, "lapse-elevated-audit")]
 #[case(Guard::Off, "lapse-elevated-off")]
-fn the_mark_is_for_the_holder_and_the_service_accounts_of_its_namespaces(
+fn the_mark_is_for_the_holder_and_whom_it_may_impersonate(
     #[case] guard: Guard,
     #[case] expected: &str,
 ) {
@@ -60,35 +68,49 @@ fn the_mark_is_for_the_holder_and_the_service_accounts_of_its_namespaces(
     };
     assert_eq!(role.to_string(), format!("Role {expected}"));
     let names: Vec<&str> = subjects.iter().map(|subject| &*subject.name).collect();
-    let accounts = ["accounts-in-shop-elevated", "accounts-in-shop-staging-elevated"];
-    assert_eq!(names, [&["person-alice-elevated"], &accounts[..]].concat());
+    let expected = [
+        "person-616c696365-elevated",
+        "accounts-in-shop-elevated",
+        "accounts-in-shop-staging-elevated",
+        "some-in-shop-elevated",
+        "some-in-shop-staging-elevated",
+    ];
+    assert_eq!(names, expected);
     assert!(subjects.iter().all(|subject| subject.namespace.as_deref() == Some("lapse-system")));
 }
 
-#[test]
-fn a_service_account_that_holds_a_right_is_marked_with_those_of_its_namespace() {
-    let mut grant = marked();
-    grant.spec.subject = service_account("ci", "bot");
-    let Content::Marker { subjects, .. } = &ObjectSpec::all_of(&grant, "lapse-system")[0].content
-    else {
+fn names(grant: &Grant) -> Vec<String> {
+    let objects = ObjectSpec::all_of(grant, "lapse-system");
+    let Content::Marker { subjects, .. } = &objects[0].content else {
         panic!("the marker comes first");
     };
-    let names: Vec<&str> = subjects.iter().map(|subject| &*subject.name).collect();
-    let holder = "person-system-30-serviceaccount-30-ci-30-bot-elevated";
-    assert_eq!(names, [holder, "accounts-in-ci-elevated", "accounts-in-shop-elevated"]);
+    subjects.iter().map(|subject| subject.name.clone()).collect()
+}
+
+/// Others who come as service accounts of the namespace hold nothing.
+#[test]
+fn who_may_impersonate_nobody_is_marked_alone() {
+    assert_eq!(names(&marked()), ["person-616c696365-elevated"]);
+    let mut grant = marked();
+    grant.spec.subject = service_account("ci", "bot");
+    let hex = hex(b"system:serviceaccount:ci:bot");
+    assert_eq!(names(&grant), [format!("person-{hex}-elevated"), "some-in-ci-elevated".into()]);
+}
+
+#[test]
+fn whom_alone_the_holder_may_impersonate_is_marked_alone() {
+    let hex = hex(b"system:serviceaccount:shop:bot");
+    let account = format!("account-{hex}-elevated");
+    let expected = ["person-616c696365-elevated", &account, "some-in-shop-elevated"];
+    assert_eq!(names(&impersonating(&["bot"])), expected);
 }
 
 #[test]
 fn in_the_whole_cluster_the_service_accounts_of_all_namespaces_are_marked() {
-    let mut grant = marked();
+    let mut grant = impersonating(&["bot"]);
     let target = grant.spec.target.kubernetes.as_mut().unwrap();
     (target.namespaces, target.cluster_wide) = (vec![], true);
-    let Content::Marker { subjects, .. } = &ObjectSpec::all_of(&grant, "lapse-system")[0].content
-    else {
-        panic!("the marker comes first");
-    };
-    let names: Vec<&str> = subjects.iter().map(|subject| &*subject.name).collect();
-    assert_eq!(names, ["person-alice-elevated", "accounts-anywhere-elevated"]);
+    assert_eq!(names(&grant), ["person-616c696365-elevated", "accounts-anywhere-elevated"]);
 }
 
 /// Who takes the mark away, or puts another in its place, has the right taken back.
@@ -96,7 +118,7 @@ fn in_the_whole_cluster_the_service_accounts_of_all_namespaces_are_marked() {
 #[case::deleted(|live: &mut Read<crate::grant::LiveObject>| *live = Read::Missing, EndReason::BindingDeleted)]
 #[case::of_another(
     |live: &mut Read<crate::grant::LiveObject>| match live {
-        Read::Found(live) => live.subjects()[0].2 = "person-bob-elevated".into(),
+        Read::Found(live) => live.subjects()[0].2 = "person-626f62-elevated".into(),
         _ => panic!("it stands"),
     },
     EndReason::BindingChanged

@@ -94,6 +94,7 @@ fn an_approved_request_is_granted() {
             GrantSession {
                 guard: Enforce,
                 started_workloads: None,
+                impersonates: [],
             },
         ),
     }

@@ -41,9 +41,12 @@ pub struct ResolvedTarget {
 pub struct Namespace {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether it is being deleted: it takes no new objects, and keeps those that it has until the last of its pods is
+    /// gone.
+    pub is_going: bool,
 }
 
-/// The namespaces of a target, as they were read. One that is being deleted counts as missing.
+/// The namespaces of a target, as they were read.
 pub type Namespaces = BTreeMap<String, Read<Namespace>>;
 
 /// A place of a target, for one binding.

@@ -165,7 +165,7 @@ impl Reader {
     }
 
     /// A list out of the API server's cache, whatever its age: these lists are long.
-    async fn list<K>(&self, api: Api<K>, what: String) -> Result<Vec<K>, String>
+    pub(super) async fn list<K>(&self, api: Api<K>, what: String) -> Result<Vec<K>, String>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
     {

@@ -177,8 +177,7 @@ impl Reader {
         join_all(reads).await.into_iter().collect()
     }
 
-    /// The namespaces of a target. One that is being deleted takes no new objects: it counts as
-    /// missing.
+    /// The namespaces of a target.
     pub async fn namespaces(&self, target: &ResolvedTarget) -> Namespaces {
         let reads = target.namespaces().map(|name| async move {
             (name.to_owned(), self.namespaces.get(name, || self.namespace(name)).await)
@@ -190,14 +189,10 @@ impl Reader {
         let (reader, name) = (self.clone(), name.to_owned());
         async move {
             let api: Api<Namespace> = Api::all(reader.client.clone());
-            match reader.get(api, &name).await {
-                Read::Found(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
-                    Read::Missing
-                }
-                other => other.map(|namespace| Labelled {
-                    labels: namespace.metadata.labels.unwrap_or_default(),
-                }),
-            }
+            reader.get(api, &name).await.map(|namespace| Labelled {
+                is_going: namespace.metadata.deletion_timestamp.is_some(),
+                labels: namespace.metadata.labels.unwrap_or_default(),
+            })
         }
         .boxed()
     }

@@ -1,9 +1,13 @@
 //! The roles that a policy names.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Api;
+use kube::core::{Selector, SelectorExt as _};
 use lapse_crds::{JitPolicySpec, RoleKind, RoleRef};
 use lapse_engine::Read;
 use lapse_engine::policy::{NamedRole, named_roles};
@@ -35,6 +39,25 @@ impl Reader {
     pub(crate) async fn rules(&self, namespace: Option<&str>, name: &str) -> Read<Vec<PolicyRule>> {
         let key = format!("{}/{name}", namespace.unwrap_or_default());
         self.rules.get(&key, || self.read_rules(namespace, name)).await
+    }
+
+    /// The ClusterRole that takes over the rules of one with these labels, if any does (`aggregationRule`).
+    pub async fn aggregating(&self, labels: &BTreeMap<String, String>) -> Read<String> {
+        let api: Api<ClusterRole> = Api::all(self.client.clone());
+        let roles = match self.list(api, "listing the ClusterRoles".to_owned()).await {
+            Ok(roles) => roles,
+            Err(why) => return Read::Failed(why),
+        };
+        let selects = |selector: LabelSelector| {
+            Selector::try_from(selector).is_ok_and(|selector| selector.matches(labels))
+        };
+        let takes_over = |role: &ClusterRole| {
+            let rule = role.aggregation_rule.clone();
+            let selectors = rule.and_then(|rule| rule.cluster_role_selectors);
+            selectors.unwrap_or_default().into_iter().any(selects)
+        };
+        let found = roles.into_iter().find(takes_over);
+        found.and_then(|role| role.metadata.name).map_or(Read::Missing, Read::Found)
     }
 
     fn read_rules(

@@ -171,6 +171,15 @@ pub(super) const WEBHOOK: &[Need] = &[
          controller makes",
     ),
     need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
+    Need {
+        when: When::ClusterWideRules,
+        ..need(
+            RBAC,
+            &["clusterroles"],
+            &["list"],
+            "whether another would take over the rules of one that is made, by labels that others put on it",
+        )
+    },
     need("", &["serviceaccounts"], &["list"], "as whom the holder of a role could act"),
     need(RBAC, &["rolebindings", "clusterrolebindings"], &["list"], "and what these hold"),
     Need {

@@ -7,6 +7,7 @@
 mod applying;
 mod approval;
 mod attacks;
+mod beside;
 mod chart;
 mod deletion;
 mod duties;

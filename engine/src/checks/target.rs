@@ -40,6 +40,9 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     }
     for (namespace, found) in *namespaces {
         match found {
+            Read::Found(found) if found.is_going => {
+                return CheckResult::Fail(format!("Namespace {namespace} is being deleted."));
+            }
             Read::Found(_) => {}
             Read::Missing => {
                 return CheckResult::Fail(format!("Namespace {namespace} does not exist."));
@@ -154,5 +157,11 @@ mod tests {
         let mut gone = Fixture::default();
         gone.namespaces.insert("shop".into(), Read::Missing);
         assert_eq!(gone.outcome(check), CheckResult::Fail("Namespace shop does not exist.".into()));
+        let going = Namespace { is_going: true, ..Namespace::default() };
+        gone.namespaces.insert("shop".into(), Read::Found(going));
+        assert_eq!(
+            gone.outcome(check),
+            CheckResult::Fail("Namespace shop is being deleted.".into())
+        );
     }
 }

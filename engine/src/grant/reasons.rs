@@ -10,7 +10,7 @@ use crate::Read;
 use crate::approval::Statements;
 use crate::policy::{Bans, Policy, RolesKnown, Rule};
 use crate::role::Kept;
-use crate::target::ResolvedTarget;
+use crate::target::{Namespace, ResolvedTarget};
 
 /// Why a right ends, and in words.
 pub(super) type End = (Option<EndReason>, String);
@@ -27,6 +27,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
     }
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
+        .or_else(|| why_namespace_ended(observed))
         .or_else(|| why_policy_ended(observed, now))
         .or_else(|| why_role_ended(observed))
 }
@@ -53,6 +54,14 @@ fn why_people_ended(observed: &Observed) -> Option<End> {
         let message = format!("Ended early by {}.", end.decider.username);
         (Some(EndReason::EndedByRequester), message)
     })
+}
+
+/// A namespace that is being deleted keeps its bindings, and what they allow, for as long as a pod hangs in it.
+fn why_namespace_ended(observed: &Observed) -> Option<End> {
+    let is_going = |namespace: &Read<Namespace>| namespace.found().is_some_and(|it| it.is_going);
+    let (name, _) = observed.namespaces.iter().find(|(_, namespace)| is_going(namespace))?;
+    let message = format!("Namespace {name} is being deleted.");
+    Some((Some(EndReason::TargetDeleted), message))
 }
 
 /// What the request itself has recorded. A request is granted once and its end is final, so a Grant

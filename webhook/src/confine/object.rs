@@ -51,6 +51,9 @@ pub(crate) async fn object(
     if let Some(field) = difference(&grant, &expected, made)? {
         return Err(refused(format!("{field} is not what the Grant says")));
     }
+    if kind == RbacKind::ClusterRole {
+        not_aggregated(reader, made).await.map_err(|why| refusal(&what, why))?;
+    }
     // There is no right without the mark of who holds it.
     if expected.gives() {
         marked(reader, &grant, early).await.map_err(|why| refusal(&what, why))?;
@@ -84,6 +87,19 @@ async fn expected(
         Some(observed) => confine::object(observed, kind, place, name, now),
         None => Err(Unconfirmed::Refused("the Grant was deleted".to_owned())),
     })
+}
+
+/// Labels of others are let be, but for those by which another role would take over what was approved for one person.
+async fn not_aggregated(reader: &Reader, made: &DynamicObject) -> Result<(), Unconfirmed> {
+    let labels = made.metadata.labels.clone().unwrap_or_default();
+    match reader.aggregating(&labels).await {
+        Read::Missing => Ok(()),
+        Read::Found(role) => Err(Unconfirmed::Refused(format!(
+            "by its labels ClusterRole {role} takes over its rules, and with them whoever holds that. Keep what adds \
+             labels to ClusterRoles from those named lapse:*"
+        ))),
+        Read::Failed(why) => Err(Unconfirmed::Unknown(why)),
+    }
 }
 
 fn marker(objects: Vec<ObjectSpec>) -> Option<ObjectSpec> {

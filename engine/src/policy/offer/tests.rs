@@ -62,7 +62,7 @@ fn contains_wholes_and_overlaps_with_parts(
 ) {
     let labels = [("team".to_owned(), "shop".to_owned())].into();
     let known = Namespaces::from([
-        ("shop".to_owned(), Read::Found(Namespace { labels })),
+        ("shop".to_owned(), Read::Found(Namespace { labels, is_going: false })),
         ("bank".to_owned(), Read::Found(Namespace::default())),
     ]);
     let both = edit_in(&["bank", "shop"]);

@@ -6,6 +6,7 @@ use rstest::rstest;
 use crate::Read;
 use crate::grant::{Action, Observed, decide};
 use crate::policy::Policies;
+use crate::target::Namespace;
 use crate::testing::life::{
     EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, role, state, time, unattested,
 };
@@ -45,11 +46,18 @@ fn end(observed: &mut Observed) {
 type Change = fn(&mut Observed);
 
 /// The reasons, the first that applies before the others. Both tests below use this order.
-const REASONS: [(Change, EndReason); 11] = [
+const REASONS: [(Change, EndReason); 12] = [
     (|o| o.grant.metadata.deletion_timestamp = Some(deleted_at()), EndReason::GrantDeleted),
     (expire, EndReason::Expired),
     (deny, EndReason::Revoked),
     (end, EndReason::EndedByRequester),
+    (
+        |o| {
+            let going = Namespace { is_going: true, ..Namespace::default() };
+            o.namespaces.insert("shop".into(), Read::Found(going));
+        },
+        EndReason::TargetDeleted,
+    ),
     (|o| o.policies = changed(|p| p.spec.mode = PolicyMode::Disabled), EndReason::PolicyDisabled),
     (
         |o| o.policies = changed(|p| p.spec.requesters = vec![user("carol")]),
@@ -69,7 +77,7 @@ const REASONS: [(Change, EndReason); 11] = [
 ];
 
 #[rstest]
-fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)] which: usize) {
+fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)] which: usize) {
     let (change, reason) = REASONS[which];
     let mut observed = active();
     change(&mut observed);

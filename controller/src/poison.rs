@@ -7,6 +7,7 @@ use kube::{Api, Resource};
 use lapse_cluster::{bounded, read};
 use lapse_crds::Timestamp;
 use lapse_engine::notice::Notice;
+use lapse_engine::waiting::STALLED;
 use lapse_engine::{Read, clipped};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -48,13 +49,16 @@ where
     if is_said(&object.data, condition, &message) {
         return Ok(Done::Until(None));
     }
-    let patch = Patch::Merge(json!({"status": {"conditions": [{
-        "type": condition,
-        "status": "False",
-        "reason": REASON,
-        "message": message,
-        "lastTransitionTime": Timestamp::from(context.clock.now()),
-    }]}}));
+    let now = Timestamp::from(context.clock.now());
+    let said = |condition: &str, status: &str| {
+        json!({
+            "type": condition, "status": status, "reason": REASON, "message": message, "lastTransitionTime": now,
+        })
+    };
+    let patch = Patch::Merge(json!({"status": {
+        "observedGeneration": object.metadata.generation,
+        "conditions": [said(condition, "False"), said(STALLED, "True")],
+    }}));
     let params = PatchParams::default();
     let patched = api.patch_status(name, &params, &patch);
     bounded(format!("reporting on {kind} {name}"), patched).await?;

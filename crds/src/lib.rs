@@ -83,6 +83,10 @@ pub fn all() -> Vec<CustomResourceDefinition> {
             let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
             if let Some(schema) = schema {
                 schema::refuse_null(schema);
+                // These are what people and tools apply, and wait for.
+                if ["JitPolicy", "AccessRequest"].contains(&&*crd.spec.names.kind) {
+                    schema::unobserved_at_first(schema);
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Pieces of schema that several types share.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -141,5 +141,15 @@ pub(crate) fn refuse_null(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         refuse_null(items);
+    }
+}
+
+/// Has an object whose status nobody has written yet say that its spec was not seen: tools that wait would take it for
+/// done (kstatus compares `status.observedGeneration` with the generation). The API server fills a default in when an
+/// object is read, too.
+pub(crate) fn unobserved_at_first(schema: &mut JSONSchemaProps) {
+    let status = schema.properties.as_mut().and_then(|all| all.get_mut("status"));
+    if let Some(status) = status {
+        status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
     }
 }

@@ -19,6 +19,7 @@
 //! - [`session`]: what is known of people while they hold a right.
 //! - [`size`]: how much a request or a decision may store.
 //! - [`retention`]: when what is over is deleted.
+//! - [`waiting`]: what an object says to tools that wait for it.
 //! - [`confine`]: what the controller may write, which is what the engine would write itself.
 
 pub mod approval;
@@ -51,6 +52,7 @@ pub mod summary;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod waiting;
 mod words;
 
 pub use read::Read;

@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -168,6 +169,12 @@ impl Plane {
             ("HOME", cache.as_path()),
         ];
         command::run(self.tools.path(Tool::Kubectl), args, &env, input).await
+    }
+
+    /// What tools that wait for objects (kstatus) make of these: a line with kind, name and status for each.
+    pub async fn kstatus(&self, objects: &[Value]) -> Result<String> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        command::run(self.tools.path(Tool::Kstatus), &[], &[], Some(&list)).await?.ok()
     }
 
     /// Runs the pinned Helm as the administrator.

@@ -13,7 +13,8 @@ use super::progress::{Ticker, line};
 use super::workspace;
 
 /// What the folder of built programs is named by.
-const SOURCES: [&str; 5] = ["etcd/main.go", "go.mod", "go.sum", "kubectl/main.go", "tools.go"];
+const SOURCES: [&str; 6] =
+    ["etcd/main.go", "go.mod", "go.sum", "kstatus/main.go", "kubectl/main.go", "tools.go"];
 
 /// A folder with ready programs, as every test environment for operators understands it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -31,12 +32,20 @@ pub enum Tool {
     Kubectl,
     /// The installer of charts.
     Helm,
+    /// What tools that wait make of an object.
+    Kstatus,
 }
 
 impl Tool {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 5] =
-        [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl, Self::Helm];
+    pub const ALL: [Self; 6] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::Kubectl,
+        Self::Helm,
+        Self::Kstatus,
+    ];
 
     /// The name of its file.
     #[must_use]
@@ -47,6 +56,7 @@ impl Tool {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
+            Self::Kstatus => "kstatus",
         }
     }
 
@@ -57,6 +67,7 @@ impl Tool {
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Kubectl => "./kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Kstatus => "./kstatus",
         }
     }
 }

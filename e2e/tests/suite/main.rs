@@ -35,6 +35,7 @@ mod size;
 mod stages;
 mod started;
 mod stolen;
+mod waiting;
 mod warnings;
 mod ways;
 mod widened;

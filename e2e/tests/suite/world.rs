@@ -237,7 +237,10 @@ impl World {
         let mut last = None;
         let found = eventually(&format!("request {request} to be {phase}"), SOON, async || {
             let status = api.get(request).await?.status;
-            let reached = status.as_ref().is_some_and(|status| status.phase == phase);
+            let reached = status.as_ref().is_some_and(|status| {
+                // Of one that nobody has looked at yet the API server says `-1`.
+                status.observed_generation >= Some(0) && status.phase == phase
+            });
             last.clone_from(&status);
             Ok(status.filter(|_| reached))
         })

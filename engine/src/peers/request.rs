@@ -57,7 +57,7 @@ impl RequestSummary {
             extends: spec.extends.clone(),
             emergency: spec.emergency,
             phase: status.map(|status| status.phase).unwrap_or_default(),
-            was_reported: status.is_some(),
+            was_reported: status.and_then(|status| status.observed_generation) >= Some(0),
             has_place: has_place(&attested.object),
             is_deleted: metadata.deletion_timestamp.is_some(),
         }

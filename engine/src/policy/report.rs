@@ -6,8 +6,11 @@ use lapse_crds::{
 };
 
 use super::{NamedRole, PolicyState, Rule};
+use crate::waiting::{self, Progress};
 use crate::words::clipped;
 
+/// Whether the policy is as its spec says.
+const READY: &str = "Ready";
 const ROLE_NOT_FOUND: &str = "RoleNotFound";
 
 /// The status of a policy, if it says anything new: whether it can decide, and how many grants it
@@ -23,16 +26,19 @@ pub fn report(
     let mut status = policy.status.clone().unwrap_or_default();
     status.observed_generation = policy.metadata.generation;
     status.active_grants = active_grants;
-    let (ready, reason, message) = match (&state.defect, &state.compiled) {
+    let (progress, ready, reason, message) = match (&state.defect, &state.compiled) {
         (Some(error), _) | (_, Err(error)) => {
-            (ConditionStatus::False, error.reason.to_string(), error.message.clone())
+            let (reason, message) = (error.reason.to_string(), error.message.clone());
+            (Progress::Failed, ConditionStatus::False, reason, message)
         }
         (None, Ok(_)) if policy.spec.mode == PolicyMode::Disabled => {
             let message = "The policy is switched off: it declines every request.";
-            (ConditionStatus::False, "Disabled".to_owned(), message.to_owned())
+            // That is what was asked for, and tools that wait must see it reached.
+            (Progress::Done, ConditionStatus::True, "Disabled".to_owned(), message.to_owned())
         }
         (None, Ok(Rule::Allow(_))) if let Some(absence) = absence(policy, roles) => {
-            (ConditionStatus::False, ROLE_NOT_FOUND.to_owned(), absence)
+            // It may come with the next object of the same release.
+            (Progress::UnderWay, ConditionStatus::False, ROLE_NOT_FOUND.to_owned(), absence)
         }
         (None, Ok(rule)) => {
             let message = match (rule, policy.spec.mode) {
@@ -43,24 +49,27 @@ pub fn report(
                 }
                 (Rule::Allow(_), _) => "Requests can be granted by this policy.",
             };
-            (ConditionStatus::True, "Valid".to_owned(), message.to_owned())
+            (Progress::Done, ConditionStatus::True, "Valid".to_owned(), message.to_owned())
         }
     };
+    let generation = policy.metadata.generation;
+    waiting::tell(&mut status.conditions, progress, &reason, &message, generation, now);
     status.conditions.set_condition(Condition {
-        r#type: "Ready".to_owned(),
+        r#type: READY.to_owned(),
         status: ready,
         reason,
         message: clipped(&message),
         last_transition_time: now.into(),
         observed_generation: policy.metadata.generation,
     });
+    status.conditions.sort_by_key(|condition| condition.r#type != READY);
     (policy.status.as_ref() != Some(&status)).then_some(status)
 }
 
 /// A role that does not exist, in words. While that cannot be told, what was said before stands.
 fn absence(policy: &JitPolicy, roles: &[NamedRole]) -> Option<String> {
     let before = || {
-        let ready = policy.status.as_ref()?.conditions.condition("Ready")?;
+        let ready = policy.status.as_ref()?.conditions.condition(READY)?;
         let is_same = ready.observed_generation == policy.metadata.generation;
         (is_same && ready.reason == ROLE_NOT_FOUND).then(|| ready.message.clone())
     };
@@ -89,6 +98,31 @@ mod tests {
         assert_eq!(report(&policy, &state, &[], 0, now()), None);
         assert_eq!(report(&policy, &state, &[], 1, now()).unwrap().active_grants, 1);
     }
+
+    /// Helm and Flux roll an upgrade back that does not become ready, and what was switched off would be on again.
+    #[test]
+    fn what_was_asked_for_is_done() {
+        let mut policy = policy("p");
+        let mut told = |change: fn(&mut JitPolicy), roles: &[NamedRole]| {
+            change(&mut policy);
+            let state = PolicyState::of(&policy, &settings());
+            let status = report(&policy, &state, roles, 0, now()).unwrap();
+            let said =
+                |condition: &Condition| format!("{}={:?}", condition.r#type, condition.status);
+            status.conditions.iter().map(said).collect::<Vec<_>>()
+        };
+        let missing =
+            NamedRole { role: cluster_role("edit"), namespace: None, rules: Read::Missing };
+        assert_eq!(told(|_| {}, &[]), ["Ready=True"]);
+        assert_eq!(told(|_| {}, &[missing]), ["Ready=False", "Reconciling=True"]);
+        assert_eq!(told(|p| p.spec.mode = PolicyMode::Disabled, &[]), ["Ready=True"]);
+        let too_long = |p: &mut JitPolicy| {
+            p.spec.mode = PolicyMode::Enforce;
+            p.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
+        };
+        assert_eq!(told(too_long, &[]), ["Ready=False", "Stalled=True"]);
+    }
+
     #[test]
     fn a_role_that_does_not_exist_is_told_until_it_does() {
         let mut policy = policy("p");

@@ -12,12 +12,22 @@ use super::follow::ENDED;
 use super::{Evaluation, Plan};
 use crate::grant::REVIEWED;
 use crate::notice::Notice;
+use crate::waiting::{self, Progress};
 use crate::words::{clip, clipped};
 
 /// Where a condition stands among the others, whichever came first.
 fn position(r#type: &str) -> usize {
     let order = [EVALUATED, APPROVED, GRANTED, ENDED, REVIEWED];
     order.iter().position(|known| *known == r#type).unwrap_or(order.len())
+}
+
+/// How far a request in this phase is. What its requester took back is as it was asked to be.
+fn progress(phase: RequestPhase) -> Progress {
+    match phase {
+        RequestPhase::Pending | RequestPhase::Scheduled => Progress::UnderWay,
+        RequestPhase::Denied | RequestPhase::TimedOut | RequestPhase::Failed => Progress::Failed,
+        RequestPhase::Active | RequestPhase::Withdrawn | RequestPhase::Ended => Progress::Done,
+    }
 }
 
 /// The status of a request as it is being written.
@@ -85,6 +95,11 @@ impl<'a> Writer<'a> {
     /// A plan that only says where the request stands.
     pub(super) fn stands(mut self, phase: RequestPhase, wake_at: Option<DateTime<Utc>>) -> Plan {
         self.status.phase = phase;
+        let progress = progress(phase);
+        let generation = self.request.metadata.generation;
+        let message = format!("The request is {phase}.");
+        let conditions = &mut self.status.conditions;
+        waiting::tell(conditions, progress, &phase.to_string(), &message, generation, self.now);
         self.status.conditions.sort_by_key(|condition| position(&condition.r#type));
         Plan { create: None, status: self.changed(), notice: None, wake_at }
     }

@@ -7,6 +7,7 @@ use lapse_crds::Condition;
 
 use super::life::time;
 use crate::grant::{Action, Warning};
+use crate::waiting::{RECONCILING, STALLED};
 use crate::{grant, request};
 
 /// A plan for a request.
@@ -67,7 +68,9 @@ pub(crate) fn grant(plan: &grant::Plan) -> String {
 }
 
 fn conditions(text: &mut String, conditions: &[Condition]) {
-    for condition in conditions {
+    // What tools that wait are told follows from the phase.
+    let told = [RECONCILING, STALLED];
+    for condition in conditions.iter().filter(|known| !told.contains(&&*known.r#type)) {
         let Condition { r#type, status, reason, message, .. } = condition;
         line(text, &format!("{type}={status:?} {reason}: {message}"));
     }

@@ -74,7 +74,7 @@ async fn decide(
     use Operation::{Create, Delete, Update};
     match (webhook, kind, &request.operation) {
         (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
-            Some(stamp::request(admission, request))
+            Some(stamp::request(admission, request).await)
         }
         (Webhook::Stamp, Some(Kind::AccessDecision), Create) => {
             Some(stamp::decision(admission, request).await)
@@ -98,7 +98,17 @@ async fn decide(
         }
         (Webhook::Session, ..) => Some(Ok(session::record(admission, request).await)),
         (Webhook::Started, _, Create | Update) => Some(started::mark(admission, request).await),
-        (Webhook::Stamp | Webhook::Validate | Webhook::Confine | Webhook::Started, ..) => None,
+        (Webhook::Ends, Some(Kind::JitPolicy), Delete) => {
+            Some(Ok(validate::deletion(admission, request)))
+        }
+        (
+            Webhook::Stamp
+            | Webhook::Validate
+            | Webhook::Confine
+            | Webhook::Started
+            | Webhook::Ends,
+            ..,
+        ) => None,
     }
 }
 

@@ -22,18 +22,20 @@ pub(crate) enum Webhook {
     Session,
     /// Marks what the holder of a right starts.
     Started,
+    /// Says how many rights end with a policy that is deleted.
+    Ends,
 }
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started, Self::Ends];
 
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
             Self::Stamp | Self::Started => Half::Mutating,
-            Self::Validate | Self::Confine | Self::Session => Half::Validating,
+            Self::Validate | Self::Confine | Self::Session | Self::Ends => Half::Validating,
         }
     }
 
@@ -45,6 +47,7 @@ impl Webhook {
             Self::Confine => "confine.lapse.dev",
             Self::Session => "session.lapse.dev",
             Self::Started => "started.lapse.dev",
+            Self::Ends => "ends.lapse.dev",
         }
     }
 
@@ -56,6 +59,7 @@ impl Webhook {
             Self::Confine => "confine",
             Self::Session => "session",
             Self::Started => "started",
+            Self::Ends => "ends",
         }
     }
 

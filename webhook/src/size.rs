@@ -42,7 +42,7 @@ mod tests {
         let (keys, key_set) = testing::keys(clock::now());
         let admission = testing::admission(keys, key_set);
         let request = large("AccessRequest", &testing::access_request()["spec"]);
-        let refused = stamp::request(&admission, &request).unwrap_err().to_string();
+        let refused = stamp::request(&admission, &request).await.unwrap_err().to_string();
         assert!(
             refused.starts_with("this AccessRequest is too large: metadata.annotations"),
             "{refused}"

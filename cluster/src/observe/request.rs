@@ -2,7 +2,7 @@
 
 use lapse_crds::{AccessRequest, RequestRef};
 use lapse_engine::Read;
-use lapse_engine::attest::Attested;
+use lapse_engine::attest::{AttestationError, Attested};
 use lapse_engine::grant::grant_name;
 use lapse_engine::policy::BannedRoles;
 use lapse_engine::request::{Observed, shows_evaluation};
@@ -70,6 +70,46 @@ impl Reader {
             obstacle: None,
             request,
         }))
+    }
+
+    /// Observes a request that is being made, as far as what becomes of it can be told: it makes nobody list anything,
+    /// so as whom the holder of the role could act is left out.
+    pub async fn observe_new(&self, request: AccessRequest) -> Observed {
+        let namespace = request.metadata.namespace.clone().unwrap_or_default();
+        let target = ResolvedTarget::resolve(&request.spec.target, &namespace);
+        let index = self.index();
+        let policies = index.policies();
+        let (role, namespaces, banned_roles) = match (&target, &request.spec.requester) {
+            (Some(target), Some(who)) => {
+                let none = lapse_engine::policy::Policies::default();
+                let all = policies.found().unwrap_or(&none);
+                tokio::join!(
+                    self.role(target),
+                    self.namespaces(target),
+                    self.banned_roles(all, who, target)
+                )
+            }
+            _ => (Read::Missing, Namespaces::new(), BannedRoles::new()),
+        };
+        let extends = request.spec.extends.as_deref().map(|name| (&*namespace, name));
+        let requester = request.spec.requester.as_ref();
+        let peers = requester.map_or(Read::Missing, |requester| index.peers(requester, extends));
+        let named = request.spec.policy.as_deref();
+        let bearing = policies.found().map(|all| lapse_engine::duties::bearing_on(all, named));
+        Observed {
+            engaging: index.live_by(&bearing.unwrap_or_default()),
+            request: Attested { object: request, attestation: Err(AttestationError::Absent) },
+            policies,
+            decisions: Read::Found(Vec::new()),
+            role,
+            accounts: Read::Found(Vec::new()),
+            banned_roles,
+            namespaces,
+            peers,
+            grant: Read::Missing,
+            settings: self.settings().clone(),
+            obstacle: None,
+        }
     }
 
     /// Observes a request that has its right, as far as it follows that: the request and its Grant, and nothing else.

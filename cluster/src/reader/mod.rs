@@ -179,7 +179,12 @@ impl Reader {
 
     /// The namespaces of a target.
     pub async fn namespaces(&self, target: &ResolvedTarget) -> Namespaces {
-        let reads = target.namespaces().map(|name| async move {
+        self.namespaces_of(target.namespaces()).await
+    }
+
+    /// The namespaces of these names.
+    pub async fn namespaces_of<'a>(&self, names: impl Iterator<Item = &'a str>) -> Namespaces {
+        let reads = names.map(|name| async move {
             (name.to_owned(), self.namespaces.get(name, || self.namespace(name)).await)
         });
         join_all(reads).await.into_iter().collect()

@@ -5,7 +5,7 @@ use kube::Api;
 use lapse_cluster::replace_status;
 use lapse_crds::{JitPolicy, PolicyEffect, PolicyMode};
 use lapse_engine::Read;
-use lapse_engine::policy::{NamedRole, report};
+use lapse_engine::policy::{NamedRole, report, told};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -43,9 +43,13 @@ pub(crate) async fn reconcile(context: &Context, name: &str) -> Reconciled {
     let roles = if is_looked_for { context.reader.named_roles(&policy.spec).await } else { vec![] };
     let now = context.clock.now();
     if let Some(status) = report(&policy, &state, &roles, active, now) {
+        let notice = told(&policy, &status);
         let updated = JitPolicy { status: Some(status), ..policy };
         let api: Api<JitPolicy> = Api::all(context.client());
         replace_status(&api, &updated).await?;
+        if let Some(notice) = notice {
+            context.notifier.tell(&updated, &notice).await;
+        }
     }
     // Whether a role comes or goes is told by its watch.
     Ok(Done::Until(roles.iter().any(NamedRole::is_unknown).then(|| now + RETRY)))

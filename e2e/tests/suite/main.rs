@@ -35,6 +35,7 @@ mod size;
 mod stages;
 mod started;
 mod stolen;
+mod told;
 mod waiting;
 mod warnings;
 mod ways;

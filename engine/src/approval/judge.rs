@@ -174,10 +174,14 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     if let Err(why) = case.role {
         return refuse(format!("request {name} cannot be approved: {why}"));
     }
-    adds_something(case, &basis, name)?;
+    let still = adds_something(case, &basis, name)?;
     let asked = requested_duration(&case.request.spec, policy);
     let duration = case.decision.duration.or(asked);
-    Ok(summary(case, "approved", duration))
+    let approved = summary(case, "approved", duration);
+    Ok(match still {
+        Some(waiting_for) => format!("{approved}; it still waits for {waiting_for}"),
+        None => approved,
+    })
 }
 
 /// Who may approve now, and who later, in words.
@@ -198,8 +202,13 @@ fn describe_approvers(case: &Judgement<'_>, policy: &Policy) -> String {
 }
 
 /// Refuses an approval that would change nothing: a second one of the same person, or one for stages
-/// that are complete or not open yet; and one whose duration the policy does not allow.
-fn adds_something(case: &Judgement<'_>, basis: &Basis<'_>, name: &str) -> Result<(), Refusal> {
+/// that are complete or not open yet; and one whose duration the policy does not allow. For whom the request waits
+/// afterwards, if for anybody.
+fn adds_something(
+    case: &Judgement<'_>,
+    basis: &Basis<'_>,
+    name: &str,
+) -> Result<Option<String>, Refusal> {
     let who = &case.decider.username;
     let policy = basis.policy;
     let statement = Statement {
@@ -243,7 +252,7 @@ fn adds_something(case: &Judgement<'_>, basis: &Basis<'_>, name: &str) -> Result
             before.waiting_for
         ));
     }
-    Ok(())
+    Ok(after.completed_at.is_none().then_some(after.waiting_for))
 }
 
 fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {

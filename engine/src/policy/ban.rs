@@ -1,14 +1,17 @@
 //! A policy with effect Deny: what nobody of some people may have, whatever other policies say.
 
-use chrono::{DateTime, Utc};
-use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, RoleRef, Subject};
+use std::sync::Arc;
 
-use super::PolicyError;
+use chrono::{DateTime, Utc};
+use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, RoleRef, Subject, SubjectKind};
+
 use super::compile::{check_all_rules, compile_schedule};
 use super::offer::{Offer, RolesKnown};
-use crate::identity;
+use super::{BannedRoles, PolicyError};
 use crate::schedule::{Hours, Schedule};
+use crate::summary::GrantSummary;
 use crate::target::{Namespaces, ResolvedTarget};
+use crate::{Read, identity};
 
 /// What a Deny policy says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,15 @@ pub struct Ban {
     targets: Vec<Forbidden>,
     /// When it denies; `None` is always.
     schedule: Option<Schedule>,
+}
+
+/// How many rights end by a Deny policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those of people that it names, or of everybody.
+    pub certain: usize,
+    /// Those of people who may be in a group that it names.
+    pub perhaps: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +101,34 @@ impl Ban {
                 Forbidden::Everything => true,
                 Forbidden::Some(offer) => offer.overlaps(target, known, roles),
             })
+    }
+
+    /// Which of these rights end by it, as far as the Grants alone tell: the groups of their holders, and the labels of
+    /// namespaces, are not among that.
+    #[must_use]
+    pub fn touched(&self, live: &[Arc<GrantSummary>]) -> Touched {
+        let (unread, none) = (Read::Missing, BannedRoles::new());
+        let roles = RolesKnown { asked: &unread, banned: &none };
+        let is_denied = |grant: &GrantSummary| {
+            let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+            target.is_some_and(|target| {
+                self.targets.iter().any(|forbidden| match forbidden {
+                    Forbidden::Everything => true,
+                    Forbidden::Some(offer) => offer.overlaps(target, &Namespaces::new(), roles),
+                })
+            })
+        };
+        let is_everybody =
+            |who: &Subject| who.kind == SubjectKind::Group && who.name == "system:authenticated";
+        let mut touched = Touched::default();
+        for grant in live.iter().filter(|grant| is_denied(grant)) {
+            if self.requesters.iter().any(|who| *who == *grant.subject || is_everybody(who)) {
+                touched.certain += 1;
+            } else if self.requesters.iter().any(|who| who.kind == SubjectKind::Group) {
+                touched.perhaps += 1;
+            }
+        }
+        touched
     }
 
     /// Whom it is for.

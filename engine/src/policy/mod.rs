@@ -22,15 +22,15 @@ use lapse_crds::{
 
 pub use among::lint_among;
 pub use approval::ApprovalRules;
-pub use ban::Ban;
+pub use ban::{Ban, Touched};
 pub use bearing::may_decide;
 pub use compile::{PolicyError, PolicyErrorReason};
 pub use emergency::{EmergencyRules, describe_reviewers};
 pub use lint::{lint, named_roles};
 pub use offer::{BannedRoles, RolesKnown};
-pub use report::report;
+pub use report::{report, told};
 pub use requested::{bounds, requested_duration};
-pub use roles::{NamedRole, lint_roles};
+pub use roles::{NamedRole, lint_namespaces, lint_roles, misspelled};
 pub use select::{Asked, Selection, select};
 pub use set::Policies;
 pub use state::{Bans, PolicyState, Rule};

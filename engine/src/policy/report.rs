@@ -6,6 +6,7 @@ use lapse_crds::{
 };
 
 use super::{NamedRole, PolicyState, Rule};
+use crate::notice::Notice;
 use crate::waiting::{self, Progress};
 use crate::words::clipped;
 
@@ -66,6 +67,20 @@ pub fn report(
     (policy.status.as_ref() != Some(&status)).then_some(status)
 }
 
+/// What to tell people of a new status: that the policy is not ready, and why, once.
+#[must_use]
+pub fn told(policy: &JitPolicy, status: &JitPolicyStatus) -> Option<Notice> {
+    let ready = status.conditions.condition(READY)?;
+    let before = policy.status.as_ref().and_then(|status| status.conditions.condition(READY));
+    let is_known =
+        before.is_some_and(|before| before.status == ready.status && before.reason == ready.reason);
+    (ready.status == ConditionStatus::False && !is_known).then(|| Notice {
+        warning: true,
+        reason: ready.reason.clone(),
+        message: ready.message.clone(),
+    })
+}
+
 /// A role that does not exist, in words. While that cannot be told, what was said before stands.
 fn absence(policy: &JitPolicy, roles: &[NamedRole]) -> Option<String> {
     let before = || {
@@ -94,7 +109,9 @@ mod tests {
         let state = PolicyState::of(&policy, &settings());
         let status = report(&policy, &state, &[], 0, now()).unwrap();
         assert_eq!(status.conditions[0].reason, "RoleNotBindable");
+        assert_eq!(told(&policy, &status).unwrap().reason, "RoleNotBindable");
         policy.status = Some(status);
+        assert_eq!(told(&policy, policy.status.as_ref().unwrap()), None);
         assert_eq!(report(&policy, &state, &[], 0, now()), None);
         assert_eq!(report(&policy, &state, &[], 1, now()).unwrap().active_grants, 1);
     }

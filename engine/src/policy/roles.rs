@@ -7,7 +7,8 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{JitPolicySpec, KubernetesTargets, PolicyEffect, RoleRef};
 
 use crate::risk::{Reach, Risk, assess};
-use crate::target::Scope;
+use crate::target::{Namespaces, Scope};
+use crate::words::few;
 use crate::{Read, Settings};
 
 /// A role that a policy names, as it was read.
@@ -43,6 +44,44 @@ impl NamedRole {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self.rules, Read::Failed(_))
+    }
+}
+
+/// A role that the controller may not bind and that does not exist either: most likely another was meant.
+#[must_use]
+pub fn misspelled(roles: &[NamedRole], settings: &Settings) -> Option<String> {
+    let is_bindable = |role: &RoleRef| settings.bindable_roles.contains(role);
+    let named = roles.iter().find(|named| !is_bindable(&named.role) && named.rules.is_missing())?;
+    let place = named.namespace.as_ref().map(|name| format!(" in namespace {name}"));
+    let offered: Vec<String> = settings.bindable_roles.iter().map(ToString::to_string).collect();
+    let offered = few(offered.iter().map(String::as_str), 5);
+    Some(format!(
+        "there is no {}{}: correct its name; Lapse can hand out {offered} here",
+        named.role,
+        place.unwrap_or_default()
+    ))
+}
+
+/// Warnings about the namespaces that a policy names: those that do not exist.
+#[must_use]
+pub fn lint_namespaces(known: &Namespaces) -> Vec<String> {
+    let missing: Vec<&str> = known
+        .iter()
+        .filter(|(_, namespace)| namespace.is_missing())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match missing.len() {
+        0 => Vec::new(),
+        1 => vec![format!(
+            "there is no namespace {}: nothing is given there until it exists",
+            missing[0]
+        )],
+        _ => {
+            let names = few(missing.into_iter(), 5);
+            vec![format!(
+                "there are no namespaces {names}: nothing is given there until they exist"
+            )]
+        }
     }
 }
 

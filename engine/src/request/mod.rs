@@ -3,6 +3,7 @@
 mod decide;
 mod evaluate;
 mod follow;
+mod foresee;
 mod observed;
 mod report;
 
@@ -12,6 +13,7 @@ use lapse_crds::{AccessRequestStatus, ConditionStatus, Conditions as _, Grant, R
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
 pub use follow::shows_evaluation;
+pub use foresee::foreseen_refusal;
 pub use observed::Observed;
 
 use crate::notice::Notice;

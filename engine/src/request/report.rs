@@ -104,19 +104,24 @@ impl<'a> Writer<'a> {
         Plan { create: None, status: self.changed(), notice: None, wake_at }
     }
 
-    /// A plan of a request that waits for its approval. That it was escalated is told once: when the
+    /// A plan of a request that waits for its approval. For whom, and that it was escalated, is told once: when the
     /// status says so for the first time.
     pub(super) fn waits(self, chosen: &Chosen, wake_at: Option<DateTime<Utc>>) -> Plan {
         let known = self.request.status.as_ref().and_then(|status| status.approval.as_ref());
         let is_told = known.is_some_and(|approval| approval.escalated_at.is_some());
-        let is_new = chosen.progress.escalated_at.is_some() && !is_told;
-        let notice = is_new.then(|| Notice {
+        let is_escalated = chosen.progress.escalated_at.is_some() && !is_told;
+        let waiting_for = &chosen.progress.waiting_for;
+        let notice = if is_escalated {
+            Some(("Escalated", format!("Nobody has answered in time: it waits for {waiting_for}.")))
+        } else if known.is_none() {
+            Some(("Waiting", format!("It waits for {waiting_for}.")))
+        } else {
+            None
+        };
+        let notice = notice.map(|(reason, message)| Notice {
             warning: false,
-            reason: "Escalated".to_owned(),
-            message: format!(
-                "Nobody has answered in time: it waits for {}.",
-                chosen.progress.waiting_for
-            ),
+            reason: reason.to_owned(),
+            message,
         });
         Plan { notice, ..self.stands(RequestPhase::Pending, wake_at) }
     }

@@ -167,7 +167,7 @@ pub(super) fn policy_name(verdict: Verdict, request: &AccessRequest) -> Option<&
 }
 
 /// Whether the caller holds a verb on the policy of this name; without one, on every policy.
-pub(super) async fn holds_verb(
+pub(crate) async fn holds_verb(
     admission: &Admission,
     caller: &UserInfo,
     verb: &str,

@@ -7,6 +7,7 @@ mod draft;
 mod request;
 mod review;
 
+pub(crate) use around::holds_verb;
 pub(crate) use case::check_name;
 pub(crate) use decision::decision;
 pub(crate) use request::request;

@@ -1,9 +1,16 @@
 //! A request: who asks.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
+use futures::FutureExt as _;
+use kube::api::ObjectMeta;
 use lapse_cluster::clock;
-use lapse_crds::{AccessRequestSpec, Timestamp};
+use lapse_crds::{AccessRequest, AccessRequestSpec, Timestamp};
+use lapse_engine::clipped;
+use lapse_engine::request::foreseen_refusal;
 use lapse_engine::target::check_rules;
+use tokio::time::timeout;
 
 use super::draft::{Draft, nonce};
 use crate::admission::{Admission, caller};
@@ -12,10 +19,25 @@ use crate::asked::{Kind, Request};
 use crate::keys::Keys;
 use crate::size::check_size;
 
-/// Stamps and signs a request.
-pub(crate) fn request(admission: &Admission, request: &Request) -> Result<Admitted, NotAdmitted> {
+/// How long to look for what will become of a request: it is only told.
+const FORESIGHT: Duration = Duration::from_secs(1);
+
+/// Stamps and signs a request, and tells who makes one that will get nothing.
+pub(crate) async fn request(
+    admission: &Admission,
+    request: &Request,
+) -> Result<Admitted, NotAdmitted> {
     check_size(Kind::AccessRequest, request)?;
-    stamp(request, &*admission.keys()?, clock::now(), nonce()?)
+    let now = clock::now();
+    let (admitted, spec) = stamp(request, &*admission.keys()?, now, nonce()?)?;
+    let metadata = request.object.as_ref().map(|object| object.metadata.clone());
+    let Some((spec, metadata)) = spec.zip(metadata) else { return Ok(admitted) };
+    let metadata = ObjectMeta { namespace: request.namespace.clone(), ..metadata };
+    let made = AccessRequest { metadata, spec, status: None };
+    let observed = timeout(FORESIGHT, admission.reader().observe_new(made).boxed()).await;
+    let refusal = observed.ok().and_then(|observed| foreseen_refusal(&observed, now));
+    let warning = refusal.map(|why| clipped(&format!("this request will be denied: {why}")));
+    Ok(Admitted { warnings: warning.into_iter().collect(), ..admitted })
 }
 
 /// How far in the past a start may lie: clocks differ, and typing takes time.
@@ -40,25 +62,27 @@ fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAd
     }
 }
 
+/// A request with its stamp, and what it asks for, if that can be read.
 pub(super) fn stamp(
     request: &Request,
     keys: &Keys,
     now: DateTime<Utc>,
     nonce: [u8; 16],
-) -> Result<Admitted, NotAdmitted> {
+) -> Result<(Admitted, Option<AccessRequestSpec>), NotAdmitted> {
     let Some(mut draft) = Draft::of(request) else {
-        return Ok(Admitted { done: "left to the schema", ..Admitted::default() });
+        return Ok((Admitted { done: "left to the schema", ..Admitted::default() }, None));
     };
     draft.set_identity("requester", &caller(&request.user_info)?)?;
-    let (patch, done) = match draft.spec::<AccessRequestSpec>() {
+    let spec = draft.spec::<AccessRequestSpec>();
+    let (patch, done) = match &spec {
         Some(spec) => {
-            check_start(&spec, now)?;
+            check_start(spec, now)?;
             check_rules(&spec.target).map_err(|error| NotAdmitted::Invalid(error.to_string()))?;
             (draft.sign(keys, now, nonce)?, "stamped")
         }
         None => (draft.unsigned(), "left to the schema"),
     };
-    Ok(Admitted { patch: Some(patch), warnings: Vec::new(), done, ..Admitted::default() })
+    Ok((Admitted { patch: Some(patch), done, ..Admitted::default() }, spec))
 }
 
 #[cfg(test)]

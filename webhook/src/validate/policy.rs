@@ -4,11 +4,17 @@ use futures::FutureExt as _;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_crds::{JitPolicy, PolicyMode};
-use lapse_engine::policy::{PolicyState, lint, lint_among, lint_roles};
+use lapse_engine::policy::{
+    PolicyErrorReason, PolicyState, lint, lint_among, lint_namespaces, lint_roles, misspelled,
+};
 
+use super::{approvers, ends};
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::Request;
+
+/// How many of the namespaces that a policy names are looked for.
+const NAMESPACES: usize = 32;
 
 /// Admits a policy.
 pub(crate) async fn policy(
@@ -25,6 +31,7 @@ pub(crate) async fn policy(
     let (reader, settings) = (admission.reader(), admission.reader().settings());
     let mut warnings = lint(&policy.spec);
     let state = PolicyState::of(&policy, settings);
+    let roles = reader.named_roles(&policy.spec).boxed().await;
     match &state.defect {
         None => {}
         // A policy that gives nothing can always be stored: the off switch must work when the
@@ -32,13 +39,25 @@ pub(crate) async fn policy(
         Some(error) if policy.spec.mode == PolicyMode::Disabled => {
             warnings.push(format!("it cannot be switched on as it is: {error}"));
         }
-        Some(error) => return Err(NotAdmitted::Invalid(error.to_string())),
+        Some(error) => {
+            // Nobody is sent to widen the installation for a name that is misspelled.
+            let of_role = error.reason == PolicyErrorReason::RoleNotBindable;
+            let misspelled = of_role.then(|| misspelled(&roles, settings)).flatten();
+            return Err(NotAdmitted::Invalid(misspelled.unwrap_or_else(|| error.to_string())));
+        }
     }
-    let roles = reader.named_roles(&policy.spec).boxed().await;
+    let names = policy.spec.targets.iter().filter_map(|target| target.kubernetes.as_ref());
+    let names = names.filter_map(|targets| targets.namespaces.as_ref()).flat_map(|set| &set.names);
+    let namespaces = reader.namespaces_of(names.take(NAMESPACES).map(String::as_str)).await;
+    warnings.extend(lint_namespaces(&namespaces));
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    warnings.extend(approvers::lint(admission, name, &policy.spec).await);
     warnings.extend(lint_roles(&policy.spec, &roles, settings));
     // What cannot be looked up is no reason to warn.
     let others = reader.index().policies();
     warnings.extend(lint_among(&state, &others.found().cloned().unwrap_or_default()));
+    let old = request.old_object.as_ref();
+    warnings.extend(ends::by_storing(admission, old, &policy, &state));
     Ok(Admitted { patch: None, warnings, done: "compiled", ..Admitted::default() })
 }
 
@@ -51,7 +70,7 @@ fn is_housekeeping(request: &Request, object: &DynamicObject) -> bool {
             || old.is_some_and(|old| old.data.get("spec") == object.data.get("spec")))
 }
 
-fn decode(object: &DynamicObject) -> Result<JitPolicy, NotAdmitted> {
+pub(super) fn decode(object: &DynamicObject) -> Result<JitPolicy, NotAdmitted> {
     serde_json::to_value(object)
         .and_then(serde_json::from_value)
         .map_err(|error| NotAdmitted::Invalid(format!("the policy cannot be read: {error}")))

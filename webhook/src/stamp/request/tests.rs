@@ -12,7 +12,7 @@ const NONCE: [u8; 16] = [7; 16];
 /// Stamps, and applies the patch as the API server does.
 fn stamped(object: &Value, change: &Value, keys: &Keys) -> Value {
     let request = testing::request(object, change);
-    let admitted = stamp(&request, keys, now(), NONCE).unwrap();
+    let (admitted, _) = stamp(&request, keys, now(), NONCE).unwrap();
     let mut stored = object.clone();
     json_patch::patch(&mut stored, &admitted.patch.unwrap_or_default()).unwrap();
     stored

@@ -6,10 +6,10 @@ use crate::stamp;
 use crate::testing::{self, access_request};
 
 /// An object as it is stored after stamping, with what the API server adds.
-fn stored(admission: &Admission) -> Value {
+async fn stored(admission: &Admission) -> Value {
     let mut object = access_request();
     let request = testing::request(&object, &json!({}));
-    let admitted = stamp::request(admission, &request).unwrap();
+    let admitted = stamp::request(admission, &request).await.unwrap();
     json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
     object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
     object
@@ -29,7 +29,7 @@ async fn validated(admission: &Admission, object: &Value, change: Value) -> Resu
 #[tokio::test]
 async fn what_was_stamped_is_let_through() {
     let admission = admission();
-    let object = stored(&admission);
+    let object = stored(&admission).await;
     validated(&admission, &object, json!({})).await.unwrap();
 }
 
@@ -44,7 +44,7 @@ async fn what_was_stamped_is_let_through() {
 #[tokio::test]
 async fn what_was_not_stamped_is_refused(#[case] change: fn(&mut Value), #[case] expected: &str) {
     let admission = admission();
-    let mut object = stored(&admission);
+    let mut object = stored(&admission).await;
     change(&mut object);
     let error = validated(&admission, &object, json!({})).await.unwrap_err();
     assert!(error.contains(expected), "{error}");
@@ -53,7 +53,7 @@ async fn what_was_not_stamped_is_refused(#[case] change: fn(&mut Value), #[case]
 #[tokio::test]
 async fn a_dry_run_needs_no_signature_and_still_a_stamp() {
     let admission = admission();
-    let mut object = stored(&admission);
+    let mut object = stored(&admission).await;
     object["metadata"].as_object_mut().unwrap().remove("annotations");
     validated(&admission, &object, json!({"dryRun": true})).await.unwrap();
     object["spec"]["requester"]["username"] = json!("olga");
@@ -70,7 +70,7 @@ async fn a_dry_run_needs_no_signature_and_still_a_stamp() {
 #[tokio::test]
 async fn what_was_asked_stays(#[case] change: fn(&mut Value), #[case] expected: Option<&str>) {
     let admission = admission();
-    let old = stored(&admission);
+    let old = stored(&admission).await;
     let mut new = old.clone();
     change(&mut new);
     // Anybody may update, such as the controller: stamps are of who made it.

@@ -124,6 +124,7 @@ fn what_is_not_attested_is_not_honoured() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of group shop-managers.
+    event Normal Waiting: It waits for 1 of group shop-managers.
     looks again at 86400 s
     ");
 }
@@ -150,6 +151,7 @@ fn a_person_reads_why() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of group shop-managers.
+    event Normal Waiting: It waits for 1 of group shop-managers.
     looks again at 86400 s
     ");
 
@@ -227,6 +229,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of group shop-managers; 1 of olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    event Normal Waiting: It waits for 1 of group shop-managers; 1 of olga.
     looks again at 86400 s
     ");
 
@@ -253,6 +256,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    event Normal Waiting: It waits for 1 of olga.
     looks again at 86400 s
     ");
 
@@ -284,6 +288,7 @@ fn without_a_name_the_policy_that_decides_may_change_and_voids_the_approval() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of group directors. The approval by bob no longer holds: JitPolicy aaa decides now.
+    event Normal Waiting: It waits for 1 of group directors.
     looks again at 86400 s
     ");
 }

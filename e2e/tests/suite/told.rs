@@ -48,7 +48,7 @@ async fn a_request_that_can_never_be_given_says_so_at_once() {
     world.apply(json!({
         "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "foreseen-ban"}, "spec": ban,
     })).await;
-    world.denied("first").await;
+    world.phase("first", RequestPhase::Denied).await;
     let told = world.told_when_asking(json!({})).await;
     assert!(told.contains("foreseen-ban"), "{told}");
 }

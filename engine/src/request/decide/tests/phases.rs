@@ -269,6 +269,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob no longer holds: the role has gained list pods and delete pods since the approval.
+    event Normal Waiting: It waits for 1 of group shop-managers.
     looks again at 86400 s
     ");
 }

@@ -29,6 +29,7 @@ pub mod condition;
 pub mod confine;
 pub mod duties;
 pub mod grant;
+mod groups;
 pub mod identity;
 pub mod lifetime;
 pub mod notice;
@@ -55,6 +56,7 @@ mod testing;
 pub mod waiting;
 mod words;
 
+pub use groups::keep_groups;
 pub use read::Read;
 pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};
 pub use words::clipped;

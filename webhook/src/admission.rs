@@ -7,6 +7,7 @@ use lapse_cluster::{Occasion, Reader, read_keys};
 use lapse_crds::Identity;
 use lapse_engine::Read;
 use lapse_engine::attest::KeySet;
+use lapse_engine::keep_groups;
 use lapse_engine::summary::GrantSummary;
 use tokio::sync::watch;
 
@@ -66,6 +67,25 @@ impl Admission {
                 return held;
             }
         }
+    }
+
+    /// Who calls, as it is stamped: with the groups that can be stored; and what to tell who is in more.
+    pub(crate) fn stamp_of(
+        &self,
+        user: &UserInfo,
+    ) -> Result<(Identity, Option<String>), NotAdmitted> {
+        let mut identity = caller(user)?;
+        let policies = self.reader.index().policies();
+        let matters =
+            |name: &str| policies.found().is_some_and(|policies| policies.names_group(name));
+        let left_out = keep_groups(&mut identity, matters);
+        let warning = (left_out > 0).then(|| {
+            format!(
+                "{left_out} of your groups do not fit and are left out, those first that no policy names: have the \
+                 identity provider send fewer"
+            )
+        });
+        Ok((identity, warning))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -137,7 +137,8 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     if !case.may_approve {
         return refuse(format!(
             "{who} is named as an approver but lacks the verb approve on jitpolicies/{}; ask an \
-             administrator to bind the role lapse:approver",
+             administrator to bind the role lapse:approver with a ClusterRoleBinding (a policy is in no \
+             namespace)",
             policy.name()
         ));
     }

@@ -1,8 +1,10 @@
 //! The policy offers the target, and the target exists.
 
+use lapse_crds::RoleKind;
+
 use super::{CheckResult, Context};
 use crate::Read;
-use crate::target::check_rules;
+use crate::target::{ResolvedTarget, check_rules};
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { target, policy, role, namespaces, settings, .. } = context;
@@ -56,10 +58,23 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     }
     match role {
         Read::Found(_) => CheckResult::Pass(format!("{target} is offered.")),
-        Read::Missing => CheckResult::Fail(format!("{} does not exist.", target.privilege)),
+        Read::Missing => {
+            CheckResult::Fail(format!("{} does not exist{}.", target.privilege, place(target)))
+        }
         Read::Failed(why) => {
             CheckResult::Pending(format!("{} cannot be read: {why}.", target.privilege))
         }
+    }
+}
+
+/// Where a `Role` must stand: in each of the namespaces.
+fn place(target: &ResolvedTarget) -> String {
+    let is_role = target.privilege.role().is_some_and(|role| role.kind == RoleKind::Role);
+    let names: Vec<&str> = target.namespaces().filter(|_| is_role).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [name] => format!(" in namespace {name}"),
+        names => format!(" in each of the namespaces {}", names.join(", ")),
     }
 }
 

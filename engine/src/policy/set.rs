@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lapse_crds::{Identity, PolicyMode, RoleRef, Subject};
+use lapse_crds::{Identity, PolicyMode, RoleRef, Subject, SubjectKind};
 
 use super::{Ban, Policy, PolicyState, Rule};
 use crate::identity;
@@ -31,6 +31,17 @@ impl Policies {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&PolicyState> {
         self.0.by_name.get(name).map(|state| &**state)
+    }
+
+    /// Whether any names this group, among those who may ask or approve, or who may not ask.
+    #[must_use]
+    pub fn names_group(&self, name: &str) -> bool {
+        let group = Subject { kind: SubjectKind::Group, name: name.to_owned(), namespace: None };
+        let approves = |policy: &Policy| {
+            policy.approval().stages.iter().any(|stage| stage.approvers.contains(&group))
+        };
+        self.0.by_requester.contains_key(&group)
+            || self.iter().filter_map(PolicyState::policy).any(approves)
     }
 
     /// All of them, by name.

@@ -8,7 +8,7 @@ use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
 use super::review::ReviewCase;
-use crate::admission::{Admission, caller};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::size::check_size;
@@ -23,7 +23,7 @@ pub(crate) async fn decision(
     let Some(mut draft) = Draft::of(request) else {
         return Ok(Admitted { done: to_the_schema, ..Admitted::default() });
     };
-    let decider = caller(&request.user_info)?;
+    let (decider, left_out) = admission.stamp_of(&request.user_info)?;
     draft.set_identity("decider", &decider)?;
     let Some(spec) = draft.spec::<AccessDecisionSpec>().filter(is_complete) else {
         return Ok(Admitted {
@@ -58,7 +58,7 @@ pub(crate) async fn decision(
     }
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
-        warnings: [said].into_iter().chain(risk).collect(),
+        warnings: [said].into_iter().chain(risk).chain(left_out).collect(),
         done: "judged and stamped",
         ..Admitted::default()
     })

@@ -6,14 +6,14 @@ use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use futures::FutureExt as _;
 use kube::api::ObjectMeta;
 use lapse_cluster::clock;
-use lapse_crds::{AccessRequest, AccessRequestSpec, Timestamp};
+use lapse_crds::{AccessRequest, AccessRequestSpec, Identity, Timestamp};
 use lapse_engine::clipped;
 use lapse_engine::request::foreseen_refusal;
 use lapse_engine::target::check_rules;
 use tokio::time::timeout;
 
 use super::draft::{Draft, nonce};
-use crate::admission::{Admission, caller};
+use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::keys::Keys;
@@ -29,15 +29,18 @@ pub(crate) async fn request(
 ) -> Result<Admitted, NotAdmitted> {
     check_size(Kind::AccessRequest, request)?;
     let now = clock::now();
-    let (admitted, spec) = stamp(request, &*admission.keys()?, now, nonce()?)?;
+    let (requester, left_out) = admission.stamp_of(&request.user_info)?;
+    let (admitted, spec) = stamp(request, &requester, &*admission.keys()?, now, nonce()?)?;
     let metadata = request.object.as_ref().map(|object| object.metadata.clone());
-    let Some((spec, metadata)) = spec.zip(metadata) else { return Ok(admitted) };
+    let Some((spec, metadata)) = spec.zip(metadata) else {
+        return Ok(Admitted { warnings: left_out.into_iter().collect(), ..admitted });
+    };
     let metadata = ObjectMeta { namespace: request.namespace.clone(), ..metadata };
     let made = AccessRequest { metadata, spec, status: None };
     let observed = timeout(FORESIGHT, admission.reader().observe_new(made).boxed()).await;
     let refusal = observed.ok().and_then(|observed| foreseen_refusal(&observed, now));
     let warning = refusal.map(|why| clipped(&format!("this request will be denied: {why}")));
-    Ok(Admitted { warnings: warning.into_iter().collect(), ..admitted })
+    Ok(Admitted { warnings: warning.into_iter().chain(left_out).collect(), ..admitted })
 }
 
 /// How far in the past a start may lie: clocks differ, and typing takes time.
@@ -65,6 +68,7 @@ fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAd
 /// A request with its stamp, and what it asks for, if that can be read.
 pub(super) fn stamp(
     request: &Request,
+    requester: &Identity,
     keys: &Keys,
     now: DateTime<Utc>,
     nonce: [u8; 16],
@@ -72,7 +76,7 @@ pub(super) fn stamp(
     let Some(mut draft) = Draft::of(request) else {
         return Ok((Admitted { done: "left to the schema", ..Admitted::default() }, None));
     };
-    draft.set_identity("requester", &caller(&request.user_info)?)?;
+    draft.set_identity("requester", requester)?;
     let spec = draft.spec::<AccessRequestSpec>();
     let (patch, done) = match &spec {
         Some(spec) => {

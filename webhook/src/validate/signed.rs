@@ -1,11 +1,17 @@
 //! Requests and decisions: stamped, signed, and never changed.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_cluster::clock;
-use lapse_crds::{ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, created_at};
+use lapse_crds::{
+    ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, RequestPhase, created_at,
+};
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
+use lapse_engine::keep_groups;
 use serde_json::Value;
 
 use crate::admission::{Admission, caller};
@@ -24,7 +30,9 @@ pub(crate) async fn signed(
     };
     check_size(kind, request)?;
     if request.operation == Operation::Update {
-        return unchanged(kind, object, request.old_object.as_ref()).map(|()| Admitted::default());
+        unchanged(kind, object, request.old_object.as_ref())?;
+        let warnings = over(kind, request).into_iter().collect();
+        return Ok(Admitted { warnings, ..Admitted::default() });
     }
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
     let stamp = stamp_of(kind, spec)?;
@@ -32,7 +40,7 @@ pub(crate) async fn signed(
     if !request.dry_run && annotation(object).is_none() {
         return Err(refusal(kind, &AttestationError::Absent));
     }
-    if stamp.as_ref() != Some(&caller(&request.user_info)?) {
+    if !stamp.is_some_and(|stamp| is_stamp_of(&stamp, &request.user_info)) {
         return Err(NotAdmitted::Forbidden(format!(
             "spec.{} is not who you are. Lapse stamps it: leave it out of the manifest",
             field(kind)
@@ -52,6 +60,19 @@ pub(crate) async fn signed(
         .map_err(|error| refusal(kind, &error))?;
     }
     Ok(Admitted::default())
+}
+
+/// Whether a stamp is that of the caller. Of very many groups it has some.
+fn is_stamp_of(stamp: &Identity, user: &UserInfo) -> bool {
+    let Ok(caller) = caller(user) else { return false };
+    let groups: HashSet<&String> = caller.groups.iter().collect();
+    let named = caller.groups.iter().filter(|name| !name.is_empty()).count();
+    let are_all = stamp.groups.len() == named;
+    let is_same = Identity { groups: Vec::new(), ..stamp.clone() }
+        == Identity { groups: Vec::new(), ..caller.clone() };
+    is_same
+        && stamp.groups.iter().all(|name| groups.contains(name))
+        && (are_all || keep_groups(&mut caller.clone(), |_| false) > 0)
 }
 
 fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {
@@ -80,11 +101,11 @@ fn field(kind: Kind) -> &'static str {
 fn stamp_of(kind: Kind, spec: &Value) -> Result<Option<Identity>, NotAdmitted> {
     let stamp = match kind {
         Kind::AccessDecision => {
-            serde_json::from_value(spec.clone()).map(|spec: AccessDecisionSpec| spec.decider)
+            serde_path_to_error::deserialize(spec).map(|spec: AccessDecisionSpec| spec.decider)
         }
-        _ => serde_json::from_value(spec.clone()).map(|spec: AccessRequestSpec| spec.requester),
+        _ => serde_path_to_error::deserialize(spec).map(|spec: AccessRequestSpec| spec.requester),
     };
-    stamp.map_err(|error| NotAdmitted::Invalid(format!("spec: {error}")))
+    stamp.map_err(|error| NotAdmitted::Invalid(format!("spec.{}: {}", error.path(), error.inner())))
 }
 
 fn check(
@@ -112,6 +133,23 @@ fn annotation(object: &DynamicObject) -> Option<&str> {
     annotations.get(ATTESTATION).map(String::as_str)
 }
 
+/// Whoever applies a request again that is over gets nothing by it. Components of Lapse and Kubernetes are not told.
+fn over(kind: Kind, request: &Request) -> Option<String> {
+    let user = request.user_info.username.as_deref().unwrap_or_default();
+    let is_person =
+        !user.starts_with("system:serviceaccount:lapse") && !user.starts_with("system:kube-");
+    let old = request.old_object.as_ref().filter(|_| kind == Kind::AccessRequest && is_person)?;
+    let phase = old.data.get("status")?.get("phase")?;
+    let phase: RequestPhase = serde_json::from_value(phase.clone()).ok()?;
+    let name = old.metadata.name.as_deref().unwrap_or_default();
+    phase.is_terminal().then(|| {
+        format!(
+            "request {name} is over ({phase}), and applying it again gives nothing: make another, with another name or \
+             after deleting this one"
+        )
+    })
+}
+
 /// Approvals are bound to what was asked, so what was asked stays.
 fn unchanged(
     kind: Kind,
@@ -122,6 +160,19 @@ fn unchanged(
         return Err(NotAdmitted::Failed("The API server sent no old object".to_owned()));
     };
     if object.data.get("spec") != old.data.get("spec") {
+        let stamp = field(kind);
+        let without = |object: &DynamicObject| {
+            let mut spec = object.data.get("spec").cloned().unwrap_or_default();
+            spec.as_object_mut().map(|spec| spec.remove(stamp));
+            spec
+        };
+        if without(object) == without(old) {
+            return Err(NotAdmitted::Invalid(format!(
+                "spec.{stamp} is stamped by Lapse when the {} is made, over whatever the manifest says, and never \
+                 changes: leave it out of the manifest",
+                kind.name()
+            )));
+        }
         let instead = match kind {
             Kind::AccessDecision => "Make another decision instead",
             _ => "Delete it and make another request",

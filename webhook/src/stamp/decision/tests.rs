@@ -75,7 +75,7 @@ fn decided(spec: &Value, who: &str, case: &Case) -> Result<(Value, String), Stri
     request.user_info.username = Some(who.to_owned());
     let (keys, _) = testing::keys(now());
     let mut draft = Draft::of(&request).unwrap();
-    let decider = caller(&request.user_info).unwrap();
+    let decider = crate::admission::caller(&request.user_info).unwrap();
     draft.set_identity("decider", &decider).unwrap();
     let typed = draft.spec::<AccessDecisionSpec>().unwrap();
     let said =

@@ -5,6 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::admission::caller;
 use crate::testing::{self, access_request, now};
 
 const NONCE: [u8; 16] = [7; 16];
@@ -12,7 +13,8 @@ const NONCE: [u8; 16] = [7; 16];
 /// Stamps, and applies the patch as the API server does.
 fn stamped(object: &Value, change: &Value, keys: &Keys) -> Value {
     let request = testing::request(object, change);
-    let (admitted, _) = stamp(&request, keys, now(), NONCE).unwrap();
+    let (admitted, _) =
+        stamp(&request, &caller(&request.user_info).unwrap(), keys, now(), NONCE).unwrap();
     let mut stored = object.clone();
     json_patch::patch(&mut stored, &admitted.patch.unwrap_or_default()).unwrap();
     stored

@@ -12,6 +12,7 @@ mod deletion;
 mod duties;
 mod emergency;
 mod ends;
+mod events;
 mod examples;
 mod extension;
 mod faults;

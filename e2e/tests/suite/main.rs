@@ -8,6 +8,7 @@ mod applying;
 mod approval;
 mod attacks;
 mod chart;
+mod columns;
 mod deletion;
 mod duties;
 mod emergency;

@@ -63,7 +63,7 @@ where
     let patched = api.patch_status(name, &params, &patch);
     bounded(format!("reporting on {kind} {name}"), patched).await?;
     let notice = Notice { warning: true, reason: REASON.to_owned(), message };
-    context.notifier.tell_of(&object, &resource, &notice).await;
+    context.notifier.tell_of(&object, &resource, &notice, context.clock.now()).await;
     Ok(Done::Until(None))
 }
 

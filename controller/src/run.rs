@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
 use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_cluster::{Reader, connect, follow_keys};
 use lapse_engine::attest::KeySet;
@@ -42,6 +42,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     info!(%identity, namespace = %settings.namespace, "starting");
 
     let mut registry = Registry::default();
+    register_build_info(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let health = Health::default();
     let serving = tokio::spawn(serve(options.listen, health.clone(), Arc::new(registry)));

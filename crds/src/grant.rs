@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, GrantSession, PolicyRef, RecordedRules, ReviewStatus, Subject, Target, Timestamp,
-    schema,
+    Columns, Condition, GrantSession, PolicyRef, RecordedRules, ReviewStatus, Subject, Target,
+    Timestamp, schema,
 };
 
 /// A right that the controller gives for a request, written before it takes effect, so that the right
@@ -31,23 +31,37 @@ use crate::{
     doc = "A right that the controller gives for a request, written before it takes effect, so that the right can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant ends the right.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".status.phase",
+    selectable = ".spec.username",
     selectable = ".spec.subject.name",
     selectable = ".spec.emergency",
     selectable = ".spec.policy.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.name"),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.username"),
     printcolumn(
         name = "Target",
         type_ = "string",
-        json_path = ".spec.target.kubernetes..['name','resources']"
+        json_path = ".status.columns.target",
+        description = "What is held, and where"
     ),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.columns.expires",
+        description = "When the right ends; once it has ended, when it did"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.columns.reason",
+        description = "Why it ended, or is not held"
+    ),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.name"),
     printcolumn(
         name = "Review",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Reviewed")].reason"#,
-        description = "Where the review of an emergency stands; empty for what was approved"
+        description = "Where the review of an emergency stands; empty for what was approved",
+        priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +73,11 @@ pub struct GrantSpec {
     pub policy: PolicyRef,
     /// Who holds the right.
     pub subject: Subject,
+    /// The user name of that subject, as the API server writes it: of a service account
+    /// `system:serviceaccount:NAMESPACE:NAME`, which no user has. Absent in Grants of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::subject_name")]
+    pub username: Option<String>,
     /// The right, with its namespaces spelled out.
     pub target: Target,
     /// When it starts.
@@ -206,6 +225,9 @@ pub struct GrantStatus {
     /// policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
+    /// What lists show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     /// `Active`, `Ended` (reason `Verified` or `Unverified`) and, of an emergency, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -24,6 +24,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 mod approval;
+mod columns;
 mod conditions;
 mod decision;
 mod duration;
@@ -42,6 +43,7 @@ mod target;
 mod timestamp;
 
 pub use approval::{Approval, ApprovalOrder, AutoApprove, Escalation, Permission, Stage};
+pub use columns::Columns;
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
@@ -87,6 +89,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
                 if ["JitPolicy", "AccessRequest"].contains(&&*crd.spec.names.kind) {
                     schema::unobserved_at_first(schema);
                 }
+                schema::say_list_types(schema);
             }
         }
     }
@@ -95,6 +98,73 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    /// What is wrong with a schema and with what it is made of, by its path.
+    fn unbounded(path: &str, schema: &Value) -> Vec<String> {
+        let says = |key: &str| schema.get(key).is_some();
+        let mut wrong = Vec::new();
+        let mut require = |key: &str, is_there: bool| {
+            if !is_there {
+                wrong.push(format!("{path} has no {key}"));
+            }
+        };
+        match schema["type"].as_str() {
+            Some("string") => require("maxLength or enum", says("maxLength") || says("enum")),
+            Some("array") => {
+                let list_type = schema["x-kubernetes-list-type"].as_str();
+                let is_known = list_type.is_some_and(|t| ["set", "map", "atomic"].contains(&t));
+                require("x-kubernetes-list-type", is_known);
+                require("maxItems", says("maxItems"));
+            }
+            Some("object") if says("additionalProperties") => {
+                require("maxProperties", says("maxProperties"));
+            }
+            Some("object") => require("properties", says("properties")),
+            Some("boolean" | "integer") => {}
+            _ => require("type", false),
+        }
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        let parts = ["items", "additionalProperties"].map(|key| (key, schema.get(key)));
+        let parts = parts.into_iter().filter_map(|(key, part)| Some((key, part?)));
+        for (name, part) in properties.map(|(name, part)| (name.as_str(), part)).chain(parts) {
+            wrong.extend(unbounded(&format!("{path}.{name}"), part));
+        }
+        wrong
+    }
+
+    /// What nothing bounds fills the store, and makes the API server refuse rules in CEL for what they might cost.
+    #[test]
+    fn every_list_says_how_it_is_merged_and_everything_is_bounded() {
+        for crd in super::all() {
+            let crd = serde_json::to_value(&crd).unwrap();
+            let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
+            let kind = crd.pointer("/spec/names/kind").and_then(Value::as_str).unwrap();
+            assert_eq!(unbounded(kind, schema), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_is_not_bounded_is_found() {
+        let schema = serde_json::json!({"type": "object", "properties": {
+            "text": {"type": "string"},
+            "list": {"type": "array", "maxItems": 2, "items": {"type": "string", "enum": ["A"]}},
+            "many": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "boolean"}},
+            "map": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 2}},
+            "any": {},
+        }});
+        let mut found = unbounded("Kind", &schema);
+        found.sort();
+        let expected = [
+            "Kind.any has no type",
+            "Kind.list has no x-kubernetes-list-type",
+            "Kind.many has no maxItems",
+            "Kind.map has no maxProperties",
+            "Kind.text has no maxLength or enum",
+        ];
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn signed_specs_have_no_defaults() {
         for crd in super::all() {

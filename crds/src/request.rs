@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, EndReason, GrantDuration, Identity, PolicyRef, ReviewStatus, Target, Timestamp,
-    schema,
+    Columns, Condition, EndReason, GrantDuration, Identity, PolicyRef, ReviewStatus, Target,
+    Timestamp, schema,
 };
 
 /// A request for a right, for a task and a time. It never changes: to ask for something else, make
@@ -34,15 +34,37 @@ use crate::{
     selectable = ".status.phase",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requester.username"),
-    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.name"),
     printcolumn(
         name = "Target",
         type_ = "string",
-        json_path = ".spec.target.kubernetes..['name','resources']"
+        json_path = ".status.columns.target",
+        description = "What is asked for, and where"
     ),
-    printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.approval.waitingFor"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(
+        name = "Waiting-For",
+        type_ = "string",
+        json_path = ".status.columns.waitingFor",
+        description = "Who is still to approve"
+    ),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.columns.expires",
+        description = "When the right ends; once it has ended, when it did"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.columns.reason",
+        description = "Why it stands where it stands"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Policy",
+        type_ = "string",
+        json_path = ".status.policy.name",
+        priority = 1
+    ),
     printcolumn(
         name = "Emergency",
         type_ = "boolean",
@@ -197,6 +219,9 @@ pub struct AccessRequestStatus {
     /// The review of an emergency, as its Grant records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
+    /// What lists show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     /// `Evaluated`, `Approved`, `Granted`, `Ended`, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -298,7 +323,7 @@ pub struct StageStatus {
     /// How many must approve.
     pub required: u32,
     /// Who approved.
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "schema::approvers_of_stage")]
     pub approved_by: Vec<String>,
 }
 

@@ -82,6 +82,16 @@ pub(crate) fn approvers(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A set of user names: as many as one stage can need.
+pub(crate) fn approvers_of_stage(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": subject_name(generator),
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// The name of a time zone. Only the shape: which names there are is known to the engine, whose list
 /// grows with the IANA database.
 pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
@@ -151,5 +161,19 @@ pub(crate) fn unobserved_at_first(schema: &mut JSONSchemaProps) {
     let status = schema.properties.as_mut().and_then(|all| all.get_mut("status"));
     if let Some(status) = status {
         status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+    }
+}
+
+/// Says of each list how it is merged. One that says nothing else is replaced as a whole: that is what the API server
+/// takes it for, and who reads the schema need not know that.
+pub(crate) fn say_list_types(schema: &mut JSONSchemaProps) {
+    if schema.type_.as_deref() == Some("array") {
+        schema.x_kubernetes_list_type.get_or_insert_with(|| "atomic".to_owned());
+    }
+    for property in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
+        say_list_types(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        say_list_types(items);
     }
 }

@@ -46,7 +46,7 @@ pub struct Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, &self.namespace) {
-            (SubjectKind::User, _) => f.write_str(&self.name),
+            (SubjectKind::User, _) => write!(f, "user {}", self.name),
             (SubjectKind::Group, _) => write!(f, "group {}", self.name),
             (SubjectKind::ServiceAccount, namespace) => {
                 write!(f, "service account {}/{}", namespace.as_deref().unwrap_or("?"), self.name)

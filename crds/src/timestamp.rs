@@ -32,6 +32,12 @@ impl Timestamp {
         Self(time.clamp(FIRST, LAST).trunc_subsecs(6))
     }
 
+    /// The time to the second, for people.
+    #[must_use]
+    pub fn to_the_second(self) -> String {
+        self.0.to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
     /// The time in the type of the domain.
     #[must_use]
     pub fn time(self) -> DateTime<Utc> {
@@ -111,6 +117,7 @@ mod tests {
         assert_eq!(written, r#""2025-11-24T16:00:00.123456Z""#);
         let read: Timestamp = serde_json::from_str(&written).unwrap();
         assert_eq!(read, Timestamp::new(time));
+        assert_eq!(read.to_the_second(), "2025-11-24T16:00:00Z");
     }
 
     #[test]

@@ -8,6 +8,12 @@ use lapse_crds::{KubernetesTarget, RoleKind, RoleRef, RoleRule, Target};
 
 use crate::Read;
 use crate::rules::{InvalidRule, covers, in_words, valid};
+use crate::words::{few, shortened};
+
+/// How many namespaces lists show; the others are counted.
+const SHOWN_NAMESPACES: usize = 2;
+/// How many characters lists show of what is asked for, and of where.
+const SHOWN_CHARACTERS: usize = 40;
 
 /// Where a role is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +111,22 @@ impl ResolvedTarget {
             Scope::Namespaces(namespaces.iter().cloned().collect())
         };
         Some(Self { privilege, scope })
+    }
+
+    /// What and where in few words, for lists: `edit in shop`, `get pods cluster-wide`.
+    #[must_use]
+    pub fn in_brief(&self) -> String {
+        let what = match &self.privilege {
+            Privilege::Role(RoleRef { kind: RoleKind::ClusterRole, name }) => name.clone(),
+            other => other.to_string(),
+        };
+        let place = match &self.scope {
+            Scope::Namespaces(names) => {
+                format!("in {}", few(names.iter().map(String::as_str), SHOWN_NAMESPACES))
+            }
+            Scope::Cluster => "cluster-wide".to_owned(),
+        };
+        format!("{} {}", shortened(&what, SHOWN_CHARACTERS), shortened(&place, SHOWN_CHARACTERS))
     }
 
     /// The same target in the form of the API, as a Grant carries it.
@@ -232,6 +254,23 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(target(&own).contains(&target(&other)), expected);
+    }
+
+    #[rstest]
+    #[case::the_namespace_of_the_request(role("edit", &[]), "edit in shop")]
+    #[case::of_one_namespace(json!({"role": {"kind": "Role", "name": "deployer"}}), "Role deployer in shop")]
+    #[case::several(role("edit", &["d", "b", "c", "a"]), "edit in a, b and 2 more")]
+    #[case::rules(rules(&["get", "list"]), "get, list pods in shop")]
+    #[case::long(
+        role(&"r".repeat(253), &[&"n".repeat(63)]),
+        &format!("{}… in {}…", "r".repeat(39), "n".repeat(36)),
+    )]
+    #[case::everywhere(
+        json!({"role": {"kind": "ClusterRole", "name": "edit"}, "clusterWide": true}),
+        "edit cluster-wide",
+    )]
+    fn lists_say_what_and_where(#[case] of: serde_json::Value, #[case] expected: &str) {
+        assert_eq!(target(&of).in_brief(), expected);
     }
 
     #[test]

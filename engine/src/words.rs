@@ -7,6 +7,14 @@ pub(crate) fn few<'a>(list: impl ExactSizeIterator<Item = &'a str>, most: usize)
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
+/// A text with at most so many characters; the last says that some were cut.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most.saturating_sub(1)) {
+        Some((cut, last)) if text.len() > cut + last.len_utf8() => format!("{}…", &text[..cut]),
+        _ => text.to_owned(),
+    }
+}
+
 /// The most bytes of a message that the schema of every status takes.
 const LONGEST_MESSAGE: usize = 4096;
 
@@ -29,6 +37,14 @@ pub fn clipped(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_to_the_character() {
+        for (text, expected) in [("", ""), ("four", "four"), ("fives", "fiv…"), ("äöüßé", "äöü…")]
+        {
+            assert_eq!(shortened(text, 4), expected);
+        }
+    }
 
     #[test]
     fn messages_fit_the_schema() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Health, read_settings, serve, stop_requested};
+use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
 use lapse_cluster::{Reader, connect};
 use lapse_engine::attest::KeySet;
@@ -30,6 +30,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
     let client = connect(&Clock::default()).await?;
     let mut registry = Registry::default();
+    register_build_info(&mut registry);
     let metrics = Metrics::new(&mut registry);
     let health = Health::default();
 

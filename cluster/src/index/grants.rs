@@ -116,6 +116,7 @@ mod lean {
             request,
             policy,
             subject,
+            username: None,
             target,
             starts_at,
             expires_at,

@@ -1,10 +1,12 @@
 //! What every component needs as a process.
 
+mod build;
 mod serve;
 mod settings;
 mod signal;
 mod telemetry;
 
+pub use build::register_build_info;
 pub use serve::{Health, serve};
 pub use settings::{SettingsFileError, read_settings};
 pub use signal::stop_requested;

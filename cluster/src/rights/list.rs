@@ -116,12 +116,7 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["list"],
         "to notice when one of the chart is gone",
     ),
-    need(
-        "events.k8s.io",
-        &["events"],
-        &["create", "patch"],
-        "to tell what happened, and how often",
-    ),
+    need("events.k8s.io", &["events"], &["create"], "to tell what happened"),
     Need {
         when: When::Workloads,
         ..need(

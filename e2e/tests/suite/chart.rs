@@ -103,6 +103,34 @@ async fn an_upgrade_keeps_keys_and_grants() {
     assert!(world.can_write(&world.alice).await);
 }
 
+/// The definitions are generated and know no release; as objects of one they say of which.
+#[tokio::test]
+async fn every_object_carries_the_standard_labels() {
+    let rendered = Rendered::with(&["controller.endWorkloads=true"]).await;
+    let of_kind = |kind: &str| rendered.objects().iter().filter(|o| o["kind"] == kind).count();
+    assert_eq!(of_kind("CustomResourceDefinition"), lapse_crds::all().len());
+    for object in rendered.objects() {
+        let what = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        let labels = &object["metadata"]["labels"];
+        for label in ["name", "instance", "version", "part-of", "managed-by"] {
+            assert!(labels[format!("app.kubernetes.io/{label}")].is_string(), "{what}: {label}");
+        }
+        assert!(labels["helm.sh/chart"].is_string(), "{what}: helm.sh/chart");
+        assert_eq!(labels["app.kubernetes.io/name"], "lapse", "{what}");
+    }
+}
+
+/// Each program says which release it is.
+#[tokio::test]
+async fn both_programs_say_which_release_runs() {
+    let world = World::shared("chart-release").await;
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    for component in world.lapse.controllers.iter().chain(&world.lapse.webhooks) {
+        let said = component.counted("lapse_build_info", &[&version]).await.unwrap();
+        assert!((said - 1.0).abs() < f64::EPSILON, "{said}");
+    }
+}
+
 /// What the controller is told to look for is what the chart installs, with whatever values.
 #[tokio::test]
 async fn the_controller_looks_for_every_admission_policy_and_no_other() {

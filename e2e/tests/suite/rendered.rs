@@ -23,6 +23,11 @@ impl Rendered {
         Self(documents.filter(|document: &Value| !document.is_null()).collect())
     }
 
+    /// All of it.
+    pub(crate) fn objects(&self) -> &[Value] {
+        &self.0
+    }
+
     pub(crate) fn all<K: DeserializeOwned>(&self, kind: &str) -> Vec<K> {
         let documents = self.0.iter().filter(|document| document["kind"] == kind);
         documents.cloned().map(typed).collect()

@@ -21,7 +21,7 @@ async fn in_sequence_one_stage_after_the_other() {
         json!([one_of("manager", &user(&world.bob.name)), one_of("owner", &user(&world.ben.name))]);
     world.policy(json!({"approval": {"stages": stages, "order": "Sequential"}})).await;
     world.ask("fix", json!({})).await;
-    refused(world.approve(&world.ben, "fix").await, "it waits for 1 of bob-sequence; then");
+    refused(world.approve(&world.ben, "fix").await, "it waits for 1 of user bob-sequence; then");
     world.approve(&world.bob, "fix").await.unwrap();
     assert!(!world.can_write(&world.alice).await);
     world.approve(&world.ben, "fix").await.unwrap();
@@ -42,7 +42,10 @@ async fn when_nobody_answers_others_are_asked() {
     world.told("fix", "Escalated").await;
     let approval = world.status("fix").await.approval.unwrap();
     assert!(approval.escalated_at.is_some());
-    assert_eq!(approval.waiting_for.as_deref(), Some("1 of bob-escalation, or ben-escalation"));
+    assert_eq!(
+        approval.waiting_for.as_deref(),
+        Some("1 of user bob-escalation, or user ben-escalation")
+    );
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
@@ -136,7 +139,7 @@ async fn what_is_short_and_harmless_needs_nobody() {
     assert_eq!(approved.reason, "AutoApproved");
     assert!(world.can_write(&world.alice).await);
     let waiting = world.status("climbs").await.approval.unwrap().waiting_for;
-    assert_eq!(waiting.as_deref(), Some("1 of bob-short"));
+    assert_eq!(waiting.as_deref(), Some("1 of user bob-short"));
 }
 
 #[tokio::test]

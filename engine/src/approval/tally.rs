@@ -22,6 +22,8 @@ pub struct Progress {
     pub as_asked: bool,
     /// Who is still to approve, in words; empty once complete.
     pub waiting_for: String,
+    /// The same in few words, for lists: it says how many only where that is more than one.
+    pub in_brief: String,
     /// When the escalation approvers were asked, too: the request was not approved by then.
     pub escalated_at: Option<DateTime<Utc>>,
     /// The approvals that no longer hold, or do not count at this time, in words.
@@ -62,7 +64,13 @@ pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) 
     let was_open = |at: &DateTime<Utc>| now >= *at && completed_at.is_none_or(|done| done >= *at);
     let escalated_at = rules.escalates_at(basis.requested_at).filter(was_open);
     Progress {
-        waiting_for: waiting_for(basis, &assigned, escalated_at.is_some()),
+        waiting_for: waiting_for(basis, &assigned, escalated_at.is_some(), |count| {
+            format!("{count} of ")
+        }),
+        in_brief: waiting_for(basis, &assigned, escalated_at.is_some(), |count| match count {
+            1 => String::new(),
+            more => format!("{more} of "),
+        }),
         stages: rules
             .stages
             .iter()
@@ -143,14 +151,19 @@ fn first_open(stages: &[Stage], assigned: &[Vec<&str>]) -> Option<usize> {
     stages.iter().zip(assigned).position(|(stage, who)| !is_full(stage, who))
 }
 
-fn waiting_for(basis: &Basis<'_>, assigned: &[Vec<&str>], escalated: bool) -> String {
+fn waiting_for(
+    basis: &Basis<'_>,
+    assigned: &[Vec<&str>],
+    escalated: bool,
+    how_many_of: fn(usize) -> String,
+) -> String {
     let rules = basis.rules();
     let too = rules.describe_escalation().filter(|_| escalated);
     let too = too.map(|who| format!(", or {who}")).unwrap_or_default();
     let mut open = rules.stages.iter().zip(assigned).filter(|(stage, who)| !is_full(stage, who));
     let missing = |(stage, who): (&Stage, &Vec<&str>)| {
         let count = stage.required as usize - who.len();
-        format!("{count} of {}{too}", describe(&stage.approvers))
+        format!("{}{}{too}", how_many_of(count), describe(&stage.approvers))
     };
     match rules.order {
         ApprovalOrder::Parallel => open.map(missing).collect::<Vec<_>>().join("; "),

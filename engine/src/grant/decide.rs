@@ -6,6 +6,7 @@ use lapse_crds::{
     RbacRef,
 };
 
+use super::columns::columns;
 use super::left::{Left, what_is_left};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
@@ -122,7 +123,7 @@ pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
 /// How soon what could not be looked up is looked up again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
-const ACTIVE: &str = "Active";
+pub(super) const ACTIVE: &str = "Active";
 const ENDED: &str = "Ended";
 
 /// When to decide again about a right that is not over: at its end at the latest.
@@ -340,9 +341,11 @@ pub(super) fn condition(
     status.conditions.sort_by_key(position);
 }
 
-/// The status, if it says anything new.
+/// The status, if it says anything new. What lists show follows from the rest, so it is no reason to write.
 fn changed(grant: &Grant, status: GrantStatus) -> Option<GrantStatus> {
-    (grant.status.as_ref() != Some(&status)).then_some(status)
+    let columns = columns(grant, &status);
+    (grant.status.as_ref() != Some(&status))
+        .then_some(GrantStatus { columns: Some(columns), ..status })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The life of a grant: given once, taken back whatever happens, and verified to be gone.
 
+mod columns;
 mod decide;
 mod left;
 mod name;

@@ -142,7 +142,7 @@ mod tests {
             spec.requesters = vec![user("olga")];
             spec.emergency = Some(reviewed_by(vec![user("olga")]));
         });
-        insta::assert_snapshot!(error.unwrap(), @"Unsatisfiable: spec.emergency.review.reviewers: olga is the only requester and the only reviewer, and nobody reviews an own emergency; name more reviewers");
+        insta::assert_snapshot!(error.unwrap(), @"Unsatisfiable: spec.emergency.review.reviewers: user olga is the only requester and the only reviewer, and nobody reviews an own emergency; name more reviewers");
     }
 
     #[rstest]

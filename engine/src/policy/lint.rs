@@ -225,8 +225,8 @@ mod tests {
     #[case(|s: &mut Spec| kubernetes(s).allow_escalation = true, Some("spec.targets[0].kubernetes.allowEscalation"))]
     #[case(|s: &mut Spec| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
     #[case(|s: &mut Spec| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
-    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by olga"))]
-    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by olga"))]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by user olga"))]
+    #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by user olga"))]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), user("bob")]); }, None)]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), group("leads")]); }, None)]
     #[case(|s: &mut Spec| s.approval = None, None)]
@@ -239,7 +239,7 @@ mod tests {
     #[case(|s: &mut Spec| s.emergency = Some(emergency()), None)]
     #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().max_duration = "9h".parse().unwrap(); }, Some("spec.emergency.maxDuration is 9h, longer than spec.duration.max, 8h"))]
     #[case(|s: &mut Spec| { s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![group("system:authenticated")]; }, Some("spec.emergency.review.reviewers names the group"))]
-    #[case(|s: &mut Spec| { s.requesters.push(user("carol")); s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![user("carol")]; }, Some("nobody can review the emergencies of carol"))]
+    #[case(|s: &mut Spec| { s.requesters.push(user("carol")); s.emergency = Some(emergency()); s.emergency.as_mut().unwrap().review.reviewers = vec![user("carol")]; }, Some("nobody can review the emergencies of user carol"))]
     fn warns(#[case] change: Change, #[case] expected: Option<&str>) {
         let mut spec = policy("p").spec;
         change(&mut spec);

@@ -18,6 +18,8 @@ use crate::target::ResolvedTarget;
 pub(super) const EVALUATED: &str = "Evaluated";
 pub(super) const APPROVED: &str = "Approved";
 pub(super) const GRANTED: &str = "Granted";
+/// The reason of what a check refuses.
+pub(super) const CHECKS_FAILED: &str = "ChecksFailed";
 
 /// How soon what could not be looked up is looked up again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
@@ -107,7 +109,7 @@ fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
         return on_trial(&evaluation, trial, writer);
     }
     if let Some(why) = evaluation.report.refusal() {
-        let reason = if evaluation.denied_by.is_some() { "DeniedByPolicy" } else { "ChecksFailed" };
+        let reason = if evaluation.denied_by.is_some() { "DeniedByPolicy" } else { CHECKS_FAILED };
         return writer
             .condition(EVALUATED, ConditionStatus::False, reason, &why)
             .condition(APPROVED, ConditionStatus::False, reason, &why)
@@ -135,7 +137,12 @@ fn said_no(
     if let Some(denial) = evaluation.statements.denial() {
         let comment = denial.comment.as_deref().map(|c| format!(": {c}")).unwrap_or_default();
         let message = format!("Denied by {}{comment}", denial.decider.username);
-        let writer = writer.condition(APPROVED, ConditionStatus::False, "Denied", &message);
+        let writer = writer.by(&denial.decider.username).condition(
+            APPROVED,
+            ConditionStatus::False,
+            "Denied",
+            &message,
+        );
         return Some(writer.becomes(RequestPhase::Denied, "Denied", &message, None));
     }
     let end = evaluation.statements.end(&evaluation.requester)?;
@@ -249,6 +256,7 @@ fn grant(
         request,
         policy: chosen.policy.clone(),
         subject: subject(&evaluation.requester)?,
+        username: Some(evaluation.requester.username.clone()),
         target: evaluation.target.to_api(),
         starts_at: starts_at.into(),
         // Rights are held within the hours of the policy.

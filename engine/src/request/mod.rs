@@ -1,5 +1,6 @@
 //! The life of a request: from what was asked to a grant, and to what became of it.
 
+mod columns;
 mod decide;
 mod evaluate;
 mod follow;

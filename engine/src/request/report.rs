@@ -6,6 +6,7 @@ use lapse_crds::{
     Conditions as _, RequestPhase,
 };
 
+use super::columns::{Told, columns};
 use super::decide::{APPROVED, EVALUATED, GRANTED};
 use super::evaluate::Chosen;
 use super::follow::ENDED;
@@ -34,6 +35,7 @@ fn progress(phase: RequestPhase) -> Progress {
 pub(super) struct Writer<'a> {
     request: &'a AccessRequest,
     now: DateTime<Utc>,
+    told: Told,
     pub(super) status: AccessRequestStatus,
 }
 
@@ -41,7 +43,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(request: &'a AccessRequest, now: DateTime<Utc>) -> Self {
         let mut status = request.status.clone().unwrap_or_default();
         status.observed_generation = request.metadata.generation;
-        Self { request, now, status }
+        Self { request, now, told: Told::default(), status }
     }
 
     /// Says what policies and people say.
@@ -64,6 +66,13 @@ impl<'a> Writer<'a> {
         let waiting =
             self.status.approval.as_mut().and_then(|approval| approval.waiting_for.as_mut());
         waiting.into_iter().for_each(clip);
+        self.told.waiting_for = chosen.map(|chosen| chosen.progress.in_brief.clone());
+        self
+    }
+
+    /// Says who decided, for lists.
+    pub(super) fn by(mut self, who: &str) -> Self {
+        self.told.reason = Some(format!("by {who}"));
         self
     }
 
@@ -152,7 +161,11 @@ impl<'a> Writer<'a> {
         Plan { notice, ..self.stands(phase, wake_at) }
     }
 
+    /// The status, if it says anything new. What lists show follows from the rest, so it is no reason to write.
     fn changed(self) -> Option<AccessRequestStatus> {
-        (self.request.status.as_ref() != Some(&self.status)).then_some(self.status)
+        let Self { request, told, status, .. } = self;
+        let columns = columns(request, &status, told);
+        (request.status.as_ref() != Some(&status))
+            .then_some(AccessRequestStatus { columns: Some(columns), ..status })
     }
 }

@@ -39,8 +39,9 @@ async fn in_the_place_of_the_controller_gives_what_was_approved_and_no_more() {
     let client = thief(&world, "lapse-controller").await;
     let grants: Api<Grant> = Api::all(client.clone());
     let post = PostParams::default();
-    let changes: [(Change<Grant>, &str); 7] = [
+    let changes: [(Change<Grant>, &str); 8] = [
         (|grant, world| grant.spec.subject.name.clone_from(&world.mallory.name), "spec.subject"),
+        (|grant, world| grant.spec.username = Some(world.mallory.name.clone()), "spec.username"),
         (
             |grant, _| {
                 grant.spec.expires_at =

@@ -73,7 +73,7 @@ fn says_who_is_missing() {
     let stages = vec![managers(2), stage("owner", 1, vec![user("olga")])];
     let progress = count(stages, &[approved("bob", &["shop-managers"], 7)]);
     assert_eq!(progress.completed_at, None);
-    assert_eq!(progress.waiting_for, "1 of group shop-managers; 1 of olga");
+    assert_eq!(progress.waiting_for, "1 of group shop-managers; 1 of user olga");
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn in_sequence_only_the_open_stage_counts() {
     let bob = |at| approved("bob", &["shop-managers"], at);
 
     let progress = tally(&policy, &alice, &[]);
-    insta::assert_snapshot!(progress.waiting_for, @"1 of group shop-managers; then 1 of olga, group shop-managers");
+    insta::assert_snapshot!(progress.waiting_for, @"1 of group shop-managers; then 1 of user olga, group shop-managers");
     let early = tally(&policy, &alice, &[olga(1)]);
     assert_eq!(early.stages[1].approved_by, Vec::<String>::new(), "her stage was not open");
     let early = tally(&policy, &alice, &[olga(1), bob(2)]);
-    insta::assert_snapshot!(early.waiting_for, @"1 of olga, group shop-managers");
+    insta::assert_snapshot!(early.waiting_for, @"1 of user olga, group shop-managers");
     let done = tally(&policy, &alice, &[bob(1), olga(2)]);
     assert_eq!(done.completed_at, DateTime::from_timestamp(2, 0));
     // Bob sits in the first stage; a second word of his is not a second person.
@@ -179,7 +179,7 @@ fn escalation_approvers_count_once_nobody_has_answered() {
     let progress = tally(&policy, &alice, &directors(600));
     assert_eq!(progress.completed_at, DateTime::from_timestamp(600, 0));
     assert_eq!(progress.escalated_at, DateTime::from_timestamp(600, 0));
-    insta::assert_snapshot!(tally(&policy, &alice, &[]).waiting_for, @"1 of group shop-managers, or group directors; 1 of olga, group shop-managers, or group directors");
+    insta::assert_snapshot!(tally(&policy, &alice, &[]).waiting_for, @"1 of group shop-managers, or group directors; 1 of user olga, group shop-managers, or group directors");
     // What was approved in time was never escalated.
     let managers = [approved("bob", &["shop-managers"], 1), approved("olga", &[], 2)];
     assert_eq!(tally(&policy, &alice, &managers).escalated_at, None);

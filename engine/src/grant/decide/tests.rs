@@ -1,6 +1,7 @@
 //! What becomes of a grant: given once, taken back whatever happens, and what can never happen.
 
 mod activation;
+mod columns;
 mod ending;
 mod marker;
 mod over;

@@ -40,6 +40,9 @@ fn an_approved_request_is_granted() {
             name: "alice",
             namespace: None,
         },
+        username: Some(
+            "alice",
+        ),
         target: Target {
             kubernetes: Some(
                 KubernetesTarget {

@@ -208,9 +208,9 @@ fn a_person_reads_why() {
     });
     insta::assert_snapshot!(tell::request(&refused.step(20)), @r"
     Denied
-    Evaluated=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
-    Approved=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
-    event Warning ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
+    Evaluated=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
+    Approved=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
+    event Warning ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
     ");
     let status = refused.request.object.status.unwrap();
     let failed = |check: &&lapse_crds::CheckStatus| check.outcome == CheckOutcome::Fail;
@@ -228,8 +228,8 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group shop-managers; 1 of olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
-    event Normal Waiting: It waits for 1 of group shop-managers; 1 of olga.
+    Approved=False Waiting: It waits for 1 of group shop-managers; 1 of user olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    event Normal Waiting: It waits for 1 of group shop-managers; 1 of user olga.
     looks again at 86400 s
     ");
 
@@ -240,7 +240,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(31)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of olga.
+    Approved=False Waiting: It waits for 1 of user olga.
     looks again at 86400 s
     ");
 
@@ -255,8 +255,8 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
-    event Normal Waiting: It waits for 1 of olga.
+    Approved=False Waiting: It waits for 1 of user olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    event Normal Waiting: It waits for 1 of user olga.
     looks again at 86400 s
     ");
 

@@ -1,0 +1,34 @@
+//! Which release runs.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// Registers `lapse_build_info`: always 1, with the version as its label. All programs of a release have one version.
+pub fn register_build_info(registry: &mut Registry) {
+    let info: Family<Build, Gauge> = Family::default();
+    info.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+    registry.register("lapse_build_info", "The release that runs", info);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_which_version_runs() {
+        let mut registry = Registry::default();
+        register_build_info(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        let line = format!("lapse_build_info{{version=\"{version}\"}} 1\n");
+        assert!(text.contains(&line), "{text}");
+    }
+}

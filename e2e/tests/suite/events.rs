@@ -1,0 +1,78 @@
+//! Events: people are told of everything, whatever the name, and may read what they are told.
+
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use lapse_crds::RequestPhase;
+use lapse_e2e::plane::{User, eventually};
+use serde_json::json;
+
+use crate::rbac;
+use crate::world::{SOON, World, refused};
+
+/// Waits until somebody reads these reasons in the events about a request.
+async fn reads(world: &World, who: &User, request: &str, reasons: &[&str]) {
+    let events: Api<Event> = world.api(who);
+    let about = ListParams::default().fields(&format!("regarding.name={request}"));
+    let mut told = Vec::new();
+    let found = eventually(&format!("{} to be told {reasons:?}", who.name), SOON, async || {
+        let events = events.list(&about).await?.items.into_iter();
+        told = events.filter_map(|event| event.reason).collect();
+        let has_all = reasons.iter().all(|reason| told.iter().any(|told| told == reason));
+        Ok(has_all.then_some(()))
+    })
+    .await;
+    found.unwrap_or_else(|error| panic!("{error:#}; it was told {told:?}"));
+}
+
+/// The name of an event is made of the name of its request, which may be as long as a name can be.
+#[tokio::test]
+async fn a_request_is_told_of_however_long_its_name_is() {
+    let world = World::shared("events-long").await;
+    let reviewers = json!([{"kind": "User", "name": world.mallory.name}]);
+    let review = json!({"within": "24h", "reviewers": reviewers});
+    world
+        .policy(json!({
+            "emergency": {"maxDuration": "10m", "review": review}, "session": {"warnings": ["10s"]},
+        }))
+        .await;
+    // With the hash cut after a dot, too.
+    for name in ["n".repeat(253), format!("{}.{}", "n".repeat(235), "m".repeat(17))] {
+        world.ask(&name, json!({"emergency": true, "duration": "12s"})).await;
+        reads(&world, &world.alice, &name, &["EmergencyGranted", "EndsSoon", "Expired"]).await;
+        let decision = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+            "metadata": {"generateName": "review-", "namespace": world.ns},
+            "spec": {"request": {"name": name}, "verdict": "Review", "outcome": "Justified"},
+        });
+        let create = ["create", "-f", "-"];
+        world.kubectl(&world.mallory, &create, Some(&decision.to_string())).await.unwrap();
+        reads(&world, &world.alice, &name, &["Reviewed"]).await;
+    }
+}
+
+/// With every role for people, through both groups of the API, and nowhere but where the role is bound.
+#[tokio::test]
+async fn every_role_for_people_reads_events_where_it_is_bound() {
+    let world = World::shared("events-read").await;
+    world.ask("fix", json!({"duration": "2h"})).await;
+    world.phase("fix", RequestPhase::Denied).await;
+    for role in ["requester", "approver", "reviewer", "auditor", "policy-viewer", "policy-admin"] {
+        let plane = world.lapse.plane();
+        let who = plane.user(&format!("{role}-events-read"), &[]).await.unwrap();
+        let list = ["get", "events.v1.", "--namespace", &world.ns];
+        refused(world.kubectl(&who, &list, None).await, "forbidden");
+        world.bind(&who.name, &format!("lapse:{role}"), &rbac::user(&who.name)).await;
+        eventually(&format!("{role} to read events"), SOON, async || {
+            Ok(world.may(&who, "watch", "events").await.then_some(()))
+        })
+        .await
+        .unwrap();
+        reads(&world, &who, "fix", &["ChecksFailed"]).await;
+        let shown = world.kubectl(&who, &list, None).await.unwrap();
+        assert!(shown.contains("ChecksFailed"), "{role}: {shown}");
+        let elsewhere = ["get", "events.v1.", "--namespace", "kube-system"];
+        refused(world.kubectl(&who, &elsewhere, None).await, "forbidden");
+        assert!(!world.may(&who, "create", "events").await, "{role} makes events");
+    }
+}

@@ -22,7 +22,11 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Removes, once, every binding of Lapse that has expired or has no live Grant, and exits with 0
     /// when none is left. It needs neither a running controller nor the lease.
-    Sweep(SweepOptions),
+    Sweep(OnceOptions),
+    /// Ends every right, before Lapse is uninstalled, and exits with 0 when the API server confirms that none is
+    /// left. Nothing is given meanwhile, nor within ten minutes after it, with controllers running or not. Grants stay
+    /// as records, without the finalizer, but for emergencies that await their review.
+    Drain(OnceOptions),
 }
 
 #[derive(Debug, Args)]
@@ -39,7 +43,7 @@ pub(crate) struct RunOptions {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SweepOptions {
+pub(crate) struct OnceOptions {
     /// The settings of the installation, as the chart writes them.
     #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
     pub(crate) settings: PathBuf,

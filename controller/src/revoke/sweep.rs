@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::Guards;
 use super::orphans::remove;
-use crate::config::SweepOptions;
+use crate::config::OnceOptions;
 use crate::metrics::Metrics;
 use crate::touched::Touched;
 
@@ -243,7 +243,7 @@ async fn grant(client: &Client, name: &str) -> Read<Grant> {
 }
 
 /// The command `sweep`.
-pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
+pub(crate) async fn sweep_once(options: OnceOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
     let client = connect(&clock).await?;

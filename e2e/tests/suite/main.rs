@@ -34,6 +34,7 @@ mod size;
 mod stages;
 mod started;
 mod stolen;
+mod uninstall;
 mod warnings;
 mod ways;
 mod widened;

@@ -1,6 +1,7 @@
 //! The life of a grant: given once, taken back whatever happens, and verified to be gone.
 
 mod decide;
+mod drain;
 mod left;
 mod name;
 mod object;
@@ -11,6 +12,7 @@ mod review;
 mod warnings;
 
 pub use decide::{Action, Plan, decide};
+pub use drain::drain;
 pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};

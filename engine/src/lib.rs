@@ -20,7 +20,9 @@
 //! - [`size`]: how much a request or a decision may store.
 //! - [`retention`]: when what is over is deleted.
 //! - [`confine`]: what the controller may write, which is what the engine would write itself.
+//! - [`admission`]: whether the API server holds admission as the chart has it.
 
+pub mod admission;
 pub mod approval;
 pub mod attest;
 pub mod checks;

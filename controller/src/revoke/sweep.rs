@@ -52,8 +52,11 @@ pub(crate) async fn sweeping(
         revision.observe(report.revision.as_deref());
         metrics.orphans_removed.inc_by(report.removed);
         count_grants(&touched.index, &metrics, clock.now(), |name| touched.ending(name));
-        match guards.missing(&client).await {
-            Ok(missing) => drop(metrics.policies_missing.set(count(missing))),
+        match guards.look(&client).await {
+            Ok(faults) => {
+                metrics.admission.missing.set(count(faults.missing.len()));
+                metrics.admission.changed.set(count(faults.changed.len()));
+            }
             Err(error) => warn!(%error, "whether the admission policies stand is not known"),
         }
         metrics.clock_skew.set(clock.skew().as_seconds_f64());

@@ -47,9 +47,19 @@ impl Rendered {
     }
 
     pub(crate) fn settings(&self) -> Settings {
+        serde_saphyr::from_str(&self.file("settings.yaml")).unwrap()
+    }
+
+    /// What the controller compares the cluster with.
+    pub(crate) fn admission(&self) -> Vec<Value> {
+        serde_json::from_str(&self.file("admission.json")).unwrap()
+    }
+
+    /// One of the files that the programs are given.
+    fn file(&self, name: &str) -> String {
         let maps: Vec<ConfigMap> = self.all("ConfigMap");
-        let map = maps.iter().find(|map| map.name_any() == "lapse-settings").unwrap();
-        serde_saphyr::from_str(&map.data.as_ref().unwrap()["settings.yaml"]).unwrap()
+        let map = maps.into_iter().find(|map| map.name_any() == "lapse-settings").unwrap();
+        map.data.unwrap().remove(name).unwrap()
     }
 }
 

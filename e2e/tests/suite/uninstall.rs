@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use crate::world::{SOON, World};
+use crate::world::{SOON, World, refused};
 
 const OURS: [&str; 2] = ["--selector", "app.kubernetes.io/managed-by=lapse"];
 
@@ -147,6 +147,7 @@ async fn helm_uninstall_ends_every_right_first_or_stops() {
 
     // Something keeps the binding: the hook fails, Helm stops, and Lapse goes on.
     world.refuses_deletion().await;
+    world.lapse.upgrade(&[]).await.unwrap();
     let uninstalling = world.uninstall(&[]);
     let output = world.hook(async || {}).await;
     assert!(!output.status.success());
@@ -157,6 +158,11 @@ async fn helm_uninstall_ends_every_right_first_or_stops() {
     let args = ["delete", "validatingadmissionpolicybinding", "of-somebody-else"];
     world.kubectl(&world.admin, &args, None).await.unwrap();
     let held = world.phase("held", RequestPhase::Ended).await;
+    // To keep Lapse after all, as the document says: Helm upgrades no release that is being uninstalled.
+    refused(world.lapse.upgrade(&[]).await, "has no deployed releases");
+    let rollback = ["rollback", "lapse", "2", "--namespace", "lapse-system"];
+    world.lapse.plane().helm(&rollback).await.unwrap().ok().unwrap();
+    world.lapse.upgrade(&[]).await.unwrap();
     assert_eq!(held.end_reason, Some(EndReason::Uninstalled));
     world.granted("again", json!({"target": {"kubernetes": {"rules": rules}}})).await;
     world.ask("night", json!({"emergency": true})).await;

@@ -22,7 +22,11 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Removes, once, every binding of Lapse that has expired or has no live Grant, and exits with 0
     /// when none is left. It needs neither a running controller nor the lease.
-    Sweep(SweepOptions),
+    Sweep(OnceOptions),
+    /// Ends every right, before Lapse is uninstalled, and exits with 0 when the API server confirms that none is
+    /// left. Nothing is given meanwhile, nor within ten minutes after it, with controllers running or not. Grants stay
+    /// as records, without the finalizer, but for emergencies that await their review.
+    Drain(OnceOptions),
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +34,9 @@ pub(crate) struct RunOptions {
     /// The settings of the installation, as the chart writes them.
     #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
     pub(crate) settings: PathBuf,
+    /// The admission objects of the installation, as the chart writes them, to notice when one is gone or changed.
+    #[arg(long, env = "LAPSE_ADMISSION", value_name = "FILE")]
+    pub(crate) admission: PathBuf,
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, env = "LAPSE_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen: SocketAddr,
@@ -39,7 +46,7 @@ pub(crate) struct RunOptions {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SweepOptions {
+pub(crate) struct OnceOptions {
     /// The settings of the installation, as the chart writes them.
     #[arg(long, env = "LAPSE_SETTINGS", value_name = "FILE")]
     pub(crate) settings: PathBuf,

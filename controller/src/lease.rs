@@ -4,6 +4,8 @@
 //! of client-go's leader election: a holder that has not been seen to renew for the length of the
 //! lease, by the clock of who looks, has lost it.
 
+mod hold;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub(crate) use self::hold::Hold;
 use crate::metrics::Metrics;
 
 /// The name of the lease, which the chart creates.
@@ -27,6 +30,9 @@ const DURATION: Duration = Duration::from_secs(8);
 const PERIOD: Duration = Duration::from_millis(1500);
 /// How much earlier a holder stops than others may start.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// How long others wait at most for a holder that said that it would not renew for longer.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// How this process stands with the lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +87,15 @@ struct Seen {
     record: (Option<String>, Option<DateTime<Utc>>),
     /// When this process first saw that record.
     at: Instant,
+    /// For how long it counts.
+    counts_for: Duration,
+}
+
+/// For how long a record counts that is not renewed: as long as it says, since what drains Lapse leaves one that
+/// outlasts the end of all controllers. None counts for less than what its holder relies on.
+fn counts_for(spec: &LeaseSpec) -> Duration {
+    let said = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Duration::from_secs(said.unwrap_or_default()).clamp(DURATION, LONGEST)
 }
 
 /// What to do about the lease.
@@ -95,7 +110,7 @@ fn next_move(seen: &Seen, me: &str, now: Instant) -> Move {
     match seen.record.0.as_deref() {
         Some(holder) if holder == me => Move::Renew,
         None | Some("") => Move::Acquire,
-        Some(_) if now >= seen.at + DURATION => Move::Acquire,
+        Some(_) if now >= seen.at + seen.counts_for => Move::Acquire,
         Some(_) => Move::Wait,
     }
 }
@@ -177,7 +192,7 @@ impl Candidate {
         let record = (spec.holder_identity.clone(), renewed);
         let seen = match self.seen.take() {
             Some(seen) if seen.record == record => seen,
-            _ => Seen { record, at: now },
+            _ => Seen { record, at: now, counts_for: counts_for(&spec) },
         };
         let next = next_move(&seen, &self.me, now);
         self.seen = Some(seen);
@@ -249,8 +264,29 @@ mod tests {
         #[case] expected: Move,
     ) {
         let at = Instant::now();
-        let seen = Seen { record: (holder.map(ToOwned::to_owned), None), at };
+        let record = (holder.map(ToOwned::to_owned), None);
+        let seen = Seen { record, at, counts_for: DURATION };
         assert_eq!(next_move(&seen, "me", at + Duration::from_secs(seconds)), expected);
+    }
+
+    #[rstest]
+    #[case::it_says_nothing(None, 8)]
+    #[case::what_a_holder_writes(Some(8), 8)]
+    #[case::too_little(Some(1), 8)]
+    #[case::nonsense(Some(-1), 8)]
+    #[case::a_drain_is_over(Some(600), 600)]
+    #[case::for_ever(Some(i32::MAX), 600)]
+    fn a_record_counts_for_as_long_as_it_says(#[case] says: Option<i32>, #[case] seconds: u64) {
+        let spec = LeaseSpec { lease_duration_seconds: says, ..LeaseSpec::default() };
+        let counts_for = counts_for(&spec);
+        assert_eq!(counts_for, Duration::from_secs(seconds));
+        let (at, record) = (Instant::now(), (Some("other".to_owned()), None));
+        let seen = Seen { record, at, counts_for };
+        assert_eq!(
+            next_move(&seen, "me", at + counts_for.saturating_sub(Duration::from_secs(1))),
+            Move::Wait
+        );
+        assert_eq!(next_move(&seen, "me", at + counts_for), Move::Acquire);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod config;
 mod context;
 mod deadlines;
+mod drain;
 mod echoes;
 mod elevate;
 mod error;
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         match arguments.command {
             Command::Run(options) => run::run(options).await,
             Command::Sweep(options) => revoke::sweep_once(options).await,
+            Command::Drain(options) => drain::drain(options).await,
         }
     })
 }

@@ -55,9 +55,32 @@ pub(crate) struct Metrics {
     pub(crate) overdue: Gauge,
     pub(crate) reviews_pending: Gauge,
     pub(crate) reviews_overdue: Gauge,
-    pub(crate) policies_missing: Gauge,
+    pub(crate) admission: AdmissionGauges,
     pub(crate) leader: Gauge,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
+}
+
+/// How many admission objects of the chart are not as they must be.
+#[derive(Default)]
+pub(crate) struct AdmissionGauges {
+    pub(crate) missing: Gauge,
+    pub(crate) changed: Gauge,
+}
+
+impl AdmissionGauges {
+    fn register(&self, registry: &mut Registry) {
+        let Self { missing, changed } = self;
+        registry.register(
+            "admission_policies_missing",
+            "Admission objects of the chart that are gone",
+            missing.clone(),
+        );
+        registry.register(
+            "admission_policies_changed",
+            "Admission objects of the chart that are not as it has them",
+            changed.clone(),
+        );
+    }
 }
 
 impl Metrics {
@@ -78,7 +101,7 @@ impl Metrics {
             overdue: Gauge::default(),
             reviews_pending: Gauge::default(),
             reviews_overdue: Gauge::default(),
-            policies_missing: Gauge::default(),
+            admission: AdmissionGauges::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
         };
@@ -95,7 +118,7 @@ impl Metrics {
             overdue,
             reviews_pending,
             reviews_overdue,
-            policies_missing,
+            admission,
             leader,
             clock_skew,
         } = &metrics;
@@ -145,11 +168,7 @@ impl Metrics {
             "Emergencies whose review is overdue",
             reviews_overdue.clone(),
         );
-        registry.register(
-            "admission_policies_missing",
-            "Admission policies of the chart that do not stand, or are not enforced",
-            policies_missing.clone(),
-        );
+        admission.register(registry);
         registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(
             "clock_skew",

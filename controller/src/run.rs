@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Runs the controller until it is asked to stop.
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
-    let guards = Guards::new(settings.admission_policies.clone());
+    let guards = Guards::read(&options.admission)?;
     let clock = Clock::default();
     let client = connect(&clock).await?;
     let identity = format!("{}-{:08x}", options.identity, getrandom::u32()?);

@@ -247,7 +247,7 @@ mod tests {
         let settings = serde_json::from_value(json!({
             "namespace": "lapse-system", "bindableRoles": [], "grantableRules": [],
             "allowClusterWide": false, "protectedNamespaces": [],
-            "duration": {"min": "5m", "max": "24h"}, "admissionPolicies": [],
+            "duration": {"min": "5m", "max": "24h"},
             "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
         }))
         .unwrap();

@@ -176,6 +176,8 @@ pub enum EndReason {
     BindingChanged,
     /// A namespace or the role of the target was deleted.
     TargetDeleted,
+    /// Lapse was uninstalled.
+    Uninstalled,
 }
 
 impl fmt::Display for RbacKind {

@@ -59,7 +59,7 @@ fn settings() -> Settings {
     typed(json!({
         "namespace": "lapse-system", "bindableRoles": [{"kind": "ClusterRole", "name": "edit"}],
         "grantableRules": [], "allowClusterWide": false, "protectedNamespaces": ["kube-*"],
-        "duration": {"min": "5m", "max": "24h"}, "admissionPolicies": [],
+        "duration": {"min": "5m", "max": "24h"},
         "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
     }))
 }

@@ -21,7 +21,9 @@
 //! - [`retention`]: when what is over is deleted.
 //! - [`waiting`]: what an object says to tools that wait for it.
 //! - [`confine`]: what the controller may write, which is what the engine would write itself.
+//! - [`admission`]: whether the API server holds admission as the chart has it.
 
+pub mod admission;
 pub mod approval;
 pub mod attest;
 pub mod checks;

@@ -19,8 +19,6 @@ pub struct Settings {
     pub protected_namespaces: Vec<String>,
     /// The bounds of every duration.
     pub duration: InstallationBounds,
-    /// The names of the admission policies that the chart installs, to notice when one is gone.
-    pub admission_policies: Vec<String>,
     /// Who the controller is.
     pub controller: ControllerSettings,
 }

@@ -30,7 +30,6 @@ pub(crate) fn settings() -> Settings {
         allow_cluster_wide: true,
         protected_namespaces: vec!["kube-*".into()],
         duration: InstallationBounds { min: "5m".parse().unwrap(), max: "24h".parse().unwrap() },
-        admission_policies: Vec::new(),
         controller: ControllerSettings {
             service_account: "lapse-controller".into(),
             ends_workloads: true,

@@ -144,30 +144,29 @@ Lapse asks of the holders of rights is ever asked of these, so that no mistake o
 ['lapse:requester', 'lapse:approver', 'lapse:reviewer', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']
 {{- end }}
 
-{{/* The names of all admission policies of the chart, for the controller to notice when one is gone. */}}
-{{- define "lapse.admissionPolicies" -}}
-- lapse-attestation-keys
-- lapse-controller-rbac
-{{- if .Values.controller.endWorkloads }}
-- lapse-controller-workloads
+{{/*
+Every admission object of the chart as JSON, for the controller to notice when one is gone or changed: the specs of
+policies and bindings, and the webhooks without clientConfig, which the webhook writes itself.
+*/}}
+{{- define "lapse.admissionObjects" -}}
+{{- $objects := list }}
+{{- $names := list "admission/attestation-keys" "admission/controller-only" "admission/controller-rbac" "admission/decisions-kept" "admission/guard" "admission/identity" "admission/immutable" "admission/own-namespace" "admission/ownership" "admission/rbac-reserved" "admission/size" "admission/started" "admission/status-final" "admission/webhook-configurations" "webhook/configurations" }}
+{{- range $name := $names }}
+{{- range $text := regexSplit "(?m)^---$" (include (print $.Template.BasePath "/" $name ".yaml") $) -1 }}
+{{- $object := fromYaml $text }}
+{{- if $object.kind }}
+{{- $content := $object.spec }}
+{{- if $object.webhooks }}
+{{- $content = dict }}
+{{- range $object.webhooks }}
+{{- $_ := set $content .name (omit . "name" "clientConfig") }}
 {{- end }}
-- lapse-decision-identity
-- lapse-decisions-kept
-- lapse-grants
-- lapse-guard
-- lapse-guard-audit
-- lapse-guard-audit-installation
-- lapse-guard-installation
-- lapse-immutable
-- lapse-own-namespace
-- lapse-ownership
-- lapse-rbac-reserved
-- lapse-request-identity
-- lapse-size
-- lapse-started
-- lapse-status
-- lapse-status-final
-- lapse-webhook-configurations
+{{- end }}
+{{- $objects = append $objects (dict "kind" $object.kind "name" $object.metadata.name "content" $content) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toRawJson $objects }}
 {{- end }}
 
 {{/* The binding that puts an admission policy to work everywhere. Call with (dict "root" $ "name" "..."). */}}
@@ -220,6 +219,16 @@ seccompProfile:
 
 {{/* Where pods run. Call with (dict "root" $ "component" "controller" "values" .Values.controller). */}}
 {{- define "lapse.placement" -}}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "lapse.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -235,16 +244,6 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "lapse.selector" $ | nindent 8 }}
-    matchLabelKeys: [pod-template-hash]
-  {{- end }}
 {{- end }}
 
 {{/* "true" if rules let their holder read Secrets whatever their name, by RBAC's wildcards, too. Call with a list of rules. */}}

@@ -15,7 +15,7 @@ pub(crate) fn settings() -> Settings {
     serde_json::from_value(json!({
         "namespace": "lapse-system", "bindableRoles": [{"kind": "ClusterRole", "name": "edit"}],
         "grantableRules": [], "allowClusterWide": false, "protectedNamespaces": ["kube-*"],
-        "duration": {"min": "5m", "max": "24h"}, "admissionPolicies": [],
+        "duration": {"min": "5m", "max": "24h"},
         "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
     }))
     .unwrap()

@@ -111,11 +111,20 @@ pub(super) const CONTROLLER: &[Need] = &[
     ),
     need("", &["serviceaccounts"], &["list", "watch"], "as whom the holder of a role could act"),
     need(
-        "admissionregistration.k8s.io",
+        ADMISSION,
         &["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
         &["list"],
-        "to notice when one of the chart is gone",
+        "to notice when one of the chart is gone or changed",
     ),
+    Need {
+        names: Names::Named(&["lapse"]),
+        ..need(
+            ADMISSION,
+            &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            &["get"],
+            "the same, of what calls the webhook",
+        )
+    },
     need("events.k8s.io", &["events"], &["create"], "to tell what happened"),
     Need {
         when: When::Workloads,

@@ -13,7 +13,6 @@ fn settings() -> Settings {
         allow_cluster_wide: false,
         protected_namespaces: Vec::new(),
         duration: InstallationBounds { min: "5m".parse().unwrap(), max: "24h".parse().unwrap() },
-        admission_policies: Vec::new(),
         controller: ControllerSettings {
             service_account: "lapse-controller".into(),
             ends_workloads: false,

@@ -4,8 +4,8 @@ use std::mem::{Discriminant, discriminant};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Client};
 use lapse_cluster::index::version;
 use lapse_cluster::objects::{self, ObjectPlace};
 use lapse_cluster::{CallError, bounded};
@@ -96,7 +96,9 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
             started::stop(&context.client(), workload).await?;
             info!(%workload, "deleted what was started under a grant");
         }
-        Action::RemoveFinalizer => remove_finalizer(context, grant).await?,
+        Action::RemoveFinalizer => {
+            remove_finalizer(&context.client(), &grant.metadata).await?;
+        }
     }
     Ok(Effect::Other)
 }
@@ -126,9 +128,12 @@ async fn create(
     }
 }
 
-async fn remove_finalizer(context: &Context, grant: &Grant) -> Result<(), CallError> {
-    let api: Api<Grant> = Api::all(context.client());
-    let metadata = &grant.metadata;
+/// Takes Lapse's finalizer off a Grant. It may be one that cannot be decoded.
+pub(crate) async fn remove_finalizer(
+    client: &Client,
+    metadata: &ObjectMeta,
+) -> Result<(), CallError> {
+    let api: Api<Grant> = Api::all(client.clone());
     let name = metadata.name.as_deref().unwrap_or_default();
     let others: Vec<&String> =
         metadata.finalizers.iter().flatten().filter(|f| *f != GRANT_FINALIZER).collect();
@@ -138,7 +143,8 @@ async fn remove_finalizer(context: &Context, grant: &Grant) -> Result<(), CallEr
         "resourceVersion": metadata.resource_version,
     }}));
     let params = PatchParams::default();
-    match bounded(format!("letting Grant {name} go"), api.patch(name, &params, &patch)).await {
+    let patched = api.patch_metadata(name, &params, &patch);
+    match bounded(format!("letting Grant {name} go"), patched).await {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     }

@@ -12,6 +12,7 @@ use lapse_engine::Read;
 use lapse_engine::grant::{Observed, Obstacle, decide};
 use lapse_engine::summary::GrantSummary;
 
+pub(crate) use self::apply::remove_finalizer;
 pub(crate) use self::begin::begin;
 use crate::context::{Context, STAND_BY};
 use crate::error::ReconcileError;

@@ -1,86 +1,114 @@
-//! Whether the admission policies of the chart stand. Nothing can refuse that somebody takes one away, who may
-//! write admission policies: the API server calls neither webhooks nor policies for them. So it is noticed.
+//! Whether the admission objects of the chart stand as it has them. Nothing can refuse that somebody changes one or
+//! takes it away, who may write admission policies: the API server calls neither webhooks nor policies for them. So
+//! it is noticed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
+use anyhow::Context as _;
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
 };
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use lapse_cluster::{CallError, bounded};
+use lapse_engine::admission::{AdmissionFaults, AdmissionKind, ExpectedAdmission, faults};
+use serde::Serialize;
+use serde_json::Value;
 use tracing::{error, info};
 
 /// What every object of the chart is labelled with.
 const OF_THE_CHART: &str = "app.kubernetes.io/part-of=lapse";
+/// The name of both webhook configurations.
+const WEBHOOKS: &str = "lapse";
 
-/// The admission policies that ought to stand, and what was last said of them.
+/// The admission objects that ought to stand, and what was last said of them.
 pub(crate) struct Guards {
-    expected: Vec<String>,
-    missing: BTreeSet<String>,
+    expected: Vec<ExpectedAdmission>,
+    told: AdmissionFaults,
 }
+
+type Standing = BTreeMap<(AdmissionKind, String), Value>;
 
 impl Guards {
-    /// These ought to stand.
-    pub(crate) fn new(expected: Vec<String>) -> Self {
-        Self { expected, missing: BTreeSet::new() }
+    /// Those that the chart wrote down in a file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path);
+        let text = text.with_context(|| format!("reading admission objects {}", path.display()))?;
+        let expected = serde_json::from_str(&text);
+        let expected = expected.with_context(|| format!("admission objects {}", path.display()))?;
+        Ok(Self { expected, told: AdmissionFaults::default() })
     }
 
-    /// How many of them do not, or are not enforced. Says which, when that changes.
-    pub(crate) async fn missing(&mut self, client: &Client) -> Result<usize, CallError> {
-        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
-        let of_the_chart = ListParams::default().labels(OF_THE_CHART);
-        let (policies, bindings) = tokio::try_join!(
-            bounded("listing the admission policies", policies.list_metadata(&of_the_chart)),
-            bounded("listing what enforces them", bindings.list(&of_the_chart)),
-        )?;
-        let standing = policies.items.iter().map(kube::ResourceExt::name_any).collect();
-        let enforced = bindings.items.iter().map(|binding| (binding.name_any(), enforces(binding)));
-        let missing = without(&self.expected, &standing, &enforced.collect());
-        if missing != self.missing {
-            if missing.is_empty() {
+    /// What is gone or changed. Says which, when that changes.
+    pub(crate) async fn look(&mut self, client: &Client) -> Result<&AdmissionFaults, CallError> {
+        let found = faults(&self.expected, &standing(client).await?);
+        if found != self.told {
+            let AdmissionFaults { missing, changed } = &found;
+            if found == AdmissionFaults::default() {
                 info!("every admission policy stands again");
             } else {
-                error!(?missing, "admission policies do not stand: install the chart again");
+                error!(
+                    ?missing,
+                    ?changed,
+                    "admission is not as the chart has it: delete what is changed, and run helm upgrade"
+                );
             }
-            self.missing.clone_from(&missing);
+            self.told = found;
         }
-        Ok(missing.len())
+        Ok(&self.told)
     }
 }
 
-/// Whether a binding puts the policy of its name to work, everywhere.
-fn enforces(binding: &ValidatingAdmissionPolicyBinding) -> bool {
-    binding.spec.as_ref().is_some_and(|spec| {
-        spec.policy_name.as_ref() == binding.metadata.name.as_ref()
-            && spec.match_resources.is_none()
-            && spec.validation_actions.as_ref().is_some_and(|actions| !actions.is_empty())
-    })
-}
-
-fn without(
-    expected: &[String],
-    standing: &BTreeSet<String>,
-    enforced: &BTreeMap<String, bool>,
-) -> BTreeSet<String> {
-    let is_missing =
-        |name: &&String| !standing.contains(*name) || enforced.get(*name) != Some(&true);
-    expected.iter().filter(is_missing).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_needs_what_enforces_it() {
-        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let expected = names(&["a", "b", "c", "d"]);
-        let standing = names(&["a", "b", "c"]).into_iter().collect();
-        let enforced = [("a", true), ("b", false), ("d", true)];
-        let enforced = enforced.map(|(name, is)| (name.to_owned(), is)).into_iter().collect();
-        let missing = without(&expected, &standing, &enforced);
-        assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["b", "c", "d"]);
+/// What the API server holds.
+async fn standing(client: &Client) -> Result<Standing, CallError> {
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let ours = ListParams::default().labels(OF_THE_CHART);
+    let (policies, bindings, mutating, validating) = tokio::try_join!(
+        bounded("listing the admission policies", policies.list(&ours)),
+        bounded("listing what enforces them", bindings.list(&ours)),
+        bounded("reading what stamps", mutating.get_opt(WEBHOOKS)),
+        bounded("reading what judges", validating.get_opt(WEBHOOKS)),
+    )?;
+    let mut standing = Standing::new();
+    for policy in policies {
+        let key = (AdmissionKind::ValidatingAdmissionPolicy, policy.name_any());
+        standing.insert(key, json(policy.spec));
     }
+    for binding in bindings {
+        let key = (AdmissionKind::ValidatingAdmissionPolicyBinding, binding.name_any());
+        standing.insert(key, json(binding.spec));
+    }
+    if let Some(found) = mutating {
+        let key = (AdmissionKind::MutatingWebhookConfiguration, found.name_any());
+        let webhooks = found.webhooks.into_iter().flatten();
+        standing
+            .insert(key, webhooks.map(|webhook| (webhook.name.clone(), rest(webhook))).collect());
+    }
+    if let Some(found) = validating {
+        let key = (AdmissionKind::ValidatingWebhookConfiguration, found.name_any());
+        let webhooks = found.webhooks.into_iter().flatten();
+        standing
+            .insert(key, webhooks.map(|webhook| (webhook.name.clone(), rest(webhook))).collect());
+    }
+    Ok(standing)
+}
+
+fn json(said: impl Serialize) -> Value {
+    serde_json::to_value(said).unwrap_or_default()
+}
+
+/// A webhook but for its name, and where it is called, which the webhook writes itself.
+fn rest(webhook: impl Serialize) -> Value {
+    let mut said = json(webhook);
+    if let Value::Object(fields) = &mut said {
+        fields.remove("name");
+        fields.remove("clientConfig");
+    }
+    said
 }

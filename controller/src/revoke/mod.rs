@@ -13,5 +13,5 @@ mod sweep;
 
 pub(crate) use expire::Expiry;
 pub(crate) use guards::Guards;
-pub(crate) use orphans::Orphans;
+pub(crate) use orphans::{Orphans, remove};
 pub(crate) use sweep::{sweep_once, sweeping};

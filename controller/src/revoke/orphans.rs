@@ -51,7 +51,7 @@ impl Orphans {
 }
 
 /// Removes an object that has no live grant.
-pub(super) async fn remove(
+pub(crate) async fn remove(
     client: &Client,
     object: &ObjectMarks,
     why: &str,

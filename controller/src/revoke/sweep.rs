@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::Guards;
 use super::orphans::remove;
-use crate::config::SweepOptions;
+use crate::config::OnceOptions;
 use crate::metrics::Metrics;
 use crate::touched::Touched;
 
@@ -52,8 +52,11 @@ pub(crate) async fn sweeping(
         revision.observe(report.revision.as_deref());
         metrics.orphans_removed.inc_by(report.removed);
         count_grants(&touched.index, &metrics, clock.now(), |name| touched.ending(name));
-        match guards.missing(&client).await {
-            Ok(missing) => drop(metrics.policies_missing.set(count(missing))),
+        match guards.look(&client).await {
+            Ok(faults) => {
+                metrics.admission.missing.set(count(faults.missing.len()));
+                metrics.admission.changed.set(count(faults.changed.len()));
+            }
             Err(error) => warn!(%error, "whether the admission policies stand is not known"),
         }
         metrics.clock_skew.set(clock.skew().as_seconds_f64());
@@ -243,7 +246,7 @@ async fn grant(client: &Client, name: &str) -> Read<Grant> {
 }
 
 /// The command `sweep`.
-pub(crate) async fn sweep_once(options: SweepOptions) -> anyhow::Result<()> {
+pub(crate) async fn sweep_once(options: OnceOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
     let client = connect(&clock).await?;

@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
-use lapse_e2e::plane::{InstallOptions, Plane, PlaneOptions, workspace};
-use serde_json::json;
+use kube::Api;
+use kube::api::PostParams;
+use lapse_e2e::plane::{InstallOptions, Plane, PlaneOptions, eventually, workspace};
+use serde_json::{Value, json};
 
 use crate::rendered::Rendered;
-use crate::world::World;
+use crate::world::{SOON, World, refused};
 
 fn chart() -> PathBuf {
     workspace::root().join("charts/lapse")
@@ -131,22 +129,123 @@ async fn both_programs_say_which_release_runs() {
     }
 }
 
-/// What the controller is told to look for is what the chart installs, with whatever values.
+/// What the controller compares the cluster with is what the chart installs, with whatever values.
 #[tokio::test]
-async fn the_controller_looks_for_every_admission_policy_and_no_other() {
+async fn the_controller_looks_for_every_admission_object_and_no_other() {
     for ends_workloads in [false, true] {
         let value = format!("controller.endWorkloads={ends_workloads}");
         let rendered = Rendered::with(&[&value]).await;
-        let policies: Vec<ValidatingAdmissionPolicy> = rendered.all("ValidatingAdmissionPolicy");
-        let mut names: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
-        let bindings: Vec<ValidatingAdmissionPolicyBinding> =
-            rendered.all("ValidatingAdmissionPolicyBinding");
-        let mut enforced: Vec<String> = bindings.iter().map(ResourceExt::name_any).collect();
-        for list in [&mut names, &mut enforced] {
-            list.sort();
+        let mut installed: Vec<Value> = Vec::new();
+        for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+            for object in rendered.all::<Value>(kind) {
+                let name = &object["metadata"]["name"];
+                installed.push(json!({"kind": kind, "name": name, "content": object["spec"]}));
+            }
         }
-        let mut expected = rendered.settings().admission_policies;
-        expected.sort();
-        assert_eq!((&names, &enforced), (&expected, &expected));
+        for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+            for object in rendered.all::<Value>(kind) {
+                let mut content = json!({});
+                for webhook in object["webhooks"].as_array().unwrap() {
+                    let mut rest = webhook.clone();
+                    rest.as_object_mut()
+                        .unwrap()
+                        .retain(|key, _| key != "name" && key != "clientConfig");
+                    content[webhook["name"].as_str().unwrap()] = rest;
+                }
+                let name = &object["metadata"]["name"];
+                installed.push(json!({"kind": kind, "name": name, "content": content}));
+            }
+        }
+        let mut expected = rendered.admission();
+        for list in [&mut installed, &mut expected] {
+            list.sort_by_key(|object| format!("{} {}", object["kind"], object["name"]));
+        }
+        assert!(installed.len() >= 40, "{}", installed.len());
+        assert_eq!(expected, installed);
     }
+}
+
+/// What the document says of mending, done as it says, after changes of each kind: an upgrade alone would not take away
+/// what was added.
+#[tokio::test]
+async fn what_is_changed_is_seen_and_mended() {
+    let world = World::own("mended", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0];
+    let counted = async |missing: f64, changed: f64| {
+        eventually(&format!("{missing} missing and {changed} changed"), SOON, async || {
+            let is_missing = controller.counted("lapse_admission_policies_missing", &[]).await?;
+            let is_changed = controller.counted("lapse_admission_policies_changed", &[]).await?;
+            let is_so = |a: f64, b: f64| (a - b).abs() < 0.5;
+            Ok((is_so(is_missing, missing) && is_so(is_changed, changed)).then_some(()))
+        })
+        .await
+        .unwrap();
+    };
+    let kubectl = async |args: &[&str]| world.kubectl(&world.admin, args, None).await.unwrap();
+    let patched = async |what: &str, kind: &str, patch: &Value| {
+        let (kind, patch) = (format!("--type={kind}"), patch.to_string());
+        kubectl(&["patch", what, "lapse-grants", &kind, "--patch", &patch]).await
+    };
+    let policy = "validatingadmissionpolicy";
+    let binding = "validatingadmissionpolicybinding";
+
+    // The API server's defaults are no change, and neither is what the webhook writes.
+    eventually("the first sweep", SOON, async || {
+        let swept = controller.counted("lapse_clock_skew_seconds", &[]).await?;
+        Ok((swept != 0.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    counted(0.0, 0.0).await;
+
+    patched(binding, "merge", &json!({"spec": {"validationActions": ["Audit"]}})).await;
+    counted(0.0, 1.0).await;
+    // It says that all is well, and is not: both merge the list.
+    world.lapse.upgrade(&[]).await.unwrap();
+    let actions = ["get", binding, "lapse-grants", "--output=jsonpath={.spec.validationActions}"];
+    assert_eq!(kubectl(&actions).await, r#"["Audit","Deny"]"#);
+
+    // One that replaces a value is refused, and what is added to a map or a list stays even if it is forced.
+    let more = json!({"name": "never", "expression": "false"});
+    patched(
+        policy,
+        "json",
+        &json!([
+            {"op": "replace", "path": "/spec/failurePolicy", "value": "Ignore"},
+            {"op": "add", "path": "/spec/matchConditions/-", "value": more},
+        ]),
+    )
+    .await;
+    let here = json!({"matchLabels": {"a": "b"}});
+    let patch = json!([{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": here}]);
+    let webhooks = ["patch", "validatingwebhookconfiguration", "lapse", "--type=json", "--patch"];
+    kubectl(&[&webhooks[..], &[&patch.to_string()]].concat()).await;
+    kubectl(&["delete", binding, "lapse-size"]).await;
+    counted(1.0, 3.0).await;
+    let log = std::fs::read_to_string(&controller.process.spec().log).unwrap();
+    for words in [
+        "ValidatingAdmissionPolicy lapse-grants: failurePolicy, matchConditions",
+        "ValidatingAdmissionPolicyBinding lapse-grants: validationActions",
+        "ValidatingWebhookConfiguration lapse: validate.lapse.dev.namespaceSelector",
+        "ValidatingAdmissionPolicyBinding lapse-size",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    refused(world.lapse.upgrade(&[]).await, "conflict with \"kubectl-patch\"");
+
+    // What is changed is deleted; the upgrade makes it anew.
+    kubectl(&["delete", &format!("{policy},{binding}"), "lapse-grants"]).await;
+    kubectl(&["delete", "validatingwebhookconfiguration", "lapse"]).await;
+    world.lapse.upgrade(&[]).await.unwrap();
+    counted(0.0, 0.0).await;
+    assert_eq!(kubectl(&actions).await, r#"["Deny"]"#);
+    eventually("the webhook to have written where it is called", SOON, async || {
+        let asked = world.request("asked", json!({}));
+        let api: Api<lapse_crds::AccessRequest> = world.api(&world.alice);
+        Ok(Some(api.create(&PostParams::default(), &asked).await?))
+    })
+    .await
+    .unwrap();
+    world.approve(&world.bob, "asked").await.unwrap();
+    world.phase("asked", lapse_crds::RequestPhase::Active).await;
 }

@@ -82,11 +82,11 @@ async fn write_the_grant(world: &World) {
         "spec": {
             "request": {"namespace": world.ns, "name": "fix", "uid": uid},
             "policy": {"name": world.ns, "uid": policy.uid(), "generation": policy.metadata.generation},
-            "subject": {"kind": "User", "name": world.alice.name},
+            "subject": {"kind": "User", "name": world.alice.name}, "username": world.alice.name,
             "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": [world.ns]}},
             "startsAt": start, "expiresAt": expires, "approvedBy": [world.bob.name], "emergency": false,
             "rulesHash": decision.spec.rules_hash, "rules": decision.spec.rules,
-            "session": {"guard": "Enforce"},
+            "session": {"guard": "Enforce", "impersonates": ["*"]},
         },
     }));
     let grants: Api<lapse_crds::Grant> = Api::all(controller.client.clone());

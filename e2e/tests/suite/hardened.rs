@@ -22,7 +22,7 @@ async fn all_pods() -> BTreeMap<String, PodTemplateSpec> {
     ])
     .await;
     let pods = rendered.pods();
-    assert_eq!(pods.keys().collect::<Vec<_>>(), ["controller", "sweep", "webhook"]);
+    assert_eq!(pods.keys().collect::<Vec<_>>(), ["controller", "drain", "sweep", "webhook"]);
     pods
 }
 
@@ -58,7 +58,7 @@ async fn the_pods_hold_nothing_that_they_do_not_need() {
     }
     for (component, template) in all_pods().await {
         let pod = template.spec.unwrap();
-        // All three talk to the API server.
+        // All of them talk to the API server.
         assert_eq!(pod.automount_service_account_token, Some(true), "{component}");
         assert_eq!(pod.enable_service_links, Some(false), "{component}");
         assert_eq!(pod.init_containers, None, "{component}");
@@ -117,7 +117,7 @@ fn open(policy: &NetworkPolicy) -> Vec<(Vec<i32>, bool)> {
 #[tokio::test]
 async fn only_what_must_be_reached_is_open() {
     let all = policies(&[]).await;
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
     for (component, policy) in &all {
         let spec = policy.spec.as_ref().unwrap();
         assert_eq!(spec.policy_types, Some(vec!["Ingress".to_owned()]), "{component}");
@@ -126,6 +126,7 @@ async fn only_what_must_be_reached_is_open() {
     assert_eq!(open(&all["controller"]), [(vec![9090], false)]);
     assert_eq!(open(&all["webhook"]), [(vec![9443], true), (vec![9090], false)]);
     assert_eq!(open(&all["sweep"]), []);
+    assert_eq!(open(&all["drain"]), []);
     // An empty list of peers would mean everybody.
     let none = ["networkPolicy.metricsFrom=[]", r#"networkPolicy.webhookFrom=["10.0.0.0/28"]"#];
     let closed = policies(&none).await;
@@ -149,7 +150,7 @@ async fn what_is_reached_is_limited_to_names_and_the_api_server() {
         r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32","fd00::1/128"]"#,
     ];
     let all = policies(&values).await;
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
     for (component, policy) in all {
         let spec = policy.spec.unwrap();
         assert!(spec.policy_types.unwrap().contains(&"Egress".to_owned()), "{component}");

@@ -38,6 +38,7 @@ mod stages;
 mod started;
 mod stolen;
 mod told;
+mod uninstall;
 mod waiting;
 mod warnings;
 mod ways;

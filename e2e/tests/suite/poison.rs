@@ -156,7 +156,10 @@ pub(crate) async fn unchecked(world: &World) {
         ("jitpolicies", json!({"effect": text})),
         ("accessrequests", json!({"requester": username})),
         ("accessdecisions", json!({"request": name})),
-        ("grants", json!({"subject": name, "policy": name, "emergency": {"type": "boolean"}})),
+        (
+            "grants",
+            json!({"subject": name, "username": text, "policy": name, "emergency": {"type": "boolean"}}),
+        ),
     ] {
         let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
         let patch = json!([{"op": "replace", "path": schema, "value": any(fields)}]);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
+use rstest::rstest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ pub(crate) struct Rendered(Vec<Value>);
 impl Rendered {
     pub(crate) async fn with(values: &[&str]) -> Self {
         let text = helm(&["template"], values).await;
+        let blanks: Vec<&str> = text.lines().filter(|line| line.ends_with([' ', '\t'])).collect();
+        assert_eq!(blanks, [""; 0], "trailing blanks, with {values:?}");
         let documents = text.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
         Self(documents.filter(|document: &Value| !document.is_null()).collect())
     }
@@ -39,6 +42,8 @@ impl Rendered {
         let deployments = deployments.into_iter().map(|of| of.spec.unwrap().template);
         let jobs: Vec<CronJob> = self.all("CronJob");
         let jobs = jobs.into_iter().map(|of| of.spec.unwrap().job_template.spec.unwrap().template);
+        let hooks: Vec<Job> = self.all("Job");
+        let jobs = jobs.chain(hooks.into_iter().map(|of| of.spec.unwrap().template));
         let component = |pod: PodTemplateSpec| {
             let labels = pod.metadata.as_ref().unwrap().labels.as_ref().unwrap();
             (labels["app.kubernetes.io/component"].clone(), pod)
@@ -47,9 +52,19 @@ impl Rendered {
     }
 
     pub(crate) fn settings(&self) -> Settings {
+        serde_saphyr::from_str(&self.file("settings.yaml")).unwrap()
+    }
+
+    /// What the controller compares the cluster with.
+    pub(crate) fn admission(&self) -> Vec<Value> {
+        serde_json::from_str(&self.file("admission.json")).unwrap()
+    }
+
+    /// One of the files that the programs are given.
+    fn file(&self, name: &str) -> String {
         let maps: Vec<ConfigMap> = self.all("ConfigMap");
-        let map = maps.iter().find(|map| map.name_any() == "lapse-settings").unwrap();
-        serde_saphyr::from_str(&map.data.as_ref().unwrap()["settings.yaml"]).unwrap()
+        let map = maps.into_iter().find(|map| map.name_any() == "lapse-settings").unwrap();
+        map.data.unwrap().remove(name).unwrap()
     }
 }
 
@@ -69,6 +84,83 @@ async fn notes(grantable_rules: &Value) -> String {
     let rules = format!("controller.grantableRules={grantable_rules}");
     let said = helm(&["install", "--dry-run=client"], &[&rules]).await;
     said.split_once("NOTES:").unwrap().1.to_owned()
+}
+
+/// Everything that may be left out is left out, and everything that may be said is said: rendering it looks for
+/// trailing blanks.
+#[rstest]
+#[case::as_it_comes(&[])]
+#[case::little(&[
+    "controller.bindableRoles=[]", "protectedNamespaces=[]", "networkPolicy.metricsFrom=[]", "sweep.resources={}",
+    "controller.resources={}", "webhook.resources={}", "flowControl.enabled=false", "uninstall.endRights=false",
+    "crds.install=false",
+])]
+#[case::no_network_policies(&["networkPolicy.enabled=false"])]
+#[case::much(&[
+    r#"controller.grantableRules=[{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}]"#,
+    r#"controller.bindableRoles=[{"kind":"Role","name":"mend"}]"#,
+    "controller.allowClusterWide=true", "controller.endWorkloads=true",
+    r#"controller.priorityClassName="x""#, r#"controller.nodeSelector={"a":"b"}"#,
+    r#"controller.tolerations=[{"operator":"Exists"}]"#, r#"webhook.affinity={"podAffinity":{}}"#,
+    r#"controller.podLabels={"x":"y"}"#, r#"controller.podAnnotations={"x":"y"}"#,
+    r#"image.pullSecrets=["registry"]"#, r#"guard.trustedReconcilers=["flux-system:apply"]"#,
+    r#"webhook.url="https://hook.example""#, r#"networkPolicy.webhookFrom=["10.0.0.0/28"]"#,
+    "networkPolicy.egress.enabled=true", r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32"]"#,
+])]
+#[tokio::test]
+async fn what_is_rendered_has_no_trailing_blanks(#[case] values: &[&str]) {
+    let rendered = Rendered::with(values).await;
+    assert_eq!(rendered.all::<Deployment>("Deployment").len(), 2);
+}
+
+/// Runs of the sweep that failed can be read for a day, and do not pile up.
+#[tokio::test]
+async fn a_sweep_that_failed_can_be_read() {
+    let rendered = Rendered::with(&[]).await;
+    let [sweep] = &rendered.all::<CronJob>("CronJob")[..] else { panic!("one sweep") };
+    let spec = sweep.spec.as_ref().unwrap();
+    assert_eq!(spec.failed_jobs_history_limit, Some(3));
+    assert_eq!(spec.job_template.spec.as_ref().unwrap().ttl_seconds_after_finished, Some(86400));
+}
+
+/// Helm runs it before it deletes anything, waits for it, and leaves it only if it failed. It needs what the release
+/// has made, and nothing of its own.
+#[tokio::test]
+async fn a_hook_ends_every_right_before_the_release_goes() {
+    let rendered = Rendered::with(&[]).await;
+    let [drain] = &rendered.all::<Job>("Job")[..] else { panic!("one hook") };
+    let annotation = |key: &str| drain.annotations().get(key).map(String::as_str);
+    assert_eq!(annotation("helm.sh/hook"), Some("pre-delete"));
+    assert_eq!(annotation("helm.sh/hook-weight"), Some("0"));
+    let policy = annotation("helm.sh/hook-delete-policy");
+    assert_eq!(policy, Some("before-hook-creation,hook-succeeded"));
+    let spec = drain.spec.as_ref().unwrap();
+    // Helm waits for 300 s by default, and is told in time.
+    assert!(spec.active_deadline_seconds.unwrap() < 300);
+    let pod = spec.template.spec.as_ref().unwrap();
+    assert_eq!(pod.service_account_name.as_deref(), Some("lapse-controller"));
+    let container = &pod.containers[0];
+    let args = ["drain", "--settings=/etc/lapse/settings.yaml"].map(String::from);
+    assert_eq!(container.args.as_deref(), Some(&args[..]));
+    // Its pod is that of the sweep, but for the command.
+    let pods = rendered.pods();
+    let mut sweep = pods["sweep"].spec.clone().unwrap();
+    sweep.containers[0].name = "drain".to_owned();
+    sweep.containers[0].args = container.args.clone();
+    assert_eq!(&sweep, pod);
+    let hooks = |kind: &str| {
+        let all = rendered.0.iter().filter(|document| document["kind"] == kind);
+        let is_hook =
+            |document: &&Value| !document["metadata"]["annotations"]["helm.sh/hook"].is_null();
+        all.filter(is_hook).count()
+    };
+    for kind in
+        ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap"]
+    {
+        assert_eq!(hooks(kind), 0, "a hook of kind {kind} would be gone when it is needed");
+    }
+    let without = Rendered::with(&["uninstall.endRights=false"]).await;
+    assert_eq!(without.all::<Job>("Job"), []);
 }
 
 #[tokio::test]

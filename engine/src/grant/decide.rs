@@ -204,7 +204,7 @@ fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
 }
 
 /// Takes the right back. It is `Ended` only when a live read shows that each binding is gone.
-fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
+pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
     status.end_reason = reason;
@@ -255,7 +255,7 @@ pub(crate) const NOT_GIVEN: &str = "NotGiven";
 /// The objects of this grant that still stand: those that it recorded, and those that say they were
 /// made for it. What somebody else made under the same name is left alone. Bindings go first: they are
 /// what gives the right. The marker goes last: its holder is marked for as long as there is a right.
-fn deletions(observed: &Observed) -> Vec<Action> {
+pub(super) fn deletions(observed: &Observed) -> Vec<Action> {
     let status = observed.grant.status.as_ref();
     let is_ours = |live: &LiveObject| {
         live.grant_uid.as_deref() == Some(uid(&observed.grant))
@@ -279,16 +279,14 @@ fn deletions(observed: &Observed) -> Vec<Action> {
 /// granted again. An emergency stays until it is reviewed, or deleting it would pay the debt.
 fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let mut actions = deletions(observed);
-    let metadata = &observed.grant.metadata;
-    let has_finalizer =
-        metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == GRANT_FINALIZER));
     let mut status = observed.grant.status.clone().unwrap_or_default();
     let owes = awaits_review(&observed.grant).is_some();
     let mut review = review::ReviewOutlook::default();
     if owes {
         review = review::note(observed, &mut status, now);
     }
-    let leaves = metadata.deletion_timestamp.is_some() && has_finalizer && !owes;
+    let is_deleted = observed.grant.metadata.deletion_timestamp.is_some();
+    let leaves = is_deleted && has_finalizer(&observed.grant) && !owes;
     if actions.is_empty() && leaves && request_knows(observed) {
         actions.push(Action::RemoveFinalizer);
     }
@@ -304,6 +302,11 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
         warning: review.warning,
         wake_at: soon.into_iter().chain(review.next_at).min(),
     }
+}
+
+/// Whether it is Lapse that keeps a Grant from going.
+pub(super) fn has_finalizer(grant: &Grant) -> bool {
+    grant.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == GRANT_FINALIZER)
 }
 
 /// Whether the request has recorded all that became of its right, or is gone itself.

@@ -2,6 +2,7 @@
 
 mod columns;
 mod decide;
+mod drain;
 mod left;
 mod name;
 mod object;
@@ -12,6 +13,7 @@ mod review;
 mod warnings;
 
 pub use decide::{Action, Plan, decide};
+pub use drain::drain;
 pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantDuration, Subject};
+use crate::{GrantDuration, Subject, schema};
 
 /// Who approves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -113,7 +113,7 @@ pub struct Escalation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Stage {
     /// The name of the stage, such as `manager`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(schema_with = "schema::stage_name")]
     pub name: String,
     /// How many of the approvers must approve.
     #[serde(default = "one")]

@@ -8,6 +8,8 @@ use chrono::TimeDelta;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::schema::shaped;
+
 /// One year, the longest duration that the API takes.
 const MAX_SECONDS: u32 = 365 * 24 * 3600;
 const UNITS: [(char, u32); 3] = [('h', 3600), ('m', 60), ('s', 1)];
@@ -95,6 +97,9 @@ impl<'de> Deserialize<'de> for GrantDuration {
     }
 }
 
+/// What a duration looks like.
+const SHAPE: &str = "^([0-9]{1,8}h)?([0-9]{1,8}m)?([0-9]{1,8}s)?$";
+
 impl JsonSchema for GrantDuration {
     fn schema_name() -> Cow<'static, str> {
         "GrantDuration".into()
@@ -110,11 +115,15 @@ impl JsonSchema for GrantDuration {
             "type": "string",
             "minLength": 2,
             "maxLength": 32,
-            "pattern": "^([0-9]{1,8}h)?([0-9]{1,8}m)?([0-9]{1,8}s)?$",
-            "x-kubernetes-validations": [{
-                "rule": "duration(self) > duration('0s') && duration(self) <= duration('8760h')",
-                "message": "must be more than zero and at most 8760h (one year), such as 45s, 90m or 1h30m",
-            }],
+            "x-kubernetes-validations": [
+                shaped(SHAPE, "must be whole numbers of h, m and s, in this order, such as 45s, 90m or 1h30m"),
+                {
+                    "rule": format!(
+                        "!self.matches(r'{SHAPE}') || (duration(self) > duration('0s') && duration(self) <= duration('8760h'))"
+                    ),
+                    "message": "must be more than zero and at most 8760h (one year), such as 45s, 90m or 1h30m",
+                },
+            ],
         })
     }
 }

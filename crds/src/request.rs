@@ -81,7 +81,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
-        .message("a request cannot be changed; delete it and make another"),
+        .message("a request cannot be changed; delete it and make another. spec.requester is stamped by Lapse: leave it out of the manifest"),
     validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.startTime))")
         .message("an emergency starts at once; remove startTime, or ask without emergency"),
     validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.extends))")

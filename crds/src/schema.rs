@@ -5,6 +5,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+/// A rule that a text has this shape, told in words: of a `pattern` the API server would quote the expression alone.
+pub(crate) fn shaped(pattern: &str, words: &str) -> serde_json::Value {
+    serde_json::json!({ "rule": format!("self.matches(r'{pattern}')"), "message": words })
+}
+
 /// Text for people: reasons, comments, descriptions. Line feeds are the only control characters, and
 /// characters that reverse the direction of text are left out, so that what a requester writes cannot
 /// draw on an approver's terminal. The length is counted in bytes, because that is what is stored.
@@ -12,11 +17,17 @@ pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 4096,
-        "pattern": r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$",
-        "x-kubernetes-validations": [{
-            "rule": "size(bytes(self)) <= 4096",
-            "message": "may have at most 4096 bytes",
-        }],
+        "x-kubernetes-validations": [
+            {
+                "rule": "size(bytes(self)) <= 4096",
+                "message": "may have at most 4096 bytes",
+            },
+            shaped(
+                r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$",
+                "holds a character that would draw on a terminal: of control characters line feeds alone are \
+                 allowed. Write spaces for tabs, and LF for CRLF",
+            ),
+        ],
     })
 }
 
@@ -27,7 +38,10 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": 253,
-        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "x-kubernetes-validations": [shaped(
+            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            "must be the name of an object: lower case letters, digits, - and ., a letter or digit at both ends",
+        )],
     })
 }
 
@@ -38,7 +52,10 @@ pub(crate) fn rbac_name(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": 253,
-        "pattern": r"^[^\s./%?#][^\s/%?#]*$",
+        "x-kubernetes-validations": [shaped(
+            r"^[^\s./%?#][^\s/%?#]*$",
+            "must be the name of a role: no white space, /, %, ? or #, and no . at its beginning",
+        )],
     })
 }
 
@@ -48,7 +65,23 @@ pub(crate) fn namespace_name(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": 63,
-        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "x-kubernetes-validations": [shaped(
+            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "must be the name of a namespace: lower case letters, digits and -, a letter or digit at both ends",
+        )],
+    })
+}
+
+/// The name of a stage of an approval.
+pub(crate) fn stage_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 63,
+        "x-kubernetes-validations": [shaped(
+            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "must be lower case letters, digits and -, a letter or digit at both ends",
+        )],
     })
 }
 
@@ -99,7 +132,10 @@ pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": 64,
-        "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
+        "x-kubernetes-validations": [shaped(
+            "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
+            "must be a name of the IANA time zone database, such as Europe/Zurich or UTC",
+        )],
     })
 }
 
@@ -109,7 +145,10 @@ pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 5,
         "maxLength": 5,
-        "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        "x-kubernetes-validations": [shaped(
+            "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+            "must be a time of the day in hours and minutes, from 00:00 to 23:59",
+        )],
     })
 }
 
@@ -119,13 +158,24 @@ pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 5,
         "maxLength": 5,
-        "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        "x-kubernetes-validations": [shaped(
+            "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+            "must be a time of the day in hours and minutes, from 00:00 to 24:00",
+        )],
     })
 }
 
 /// The identifier of a ticket: printable, without white space at its ends.
 pub(crate) fn ticket(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]([ -~]*[!-~])?$"})
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 256,
+        "x-kubernetes-validations": [shaped(
+            "^[!-~]([ -~]*[!-~])?$",
+            "must be printable ASCII without white space at its ends, such as INC0012345",
+        )],
+    })
 }
 
 /// The values of one list of a rule of RBAC.

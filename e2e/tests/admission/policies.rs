@@ -42,7 +42,7 @@ async fn an_unwise_policy_is_warned_about() {
     let view = json!([{"kubernetes": {
         "roles": [{"kind": "ClusterRole", "name": "view"}], "namespaces": {"names": ["unwise"]},
     }}]);
-    let fine = town.policy(&json!({"priority": 50, "targets": view}));
+    let fine = town.policy(&json!({"priority": 50, "targets": view, "approval": {"stages": []}}));
     let fine = town.kubectl(&town.admin, &args, &fine).await;
     assert!(fine.success() && !fine.stderr.contains("Warning"), "{fine:?}");
     let nobody = town.policy(&json!({"requesters": []}));

@@ -26,9 +26,29 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
     assert_eq!(before.metadata.annotations, after.metadata.annotations);
     assert!(after.spec.requester.is_some(), "what was stamped stays");
 
+    // Whoever names another requester is told at the second time what was overwritten at the first.
+    let mut named = serde_json::to_value(world.request("fix", json!({}))).unwrap();
+    named["spec"]["requester"] = json!({"username": "olga"});
+    let named = world.kubectl(&world.alice, &args, Some(&named.to_string())).await;
+    let error = named.unwrap_err().to_string();
+    assert!(error.contains("leave it out of the manifest"), "{error}");
+
     let other = serde_json::to_string(&world.request("fix", json!({"duration": "20m"}))).unwrap();
     let error = world.kubectl(&world.alice, &args, Some(&other)).await.unwrap_err().to_string();
     assert!(error.contains("cannot be changed"), "{error}");
+}
+
+#[tokio::test]
+async fn applying_what_is_over_says_that_it_gives_nothing() {
+    let world = World::shared("apply-over").await;
+    let manifest = serde_json::to_string(&world.request("fix", json!({}))).unwrap();
+    let args = ["apply", "--server-side", "-f", "-"];
+    world.kubectl(&world.alice, &args, Some(&manifest)).await.unwrap();
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Withdrawn).await;
+    let plane = world.lapse.plane();
+    let answer = plane.kubectl_with_input(&world.alice, &args, Some(&manifest)).await.unwrap();
+    assert!(answer.success() && answer.stderr.contains("is over (Withdrawn)"), "{answer:?}");
 }
 
 #[rstest]
@@ -36,6 +56,11 @@ async fn the_same_manifest_twice_changes_nothing(#[case] ns: &str, #[case] how: 
 #[case(json!({"duration": "1d"}), "spec.duration")]
 #[case(json!({"duration": "5"}), "spec.duration")]
 #[case(json!({"duration": ""}), "spec.duration")]
+#[case(json!({"duration": "0.5h"}), "must be whole numbers of h, m and s, in this order, such as 45s, 90m or 1h30m")]
+#[case(json!({"reason": "a\tb"}), "Write spaces for tabs")]
+#[case(json!({"reason": "a\r\nb"}), "and LF for CRLF")]
+#[case(json!({"policy": "Shop"}), "must be the name of an object: lower case letters")]
+#[case(json!({"startTime": "2026-12-28T05:55:38+99:99"}), r#"spec.startTime: "2026-12-28T05:55:38+99:99" is not RFC 3339"#)]
 #[case(json!({"duration": "0s"}), "must be more than zero")]
 #[case(json!({"duration": "9000h"}), "spec.duration")]
 #[case(json!({"duration": "8761h"}), "at most 8760h")]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response};
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
@@ -23,9 +24,16 @@ pub enum ConnectError {
     Client(#[from] kube::Error),
 }
 
-/// Connects, and compares the clock with the API server's at every answer.
-pub async fn connect(clock: &Clock) -> Result<Client, ConnectError> {
-    Ok(connect_with(Config::infer().await?, clock)?)
+/// Connects as a program of this name, and compares the clock with the API server's at every answer.
+///
+/// The audit log shows who called as `NAME/VERSION`, and so do the managers of fields, by the name.
+pub async fn connect(clock: &Clock, program: &str) -> Result<Client, ConnectError> {
+    let mut config = Config::infer().await?;
+    let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = HeaderValue::from_str(&agent) {
+        config.headers.push((USER_AGENT, agent));
+    }
+    Ok(connect_with(config, clock)?)
 }
 
 /// How long the API server may take to begin an answer. A call has its own, shorter limit; this one is for watches,

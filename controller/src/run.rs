@@ -37,7 +37,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
     let guards = Guards::read(&options.admission)?;
     let clock = Clock::default();
-    let client = connect(&clock).await?;
+    let client = connect(&clock, "lapse-controller").await?;
     let identity = format!("{}-{:08x}", options.identity, getrandom::u32()?);
     info!(%identity, namespace = %settings.namespace, "starting");
 

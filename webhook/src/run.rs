@@ -28,7 +28,7 @@ use crate::server;
 /// If the settings cannot be used, there is no cluster to talk to, or an address is taken.
 pub async fn run(options: Run) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
-    let client = connect(&Clock::default()).await?;
+    let client = connect(&Clock::default(), "lapse-webhook").await?;
     let mut registry = Registry::default();
     register_build_info(&mut registry);
     let metrics = Metrics::new(&mut registry);

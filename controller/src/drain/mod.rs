@@ -47,7 +47,7 @@ struct Round {
 pub(crate) async fn drain(options: OnceOptions) -> anyhow::Result<()> {
     let settings = read_settings(&options.settings)?;
     let clock = Clock::default();
-    let client = connect(&clock).await?;
+    let client = connect(&clock, "lapse-controller").await?;
     let me = format!("lapse-drain-{:08x}", getrandom::u32()?);
     let hold = Hold::take(&client, &settings.namespace, me).await;
     let hold = hold.context("keeping others from giving rights")?;

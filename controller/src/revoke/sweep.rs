@@ -249,7 +249,7 @@ async fn grant(client: &Client, name: &str) -> Read<Grant> {
 pub(crate) async fn sweep_once(options: OnceOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
-    let client = connect(&clock).await?;
+    let client = connect(&clock, "lapse-controller").await?;
     let report = sweep(&client, &clock, None).await;
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {

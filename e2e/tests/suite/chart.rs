@@ -127,6 +127,25 @@ async fn both_programs_say_which_release_runs() {
         let said = component.counted("lapse_build_info", &[&version]).await.unwrap();
         assert!((said - 1.0).abs() < f64::EPSILON, "{said}");
     }
+    // The audit log and the managers of fields say it, too.
+    world.granted("fix", json!({})).await;
+    let log = std::fs::read_to_string(world.lapse.plane().audit_log()).unwrap();
+    let events: Vec<Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for program in ["lapse-controller", "lapse-webhook"] {
+        let user = format!("system:serviceaccount:lapse-system:{program}");
+        let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
+        let mut of_it = events.iter().filter(|event| event["user"]["username"] == *user).peekable();
+        assert!(of_it.peek().is_some(), "{program}");
+        assert!(of_it.all(|event| {
+            let said = event["userAgent"].as_str().unwrap_or_default();
+            // The tests act in its name, too.
+            said == agent || !said.starts_with("lapse")
+        }));
+        assert!(events.iter().any(|event| event["userAgent"] == *agent), "{program}");
+    }
+    let managers = world.grant("fix").await.metadata.managed_fields.unwrap();
+    assert!(managers.iter().all(|entry| entry.manager.as_deref() == Some("lapse-controller")));
 }
 
 /// What the controller compares the cluster with is what the chart installs, with whatever values.

@@ -123,10 +123,27 @@ async fn look(
         } else if plan.refuses() && !is_as_of_now {
             occasion = Occasion::Refuse;
         } else {
-            return Ok(Some((observed, plan)));
+            return Ok(Some(or_follow(context, of, observed, plan).await));
         }
     }
     Err(ReconcileError::Unstable(LOOKS))
+}
+
+/// What is final is not said for want of a Grant that is not seen yet: another controller may have written it a moment
+/// ago, and what became of that is what is to be said.
+async fn or_follow(
+    context: &Context,
+    of: &RequestRef,
+    mut observed: Observed,
+    plan: Plan,
+) -> (Observed, Plan) {
+    let is_final = plan.status.as_ref().is_some_and(|status| status.phase.is_terminal());
+    if !is_final || !observed.grant.is_missing() {
+        return (observed, plan);
+    }
+    observed.grant = context.reader.grant(&grant_name(&of.namespace, &of.name, &of.uid)).await;
+    let plan = decide(&observed, context.clock.now());
+    (observed, plan)
 }
 
 /// Whether a right is to be given under a policy that is kept apart from others.

@@ -79,6 +79,12 @@ impl Admission {
         let matters =
             |name: &str| policies.found().is_some_and(|policies| policies.names_group(name));
         let left_out = keep_groups(&mut identity, matters);
+        // What a policy names must not be among what is left out.
+        if left_out > 0 && policies.found().is_none() {
+            let message =
+                "Not all policies are known yet, and you are in very many groups".to_owned();
+            return Err(NotAdmitted::Failed(message));
+        }
         let warning = (left_out > 0).then(|| {
             format!(
                 "{left_out} of your groups do not fit and are left out, those first that no policy names: have the \

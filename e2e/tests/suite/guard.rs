@@ -179,7 +179,8 @@ async fn who_holds_a_right_does_not_make_it_last() {
     // Nobody is kept from taking rights away.
     changed(&world.ns, json!({"mode": "Disabled"})).await.unwrap();
     let dry_run = DeleteParams { dry_run: true, ..DeleteParams::default() };
-    policies.delete(&world.ns, &dry_run).await.unwrap();
+    let gone = policies.delete(&world.ns, &dry_run).await;
+    refused(gone.map_err(Into::into), LASTING);
     let grants: Api<Grant> = Api::all(alice.clone());
     let grant = world.grant("fix").await.metadata.name.unwrap();
     grants.delete(&grant, &dry_run).await.unwrap();

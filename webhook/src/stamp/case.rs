@@ -353,7 +353,7 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<(), NotAdmitted> {
 }
 
 /// Whether this is a name that the API server gives to objects (RFC 1123 subdomain).
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let label = |label: &str| {
         label.bytes().next().is_some_and(alphanumeric)

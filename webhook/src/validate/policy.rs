@@ -1,5 +1,7 @@
 //! Policies: one that cannot work is refused, one that is unwise is warned about.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
@@ -8,10 +10,15 @@ use lapse_engine::policy::{
     PolicyErrorReason, PolicyState, lint, lint_among, lint_namespaces, lint_roles, misspelled,
 };
 
+use tokio::time::timeout;
+
 use super::{approvers, ends};
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::Request;
+
+/// How long to look for what is only told.
+const ADVICE: Duration = Duration::from_secs(1);
 
 /// How many of the namespaces that a policy names are looked for.
 const NAMESPACES: usize = 32;
@@ -48,10 +55,18 @@ pub(crate) async fn policy(
     }
     let names = policy.spec.targets.iter().filter_map(|target| target.kubernetes.as_ref());
     let names = names.filter_map(|targets| targets.namespaces.as_ref()).flat_map(|set| &set.names);
-    let namespaces = reader.namespaces_of(names.take(NAMESPACES).map(String::as_str)).await;
-    warnings.extend(lint_namespaces(&namespaces));
     let name = policy.metadata.name.as_deref().unwrap_or_default();
-    warnings.extend(approvers::lint(admission, name, &policy.spec).await);
+    let advice = async {
+        tokio::join!(
+            reader.namespaces_of(names.take(NAMESPACES).map(String::as_str)),
+            approvers::lint(admission, name, &policy.spec)
+        )
+    };
+    // A policy that takes rights away must not wait for advice.
+    if let Ok((namespaces, lacking)) = timeout(ADVICE, advice).await {
+        warnings.extend(lint_namespaces(&namespaces));
+        warnings.extend(lacking);
+    }
     warnings.extend(lint_roles(&policy.spec, &roles, settings));
     // What cannot be looked up is no reason to warn.
     let others = reader.index().policies();

@@ -57,7 +57,14 @@ pub(crate) async fn drain(options: OnceOptions) -> anyhow::Result<()> {
         () = hold.keep() => Err(anyhow::anyhow!("the lease is no longer renewed")),
     };
     match drained {
-        Ok(()) => hold.leave().await.context("keeping others from giving rights"),
+        Ok(()) => {
+            let was_held = hold.leave().await.context("keeping others from giving rights")?;
+            anyhow::ensure!(
+                was_held,
+                "a controller took the lease meanwhile, and may have given a right: run it again"
+            );
+            Ok(())
+        }
         Err(why) => {
             if let Err(error) = hold.release().await {
                 warn!(%error, "the lease could not be given back; it lapses by itself");

@@ -31,26 +31,34 @@ impl Hold {
     ) -> Result<Self, CallError> {
         let api = Api::namespaced(client.clone(), namespace);
         let mut hold = Self { api, me, quiet_from: Instant::now() };
-        // A holder relies on its last renewal, and what it began by that may still be written.
-        if hold.write(Some(DURATION)).await?.is_some_and(|was| was != hold.me) {
-            hold.quiet_from = Instant::now() + DURATION + CALL_LIMIT;
-        }
+        hold.write(Some(DURATION)).await?;
+        // A holder relies on its last renewal, and what it began by that may still be written: also one whose lease was
+        // deleted a moment ago.
+        hold.quiet_from = Instant::now() + DURATION + CALL_LIMIT;
         Ok(hold)
     }
 
-    /// Renews the lease until it is dropped.
+    /// Renews the lease until another has it, or may have it by now.
     pub(crate) async fn keep(&self) {
-        loop {
+        let mut held = Instant::now();
+        while held.elapsed() < DURATION {
             tokio::time::sleep(PERIOD).await;
-            if let Err(error) = self.write(Some(DURATION)).await {
-                warn!(%error, "the lease could not be renewed");
+            match self.write(Some(DURATION)).await {
+                Ok(was) if self.is_anothers(was.as_ref()) => return,
+                Ok(_) => held = Instant::now(),
+                Err(error) => warn!(%error, "the lease could not be renewed"),
             }
         }
     }
 
-    /// Leaves the lease so that nobody takes it before controllers are gone.
-    pub(crate) async fn leave(&self) -> Result<(), CallError> {
-        self.write(Some(LONGEST)).await.map(drop)
+    /// Leaves the lease so that nobody takes it before controllers are gone. Whether it was held until now.
+    pub(crate) async fn leave(&self) -> Result<bool, CallError> {
+        let was = self.write(Some(LONGEST)).await?;
+        Ok(!self.is_anothers(was.as_ref()))
+    }
+
+    fn is_anothers(&self, holder: Option<&String>) -> bool {
+        holder.is_some_and(|holder| *holder != self.me)
     }
 
     /// Gives the lease back.

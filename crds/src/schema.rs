@@ -10,6 +10,16 @@ pub(crate) fn shaped(pattern: &str, words: &str) -> serde_json::Value {
     serde_json::json!({ "rule": format!("self.matches(r'{pattern}')"), "message": words })
 }
 
+/// A short text of this shape, and of so many characters.
+fn short(least: u32, most: u32, pattern: &str, words: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": least,
+        "maxLength": most,
+        "x-kubernetes-validations": [shaped(pattern, words)],
+    })
+}
+
 /// Text for people: reasons, comments, descriptions. Line feeds are the only control characters, and
 /// characters that reverse the direction of text are left out, so that what a requester writes cannot
 /// draw on an approver's terminal. The length is counted in bytes, because that is what is stored.
@@ -34,55 +44,43 @@ pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
 /// The name of an object of most kinds of Kubernetes (RFC 1123 subdomain). Names end up in the paths of
 /// calls to the API server, so what could be anything but one segment of a path is refused here.
 pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 253,
-        "x-kubernetes-validations": [shaped(
-            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            "must be the name of an object: lower case letters, digits, - and ., a letter or digit at both ends",
-        )],
-    })
+    short(
+        1,
+        253,
+        "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "must be the name of an object: lower case letters, digits, - and ., a letter or digit at both ends",
+    )
 }
 
 /// The name of an object of RBAC, which may have more characters (`system:node`), but is still one
 /// segment of a path.
 pub(crate) fn rbac_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 253,
-        "x-kubernetes-validations": [shaped(
-            r"^[^\s./%?#][^\s/%?#]*$",
-            "must be the name of a role: no white space, /, %, ? or #, and no . at its beginning",
-        )],
-    })
+    short(
+        1,
+        253,
+        r"^[^\s./%?#][^\s/%?#]*$",
+        "must be the name of a role: no white space, /, %, ? or #, and no . at its beginning",
+    )
 }
 
 /// The name of a namespace (RFC 1123 label).
 pub(crate) fn namespace_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 63,
-        "x-kubernetes-validations": [shaped(
-            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            "must be the name of a namespace: lower case letters, digits and -, a letter or digit at both ends",
-        )],
-    })
+    short(
+        1,
+        63,
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be the name of a namespace: lower case letters, digits and -, a letter or digit at both ends",
+    )
 }
 
 /// The name of a stage of an approval.
 pub(crate) fn stage_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 63,
-        "x-kubernetes-validations": [shaped(
-            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            "must be lower case letters, digits and -, a letter or digit at both ends",
-        )],
-    })
+    short(
+        1,
+        63,
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be lower case letters, digits and -, a letter or digit at both ends",
+    )
 }
 
 /// A set of names of namespaces, at most 64.
@@ -128,54 +126,42 @@ pub(crate) fn approvers_of_stage(generator: &mut SchemaGenerator) -> Schema {
 /// The name of a time zone. Only the shape: which names there are is known to the engine, whose list
 /// grows with the IANA database.
 pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 64,
-        "x-kubernetes-validations": [shaped(
-            "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
-            "must be a name of the IANA time zone database, such as Europe/Zurich or UTC",
-        )],
-    })
+    short(
+        1,
+        64,
+        "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
+        "must be a name of the IANA time zone database, such as Europe/Zurich or UTC",
+    )
 }
 
 /// A time of the day, in hours and minutes.
 pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 5,
-        "maxLength": 5,
-        "x-kubernetes-validations": [shaped(
-            "^([01][0-9]|2[0-3]):[0-5][0-9]$",
-            "must be a time of the day in hours and minutes, from 00:00 to 23:59",
-        )],
-    })
+    short(
+        5,
+        5,
+        "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        "must be a time of the day in hours and minutes, from 00:00 to 23:59",
+    )
 }
 
 /// A time of the day, or its end.
 pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 5,
-        "maxLength": 5,
-        "x-kubernetes-validations": [shaped(
-            "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
-            "must be a time of the day in hours and minutes, from 00:00 to 24:00",
-        )],
-    })
+    short(
+        5,
+        5,
+        "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        "must be a time of the day in hours and minutes, from 00:00 to 24:00",
+    )
 }
 
 /// The identifier of a ticket: printable, without white space at its ends.
 pub(crate) fn ticket(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 256,
-        "x-kubernetes-validations": [shaped(
-            "^[!-~]([ -~]*[!-~])?$",
-            "must be printable ASCII without white space at its ends, such as INC0012345",
-        )],
-    })
+    short(
+        1,
+        256,
+        "^[!-~]([ -~]*[!-~])?$",
+        "must be printable ASCII without white space at its ends, such as INC0012345",
+    )
 }
 
 /// The values of one list of a rule of RBAC.

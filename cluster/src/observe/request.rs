@@ -1,11 +1,15 @@
 //! Everything that bears on a request.
 
+use std::sync::Arc;
+
 use lapse_crds::{AccessRequest, RequestRef};
 use lapse_engine::Read;
 use lapse_engine::attest::{AttestationError, Attested};
+use lapse_engine::duties::bearing_on;
 use lapse_engine::grant::grant_name;
-use lapse_engine::policy::BannedRoles;
+use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::request::{Observed, shows_evaluation};
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::{Namespaces, ResolvedTarget};
 
 use super::ObserveError;
@@ -48,9 +52,7 @@ impl Reader {
         let spec = &request.object.spec;
         // What the index has is looked up last, so that it is as new as can be.
         let index = self.index();
-        let named = spec.policy.as_deref();
-        let bearing = policies.found().map(|all| lapse_engine::duties::bearing_on(all, named));
-        let engaging = index.live_by(&bearing.unwrap_or_default());
+        let engaging = self.engaging(&policies, spec.policy.as_deref());
         let extends = spec.extends.as_deref().map(|name| (&*of.namespace, name));
         let peers = match &spec.requester {
             Some(requester) => index.peers(requester, extends),
@@ -81,7 +83,7 @@ impl Reader {
         let policies = index.policies();
         let (role, namespaces, banned_roles) = match (&target, &request.spec.requester) {
             (Some(target), Some(who)) => {
-                let none = lapse_engine::policy::Policies::default();
+                let none = Policies::default();
                 let all = policies.found().unwrap_or(&none);
                 tokio::join!(
                     self.role(target),
@@ -94,10 +96,8 @@ impl Reader {
         let extends = request.spec.extends.as_deref().map(|name| (&*namespace, name));
         let requester = request.spec.requester.as_ref();
         let peers = requester.map_or(Read::Missing, |requester| index.peers(requester, extends));
-        let named = request.spec.policy.as_deref();
-        let bearing = policies.found().map(|all| lapse_engine::duties::bearing_on(all, named));
         Observed {
-            engaging: index.live_by(&bearing.unwrap_or_default()),
+            engaging: self.engaging(&policies, request.spec.policy.as_deref()),
             request: Attested { object: request, attestation: Err(AttestationError::Absent) },
             policies,
             decisions: Read::Found(Vec::new()),
@@ -145,6 +145,16 @@ impl Reader {
             settings: self.settings().clone(),
             obstacle: None,
         }))
+    }
+
+    /// The rights by the policies that are kept apart from what may decide.
+    fn engaging(
+        &self,
+        policies: &Read<Policies>,
+        named: Option<&str>,
+    ) -> Read<Vec<Arc<GrantSummary>>> {
+        let bearing = policies.found().map(|all| bearing_on(all, named));
+        self.index().live_by(&bearing.unwrap_or_default())
     }
 
     async fn request_of(
@@ -212,7 +222,7 @@ impl Reader {
 
 /// What is read beside the request itself.
 struct Rest {
-    policies: Read<lapse_engine::policy::Policies>,
+    policies: Read<Policies>,
     role: Read<lapse_engine::role::RoleRules>,
     accounts: Read<Vec<lapse_engine::risk::ServiceAccount>>,
     namespaces: Namespaces,

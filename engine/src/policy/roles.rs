@@ -27,12 +27,19 @@ impl NamedRole {
     /// roles.
     #[must_use]
     pub fn absence(&self) -> Option<String> {
-        let Self { role, namespace, rules } = self;
-        let place = namespace.as_ref().map(|name| format!(" in namespace {name}"));
-        let place = place.unwrap_or_default();
-        let absence =
-            || format!("there is no {role}{place}: requests for it are refused until it exists");
-        rules.is_missing().then(absence)
+        let absence = || {
+            format!("there is no {}: requests for it are refused until it exists", self.in_place())
+        };
+        self.rules.is_missing().then(absence)
+    }
+
+    /// The role, and where it was looked for.
+    fn in_place(&self) -> String {
+        let Self { role, namespace, .. } = self;
+        match namespace {
+            Some(namespace) => format!("{role} in namespace {namespace}"),
+            None => role.to_string(),
+        }
     }
 
     fn list(&self) -> Option<(&str, &[PolicyRule])> {
@@ -52,13 +59,11 @@ impl NamedRole {
 pub fn misspelled(roles: &[NamedRole], settings: &Settings) -> Option<String> {
     let is_bindable = |role: &RoleRef| settings.bindable_roles.contains(role);
     let named = roles.iter().find(|named| !is_bindable(&named.role) && named.rules.is_missing())?;
-    let place = named.namespace.as_ref().map(|name| format!(" in namespace {name}"));
     let offered: Vec<String> = settings.bindable_roles.iter().map(ToString::to_string).collect();
     let offered = few(offered.iter().map(String::as_str), 5);
     Some(format!(
-        "there is no {}{}: correct its name; Lapse can hand out {offered} here",
-        named.role,
-        place.unwrap_or_default()
+        "there is no {}: correct its name; Lapse can hand out {offered} here",
+        named.in_place()
     ))
 }
 

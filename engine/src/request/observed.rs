@@ -28,7 +28,7 @@ pub struct Observed {
     pub accounts: Read<Vec<ServiceAccount>>,
     /// The rules of the roles that Deny policies name, if the request spells out rules.
     pub banned_roles: BannedRoles,
-    /// The namespaces of its target. One that is being deleted counts as missing.
+    /// The namespaces of its target.
     pub namespaces: Namespaces,
     /// What else the requester asks for and holds.
     pub peers: Read<Peers>,

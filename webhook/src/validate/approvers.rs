@@ -36,8 +36,7 @@ pub(super) async fn lint(admission: &Admission, policy: &str, spec: &JitPolicySp
 
 /// A subject as the API server would see it, with nothing but what the subject itself says.
 fn as_user(who: &Subject) -> UserInfo {
-    let group = |name: &str| name.to_owned();
-    let everybody = group("system:authenticated");
+    let everybody = "system:authenticated".to_owned();
     match who.kind {
         SubjectKind::Group => {
             UserInfo { groups: Some(vec![who.name.clone(), everybody]), ..UserInfo::default() }
@@ -52,7 +51,7 @@ fn as_user(who: &Subject) -> UserInfo {
             let accounts = format!("system:serviceaccounts:{namespace}");
             UserInfo {
                 username: Some(username_of(who)),
-                groups: Some(vec![group("system:serviceaccounts"), accounts, everybody]),
+                groups: Some(vec!["system:serviceaccounts".to_owned(), accounts, everybody]),
                 ..UserInfo::default()
             }
         }

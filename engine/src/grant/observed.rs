@@ -29,7 +29,7 @@ pub struct Observed {
     pub role: Read<RoleRules>,
     /// The rules of the roles that Deny policies name, if the request spelled out rules.
     pub banned_roles: BannedRoles,
-    /// The namespaces of the target. One that is being deleted counts as missing.
+    /// The namespaces of the target.
     pub namespaces: Namespaces,
     /// What was started under the grant, once the right is being taken back; `None` if nobody has looked.
     pub started: Option<Read<Vec<Started>>>,

@@ -1,60 +1,132 @@
 //! What was started under a grant.
 
+use std::fmt::Debug;
+
 use futures::future::try_join_all;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
-use kube::api::{ListParams, ObjectMeta};
-use kube::{Api, ResourceExt as _};
-use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{EphemeralContainer, Pod, ReplicationController};
+use kube::api::{ListParams, ObjectList, ObjectMeta};
+use kube::{Api, Resource, ResourceExt as _};
+use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, goes_by};
 use lapse_engine::Read;
 use lapse_engine::session::{Started, StartedKind, place};
 use lapse_engine::target::Scope;
+use serde::de::DeserializeOwned;
 
-use crate::{CallError, Reader, bounded, read};
+use crate::{CallError, Reader, bounded, next_page, read};
+
+/// How many objects are listed at once.
+const PAGE: u32 = 200;
 
 impl Reader {
-    /// What was started under a grant and is not being deleted, as of now.
+    /// What was started under a grant and is not gone, as of now. It costs a list of the pods of each namespace of the
+    /// grant, page by page, and of whatever else carries its label.
     pub async fn started(&self, grant: &Grant) -> Read<Vec<Started>> {
         let namespaces: Vec<Option<String>> = match place(&grant.spec) {
             Some(Scope::Cluster) => vec![None],
             Some(Scope::Namespaces(names)) => names.into_iter().map(Some).collect(),
             None => return Read::Found(Vec::new()),
         };
-        let looks = namespaces.iter().map(|namespace| self.started_in(grant, namespace.as_deref()));
+        let looks = namespaces.iter().map(|namespace| {
+            Look { reader: self, grant, namespace: namespace.as_deref() }.everything()
+        });
         read(try_join_all(looks).await).map(|found| {
             let mut found: Vec<Started> = found.into_iter().flatten().collect();
             found.sort();
             found
         })
     }
+}
 
-    async fn started_in(
-        &self,
-        grant: &Grant,
-        namespace: Option<&str>,
-    ) -> Result<Vec<Started>, CallError> {
-        let (jobs, pods): (Api<Job>, Api<Pod>) = match namespace {
-            Some(name) => (
-                Api::namespaced(self.client().clone(), name),
-                Api::namespaced(self.client().clone(), name),
-            ),
-            None => (Api::all(self.client().clone()), Api::all(self.client().clone())),
-        };
-        let name = grant.name_any();
-        let marked = ListParams::default().labels(&format!("{GRANT_LABEL}={name}"));
-        let uid = grant.metadata.uid.as_deref();
-        // An ephemeral container has no label that could be selected by, so every pod is looked at.
-        let all = ListParams::default();
-        let (jobs, pods) = tokio::try_join!(
-            bounded(format!("listing the Jobs of Grant {name}"), jobs.list_metadata(&marked)),
-            bounded(format!("listing the Pods of Grant {name}"), pods.list(&all)),
+/// A look for what was started in one namespace, or in all.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    reader: &'a Reader,
+    grant: &'a Grant,
+    namespace: Option<&'a str>,
+}
+
+impl Look<'_> {
+    async fn everything(self) -> Result<Vec<Started>, CallError> {
+        use StartedKind as Kind;
+        let (of_batch, of_apps, others, pods) = tokio::try_join!(
+            async {
+                tokio::try_join!(
+                    self.marked::<CronJob>(Kind::CronJob),
+                    self.marked::<Job>(Kind::Job)
+                )
+            },
+            async {
+                tokio::try_join!(
+                    self.marked::<Deployment>(Kind::Deployment),
+                    self.marked::<StatefulSet>(Kind::StatefulSet),
+                    self.marked::<DaemonSet>(Kind::DaemonSet),
+                    self.marked::<ReplicaSet>(Kind::ReplicaSet),
+                )
+            },
+            self.marked::<ReplicationController>(Kind::ReplicationController),
+            self.pods(),
         )?;
-        let jobs = jobs.items.iter().filter(|job| is_marked(&job.metadata, uid));
-        let jobs = jobs.filter_map(|job| started(StartedKind::Job, &job.metadata));
-        let is_started = |pod: &&Pod| is_marked(&pod.metadata, uid) || has_entered(pod, uid);
-        let pods = pods.items.iter().filter(is_started);
-        let pods = pods.filter_map(|pod| started(StartedKind::Pod, &pod.metadata));
-        Ok(jobs.chain(pods).collect())
+        let (cron_jobs, jobs) = of_batch;
+        let (deployments, stateful_sets, daemon_sets, replica_sets) = of_apps;
+        let all =
+            [cron_jobs, deployments, stateful_sets, daemon_sets, replica_sets, others, jobs, pods];
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    fn api<K>(self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client = self.reader.client().clone();
+        match self.namespace {
+            Some(name) => Api::namespaced(client, name),
+            None => Api::all(client),
+        }
+    }
+
+    /// What carries the mark of the grant and is not being deleted: what is makes nothing more.
+    async fn marked<K>(self, kind: StartedKind) -> Result<Vec<Started>, CallError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
+        let api: Api<K> = self.api();
+        let params = ListParams::default().labels(&format!("{GRANT_LABEL}={name}")).limit(PAGE);
+        let mut found = Vec::new();
+        let mut next = Some(params);
+        while let Some(params) = next.take() {
+            let what = format!("listing the {kind:?}s of Grant {name}");
+            let page = bounded(what, api.list_metadata(&params)).await?;
+            let all = page.items.iter().map(|object| &object.metadata);
+            let marked = all.filter(|metadata| is_marked(metadata, uid));
+            let stands = marked.filter(|metadata| metadata.deletion_timestamp.is_none());
+            found.extend(stands.filter_map(|metadata| started(kind, metadata)));
+            next = next_page(params, &page.metadata);
+        }
+        Ok(found)
+    }
+
+    /// An ephemeral container has no label that could be selected by, so every pod is looked at.
+    async fn pods(self) -> Result<Vec<Started>, CallError> {
+        let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
+        let api: Api<Pod> = self.api();
+        let mut found = Vec::new();
+        let mut next = Some(ListParams::default().limit(PAGE));
+        while let Some(params) = next.take() {
+            let what = format!("listing the Pods of Grant {name}");
+            let page: ObjectList<Pod> = bounded(what, api.list(&params)).await?;
+            let is_started = |pod: &&Pod| is_marked(&pod.metadata, uid) || has_entered(pod, uid);
+            let pods = page.items.iter().filter(is_started).filter(|pod| !has_stopped(pod));
+            found.extend(pods.filter_map(started_pod));
+            next = next_page(params, &page.metadata);
+        }
+        Ok(found)
     }
 }
 
@@ -74,15 +146,40 @@ fn has_entered(pod: &Pod, uid: Option<&str>) -> bool {
     containers.into_iter().any(of_grant)
 }
 
-/// A workload that is not being deleted.
+/// Whether a pod that is being deleted has stopped: a finalizer of somebody's can keep the object for ever.
+fn has_stopped(pod: &Pod) -> bool {
+    let Some(status) = pod.status.as_ref().filter(|_| pod.metadata.deletion_timestamp.is_some())
+    else {
+        return false;
+    };
+    let is_over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let containers = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let mut states = containers.into_iter().flatten().flatten().map(|known| known.state.as_ref());
+    is_over && states.all(|state| state.is_none_or(|state| state.running.is_none()))
+}
+
+fn started_pod(pod: &Pod) -> Option<Started> {
+    /// What Kubernetes itself gives a pod that does not say.
+    const DEFAULT_GRACE_S: i64 = 30;
+    let said = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    Some(Started {
+        grace_s: Some(said.unwrap_or(DEFAULT_GRACE_S)),
+        goes_by: goes_by(&pod.metadata),
+        ..started(StartedKind::Pod, &pod.metadata)?
+    })
+}
+
 fn started(kind: StartedKind, metadata: &ObjectMeta) -> Option<Started> {
-    if metadata.deletion_timestamp.is_some() {
-        return None;
-    }
     Some(Started {
         kind,
         namespace: metadata.namespace.clone()?,
         name: metadata.name.clone()?,
         uid: metadata.uid.clone()?,
+        grace_s: None,
+        goes_by: None,
     })
 }

@@ -230,7 +230,9 @@ pub struct GrantStatus {
     /// What lists show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
-    /// `Active`, `Ended` (reason `Verified` or `Unverified`) and, of an emergency, `Reviewed`.
+    /// `Active`, `Ended` (the right is gone: reason `Verified` or `Unverified`), `Stopped` (what was started
+    /// under it is gone: `Stopping`, `Verified` or `StillThere`), where its policy deletes that, and, of an
+    /// emergency, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -73,7 +73,7 @@ pub use schedule::{Schedule, Weekday, Window};
 pub use session::{EVERY_ACCOUNT, GrantSession, Guard, OnEnd, Session, StartedWorkloads};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
-pub use timestamp::{Timestamp, created_at, from_micro_time, micro_time};
+pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time};
 
 /// All custom resource definitions, in the order in which they are installed.
 #[must_use]

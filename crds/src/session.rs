@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +35,24 @@ pub struct Session {
 }
 
 /// What happens at the end of a right to what was done under it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("!has(self.maxGracePeriod) || has(self.startedWorkloads) && self.startedWorkloads == 'Delete'")
+        .message("maxGracePeriod is how long a pod has to stop, and nothing is stopped here; set startedWorkloads: Delete beside it, or leave it out")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct OnEnd {
-    /// What becomes of the pods and jobs that the holder of the right started, and of the pods that they
-    /// put an ephemeral container into: in the namespaces of the right that carry the label
-    /// `lapse.dev/track-workloads: "true"`, where each is marked with its Grant. What a controller made of
-    /// something else that was changed, of a Deployment say, is not among them. Absent: Keep.
+    /// What becomes of the workloads that the holder of the right created (pods, jobs, cron jobs, deployments,
+    /// stateful sets, daemon sets, replica sets, replication controllers), and of the pods that they put an
+    /// ephemeral container into: in the namespaces of the right that carry the label
+    /// `lapse.dev/track-workloads: "true"`, where each is marked with its Grant. What they changed and did not
+    /// create is not among them. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_workloads: Option<StartedWorkloads>,
+    /// The longest time that a pod has to stop when it is deleted at the end of the right. A pod that asks for
+    /// less has less. Only with `startedWorkloads: Delete`. Absent: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_grace_period: Option<GrantDuration>,
 }
 
 /// What becomes of the workloads that the holder of a right started.
@@ -50,7 +60,8 @@ pub struct OnEnd {
 pub enum StartedWorkloads {
     /// They go on, marked with the Grant.
     Keep,
-    /// They are deleted. A pod has 30 seconds to stop, whatever it asks for.
+    /// They are deleted. Pods and jobs also end by themselves at the right's `expiresAt`, whether or not
+    /// anything of Lapse runs.
     Delete,
 }
 
@@ -84,6 +95,9 @@ pub struct GrantSession {
     /// What becomes of the workloads that its holder started. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_workloads: Option<StartedWorkloads>,
+    /// The longest time that a pod has to stop at its end. Absent: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_grace_period: Option<GrantDuration>,
     /// The service accounts of its namespaces that its holder may impersonate: their names, or `*` for all. Who
     /// comes as one of them without a credential id is taken for the holder. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

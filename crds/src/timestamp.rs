@@ -93,6 +93,13 @@ pub fn created_at(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(created.0.as_second(), 0)
 }
 
+/// By when an object that is being deleted is to be gone, to the second; `None` if it is not.
+#[must_use]
+pub fn goes_by(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    let gone = metadata.deletion_timestamp.as_ref()?;
+    DateTime::from_timestamp(gone.0.as_second(), 0)
+}
+
 /// A time in the type that Kubernetes uses where microseconds matter (leases, events).
 #[must_use]
 pub fn micro_time(time: DateTime<Utc>) -> MicroTime {

@@ -1,7 +1,10 @@
 //! When something starts, and when it is over.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, AccessRequestSpec, Grant, GrantPhase, Timestamp};
+use lapse_crds::{
+    AccessRequest, AccessRequestSpec, ConditionStatus, Conditions as _, Grant, GrantPhase,
+    Timestamp,
+};
 
 /// When the right starts, if it is approved at this moment: then, or when it was asked for, if that is
 /// later.
@@ -23,6 +26,20 @@ pub fn is_settled(request: &AccessRequest) -> bool {
 #[must_use]
 pub fn has_ended(grant: &Grant) -> bool {
     grant.status.as_ref().is_some_and(|status| status.phase == GrantPhase::Ended)
+}
+
+/// The condition of a Grant that says whether what was started under it is gone.
+pub(crate) const STOPPED: &str = "Stopped";
+/// Its reason for as long as somebody sees to that.
+pub(crate) const STOPPING: &str = "Stopping";
+
+/// Whether a right is gone, and what was started under it is still to go.
+#[must_use]
+pub fn is_stopping(grant: &Grant) -> bool {
+    let status = grant.status.as_ref().filter(|_| has_ended(grant));
+    status.and_then(|status| status.conditions.condition(STOPPED)).is_some_and(|stopped| {
+        stopped.status == ConditionStatus::False && stopped.reason == STOPPING
+    })
 }
 
 /// By when a Grant is still to be reviewed; `None` if it needs no review, or none any more. A right that

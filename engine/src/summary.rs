@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use lapse_crds::{Grant, GrantPhase, GrantSession, RbacRef, RequestRef, Subject, Timestamp};
 
-use crate::lifetime::{awaits_review, has_ended, was_never_given};
+use crate::lifetime::{awaits_review, has_ended, is_stopping, was_never_given};
 use crate::target::ResolvedTarget;
 
 /// A grant in few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of the grant, as its fields do"
+)]
 pub struct GrantSummary {
     /// Its name.
     pub name: Arc<str>,
@@ -36,6 +40,8 @@ pub struct GrantSummary {
     pub is_deleted: bool,
     /// By when it is still to be reviewed, if it is.
     pub review_by: Option<Timestamp>,
+    /// Whether it is over, and what was started under it is still to go.
+    pub is_stopping: bool,
     /// Whether it is over, and nobody had the right for a moment.
     pub was_never_given: bool,
     /// What matters while it is not over.
@@ -89,6 +95,7 @@ impl GrantSummary {
             is_emergency: spec.emergency,
             is_deleted: metadata.deletion_timestamp.is_some(),
             review_by: awaits_review(grant),
+            is_stopping: is_stopping(grant),
             was_never_given: was_never_given(grant),
             live: (!has_ended(grant)).then(live),
         }
@@ -100,9 +107,10 @@ impl GrantSummary {
         self.live.as_ref().map_or(GrantPhase::Ended, |live| live.phase)
     }
 
-    /// Whether nothing will ever happen to it again: it is over, was not deleted and awaits no review.
+    /// Whether nothing will ever happen to it again: it is over, with what was started under it, was not deleted and
+    /// awaits no review.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.live.is_none() && !self.is_deleted && self.review_by.is_none()
+        self.live.is_none() && !self.is_deleted && !self.is_stopping && self.review_by.is_none()
     }
 }

@@ -1,5 +1,6 @@
-//! What the holder of a right starts carries which right that was: pods and jobs by a label, an ephemeral
-//! container by its environment.
+//! What the holder of a right starts carries which right that was: a workload and its pods by a label, an ephemeral
+//! container by its environment. Where the policy has it end with the right, pods and jobs also end by themselves: the
+//! kubelet and the controllers of Kubernetes need nothing of Lapse for that.
 //!
 //! The API server asks only for those who hold a right, in namespaces that opted in. The mark is written over
 //! whatever the client sent; an admission policy keeps everybody else from writing one.
@@ -8,8 +9,9 @@ use std::sync::Arc;
 
 use json_patch::{Patch, diff};
 use kube::core::DynamicObject;
+use lapse_cluster::clock;
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, STARTED_BY, TICKET};
-use lapse_engine::session::{may_be_disguised, started_under};
+use lapse_engine::session::{RunsWithin, may_be_disguised, runs_within, started_under};
 use lapse_engine::summary::GrantSummary;
 use serde_json::{Map, Value, json};
 
@@ -34,12 +36,18 @@ pub(crate) async fn mark(
         return Err(NotAdmitted::Failed(message));
     }
     let grant = started_under(&held, namespace);
-    let patch = patch(request, grant, &caller.username);
+    let bounds = grant.and_then(|grant| runs_within(grant, clock::now()));
+    let patch = patch(request, grant, bounds, &caller.username);
     Ok(Admitted { patch: Some(patch), done: "marked what is started", ..Admitted::default() })
 }
 
 /// What marks an object: of the grant that it is started under, or of none, whatever its manifest says.
-fn patch(request: &Request, grant: Option<&GrantSummary>, username: &str) -> Patch {
+fn patch(
+    request: &Request,
+    grant: Option<&GrantSummary>,
+    bounds: Option<RunsWithin>,
+    username: &str,
+) -> Patch {
     let value = |object: &DynamicObject| serde_json::to_value(object).ok();
     let Some(before) = request.object.as_ref().and_then(value) else { return Patch::default() };
     let mut after = before.clone();
@@ -47,13 +55,66 @@ fn patch(request: &Request, grant: Option<&GrantSummary>, username: &str) -> Pat
         let old = request.old_object.as_ref().and_then(value).unwrap_or_default();
         mark_containers(&mut after, &old, grant);
     } else {
-        mark_metadata(Some(&mut after), grant, username);
-        if request.kind.kind == "Job" {
-            // The pods of a job outlive it, if it is deleted without them.
-            mark_metadata(after.pointer_mut("/spec/template"), grant, username);
+        let Shape { marked, jobs, pods } = Shape::of(&request.kind.kind);
+        for place in marked {
+            mark_metadata(after.pointer_mut(place), grant, username);
+        }
+        if let Some(RunsWithin { active_s, grace_s }) = bounds {
+            for spec in jobs {
+                lower(after.pointer_mut(spec), "activeDeadlineSeconds", active_s);
+            }
+            let pod = after.pointer_mut(pods);
+            // What is to run for ever may have no deadline of its own: a controller would go on replacing its pods.
+            let pod = if jobs.is_empty() && request.kind.kind != "Pod" {
+                pod
+            } else {
+                lower(pod, "activeDeadlineSeconds", active_s)
+            };
+            lower(pod, "terminationGracePeriodSeconds", grace_s);
         }
     }
     diff(&before, &after)
+}
+
+/// Where a workload says what, as JSON pointers.
+struct Shape {
+    /// The objects that carry the mark: itself, and what it makes. Pods outlive what made them, if that is deleted
+    /// without them.
+    marked: &'static [&'static str],
+    /// The specs of jobs.
+    jobs: &'static [&'static str],
+    /// The spec of its pods.
+    pods: &'static str,
+}
+
+impl Shape {
+    fn of(kind: &str) -> Self {
+        match kind {
+            "Pod" => Self { marked: &[""], jobs: &[], pods: "/spec" },
+            "Job" => {
+                let marked = &["", "/spec/template"];
+                Self { marked, jobs: &["/spec"], pods: "/spec/template/spec" }
+            }
+            "CronJob" => Self {
+                marked: &["", "/spec/jobTemplate", "/spec/jobTemplate/spec/template"],
+                jobs: &["/spec/jobTemplate/spec"],
+                pods: "/spec/jobTemplate/spec/template/spec",
+            },
+            _ => {
+                let marked = &["", "/spec/template"];
+                Self { marked, jobs: &[], pods: "/spec/template/spec" }
+            }
+        }
+    }
+}
+
+/// Lowers a number of seconds to the most that it may be.
+fn lower<'a>(spec: Option<&'a mut Value>, field: &str, most: i64) -> Option<&'a mut Value> {
+    let spec = spec?;
+    let said = spec.get(field).and_then(Value::as_i64);
+    let object = spec.as_object_mut()?;
+    object.insert(field.to_owned(), json!(said.map_or(most, |said| said.min(most))));
+    Some(spec)
 }
 
 /// Labels and annotations of an object, with the mark in place of any other.
@@ -138,9 +199,18 @@ mod tests {
 
     /// What is stored of `object`.
     fn stored(object: Value, change: &Value, grant: Option<&GrantSummary>) -> Value {
+        bounded(object, change, grant, None)
+    }
+
+    fn bounded(
+        object: Value,
+        change: &Value,
+        grant: Option<&GrantSummary>,
+        bounds: Option<RunsWithin>,
+    ) -> Value {
         let request = testing::request(&object, change);
         let mut stored = object;
-        json_patch::patch(&mut stored, &patch(&request, grant, "alice")).unwrap();
+        json_patch::patch(&mut stored, &patch(&request, grant, bounds, "alice")).unwrap();
         stored
     }
 
@@ -169,6 +239,61 @@ mod tests {
         for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
             let expected = json!({GRANT_LABEL: "shop-fix-1234567890"});
             assert_eq!(marked.pointer(labels), Some(&expected), "{labels}");
+        }
+    }
+
+    #[test]
+    fn what_makes_pods_is_marked_with_them() {
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
+            let object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w"},
+                "spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {}}}});
+            let bounds = Some(RunsWithin { active_s: 60, grace_s: 10 });
+            let marked = bounded(object, &json!({}), Some(&grant()), bounds);
+            assert_eq!(marked["metadata"]["labels"][GRANT_LABEL], "shop-fix-1234567890", "{kind}");
+            let template = json!({
+                "metadata": {
+                    "labels": {"app": "web", GRANT_LABEL: "shop-fix-1234567890"},
+                    "annotations": {GRANT_UID: "g-1", STARTED_BY: "alice", TICKET: "INC1"},
+                },
+                "spec": {"terminationGracePeriodSeconds": 10},
+            });
+            assert_eq!(marked["spec"]["template"], template, "{kind}: it has no deadline");
+        }
+        let cron_job = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"},
+            "spec": {"jobTemplate": {"spec": {"template": {"spec": {}}}}}});
+        let bounds = Some(RunsWithin { active_s: 60, grace_s: 10 });
+        let marked = bounded(cron_job, &json!({}), Some(&grant()), bounds);
+        for object in ["", "/spec/jobTemplate", "/spec/jobTemplate/spec/template"] {
+            let label =
+                marked.pointer(object).map(|object| &object["metadata"]["labels"][GRANT_LABEL]);
+            assert_eq!(label, Some(&json!("shop-fix-1234567890")), "{object}");
+        }
+        let job = &marked["spec"]["jobTemplate"]["spec"];
+        assert_eq!(job["activeDeadlineSeconds"], 60);
+        let pod = json!({"activeDeadlineSeconds": 60, "terminationGracePeriodSeconds": 10});
+        assert_eq!(job["template"]["spec"], pod);
+    }
+
+    #[test]
+    fn a_pod_that_ends_with_its_right_ends_by_itself() {
+        let bounds = Some(RunsWithin { active_s: 60, grace_s: 10 });
+        for (asked, given) in [
+            (json!({}), json!({"activeDeadlineSeconds": 60, "terminationGracePeriodSeconds": 10})),
+            (
+                json!({"activeDeadlineSeconds": 3600, "terminationGracePeriodSeconds": 31_536_000}),
+                json!({"activeDeadlineSeconds": 60, "terminationGracePeriodSeconds": 10}),
+            ),
+            (
+                json!({"activeDeadlineSeconds": 5, "terminationGracePeriodSeconds": 1}),
+                json!({"activeDeadlineSeconds": 5, "terminationGracePeriodSeconds": 1}),
+            ),
+        ] {
+            let mut asking = pod(&json!({}));
+            asking["spec"] = asked.clone();
+            let stored = bounded(asking.clone(), &json!({}), Some(&grant()), bounds);
+            assert_eq!(stored["spec"], given, "{asked}");
+            let kept = bounded(asking, &json!({}), Some(&grant()), None);
+            assert_eq!(kept["spec"], asked, "what may go on is left as it is");
         }
     }
 

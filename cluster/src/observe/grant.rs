@@ -8,9 +8,9 @@ use lapse_crds::{AccessRequest, Grant, GrantPhase, Verdict};
 use lapse_engine::Read;
 use lapse_engine::grant::{LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
+use lapse_engine::lifetime::is_stopping;
 use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::role::RoleRules;
-use lapse_engine::session::ends_started;
 use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::Namespaces;
 
@@ -72,12 +72,7 @@ impl Reader {
             return Err(ObserveError::MadeAnew(format!("Grant {name}")));
         }
         // More can be started for as long as there is a right.
-        let phase = grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
-        let started = if phase == GrantPhase::Ending && ends_started(&grant.spec) {
-            Some(self.started(&grant).await)
-        } else {
-            None
-        };
+        let started = if is_stopping(&grant) { Some(self.started(&grant).await) } else { None };
         let Rest { request, policies, role, banned_roles, namespaces } = rest;
         Ok(Some(Observed {
             objects,

@@ -130,12 +130,24 @@ pub(super) const CONTROLLER: &[Need] = &[
         when: When::Workloads,
         ..need(
             "",
-            &["pods"],
+            &["pods", "replicationcontrollers"],
             &["list", "delete"],
             "to end what was started under a grant; an admission policy keeps deletion to that",
         )
     },
-    Need { when: When::Workloads, ..need("batch", &["jobs"], &["list", "delete"], "the same") },
+    Need {
+        when: When::Workloads,
+        ..need(
+            "apps",
+            &["deployments", "statefulsets", "daemonsets", "replicasets"],
+            &["list", "delete"],
+            "the same",
+        )
+    },
+    Need {
+        when: When::Workloads,
+        ..need("batch", &["jobs", "cronjobs"], &["list", "delete"], "the same")
+    },
     own(
         "coordination.k8s.io",
         &["leases"],

@@ -97,7 +97,9 @@ async fn look(
                 kubernetes::delete(client, &ObjectPlace::of(&object), &uid).await?;
                 info!(object = %object.describe(), gave = object.gives(), "took an object back");
             }
-            Action::Stop(workload) => started::stop(client, &workload).await?,
+            Action::Stop { started: workload, grace_seconds } => {
+                started::stop(client, &workload, grace_seconds).await?;
+            }
             Action::RemoveFinalizer => remove_finalizer(client, &grant.metadata).await?,
             // The engine has nothing made here.
             Action::Create(_) => {}

@@ -79,7 +79,7 @@ fn stage(action: &Action, with_roles: bool) -> (Discriminant<Action>, Option<usi
             Content::Role { .. } => 1,
             Content::Marker { .. } => 2,
         }),
-        Action::Stop(_) | Action::RemoveFinalizer => None,
+        Action::Stop { .. } | Action::RemoveFinalizer => None,
     };
     (discriminant(action), of)
 }
@@ -92,9 +92,9 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
             kubernetes::take_back(&context.client(), echoes, &place, uid).await?;
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
         }
-        Action::Stop(workload) => {
-            started::stop(&context.client(), workload).await?;
-            info!(%workload, "deleted what was started under a grant");
+        Action::Stop { started: workload, grace_seconds } => {
+            started::stop(&context.client(), workload, *grace_seconds).await?;
+            info!(%workload, grace_seconds, "deleted what was started under a grant");
         }
         Action::RemoveFinalizer => {
             remove_finalizer(&context.client(), &grant.metadata).await?;

@@ -1,10 +1,11 @@
 //! What the holder of a right starts is marked with it, and goes with it where the policy says so.
 
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use lapse_crds::{EndReason, RequestPhase};
+use lapse_crds::{ConditionStatus, Conditions as _, EndReason, RequestPhase};
 use lapse_e2e::plane::{User, eventually};
 use serde_json::{Value, json};
 
@@ -68,16 +69,30 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     assert_eq!(mark(&started), Some(&grant));
     let annotations = started.metadata.annotations.unwrap();
     assert_eq!(annotations["lapse.dev/started-by"], world.alice.name);
+    // It ends by itself, and soon.
+    let spec = started.spec.unwrap();
+    let rest = spec.active_deadline_seconds.unwrap();
+    assert!((1..=3600).contains(&rest), "{rest}");
+    assert_eq!(spec.termination_grace_period_seconds, Some(10));
+    let raised = json!({"spec": {"activeDeadlineSeconds": rest + 60}});
+    let own: Api<Pod> = world.api(&world.alice);
+    let params = PatchParams::default();
+    let raised = own.patch("started", &params, &Patch::Merge(&raised)).await.unwrap_err();
+    assert!(raised.to_string().contains("activeDeadlineSeconds"), "{raised}");
     let jobs: Api<Job> = world.api(&world.alice);
     let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox"}]}});
     let job = json!({"metadata": {"name": "started"}, "spec": {"template": template}});
     let job = jobs.create(&PostParams::default(), &typed(job)).await.unwrap();
-    let template = job.spec.unwrap().template.metadata.unwrap();
-    assert_eq!(template.labels.unwrap()["lapse.dev/grant"], grant);
+    let spec = job.spec.unwrap();
+    assert!(spec.active_deadline_seconds.is_some_and(|s| (1..=3600).contains(&s)));
+    assert_eq!(spec.template.metadata.unwrap().labels.unwrap()["lapse.dev/grant"], grant);
+    let longer = json!({"spec": {"activeDeadlineSeconds": 86_400}});
+    let longer = jobs.patch("started", &params, &Patch::Merge(&longer)).await;
+    refused(longer.map_err(Into::into), "it can be lowered, and not raised");
+    create_what_makes_pods(&world, &grant).await;
     let pods: Api<Pod> = world.api(&world.alice);
     let container =
         json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
-    let params = PatchParams::default();
     let entered = pods
         .patch_subresource("ephemeralcontainers", "entered", &params, &Patch::Strategic(&container))
         .await
@@ -99,8 +114,100 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     })
     .await
     .unwrap();
+    eventually("what makes pods to be gone", SOON, async || {
+        Ok(world.what_makes_pods().await?.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    eventually("the Grant to say that all is gone", SOON, async || {
+        let status = world.grant("fix").await.status.unwrap();
+        let stopped = status.conditions.condition("Stopped").cloned();
+        Ok(stopped.filter(|stopped| stopped.status == ConditionStatus::True))
+    })
+    .await
+    .unwrap();
     for name in ["standing", "another"] {
         assert!(pods.get(name).await.unwrap().metadata.deletion_timestamp.is_none(), "{name}");
+    }
+}
+
+/// What makes pods, or what makes that.
+fn workloads() -> Value {
+    let labels = json!({"app": "w"});
+    let pod = json!({"containers": [{"name": "c", "image": "busybox"}], "terminationGracePeriodSeconds": 3600});
+    let template = json!({"metadata": {"labels": labels}, "spec": pod});
+    let selector = json!({"matchLabels": labels});
+    let mut of_job = template.clone();
+    of_job["spec"]["restartPolicy"] = json!("Never");
+    json!({
+        "deployments": {"selector": selector, "template": template},
+        "statefulsets": {"selector": selector, "template": template, "serviceName": "w"},
+        "daemonsets": {"selector": selector, "template": template},
+        "replicasets": {"selector": selector, "template": template},
+        "replicationcontrollers": {"selector": labels, "template": template},
+        "cronjobs": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": of_job}}},
+    })
+}
+
+/// Alice creates one of each, and may not take its mark off.
+pub(crate) async fn create_what_makes_pods(world: &World, grant: &str) {
+    async fn create<K>(world: &World, plural: &str) -> Value
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let object = json!({"metadata": {"name": "w"}, "spec": workloads()[plural]});
+        let api: Api<K> = world.api(&world.alice);
+        let created = api.create(&PostParams::default(), &typed::<K>(object)).await.unwrap();
+        // Who holds the right may not have pods made that nobody finds.
+        let template = if plural == "cronjobs" { "jobTemplate" } else { "template" };
+        let off = json!({"spec": {template: {"metadata": {
+            "labels": {"lapse.dev/grant": null}, "annotations": {"lapse.dev/grant-uid": null}}}}});
+        let off = api.patch("w", &PatchParams::default(), &Patch::Merge(&off)).await;
+        refused(off.map_err(Into::into), "they stay as they are");
+        serde_json::to_value(created).unwrap()
+    }
+    let all = [
+        create::<Deployment>(world, "deployments").await,
+        create::<StatefulSet>(world, "statefulsets").await,
+        create::<DaemonSet>(world, "daemonsets").await,
+        create::<ReplicaSet>(world, "replicasets").await,
+        create::<ReplicationController>(world, "replicationcontrollers").await,
+        create::<CronJob>(world, "cronjobs").await,
+    ];
+    for object in &all {
+        let job = object.pointer("/spec/jobTemplate");
+        let template = job.unwrap_or(object).pointer("/spec/template").unwrap();
+        for marked in [Some(object), job, Some(template)].into_iter().flatten() {
+            assert_eq!(marked["metadata"]["labels"]["lapse.dev/grant"], grant, "{object}");
+        }
+        assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 10, "{object}");
+    }
+}
+
+impl World {
+    /// Which of them stand.
+    async fn what_makes_pods(&self) -> anyhow::Result<Vec<String>> {
+        let admin = &self.admin;
+        let stands = [
+            ("Deployment", self.api::<Deployment>(admin).get_opt("w").await?.is_some()),
+            ("StatefulSet", self.api::<StatefulSet>(admin).get_opt("w").await?.is_some()),
+            ("DaemonSet", self.api::<DaemonSet>(admin).get_opt("w").await?.is_some()),
+            ("ReplicaSet", self.api::<ReplicaSet>(admin).get_opt("w").await?.is_some()),
+            (
+                "ReplicationController",
+                self.api::<ReplicationController>(admin).get_opt("w").await?.is_some(),
+            ),
+            ("CronJob", self.api::<CronJob>(admin).get_opt("w").await?.is_some()),
+        ];
+        Ok(stands
+            .iter()
+            .filter(|(_, stands)| *stands)
+            .map(|(kind, _)| (*kind).to_owned())
+            .collect())
     }
 }
 

@@ -7,11 +7,12 @@ use lapse_crds::{
 };
 
 use super::columns::columns;
-use super::left::{Left, what_is_left};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{WarningOutlook, outlook};
-use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review};
+use super::{
+    Content, LiveObject, ObjectSpec, Observed, REVIEWED, STOPPED, Warning, review, stopping,
+};
 use crate::Read;
 use crate::lifetime::awaits_review;
 use crate::lifetime::is_settled;
@@ -31,7 +32,12 @@ pub enum Action {
         uid: String,
     },
     /// Delete what was started under the grant.
-    Stop(Started),
+    Stop {
+        /// What it is.
+        started: Started,
+        /// How many seconds it has to stop; `None` for what is no pod.
+        grace_seconds: Option<i64>,
+    },
     /// Let the grant itself go.
     RemoveFinalizer,
 }
@@ -208,16 +214,8 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
     status.end_reason = reason;
-    let mut actions = deletions(observed);
+    let actions = deletions(observed);
     let is_unread = observed.objects.iter().any(|(_, live)| matches!(live, Read::Failed(_)));
-    // What was started goes after the right is gone: before, more could be started.
-    let rest = match (actions.as_slice(), is_unread) {
-        ([], false) => what_is_left(observed),
-        _ => Left::Unsure,
-    };
-    if let Left::Started(started) = &rest {
-        actions = started.iter().cloned().map(Action::Stop).collect();
-    }
     // Nothing was given where there is no reason, and so nothing is owed.
     let review = match reason {
         Some(_) => review::note(observed, &mut status, now),
@@ -225,18 +223,20 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
     };
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
-    let Some(look_again) = rest.look_again() else {
+    if actions.is_empty() && !is_unread {
         status.phase = GrantPhase::Ended;
         status.ended_at = Some(now.into());
         condition(&mut status, grant, ENDED, ConditionStatus::True, "Verified", why, now);
+        // What was started goes after the right is gone: before, more could be started.
+        let stopping = stopping::begin(grant, &mut status, now);
         return Plan {
             actions,
             status: changed(grant, status),
             report_always: false,
             warning: review.warning,
-            wake_at: review.next_at,
+            wake_at: stopping.into_iter().chain(review.next_at).min(),
         };
-    };
+    }
     status.phase = GrantPhase::Ending;
     // The message keeps the cause, not the hindrance: the next decision reads it from here.
     condition(&mut status, grant, ENDED, ConditionStatus::False, "Unverified", why, now);
@@ -245,7 +245,7 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
         status: changed(grant, status),
         report_always: false,
         warning: None,
-        wake_at: Some(now + look_again),
+        wake_at: Some(now + RETRY),
     }
 }
 
@@ -285,8 +285,10 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     if owes {
         review = review::note(observed, &mut status, now);
     }
+    let stop = stopping::outlook(observed, &mut status, now);
+    actions.extend(stop.actions);
     let is_deleted = observed.grant.metadata.deletion_timestamp.is_some();
-    let leaves = is_deleted && has_finalizer(&observed.grant) && !owes;
+    let leaves = is_deleted && has_finalizer(&observed.grant) && !owes && stop.next_at.is_none();
     if actions.is_empty() && leaves && request_knows(observed) {
         actions.push(Action::RemoveFinalizer);
     }
@@ -300,7 +302,7 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
         status: changed(&observed.grant, status),
         report_always: false,
         warning: review.warning,
-        wake_at: soon.into_iter().chain(review.next_at).min(),
+        wake_at: soon.into_iter().chain(review.next_at).chain(stop.next_at).min(),
     }
 }
 
@@ -339,13 +341,13 @@ pub(super) fn condition(
         last_transition_time: now.into(),
         observed_generation: grant.metadata.generation,
     });
-    let order = [ACTIVE, ENDED, REVIEWED];
+    let order = [ACTIVE, ENDED, STOPPED, REVIEWED];
     let position = |of: &Condition| order.iter().position(|known| *known == of.r#type);
     status.conditions.sort_by_key(position);
 }
 
 /// The status, if it says anything new. What lists show follows from the rest, so it is no reason to write.
-fn changed(grant: &Grant, status: GrantStatus) -> Option<GrantStatus> {
+pub(super) fn changed(grant: &Grant, status: GrantStatus) -> Option<GrantStatus> {
     let columns = columns(grant, &status);
     (grant.status.as_ref() != Some(&status))
         .then_some(GrantStatus { columns: Some(columns), ..status })

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{EndReason, GrantPhase};
 
-use super::decide::{deletions, end, has_finalizer};
+use super::decide::{changed, deletions, end, has_finalizer};
 use super::reasons::why_ended;
-use super::{Action, Observed, Plan, decide};
+use super::{Action, Observed, Plan, decide, stopping};
 use crate::lifetime::awaits_review;
 
 /// Decides what is to be done about a grant before Lapse goes. Every right ends. A Grant stays as a record, but for one
@@ -23,11 +23,20 @@ pub fn drain(observed: &Observed, now: DateTime<Utc>) -> Plan {
         GrantPhase::Ending => decide(observed, now),
         GrantPhase::Ended => {
             let mut actions = deletions(observed);
+            let mut status = observed.grant.status.clone().unwrap_or_default();
+            let stop = stopping::outlook(observed, &mut status, now);
+            actions.extend(stop.actions);
             let leaves = has_finalizer(&observed.grant) && awaits_review(&observed.grant).is_none();
             if actions.is_empty() && leaves {
                 actions.push(Action::RemoveFinalizer);
             }
-            Plan { actions, status: None, report_always: false, warning: None, wake_at: None }
+            Plan {
+                actions,
+                status: changed(&observed.grant, status),
+                report_always: false,
+                warning: None,
+                wake_at: None,
+            }
         }
     }
 }
@@ -55,7 +64,7 @@ mod tests {
                         place.unwrap().1 = Read::Missing;
                     }
                     Action::RemoveFinalizer => observed.grant.metadata.finalizers = None,
-                    Action::Create(_) | Action::Stop(_) => unreachable!("{action:?}"),
+                    Action::Create(_) | Action::Stop { .. } => unreachable!("{action:?}"),
                 }
                 done.push(action);
             }

@@ -3,15 +3,16 @@
 mod columns;
 mod decide;
 mod drain;
-mod left;
 mod name;
 mod object;
 mod observed;
 mod orphan;
 mod reasons;
 mod review;
+mod stopping;
 mod warnings;
 
+pub(crate) use crate::lifetime::STOPPED;
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;
 pub use name::{grant_name, object_name};

@@ -16,13 +16,14 @@ pub(super) fn compile_session(
     if started_workloads == Some(StartedWorkloads::Delete) && !settings.controller.ends_workloads {
         return Err(PolicyError::new(
             PolicyErrorReason::NotPermitted,
-            "spec.session.onEnd.startedWorkloads is Delete, but the controller may not delete pods and \
-             jobs; leave it out, or set the chart's value controller.endWorkloads"
+            "spec.session.onEnd.startedWorkloads is Delete, but the controller may not delete \
+             workloads; leave it out, or set the chart's value controller.endWorkloads"
                 .to_owned(),
         ));
     }
+    let max_grace_period = on_end.and_then(|on_end| on_end.max_grace_period);
     let guard = session.and_then(|session| session.guard).unwrap_or_default();
-    Ok(GrantSession { guard, started_workloads, impersonates: Vec::new() })
+    Ok(GrantSession { guard, started_workloads, max_grace_period, impersonates: Vec::new() })
 }
 
 #[cfg(test)]
@@ -33,7 +34,8 @@ mod tests {
     use crate::testing::settings;
 
     fn session(guard: Option<Guard>, started: Option<StartedWorkloads>) -> Session {
-        let on_end = started.map(|started| OnEnd { started_workloads: Some(started) });
+        let on_end =
+            started.map(|started| OnEnd { started_workloads: Some(started), ..OnEnd::default() });
         Session { guard, on_end, warnings: None }
     }
 

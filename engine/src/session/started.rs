@@ -3,21 +3,34 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lapse_crds::{GrantSession, GrantSpec, StartedWorkloads};
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_crds::{GrantDuration, GrantSession, GrantSpec, StartedWorkloads};
 
 use crate::summary::GrantSummary;
 use crate::target::{ResolvedTarget, Scope};
 
-/// The kinds of workload that a person starts by hand.
+/// The kinds of workload that a person creates. What makes others comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StartedKind {
+    /// A `CronJob`, with its jobs and their pods.
+    CronJob,
+    /// A Deployment, with its replica sets and their pods.
+    Deployment,
+    /// A `StatefulSet`, with its pods. Its volumes stay.
+    StatefulSet,
+    /// A `DaemonSet`, with its pods.
+    DaemonSet,
+    /// A `ReplicaSet`, with its pods.
+    ReplicaSet,
+    /// A `ReplicationController`, with its pods.
+    ReplicationController,
     /// A Job, with the pods that it makes.
     Job,
     /// A Pod: started itself, or with an ephemeral container that was.
     Pod,
 }
 
-/// A workload that was started under a grant, and is not being deleted.
+/// A workload that was started under a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Started {
     /// Its kind.
@@ -28,6 +41,53 @@ pub struct Started {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// How long a pod asks to have when it is to stop, in seconds; `None` of anything else.
+    pub grace_s: Option<i64>,
+    /// When it must have stopped, if it is being deleted.
+    pub goes_by: Option<DateTime<Utc>>,
+}
+
+impl Started {
+    /// Whether it is to be deleted still: it is not being deleted, or has more time for that than a pod may have.
+    /// Who deletes their own pod with a year to stop goes on using it.
+    pub(crate) fn lasts(&self, now: DateTime<Utc>, longest: TimeDelta) -> bool {
+        self.goes_by.is_none_or(|by| by > now + longest + CLOCKS)
+    }
+}
+
+/// How far the clock of the API server, which says when something goes, may be ahead.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+
+/// How long a pod has to stop where its policy does not say.
+const GRACE: TimeDelta = TimeDelta::seconds(10);
+
+/// The longest time that a pod has to stop which was started under a grant.
+pub(crate) fn longest_grace(grant: &GrantSpec) -> TimeDelta {
+    longest(grant.session.as_ref())
+}
+
+fn longest(session: Option<&GrantSession>) -> TimeDelta {
+    let said = session.and_then(|session| session.max_grace_period);
+    said.map_or(GRACE, GrantDuration::delta)
+}
+
+/// The bounds within which something that is started under a grant runs, whatever becomes of Lapse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunsWithin {
+    /// For how many seconds it may run.
+    pub active_s: i64,
+    /// How many seconds it may have to stop.
+    pub grace_s: i64,
+}
+
+/// The bounds of what is started under a grant at this moment; `None` if it may go on after the end.
+#[must_use]
+pub fn runs_within(grant: &GrantSummary, now: DateTime<Utc>) -> Option<RunsWithin> {
+    let session = grant.live.as_ref()?.session.as_ref().filter(|session| ends(Some(session)))?;
+    let rest = (grant.expires_at.time() - now).num_milliseconds();
+    // Kubernetes takes whole seconds, and not none.
+    let active_s = (rest + 999).div_euclid(1000).max(1);
+    Some(RunsWithin { active_s, grace_s: longest(Some(session)).num_seconds() })
 }
 
 impl fmt::Display for Started {

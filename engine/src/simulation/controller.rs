@@ -168,7 +168,7 @@ fn act(world: &mut World, mut grant: Grant, action: Action) -> Result<(), ()> {
             Ok(())
         }
         // Nothing is ever started here.
-        Action::Stop(_) => Ok(()),
+        Action::Stop { .. } => Ok(()),
         Action::RemoveFinalizer => {
             grant.metadata.finalizers = None;
             world.replace_grant(grant)

@@ -353,9 +353,12 @@ impl grant::Observed {
                     }
                 }
             }
-            grant::Action::Stop(stopped) => {
-                if let Some(Read::Found(started)) = &mut self.started {
-                    started.retain(|started| started != stopped);
+            grant::Action::Stop { started: stopped, .. } => {
+                // It goes: when it is gone, a test says.
+                if let Some(Read::Found(there)) = &mut self.started {
+                    for started in there.iter_mut().filter(|started| *started == stopped) {
+                        started.goes_by = Some(time(0));
+                    }
                 }
             }
             grant::Action::RemoveFinalizer => self.grant.metadata.finalizers = None,

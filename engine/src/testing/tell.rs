@@ -44,7 +44,10 @@ pub(crate) fn grant(plan: &grant::Plan) -> String {
         let action = match action {
             Action::Create(binding) => format!("create {}", binding.describe()),
             Action::Delete { object, uid } => format!("delete {} ({uid})", object.describe()),
-            Action::Stop(started) => format!("stop {started}"),
+            Action::Stop { started, grace_seconds: Some(grace_s) } => {
+                format!("stop {started} within {grace_s} s")
+            }
+            Action::Stop { started, grace_seconds: None } => format!("stop {started}"),
             Action::RemoveFinalizer => "let the grant go".to_owned(),
         };
         line(&mut text, &action);

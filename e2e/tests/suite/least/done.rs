@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use lapse_cluster::rights::{Access, Component, accesses};
 use lapse_crds::{AccessRequest, Grant, JitPolicy, RequestPhase};
@@ -14,6 +15,7 @@ use lapse_engine::Settings;
 use serde_json::json;
 
 use crate::poison;
+use crate::started::create_what_makes_pods;
 use crate::world::{SOON, World, refused, typed};
 
 /// The settings that the components run with.
@@ -63,6 +65,7 @@ async fn lived_through(world: &World) {
     let post = PostParams::default();
     world.api(&world.alice).create(&post, &pod).await.unwrap();
     world.api(&world.alice).create(&post, &job).await.unwrap();
+    create_what_makes_pods(world, &world.grant("fix").await.name_any()).await;
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.locked_out(&world.alice).await;
     world.denied("no").await;

@@ -137,7 +137,7 @@ fn ours(observed: &Observed) -> Vec<String> {
 fn deleted(actions: &[Action]) -> Vec<String> {
     let uid = |action: &Action| match action {
         Action::Delete { uid, .. } => Some(uid.clone()),
-        Action::Create(_) | Action::Stop(_) | Action::RemoveFinalizer => None,
+        Action::Create(_) | Action::Stop { .. } | Action::RemoveFinalizer => None,
     };
     actions.iter().filter_map(uid).collect()
 }

@@ -1,9 +1,11 @@
-use lapse_crds::{GrantPhase, StartedWorkloads};
+use lapse_crds::{Conditions as _, GrantDuration, GrantPhase, StartedWorkloads};
 
 use crate::Read;
-use crate::grant::Observed;
+use crate::grant::{Action, Observed};
+use crate::lifetime::is_stopping;
 use crate::session::{Started, StartedKind};
-use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by};
+use crate::summary::GrantSummary;
+use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by, time};
 use crate::testing::tell;
 
 fn held(started: Option<StartedWorkloads>) -> Observed {
@@ -15,53 +17,132 @@ fn held(started: Option<StartedWorkloads>) -> Observed {
     observed
 }
 
-fn pod(name: &str) -> Started {
+/// The right is gone.
+fn ended() -> Observed {
+    let mut observed = held(Some(StartedWorkloads::Delete));
+    observed.step(EXPIRES_AT);
+    observed.step(EXPIRES_AT);
+    assert_eq!(observed.status().phase, GrantPhase::Ended);
+    observed
+}
+
+fn pod(name: &str, grace_s: i64) -> Started {
     Started {
         kind: StartedKind::Pod,
         namespace: "shop".into(),
         name: name.into(),
         uid: format!("uid-of-{name}"),
+        grace_s: Some(grace_s),
+        goes_by: None,
     }
 }
 
-/// First the right goes, then somebody looks for what was started, then that goes, and only then it is over.
+fn deployment(name: &str) -> Started {
+    Started { kind: StartedKind::Deployment, grace_s: None, ..pod(name, 0) }
+}
+
+fn found(started: &[Started]) -> Option<Read<Vec<Started>>> {
+    Some(Read::Found(started.to_vec()))
+}
+
+fn stopped(observed: &Observed) -> String {
+    let stopped = observed.status().conditions.condition("Stopped").cloned().unwrap();
+    format!("{:?} {}: {}", stopped.status, stopped.reason, stopped.message)
+}
+
+/// First the right goes, and that is said. Then somebody looks for what was started, that is stopped, and when it is
+/// gone that is said, too.
 #[test]
 fn what_was_started_goes_after_the_right() {
     let mut observed = held(Some(StartedWorkloads::Delete));
     let plan = observed.step(EXPIRES_AT);
     assert_eq!(plan.actions.len(), 2, "the right and its mark");
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
-    Ending
-    because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
-    looks again at 3610 s
-    ");
-    observed.started = Some(Read::Found(vec![pod("a"), pod("b")]));
-    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
-    stop Pod shop/a
-    stop Pod shop/b
-    (nothing new)
-    looks again at 3611 s
-    ");
-    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 1)), @r"
     Ended
     because Expired
     Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
     Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Stopped=False Stopping: What was started under it is being stopped.
+    looks again at 3610 s
     ");
+    assert!(!GrantSummary::of(&observed.grant).is_settled());
+    observed.started = found(&[deployment("web"), pod("slow", 31_536_000), pod("quick", 1)]);
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
+    stop Deployment shop/web
+    stop Pod shop/slow within 10 s
+    stop Pod shop/quick within 1 s
+    (nothing new)
+    looks again at 3611 s
+    ");
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 8)), @r"
+    (nothing new)
+    looks again at 3620 s
+    ");
+    observed.started = found(&[]);
+    insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 10)), @r"
+    Ended
+    because Expired
+    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Stopped=True Verified: What was started under it is gone.
+    ");
+    assert!(GrantSummary::of(&observed.grant).is_settled());
 }
 
 #[test]
-fn what_could_not_be_looked_for_keeps_the_grant_from_its_end() {
-    let mut observed = held(Some(StartedWorkloads::Delete));
-    observed.step(EXPIRES_AT);
-    observed.started = Some(Read::Failed("timeout".into()));
-    for now in [EXPIRES_AT + 1, EXPIRES_AT + 60] {
-        let plan = observed.step(now);
-        assert_eq!(observed.status().phase, GrantPhase::Ending);
-        assert!(plan.actions.is_empty() && plan.wake_at.is_some());
+fn a_pod_has_as_long_to_stop_as_its_policy_says() {
+    let mut observed = ended();
+    let longest = GrantDuration::from_seconds(60);
+    observed.grant.spec.session.as_mut().unwrap().max_grace_period = longest;
+    for (asked, given) in [(3600, 60), (45, 45), (0, 1)] {
+        observed.started = found(&[pod("p", asked)]);
+        let plan = observed.step(EXPIRES_AT + 1);
+        let [Action::Stop { grace_seconds, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
+        assert_eq!(*grace_seconds, Some(given), "{asked}");
     }
+}
+
+/// Whoever deletes their own pod, with a year to stop, goes on using it.
+#[test]
+fn what_takes_too_long_to_go_is_deleted_again() {
+    let mut observed = ended();
+    let going = Started { goes_by: Some(time(EXPIRES_AT + 3600)), ..pod("p", 3600) };
+    observed.started = found(&[going]);
+    assert_eq!(observed.step(EXPIRES_AT + 1).actions.len(), 1);
+    let going = Started { goes_by: Some(time(EXPIRES_AT + 10)), ..pod("p", 3600) };
+    observed.started = found(&[going]);
+    assert_eq!(observed.step(EXPIRES_AT + 1).actions.len(), 0);
+}
+
+#[test]
+fn what_could_not_be_looked_for_is_looked_for_again() {
+    let mut observed = ended();
+    for read in [None, Some(Read::Failed("timeout".into()))] {
+        observed.started = read;
+        for now in [EXPIRES_AT + 1, EXPIRES_AT + 60, EXPIRES_AT + 3600] {
+            let plan = observed.step(now);
+            assert!(is_stopping(&observed.grant), "{now}");
+            assert!(plan.actions.is_empty() && plan.status.is_none() && plan.wake_at.is_some());
+        }
+    }
+}
+
+#[test]
+fn what_does_not_go_is_said_and_left_after_ten_minutes() {
+    let mut observed = ended();
+    observed.started = found(&[pod("p", 5)]);
+    observed.step(EXPIRES_AT + 1);
+    observed.step(EXPIRES_AT + 599);
+    assert!(is_stopping(&observed.grant));
+    let plan = observed.step(EXPIRES_AT + 600);
+    assert_eq!(plan.wake_at, None);
+    insta::assert_snapshot!(stopped(&observed), @"False StillThere: It was deleted, and is still there: Pod shop/p. See whether the node answers, and who holds a finalizer. It is not looked for any longer.");
+    // What could not be deleted is never left.
+    let mut observed = ended();
+    observed.started = found(&[pod("p", 5)]);
+    let plan = crate::grant::decide(&observed, time(EXPIRES_AT + 6000));
+    assert_eq!(plan.actions.len(), 1);
+    assert!(plan.wake_at.is_some());
 }
 
 #[test]
@@ -69,7 +150,9 @@ fn nobody_looks_where_it_is_to_be_kept() {
     for kept in [None, Some(StartedWorkloads::Keep)] {
         let mut observed = held(kept);
         observed.step(EXPIRES_AT);
-        observed.step(EXPIRES_AT + 1);
+        let plan = observed.step(EXPIRES_AT + 1);
         assert_eq!(observed.status().phase, GrantPhase::Ended);
+        assert!(observed.status().conditions.condition("Stopped").is_none());
+        assert_eq!(plan.wake_at, None);
     }
 }

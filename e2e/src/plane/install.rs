@@ -258,7 +258,7 @@ fn is_established(definition: &CustomResourceDefinition) -> bool {
     conditions.any(|condition| condition.type_ == "Established" && condition.status == "True")
 }
 
-fn chart() -> PathBuf {
+pub(crate) fn chart() -> PathBuf {
     workspace::root().join("charts/lapse")
 }
 

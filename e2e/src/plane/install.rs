@@ -25,7 +25,7 @@ const WEBHOOK: &str = "lapse-webhook";
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Wider than what an installation should allow: here people try things.
-const VALUES: &str = "\
+pub(crate) const VALUES: &str = "\
 controller:
   allowClusterWide: true
   endWorkloads: true

@@ -1,10 +1,13 @@
 //! The playground on real nodes.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 
 use super::{Options, PEOPLE, examples, welcome};
 use crate::node::{Cluster, ClusterOptions};
 use crate::plane::Progress;
+use crate::plane::install::VALUES;
 
 /// Runs it until it is told to stop.
 pub(super) async fn run(
@@ -31,7 +34,10 @@ async fn start(options: &Options) -> Result<Cluster> {
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     progress.step("installing the chart with Helm");
     let set: Vec<&str> = options.helm_set.iter().map(String::as_str).collect();
-    cluster.install_with(&options.values, &set).await?;
+    let wider = plane.folder().join("values.yaml");
+    fs::write(&wider, VALUES).with_context(|| format!("writing {}", wider.display()))?;
+    let values: Vec<_> = std::iter::once(&wider).chain(&options.values).cloned().collect();
+    cluster.install_with(&values, &set).await?;
     if !options.no_examples {
         examples::apply(plane).await?;
     }

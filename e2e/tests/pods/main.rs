@@ -6,5 +6,6 @@
 mod installed;
 mod left;
 mod releases;
+mod spread;
 mod streams;
 mod town;

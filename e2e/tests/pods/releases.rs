@@ -1,9 +1,12 @@
 //! Helm's other commands, with rights that are held: upgrade, rollback, uninstall.
 
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{EndReason, GrantPhase};
+use lapse_e2e::plane::install::NAMESPACE;
+use lapse_e2e::plane::{SOON, eventually};
 
 use crate::town::Town;
 
@@ -14,6 +17,20 @@ async fn names(town: &Town) -> Vec<String> {
     }
     names.sort();
     names
+}
+
+/// Once the old webhooks are gone, as docs/upgrade.md says how to wait for, and not already when Helm is done.
+async fn judged_by_the_new_settings(town: &Town) {
+    let args = ["--namespace", NAMESPACE, "get", "pods", "--output=name"];
+    let webhooks = [&args[..], &["--selector=app.kubernetes.io/component=webhook"]].concat();
+    eventually("the old webhooks to be gone", SOON, async || {
+        let pods = town.kubectl(&town.admin, &webhooks).await.ok()?;
+        Ok((pods.lines().count() == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    let refused = town.repair("13h").await.unwrap_err();
+    assert!(format!("{refused:#}").contains("12h"), "{refused:#}");
 }
 
 #[tokio::test]
@@ -27,6 +44,7 @@ async fn rights_live_through_an_upgrade_and_a_rollback() {
     let second = names(&town).await;
     assert!(second.iter().all(|name| !first.contains(name)), "{first:?} {second:?}");
     assert!(town.may_exec().await);
+    judged_by_the_new_settings(&town).await;
     town.helm(&["rollback", "lapse", "--wait", "--timeout=3m"]).await.ok().unwrap();
     let third = names(&town).await;
     assert!(third.iter().all(|name| !second.contains(name)), "{second:?} {third:?}");
@@ -34,6 +52,26 @@ async fn rights_live_through_an_upgrade_and_a_rollback() {
     let kept = town.grant(&grant.name_any()).await;
     assert_eq!((kept.uid(), kept.status.unwrap().phase), (grant.uid(), GrantPhase::Active));
     town.end("roll", &grant).await;
+}
+
+/// Until a program says that it is ready nobody asks whether it still is, so that its start is no warning to anybody.
+#[tokio::test]
+async fn no_probe_fails_of_what_has_only_begun() {
+    let town = Town::take().await;
+    town.cluster.install(&["duration.max=11h"]).await.unwrap();
+    let new = names(&town).await;
+    let events: Api<Event> = Api::namespaced(town.admin.client.clone(), NAMESPACE);
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let failed = |event: &&Event| {
+        let about = event.involved_object.name.as_ref().is_some_and(|name| new.contains(name));
+        let message = event.message.as_deref().unwrap_or_default();
+        about && message.starts_with("Readiness probe failed")
+    };
+    let failed = events.iter().filter(failed);
+    let failed: Vec<_> = failed.filter_map(|event| event.message.as_deref()).collect();
+    assert_eq!(failed, [""; 0]);
+    let started = |event: &&Event| event.reason.as_deref() == Some("Started");
+    assert!(events.iter().any(|event| started(&event)), "events are written");
 }
 
 #[tokio::test]

@@ -51,22 +51,28 @@ impl Town {
                     {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "shop-developers"},
                 ],
             },
-            {
-                "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop-repair"},
-                "spec": {
-                    "requesters": [{"kind": "Group", "name": "shop-developers"}],
-                    "targets": [{"kubernetes": {
-                        "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"names": [SHOP]},
-                    }}],
-                    "duration": {"default": "10m", "max": "10m"},
-                },
-            },
         ]});
-        self.apply(&self.admin, &shop).await;
+        self.apply(&self.admin, &shop).await.unwrap();
+        self.repair("10m").await.unwrap();
         let wait = ["wait", "deployment/checkout", "--for=condition=Available", "--timeout=2m"];
         self.kubectl(&self.admin, &wait).await.ok().unwrap();
         let wait = ["wait", "jitpolicy/shop-repair", "--for=condition=Ready", "--timeout=2m"];
         self.kubectl(&self.admin, &wait).await.ok().unwrap();
+    }
+
+    /// The policy by which the shop is repaired, for this long at most.
+    pub(crate) async fn repair(&self, longest: &str) -> anyhow::Result<String> {
+        let policy = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop-repair"},
+            "spec": {
+                "requesters": [{"kind": "Group", "name": "shop-developers"}],
+                "targets": [{"kubernetes": {
+                    "roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"names": [SHOP]},
+                }}],
+                "duration": {"default": "10m", "max": longest},
+            },
+        });
+        self.apply(&self.admin, &policy).await
     }
 
     /// alice asks, and has the right.
@@ -79,7 +85,7 @@ impl Town {
                 "reason": "Checkout is broken",
             },
         });
-        self.apply(&self.alice, &asked).await;
+        self.apply(&self.alice, &asked).await.unwrap();
         let requests: Api<AccessRequest> = Api::namespaced(self.admin.client.clone(), SHOP);
         let grant = eventually(&format!("request {request} to be active"), SOON, async || {
             let status = requests.get(request).await?.status.unwrap_or_default();
@@ -101,7 +107,7 @@ impl Town {
             "metadata": {"name": format!("{request}-done"), "namespace": SHOP},
             "spec": {"request": {"name": request}, "verdict": "End"},
         });
-        self.apply(&self.alice, &done).await;
+        self.apply(&self.alice, &done).await.unwrap();
         let name = grant.name_any();
         eventually(&format!("grant {name} to have ended"), SOON, async || {
             let status = self.grant(&name).await.status.unwrap();
@@ -147,10 +153,10 @@ impl Town {
         self.cluster.plane().kubectl(who, &args).await.unwrap()
     }
 
-    async fn apply(&self, who: &User, object: &Value) {
+    async fn apply(&self, who: &User, object: &Value) -> anyhow::Result<String> {
         let (plane, object) = (self.cluster.plane(), object.to_string());
         let apply = ["apply", "--filename", "-"];
-        plane.kubectl_with_input(who, &apply, Some(&object)).await.unwrap().ok().unwrap();
+        plane.kubectl_with_input(who, &apply, Some(&object)).await?.ok()
     }
 
     pub(crate) async fn helm(&self, args: &[&str]) -> Answer {

@@ -81,6 +81,9 @@ impl Hierarchies {
             }
         }
         if cgroups.version_2 {
+            for place in cgroups.places() {
+                fs::create_dir(&place).with_context(|| format!("making {place}"))?;
+            }
             // Systemd has enabled most of them; what is enabled stays so.
             let enabled = NEEDED_2.map(|controller| format!("+{controller}")).join(" ");
             let control = Path::new(ROOT).join("cgroup.subtree_control");
@@ -107,15 +110,15 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// The folders that a process must be in before it enters the node.
+    /// The folders that the processes of the node must be in.
     pub(crate) fn places(&self) -> Vec<String> {
-        // Once the node has started, version 2 has its processes in a folder below: see start.sh.
+        // In version 2 only a folder without processes of its own may have controllers for those below it.
         let leaf =
             |folder: &PathBuf| if self.version_2 { folder.join("init") } else { folder.clone() };
         self.folders.iter().map(|folder| leaf(folder).display().to_string()).collect()
     }
 
-    /// The folders that the first process of the node must be in.
+    /// The folders that the node sees as roots: its first process must be in them when it makes its namespace of them.
     pub(crate) fn roots(&self) -> Vec<String> {
         self.folders.iter().map(|folder| folder.display().to_string()).collect()
     }

@@ -39,11 +39,18 @@ impl Namespaces {
         fs::write(&script, START).with_context(|| format!("writing {}", script.display()))?;
         let cgroups = hierarchies.make(&format!("lapse-{}-{name}", std::process::id()))?;
         let address = address.map_or("none".to_owned(), |address| address.to_string());
-        let unshare = "unshare --mount --net --cgroup --pid --ipc --uts --fork --kill-child=KILL \
-                       --mount-proc --propagation private /bin/sh";
-        let mut args = vec!["-c".to_owned(), ENTER.to_owned(), "enter".to_owned()];
+        let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+        let enter = ["-c", ENTER, "enter"].map(String::from);
+        let mut args = enter.to_vec();
         args.push(cgroups.roots().join(" "));
-        args.extend(unshare.split_whitespace().map(String::from));
+        // A namespace of cgroups begins where a process is that makes it, and that is no place to stay in.
+        args.extend(words("unshare --cgroup /bin/sh"));
+        args.extend(enter);
+        args.push(cgroups.places().join(" "));
+        args.extend(words(
+            "unshare --mount --net --pid --ipc --uts --fork --kill-child=KILL --mount-proc \
+             --propagation private /bin/sh",
+        ));
         args.extend([script.display().to_string(), folder.display().to_string()]);
         args.extend([name.to_owned(), address]);
         args.extend(hierarchies.options().into_iter().map(String::from));

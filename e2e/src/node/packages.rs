@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use lapse_images::cargo::output;
+use sha2::{Digest, Sha256};
 
 use crate::plane::{line, lock, workspace};
 
@@ -27,9 +28,6 @@ const PACKAGES: [&str; 12] = [
     "runc",
 ];
 
-/// The folder that packages are unpacked to. Its name says which kind of folder it is: raise it if the list changes.
-const FOLDER: &str = "node/1";
-
 /// The unpacked packages.
 #[derive(Clone, Debug)]
 pub(crate) struct Packages {
@@ -42,7 +40,10 @@ impl Packages {
     /// # Errors
     /// If the machine's package sources do not have them.
     pub(crate) async fn ready() -> Result<Self> {
-        let folder = workspace::target().join(FOLDER);
+        // Named by what is in it, so that another list makes another folder.
+        let digest = Sha256::digest(PACKAGES.join(" "));
+        let name = digest.iter().take(4).fold(0, |name, byte| name << 8 | u32::from(*byte));
+        let folder = workspace::target().join("node").join(format!("{name:08x}"));
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         }

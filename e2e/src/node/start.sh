@@ -11,11 +11,9 @@ umount -l /sys
 mount -t sysfs sysfs /sys
 if [ $# -eq 0 ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  # Only a cgroup without processes of its own may have controllers for those below it.
-  mkdir /sys/fs/cgroup/init
-  for pid in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$pid" >/sys/fs/cgroup/init/cgroup.procs; done
+  # The kubelet says which of those it misses that cannot be had.
   for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || :
   done
 else
   mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup

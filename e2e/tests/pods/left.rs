@@ -1,4 +1,4 @@
-//! A cluster leaves nothing behind on the machine, however it ends.
+//! A cluster leaves nothing behind on the machine, however it ends, and says what a machine lacks.
 
 use std::fs;
 use std::path::Path;
@@ -78,4 +78,15 @@ async fn a_cluster_that_is_killed_leaves_nothing_behind() {
     .unwrap();
     let after = PLACES.map(|place| Path::new(place).exists());
     assert_eq!(after, before, "{PLACES:?}");
+}
+
+#[tokio::test]
+async fn who_is_not_root_is_told_so() {
+    // In a namespace of users that has none: whoever is in there is nobody.
+    let playground = env!("CARGO_BIN_EXE_playground");
+    let run = Command::new("unshare").args(["--user", playground, "--node"]).output().await;
+    let run = run.unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success());
+    assert!(said.contains("cannot carry nodes: this process is not root"), "{said}");
 }

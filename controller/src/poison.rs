@@ -29,7 +29,7 @@ where
     K: Resource<DynamicType = ()> + Debug,
 {
     let kind = K::kind(&());
-    warn!(%kind, ?namespace, %name, error = %why, "cannot be decoded");
+    warn!(%kind, namespace, %name, error = %why, "cannot be decoded");
     if !context.leadership.is_held() {
         return Ok(Done::Until(None));
     }

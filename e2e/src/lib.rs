@@ -4,5 +4,6 @@ pub mod audit;
 pub mod bench;
 pub mod chart_docs;
 pub mod demo;
+pub mod node;
 pub mod plane;
 pub mod playground;

@@ -217,18 +217,48 @@ seccompProfile:
       fieldPath: metadata.name
 {{- end }}
 
-{{/* Where pods run. Call with (dict "root" $ "component" "controller" "values" .Values.controller). */}}
+{{/*
+Ready within a second of being so, at the start; later the readiness probe, which asks less often, says it. The first
+look is late enough to find a process that listens. One that cannot reach the API server waits for it and is
+not restarted meanwhile: it would come back later than the API server. The number is of seconds, and more than the ten
+minutes after which a kubelet forgets earlier restarts, so that the next one is not put off.
+*/}}
+{{- define "lapse.startupProbe" -}}
+startupProbe:
+  httpGet:
+    path: /readyz
+    port: metrics
+  initialDelaySeconds: 1
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 900
+{{- end }}
+
+{{/*
+Where pods run. Call with (dict "root" $ "component" "controller" "values" .Values.controller).
+
+Each on a node of its own is a preference of the pods against one another, and not a constraint of spread: for soft
+constraints the scheduler passes over nodes that lack the label of any of them, so that without zones the one by zone
+would switch off the one by host name.
+*/}}
 {{- define "lapse.placement" -}}
+{{- $selector := include "lapse.selector" . | fromYaml }}
+{{- $apart := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") }}
+{{- $affinity := deepCopy .values.affinity }}
+{{- $anti := $affinity.podAntiAffinity | default dict }}
+{{- $preferred := $anti.preferredDuringSchedulingIgnoredDuringExecution | default list }}
+{{- $_ := set $anti "preferredDuringSchedulingIgnoredDuringExecution" (append $preferred (dict "weight" 100 "podAffinityTerm" $apart)) }}
+{{- $_ := set $affinity "podAntiAffinity" $anti -}}
+affinity:
+  {{- toYaml $affinity | nindent 2 }}
 topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   - maxSkew: 1
-    topologyKey: {{ . }}
+    topologyKey: topology.kubernetes.io/zone
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
-        {{- include "lapse.selector" $ | nindent 8 }}
+        {{- toYaml $selector | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
-  {{- end }}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -238,10 +268,6 @@ nodeSelector:
 {{- end }}
 {{- with .values.tolerations }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.affinity }}
-affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

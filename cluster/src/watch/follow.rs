@@ -156,7 +156,8 @@ impl<S> Follow<S> {
                     }
                 }
             };
-            info!(what, ?why, "a watch starts from the beginning");
+            let reason = why.as_ref().map(tracing::field::debug);
+            info!(what, why = reason, "a watch starts from the beginning");
             if let Some(why) = why {
                 on_doubt(why);
             }

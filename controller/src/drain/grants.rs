@@ -84,7 +84,7 @@ async fn look(
         let api: Api<Grant> = Api::all(client.clone());
         replace_status(&api, &Grant { status: Some(status), ..grant.clone() }).await?;
         if observed.grant.status.as_ref().is_none_or(|was| was.phase != phase) {
-            info!(grant = %known.name, %phase, ?reason, "grant");
+            info!(grant = %known.name, %phase, reason = reason.map(tracing::field::display), "grant");
         }
     }
     if has_ended(grant) {

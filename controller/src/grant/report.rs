@@ -28,7 +28,7 @@ pub(super) async fn report(
     let written = replace_status(&api, &updated).await?;
     context.touched.wrote_grant(writing, &written);
     if was != status.phase {
-        info!(grant = %name, phase = %status.phase, reason = ?status.end_reason, "grant");
+        info!(grant = %name, phase = %status.phase, reason = status.end_reason.map(tracing::field::display), "grant");
         count(context, grant, &status);
     }
     Ok(Some(written))
@@ -53,7 +53,7 @@ pub(super) async fn tell(context: &Context, grant: &Grant, warning: Option<Warni
     let now = context.clock.now();
     match context.notifier.tell_once(&event, about, &notice, now).await {
         Ok(true) => {
-            info!(grant = ?grant.metadata.name, %event, "gave a warning");
+            info!(grant = grant.metadata.name, %event, "gave a warning");
             true
         }
         Ok(false) => true,

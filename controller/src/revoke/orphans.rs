@@ -62,6 +62,6 @@ pub(crate) async fn remove(
         name: &object.name,
     };
     kubernetes::delete(client, &place, &object.uid).await?;
-    info!(kind = %object.kind, namespace = ?object.namespace, name = %object.name, why, "removed an object");
+    info!(kind = %object.kind, namespace = object.namespace, name = %object.name, why, "removed an object");
     Ok(())
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::seen::{Moment, Seen};
 use super::setting::Setting;
-use crate::plane::{InstallOptions, Lapse, PlaneOptions, Progress, SOON, User, eventually};
+use crate::plane::{InstallOptions, Lapse, PlaneOptions, SOON, User, eventually};
 
 /// Where people ask.
 pub(super) const NAMESPACE: &str = "bench";
@@ -62,7 +62,7 @@ impl Town {
 
     async fn with(setting: &Setting, controllers: usize, thrifty: bool) -> Result<Self> {
         let folder = setting.folder.clone();
-        let plane = PlaneOptions { folder, progress: Progress::Quiet, thrifty };
+        let plane = PlaneOptions { folder, thrifty, ..PlaneOptions::default() };
         let programs = setting.programs.clone();
         let install = InstallOptions { controllers, programs, ..InstallOptions::default() };
         let lapse = Lapse::start(plane, install).await?;

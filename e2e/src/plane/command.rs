@@ -40,7 +40,7 @@ impl Answer {
 }
 
 /// Runs a command to its end. It sees nothing of this process's environment but what is given.
-pub(super) async fn run(
+pub(crate) async fn run(
     program: &Path,
     args: &[&str],
     env: &[(&str, &Path)],

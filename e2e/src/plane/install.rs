@@ -25,7 +25,7 @@ const WEBHOOK: &str = "lapse-webhook";
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Wider than what an installation should allow: here people try things.
-const VALUES: &str = "\
+pub(crate) const VALUES: &str = "\
 controller:
   allowClusterWide: true
   endWorkloads: true
@@ -258,7 +258,7 @@ fn is_established(definition: &CustomResourceDefinition) -> bool {
     conditions.any(|condition| condition.type_ == "Established" && condition.status == "True")
 }
 
-fn chart() -> PathBuf {
+pub(crate) fn chart() -> PathBuf {
     workspace::root().join("charts/lapse")
 }
 

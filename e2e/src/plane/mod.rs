@@ -8,6 +8,7 @@ mod certs;
 mod command;
 pub mod component;
 mod der;
+mod ground;
 pub mod install;
 mod kubeconfig;
 mod net;
@@ -34,13 +35,18 @@ use tokio::sync::OnceCell;
 
 pub use self::certs::Authority;
 pub use self::command::Answer;
+pub(crate) use self::command::run;
+pub use self::ground::Ground;
 pub use self::install::{InstallOptions, Lapse};
 use self::kubeconfig::Credentials;
 pub use self::net::{SOON, eventually, free_port, http_status, loopback};
 pub use self::process::{Process, Spec};
 pub use self::progress::Progress;
+pub(crate) use self::progress::line;
+pub(crate) use self::tools::lock;
 pub use self::tools::{Tool, Tools};
 pub use self::user::User;
+pub(crate) use self::watchdog::guard_cgroup;
 
 /// How long a server may take to stop before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -56,6 +62,8 @@ pub struct PlaneOptions {
     /// Whether the API server collects its garbage more often: it keeps all that is stored in its memory,
     /// and as much again until it does.
     pub thrifty: bool,
+    /// Where its servers run. Absent: beside this process, without nodes.
+    pub ground: Option<Ground>,
 }
 
 /// A running control plane. Dropping it kills it and removes its temporary folder; so does the end
@@ -83,12 +91,16 @@ impl Plane {
     /// Starts a control plane and waits until it answers and its aggregated roles are filled.
     pub async fn start(options: PlaneOptions) -> Result<Self> {
         let progress = options.progress;
-        let tools = Tools::ready().await?;
+        let tools = if options.ground.is_some() {
+            Tools::with_nodes().await
+        } else {
+            Tools::ready().await
+        }?;
         let (folder, temporary) = prepare(options.folder)?;
         let lock = take(&folder)?;
         tools.link_into(&folder.join("bin"))?;
         let authority = Authority::generate().context("making the certificate authority")?;
-        let files = servers::Files::write(&folder, &authority)?;
+        let files = servers::Files::write(&folder, &authority, options.ground)?;
         progress.step("starting etcd");
         let (etcd, store) = servers::etcd(&tools, &files).await?;
         progress.step("starting kube-apiserver");
@@ -201,6 +213,30 @@ impl Plane {
         user::write_private(path, &text)
     }
 
+    /// Writes a kubeconfig for a part of Kubernetes, which reaches the API server at this address.
+    pub fn write_kubeconfig_of(
+        &self,
+        path: &Path,
+        server: &str,
+        (name, groups): (&str, &[&str]),
+    ) -> Result<()> {
+        let identity = Credentials::Certificate(self.authority.client(name, groups)?);
+        user::write_private(path, &kubeconfig::render(server, &self.ca(), &[(name, identity)])?)
+    }
+
+    /// A certificate for a server with these names, and its key, in two files beside one another.
+    pub fn write_server_certificate(&self, path: &Path, names: &[&str]) -> Result<()> {
+        let identity = self.authority.server(names)?;
+        user::write_private(&path.with_extension("crt"), &identity.certificate)?;
+        user::write_private(&path.with_extension("key"), &identity.key)
+    }
+
+    /// The programs that it was started from.
+    #[must_use]
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     /// The API server's address, `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn server(&self) -> &str {
@@ -303,7 +339,7 @@ impl Plane {
 }
 
 /// The plane's folder: the given one, cleared of an earlier plane, or a temporary one.
-fn prepare(given: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>)> {
+pub(crate) fn prepare(given: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>)> {
     let (folder, temporary) = if let Some(folder) = given {
         (std::path::absolute(folder).context("finding the folder")?, None)
     } else {
@@ -318,10 +354,7 @@ fn prepare(given: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>)> {
 
 /// Makes sure that no other plane uses the folder, and clears what an earlier one left.
 fn take(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let lock = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    let taken = lock.try_lock();
-    taken.with_context(|| format!("{} is used by another control plane", folder.display()))?;
+    let lock = lock_folder(&folder.join(".lock"))?;
     for name in ["bin", "cache", "components", "etcd", "helm", "logs", "pki", "users"] {
         let old = folder.join(name);
         if old.exists() {
@@ -338,5 +371,13 @@ fn take(folder: &Path) -> Result<File> {
         let new = folder.join(name);
         fs::create_dir(&new).with_context(|| format!("making {}", new.display()))?;
     }
+    Ok(lock)
+}
+
+/// Takes the lock that keeps others out of a folder, by a file in it.
+pub(crate) fn lock_folder(path: &Path) -> Result<File> {
+    let lock = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    let taken = lock.try_lock();
+    taken.with_context(|| format!("another control plane holds {}", path.display()))?;
     Ok(lock)
 }

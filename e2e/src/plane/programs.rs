@@ -53,12 +53,9 @@ async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // What cargo sets for the program that it runs would make some dependencies build anew.
     for (key, _) in std::env::vars_os() {
-        let key = key.to_string_lossy();
-        let of_this_run = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-        if of_this_run.iter().any(|prefix| key.starts_with(prefix)) || key == "CARGO" {
-            command.env_remove(key.as_ref());
+        if lapse_images::cargo::is_of_this_run(&key.to_string_lossy()) {
+            command.env_remove(key);
         }
     }
     let child = command

@@ -10,6 +10,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Client};
 
 use super::certs::{Authority, service_account_keys};
+use super::ground::Ground;
 use super::kubeconfig::{self, Credentials};
 use super::net::{eventually, free_port, http_status, loopback};
 use super::process::{Process, Spec};
@@ -26,18 +27,30 @@ const AUDIT_POLICY: &str = include_str!("audit-policy.yaml");
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,\
      serviceaccount-controller,serviceaccount-token-controller,clusterrole-aggregation-controller";
 
+/// The addresses of Services, and the first of them, which is the API server's own.
+const SERVICES: &str = "10.0.0.0/24";
+const SERVICE: &str = "10.0.0.1";
+
 /// The files that the servers share.
 pub(super) struct Files {
     folder: PathBuf,
+    ground: Option<Ground>,
 }
 
 impl Files {
     /// Writes keys, certificates and the audit policy.
-    pub(super) fn write(folder: &Path, authority: &Authority) -> Result<Self> {
+    pub(super) fn write(
+        folder: &Path,
+        authority: &Authority,
+        ground: Option<Ground>,
+    ) -> Result<Self> {
         let ca = authority.identity();
-        let server = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
+        let address = ground.as_ref().map(|ground| ground.address.to_string());
+        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", SERVICE];
+        let names: Vec<&str> = names.into_iter().chain(address.as_deref()).collect();
+        let server = authority.server(&names)?;
         let tokens = service_account_keys()?;
-        let files = Self { folder: folder.to_owned() };
+        let files = Self { folder: folder.to_owned(), ground };
         write_private(&files.pki("ca.crt"), &ca.certificate)?;
         write_private(&files.pki("ca.key"), &ca.key)?;
         write_private(&files.pki("server.crt"), &server.certificate)?;
@@ -45,6 +58,12 @@ impl Files {
         write_private(&files.pki("sa.pub"), &tokens.public)?;
         write_private(&files.pki("sa.key"), &tokens.private)?;
         write_private(&files.pki("audit-policy.yaml"), AUDIT_POLICY)?;
+        if files.ground.is_some() {
+            let kubelets =
+                authority.client("kube-apiserver-kubelet-client", &["system:masters"])?;
+            write_private(&files.pki("kubelet-client.crt"), &kubelets.certificate)?;
+            write_private(&files.pki("kubelet-client.key"), &kubelets.key)?;
+        }
         Ok(files)
     }
 
@@ -71,7 +90,7 @@ impl Files {
     }
 
     fn spec(&self, tools: &Tools, tool: Tool, args: Vec<String>) -> Spec {
-        Spec {
+        let spec = Spec {
             name: tool.name().to_owned(),
             program: tools.path(tool).to_owned(),
             args,
@@ -79,7 +98,16 @@ impl Files {
             inherit_env: false,
             folder: Some(self.folder.clone()),
             log: self.folder.join("logs").join(format!("{}.log", tool.name())),
+        };
+        match &self.ground {
+            None => spec,
+            Some(ground) => ground.there(spec),
         }
+    }
+
+    /// Makes a port of a server reachable from here.
+    fn open(&self, port: u16) -> Result<()> {
+        self.ground.as_ref().map_or(Ok(()), |ground| ground.forward(port))
     }
 }
 
@@ -103,6 +131,7 @@ pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, Strin
         "--quota-backend-bytes=8589934592".to_owned(),
         "--log-level=warn".to_owned(),
     ];
+    files.open(port)?;
     let process = Process::spawn(files.spec(tools, Tool::Etcd, args))?;
     ready(&process, async || Ok(http_status(loopback(port), "/health").await? == 200)).await?;
     Ok((process, client))
@@ -116,10 +145,9 @@ pub(super) fn apiserver(
     thrifty: bool,
 ) -> Result<(Process, String)> {
     let port = free_port()?;
-    let args = vec![
+    files.open(port)?;
+    let mut args = vec![
         format!("--etcd-servers={store}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),
         files.pki_flag("tls-cert-file", "server.crt"),
         files.pki_flag("tls-private-key-file", "server.key"),
@@ -127,13 +155,14 @@ pub(super) fn apiserver(
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         files.pki_flag("service-account-key-file", "sa.pub"),
         files.pki_flag("service-account-signing-key-file", "sa.key"),
-        "--authorization-mode=RBAC".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
+        format!("--service-cluster-ip-range={SERVICES}"),
         files.pki_flag("audit-policy-file", "audit-policy.yaml"),
         format!("--audit-log-path={}", files.folder.join("audit.log").display()),
     ];
+    args.extend(match &files.ground {
+        None => without_nodes(),
+        Some(ground) => with_nodes(files, ground),
+    });
     let mut spec = files.spec(tools, Tool::KubeApiserver, args);
     if thrifty {
         spec.env.insert("GOGC".to_owned(), "30".to_owned());
@@ -142,8 +171,37 @@ pub(super) fn apiserver(
     Ok((process, format!("https://127.0.0.1:{port}")))
 }
 
-/// Starts Kubernetes' own controllers.
+/// What an API server is told that has no nodes.
+fn without_nodes() -> Vec<String> {
+    [
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        "--authorization-mode=RBAC",
+        "--disable-admission-plugins=ServiceAccount",
+        "--endpoint-reconciler-type=none",
+    ]
+    .map(String::from)
+    .to_vec()
+}
+
+/// What one is told that has: who the kubelets are, and how it shows itself to them and to pods.
+fn with_nodes(files: &Files, ground: &Ground) -> Vec<String> {
+    vec![
+        "--bind-address=0.0.0.0".to_owned(),
+        format!("--advertise-address={}", ground.address),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        "--allow-privileged".to_owned(),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        files.pki_flag("kubelet-certificate-authority", "ca.crt"),
+        files.pki_flag("kubelet-client-certificate", "kubelet-client.crt"),
+        files.pki_flag("kubelet-client-key", "kubelet-client.key"),
+    ]
+}
+
+/// Starts Kubernetes' own controllers: all of them where there are nodes.
 pub(super) fn controller_manager(tools: &Tools, files: &Files) -> Result<Process> {
+    let controllers = if files.ground.is_some() { "*" } else { CONTROLLERS };
     let args = vec![
         files.pki_flag("kubeconfig", "controller-manager.kubeconfig"),
         files.pki_flag("authentication-kubeconfig", "controller-manager.kubeconfig"),
@@ -154,7 +212,9 @@ pub(super) fn controller_manager(tools: &Tools, files: &Files) -> Result<Process
         "--leader-elect=false".to_owned(),
         // Nobody asks it anything, and its own port would be taken by a second control plane.
         "--secure-port=0".to_owned(),
-        format!("--controllers={CONTROLLERS}"),
+        // It makes this folder, wherever it is told that it is.
+        format!("--flex-volume-plugin-dir={}", files.folder.join("volume-plugins").display()),
+        format!("--controllers={controllers}"),
     ];
     Process::spawn(files.spec(tools, Tool::KubeControllerManager, args))
 }

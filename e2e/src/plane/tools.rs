@@ -34,11 +34,17 @@ pub enum Tool {
     Helm,
     /// What tools that wait make of an object.
     Kstatus,
+    /// What runs pods on a node.
+    Kubelet,
+    /// What makes Services reachable on a node.
+    KubeProxy,
+    /// What says on which node a pod runs.
+    KubeScheduler,
 }
 
 impl Tool {
-    /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 6] = [
+    /// Those of a control plane, in the order in which they are built.
+    pub const PLANE: [Self; 6] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -46,6 +52,9 @@ impl Tool {
         Self::Helm,
         Self::Kstatus,
     ];
+
+    /// What nodes need beside them.
+    pub const NODES: [Self; 3] = [Self::Kubelet, Self::KubeProxy, Self::KubeScheduler];
 
     /// The name of its file.
     #[must_use]
@@ -57,6 +66,9 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Kstatus => "kstatus",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::KubeScheduler => "kube-scheduler",
         }
     }
 
@@ -68,6 +80,9 @@ impl Tool {
             Self::Kubectl => "./kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Kstatus => "./kstatus",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
         }
     }
 }
@@ -77,21 +92,30 @@ impl Tool {
 pub struct Tools(BTreeMap<Tool, PathBuf>);
 
 impl Tools {
-    /// Finds the programs, and builds those that are missing. The first time that takes minutes.
+    /// Finds the programs of a control plane, and builds those that are missing. The first time that takes minutes.
     ///
     /// # Errors
     /// If there is neither a Go toolchain nor a folder of ready programs.
     pub async fn ready() -> Result<Self> {
+        Self::all_of(&Tool::PLANE).await
+    }
+
+    /// The same, with those of nodes.
+    pub async fn with_nodes() -> Result<Self> {
+        Self::all_of(&[&Tool::PLANE[..], &Tool::NODES].concat()).await
+    }
+
+    async fn all_of(tools: &[Tool]) -> Result<Self> {
         let assets = std::env::var_os(ASSETS).map(PathBuf::from).unwrap_or_default();
         let sources = workspace::root().join("e2e/controlplane");
         let built = workspace::target().join("controlplane").join(fingerprint(&sources)?);
         let places = [assets, built.clone()];
-        let missing = match locate(&places) {
+        let missing = match locate(tools, &places) {
             Ok(found) => return Ok(Self(found)),
             Err(missing) => missing,
         };
         build(&sources, &built, &missing).await?;
-        locate(&places).map(Self).map_err(|missing| {
+        locate(tools, &places).map(Self).map_err(|missing| {
             let names: Vec<_> = missing.iter().map(|tool| tool.name()).collect();
             anyhow::anyhow!("{} did not come out of the build", names.join(", "))
         })
@@ -118,15 +142,15 @@ impl Tools {
     }
 }
 
-/// All programs, each from the first folder that has it; or those that none has.
-fn locate(places: &[PathBuf]) -> Result<BTreeMap<Tool, PathBuf>, Vec<Tool>> {
+/// These programs, each from the first folder that has it; or those that none has.
+fn locate(tools: &[Tool], places: &[PathBuf]) -> Result<BTreeMap<Tool, PathBuf>, Vec<Tool>> {
     let find = |tool: Tool| {
         let mut candidates = places.iter().map(|place| place.join(tool.name()));
         candidates.find(|path| path.is_absolute() && path.is_file())
     };
     let found: BTreeMap<_, _> =
-        Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
-    let missing: Vec<_> = Tool::ALL.into_iter().filter(|tool| !found.contains_key(tool)).collect();
+        tools.iter().filter_map(|&tool| Some((tool, find(tool)?))).collect();
+    let missing: Vec<_> = tools.iter().copied().filter(|tool| !found.contains_key(tool)).collect();
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
@@ -241,7 +265,7 @@ fn version_of<'a>(manifest: &'a str, module: &str) -> Result<&'a str> {
 }
 
 /// Waits for the lock without blocking the runtime; it is released when the file is dropped.
-async fn lock(path: &Path) -> Result<File> {
+pub(crate) async fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
     let mut told = false;
     loop {
@@ -253,7 +277,7 @@ async fn lock(path: &Path) -> Result<File> {
             }
         }
         if !told {
-            line("Waiting for another process that builds the control plane.");
+            line("Waiting for another process that makes the same.");
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -266,7 +290,7 @@ fn no_go(missing: &[Tool]) -> String {
         "{} must be built from source, and there is no Go toolchain: `go` is not in PATH. Install \
          Go 1.26 or newer (https://go.dev/dl/), or set {ASSETS} to a folder that has {}.",
         names.join(", "),
-        Tool::ALL.map(Tool::name).join(", "),
+        names.join(", "),
     )
 }
 
@@ -286,15 +310,15 @@ mod tests {
     #[test]
     fn an_earlier_folder_takes_precedence() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for tool in Tool::ALL {
+        for tool in Tool::PLANE {
             fs::write(second.path().join(tool.name()), "").unwrap();
         }
         let places = [first.path().to_owned(), second.path().to_owned()];
         fs::write(first.path().join("etcd"), "").unwrap();
-        let found = locate(&places).unwrap();
+        let found = locate(&Tool::PLANE, &places).unwrap();
         assert_eq!(found[&Tool::Etcd], first.path().join("etcd"));
         assert_eq!(found[&Tool::Helm], second.path().join("helm"));
-        assert_eq!(locate(&places[..1]).unwrap_err(), Tool::ALL[1..]);
+        assert_eq!(locate(&Tool::PLANE, &places[..1]).unwrap_err(), Tool::PLANE[1..]);
     }
 
     #[test]

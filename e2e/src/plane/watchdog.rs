@@ -13,10 +13,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 
-/// Lines: `+GROUP` and `-GROUP` for process groups, `/PATH` for a folder to remove at the end.
+/// Lines: `+GROUP` and `-GROUP` for process groups, `/PATH` for a folder to remove at the end, `=PATH` for a cgroup,
+/// which can be removed once its processes are gone.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP QUIT
-groups=
+groups= cgroups=
 while IFS= read -r line; do
   case $line in
     +*) groups="$groups ${line#+}" ;;
@@ -24,9 +25,17 @@ while IFS= read -r line; do
         for group in $groups; do [ "$group" = "${line#-}" ] || rest="$rest $group"; done
         groups=$rest ;;
     /*) set -- "$@" "$line" ;;
+    =*) cgroups="$cgroups ${line#=}" ;;
   esac
 done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+for cgroup in $cgroups; do
+  tries=0
+  while [ -d "$cgroup" ] && [ $tries -lt 100 ]; do
+    find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+    tries=$((tries + 1))
+  done
+done
 [ $# -eq 0 ] && exit 0
 rm -rf -- "$@" 2>/dev/null || { sleep 1; rm -rf -- "$@"; }
 "#;
@@ -49,6 +58,13 @@ pub(super) fn guard_folder(folder: &Path) -> Result<()> {
     let path = folder.to_str().filter(|path| path.starts_with('/') && !path.contains('\n'));
     let path = path.with_context(|| format!("{} cannot be guarded", folder.display()))?;
     tell(&format!("{path}\n"))
+}
+
+/// Has the cgroup removed when this process ends, with all below it.
+pub(crate) fn guard_cgroup(folder: &Path) -> Result<()> {
+    let path = folder.to_str().filter(|path| !path.contains(char::is_whitespace));
+    let path = path.with_context(|| format!("{} cannot be guarded", folder.display()))?;
+    tell(&format!("={path}\n"))
 }
 
 fn tell(message: &str) -> Result<()> {

@@ -10,7 +10,7 @@ pub fn root() -> &'static Path {
 }
 
 /// The folder that cargo builds into.
-pub(super) fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let chosen = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     chosen.filter(|path| path.is_absolute()).unwrap_or_else(|| root().join("target"))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod examples;
 mod manifest;
+mod node;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub struct Options {
     /// A file with values for the chart; may be given several times
     #[arg(long, value_name = "FILE")]
     pub values: Vec<PathBuf>,
+    /// Run it on two real nodes, in pods, as the chart's own deployments. Takes root on Linux
+    #[arg(long, conflicts_with_all = ["controllers", "webhooks"])]
+    pub node: bool,
     /// Do not apply the examples: namespace shop, its policies and the people's roles
     #[arg(long)]
     pub no_examples: bool,
@@ -60,13 +64,16 @@ pub async fn run(options: Options) -> Result<()> {
             _ = hangup.recv() => {}
         }
     });
+    if options.node {
+        return node::run(&options, told_to_stop).await;
+    }
     // Told to stop while it starts, it drops what it has, which stops it.
     let lapse = tokio::select! {
         () = &mut told_to_stop => return Ok(()),
         started = start(&options) => started?,
     };
     let manifest = lapse.plane().folder().join("playground.json");
-    println!("{}", welcome(&lapse, &options));
+    println!("{}", welcome(lapse.plane(), &options, "logs"));
     told_to_stop.await;
     println!("\nStopping.");
     // Whoever finds the file believes that all is up.
@@ -76,8 +83,8 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn start(options: &Options) -> Result<Lapse> {
     let folder = options.dir.clone();
-    let plane =
-        Plane::start(PlaneOptions { folder, progress: Progress::Steps, thrifty: false }).await?;
+    let plane = PlaneOptions { folder, progress: Progress::Steps, ..PlaneOptions::default() };
+    let plane = Plane::start(plane).await?;
     let plane = Arc::new(plane);
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     let install = InstallOptions {
@@ -103,8 +110,8 @@ async fn stop(lapse: Lapse) -> Result<()> {
     components.and(plane.stop().await)
 }
 
-fn welcome(lapse: &Lapse, options: &Options) -> String {
-    let plane = lapse.plane();
+/// What people can do now. The logs are in this folder of its files.
+fn welcome(plane: &Plane, options: &Options, logs: &str) -> String {
     let folder = plane.folder().display();
     let people = PEOPLE.iter().map(|(name, groups)| {
         let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
@@ -124,7 +131,7 @@ fn welcome(lapse: &Lapse, options: &Options) -> String {
     ];
     lines.push(String::new());
     lines.push(format!("Contexts: {}.", people.collect::<Vec<_>>().join(", ")));
-    lines.push(format!("Logs: {folder}/logs; audit log: {}.", plane.audit_log().display()));
+    lines.push(format!("Logs: {folder}/{logs}; audit log: {}.", plane.audit_log().display()));
     let removed = if options.dir.is_none() { ", which removes all of it" } else { "" };
     lines.push(format!("Stop with Ctrl-C{removed}."));
     lines.join("\n")

@@ -199,6 +199,17 @@ async fn a_binding_of_lapse_without_a_grant_goes_at_once() {
     .await
     .unwrap();
     assert!(bindings.get_opt("somebody-elses").await.unwrap().is_some());
+    let log = logged(&world);
+    assert!(log.contains(r#""namespace":"orphaned""#), "what was removed says where it was");
+    assert!(log.contains(r#""reason":"EndedByRequester""#), "what ended says why");
+}
+
+/// What the controller has logged. Nothing in it looks as if Rust were to read it.
+pub(crate) fn logged(world: &World) -> String {
+    let log = std::fs::read_to_string(&world.lapse.controllers[0].process.spec().log).unwrap();
+    let of_rust = log.lines().find(|line| line.contains("\"Some(") || line.contains("\"None\""));
+    assert_eq!(of_rust, None);
+    log
 }
 
 /// Somebody swaps the binding for one that gives more.

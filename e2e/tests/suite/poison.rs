@@ -7,6 +7,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::{Value, json};
 
+use crate::attacks::logged;
 use crate::world::{SOON, World};
 
 /// As after a release that knew more: the schema takes what these programs cannot read.
@@ -59,6 +60,7 @@ async fn a_policy_that_cannot_be_read() {
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
+    assert!(logged(&world).contains("cannot be decoded"));
 }
 
 /// All that bad input can be, as if every check had been missing when it was stored: it says what is

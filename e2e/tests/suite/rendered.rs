@@ -113,6 +113,51 @@ async fn what_is_rendered_has_no_trailing_blanks(#[case] values: &[&str]) {
     assert_eq!(rendered.all::<Deployment>("Deployment").len(), 2);
 }
 
+/// What a cluster wants of the placement of the pods comes beside what the chart wants, and not in its place. That the
+/// scheduler does as it says is shown on real nodes (tests/pods/spread.rs).
+#[tokio::test]
+async fn affinity_of_ones_own_leaves_replicas_on_nodes_of_their_own() {
+    let term = r#"{"weight":1,"podAffinityTerm":{"topologyKey":"rack","labelSelector":{}}}"#;
+    let own = format!(
+        r#"webhook.affinity={{"nodeAffinity":{{}},"podAntiAffinity":{{"preferredDuringSchedulingIgnoredDuringExecution":[{term}]}}}}"#
+    );
+    let pods = Rendered::with(&[&own]).await.pods();
+    for (component, expected) in [
+        ("controller", &["kubernetes.io/hostname"][..]),
+        ("webhook", &["rack", "kubernetes.io/hostname"]),
+    ] {
+        let pod = pods[component].spec.as_ref().unwrap();
+        let affinity = pod.affinity.as_ref().unwrap();
+        assert_eq!(affinity.node_affinity.is_some(), component == "webhook");
+        let apart = affinity.pod_anti_affinity.as_ref().unwrap();
+        let terms = apart.preferred_during_scheduling_ignored_during_execution.as_ref().unwrap();
+        let keys: Vec<_> =
+            terms.iter().map(|term| term.pod_affinity_term.topology_key.as_str()).collect();
+        assert_eq!(keys, expected, "{component}");
+        let ours = &terms.last().unwrap().pod_affinity_term;
+        // Else pods of the release before would push new ones together.
+        assert_eq!(ours.match_label_keys, Some(vec!["pod-template-hash".to_owned()]));
+        // Two soft constraints would switch one another off where nodes lack a label.
+        let zones = pod.topology_spread_constraints.as_ref().unwrap();
+        let zones: Vec<_> = zones.iter().map(|one| one.topology_key.as_str()).collect();
+        assert_eq!(zones, ["topology.kubernetes.io/zone"], "{component}");
+    }
+}
+
+/// A pod is ready a second after its program is, and one that waits for the API server is not restarted meanwhile.
+#[tokio::test]
+async fn the_start_of_a_program_is_looked_at_often_and_for_long() {
+    let pods = Rendered::with(&[]).await.pods();
+    for component in ["controller", "webhook"] {
+        let container = &pods[component].spec.as_ref().unwrap().containers[0];
+        let startup = container.startup_probe.as_ref().unwrap();
+        assert_eq!(startup.http_get, container.readiness_probe.as_ref().unwrap().http_get);
+        assert_eq!(startup.period_seconds, Some(1), "{component}");
+        // A kubelet forgets restarts after twice the longest time that it puts one off, which is five minutes.
+        assert!(startup.failure_threshold.unwrap() > 600, "{component}");
+    }
+}
+
 /// Runs of the sweep that failed can be read for a day, and do not pile up.
 #[tokio::test]
 async fn a_sweep_that_failed_can_be_read() {

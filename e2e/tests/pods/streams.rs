@@ -1,0 +1,91 @@
+//! What is open when a right ends. Kubernetes asks who may only when a stream is opened, so these outlive the right; the
+//! documents say so (docs/security.md), and this shows it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use lapse_e2e::plane::{SOON, Tool, eventually, free_port, loopback};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::town::Town;
+
+/// A kubectl of alice's that goes on. Dropping it kills it.
+struct Stream {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Stream {
+    fn open(town: &Town, args: &[&str]) -> Self {
+        let kubectl = town.cluster.plane().tools().path(Tool::Kubectl).to_owned();
+        let mut command = Command::new(kubectl);
+        command.args(["--namespace", "shop"]).args(args).env("KUBECONFIG", &town.alice.kubeconfig);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output).lines() }
+    }
+
+    /// The next line; a stream that has ended fails the test.
+    async fn line(&mut self) -> String {
+        let next = tokio::time::timeout(SOON, self.output.next_line());
+        next.await.unwrap().unwrap().expect("the stream has ended")
+    }
+
+    /// What a command says that is run through it.
+    async fn run(&mut self, command: &str) -> String {
+        self.input.write_all(format!("{command}\n").as_bytes()).await.unwrap();
+        self.line().await
+    }
+
+    fn ensure_open(&mut self) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "the stream has ended");
+    }
+}
+
+/// What the shop answers through a port that is forwarded.
+async fn answer(port: u16) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(loopback(port)).await?;
+    let mut said = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut said)).await??;
+    Ok(said)
+}
+
+#[tokio::test]
+async fn streams_outlive_the_right_that_they_were_opened_by() {
+    let town = Town::take().await;
+    town.shop().await;
+    let grant = town.granted("streams").await;
+    let mut exec = Stream::open(&town, &["exec", "--stdin", "deployment/checkout", "--", "sh"]);
+    let mut logs = Stream::open(&town, &["logs", "--follow", "--tail=1", "deployment/checkout"]);
+    let port = free_port().unwrap();
+    let ports = format!("{port}:8080");
+    let mut forward = Stream::open(&town, &["port-forward", "deployment/checkout", &ports]);
+    assert_eq!(exec.run("echo before").await, "before");
+    logs.line().await;
+    forward.line().await;
+    let forwarded = async || Ok((answer(port).await? == "up\n").then_some(()));
+    eventually("the port to be forwarded", SOON, forwarded).await.unwrap();
+
+    town.end("streams", &grant).await;
+
+    // New ones are refused, which `end` has waited for. The open ones take new commands, lines and connections.
+    assert_eq!(exec.run("echo after").await, "after");
+    for _ in 0..3 {
+        logs.line().await;
+    }
+    eventually("the port to be forwarded still", SOON, forwarded).await.unwrap();
+    for stream in [&mut exec, &mut logs, &mut forward] {
+        stream.ensure_open();
+    }
+
+    // What ends them is the end of the pod.
+    let delete = ["delete", "pod", "--selector=app=checkout"];
+    town.kubectl(&town.admin, &delete).await.ok().unwrap();
+    for stream in [&mut exec, &mut logs] {
+        tokio::time::timeout(SOON, stream.child.wait()).await.unwrap().unwrap();
+    }
+}

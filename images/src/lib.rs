@@ -1,0 +1,21 @@
+//! Builds the image of Lapse: both programs, linked statically, and nothing else.
+//!
+//! No registry and no daemon is needed: the image is an archive that container runtimes import and that tools push.
+//! The same commit, built with the same Rust, linker and C library, gives the same bytes.
+
+pub mod archive;
+pub mod build;
+pub mod cargo;
+mod release;
+mod sbom;
+
+pub use self::release::{Options, Written, image_of, run};
+
+use std::path::Path;
+
+/// The root of the workspace that this library was compiled in.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}

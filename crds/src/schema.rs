@@ -213,3 +213,20 @@ pub(crate) fn say_list_types(schema: &mut JSONSchemaProps) {
         say_list_types(items);
     }
 }
+
+/// Keeps the name that `credentialID` had in older releases. A field that the schema does not know is dropped when an
+/// object is read, and the signature of what those releases stamped would no longer match.
+pub(crate) fn keep_older_name(schema: &mut JSONSchemaProps) {
+    let properties = schema.properties.iter_mut().flat_map(|map| map.iter_mut());
+    for (_, stamp) in
+        properties.filter(|(name, _)| ["requester", "decider"].contains(&name.as_str()))
+    {
+        let Some(fields) = stamp.properties.as_mut() else { continue };
+        let Some(mut older) = fields.get("credentialID").cloned() else { continue };
+        older.description = Some(
+            "What credentialID was called by older releases. Nothing is stamped here any more."
+                .to_owned(),
+        );
+        fields.insert("credentialId".to_owned(), older);
+    }
+}

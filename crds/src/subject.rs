@@ -73,7 +73,12 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// The credential that was used (a certificate's fingerprint, a token's identifier), if the API
     /// server says so. An impersonated identity has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "credentialID",
+        alias = "credentialId",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::subject_name")]
     pub credential_id: Option<String>,
 }

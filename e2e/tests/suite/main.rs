@@ -24,6 +24,7 @@ mod hardened;
 mod impersonation;
 mod least;
 mod lifecycle;
+mod older;
 mod poison;
 mod policies;
 mod rbac;

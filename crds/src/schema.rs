@@ -5,9 +5,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A rule that a text has this shape, told in words: of a `pattern` the API server would quote the expression alone.
+/// A rule that a text has this shape, told in words: of a `pattern` the API server would quote the expression alone. It says
+/// what was given, too, which the API server does not.
 pub(crate) fn shaped(pattern: &str, words: &str) -> serde_json::Value {
-    serde_json::json!({ "rule": format!("self.matches(r'{pattern}')"), "message": words })
+    serde_json::json!({
+        "rule": format!("self.matches(r'{pattern}')"),
+        "messageExpression": format!("strings.quote(self) + ' {words}'"),
+        "message": words,
+    })
 }
 
 /// A short text of this shape, and of so many characters.
@@ -32,11 +37,12 @@ pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
                 "rule": "size(bytes(self)) <= 4096",
                 "message": "may have at most 4096 bytes",
             },
-            shaped(
-                r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$",
-                "holds a character that would draw on a terminal: of control characters line feeds alone are \
-                 allowed. Write spaces for tabs, and LF for CRLF",
-            ),
+            {
+                "rule": r"self.matches(r'^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$')",
+                "message":
+                    "holds a character that would draw on a terminal: of control characters line feeds alone are \
+                     allowed. Write spaces for tabs, and LF for CRLF",
+            },
         ],
     })
 }
@@ -101,6 +107,11 @@ pub(crate) fn subject_name(_: &mut SchemaGenerator) -> Schema {
 /// The groups of a person, as the API server reported them.
 pub(crate) fn groups(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 2048, "items": subject_name(generator) })
+}
+
+/// Groups that a person is not in.
+pub(crate) fn not_in_groups(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 256, "items": subject_name(generator) })
 }
 
 /// A set of user names: as many as 8 stages that need 16 approvals each can seat.

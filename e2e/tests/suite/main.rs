@@ -25,6 +25,7 @@ mod impersonation;
 mod least;
 mod lifecycle;
 mod older;
+mod omitted;
 mod poison;
 mod policies;
 mod rbac;

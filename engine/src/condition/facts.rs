@@ -170,6 +170,8 @@ pub(super) fn samples() -> [(&'static str, Facts); 3] {
             username: "alice".into(),
             uid: Some("5d8f1c2a".into()),
             groups: vec!["shop-developers".into(), "system:authenticated".into()],
+            groups_omitted: None,
+            not_in_groups: vec![],
             credential_id: Some("X509SHA256=5d8f1c2a".into()),
         },
         request: RequestFacts {

@@ -11,7 +11,7 @@ use lapse_crds::{
     ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, RequestPhase, created_at,
 };
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
-use lapse_engine::keep_groups;
+use lapse_engine::do_all_fit;
 use serde_json::Value;
 
 use crate::admission::{Admission, caller};
@@ -67,12 +67,15 @@ fn is_stamp_of(stamp: &Identity, user: &UserInfo) -> bool {
     let Ok(caller) = caller(user) else { return false };
     let groups: HashSet<&String> = caller.groups.iter().collect();
     let named = caller.groups.iter().filter(|name| !name.is_empty()).count();
-    let are_all = stamp.groups.len() == named;
-    let is_same = Identity { groups: Vec::new(), ..stamp.clone() }
-        == Identity { groups: Vec::new(), ..caller.clone() };
-    is_same
-        && stamp.groups.iter().all(|name| groups.contains(name))
-        && (are_all || keep_groups(&mut caller.clone(), |_| false) > 0)
+    // Destructured without `..`: a new field must be compared, too.
+    let Identity { username, uid, groups: kept, groups_omitted, not_in_groups, credential_id } =
+        stamp;
+    let omitted = groups_omitted.map_or(0, |omitted| omitted as usize);
+    (username, uid, credential_id) == (&caller.username, &caller.uid, &caller.credential_id)
+        && kept.iter().all(|name| groups.contains(name))
+        && kept.len() + omitted == named
+        && groups_omitted.is_some() != do_all_fit(&caller.groups)
+        && not_in_groups.iter().all(|name| !groups.contains(name))
 }
 
 fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {

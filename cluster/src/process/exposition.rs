@@ -1,4 +1,4 @@
-//! Metrics in the two formats that scrapers ask for: OpenMetrics, and the text format of Prometheus.
+//! Metrics in the two formats that scrapers ask for: `OpenMetrics`, and the text format of Prometheus.
 //!
 //! They differ in how families are named: a counter is `granted` in the one, with samples `granted_total`, and
 //! `granted_total` in the other. A reader of one that is given the other sees samples without type and help.
@@ -17,7 +17,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format for what a client accepts: OpenMetrics for who names it, and what everybody reads for all others.
+    /// The format for what a client accepts: `OpenMetrics` for who names it, and what everybody reads for all others.
     pub(super) fn accepted(accept: Option<&str>) -> Self {
         let mut kinds = accept.unwrap_or_default().split(',');
         let is_named = |kind: &str| {
@@ -49,7 +49,7 @@ fn is_zero(weight: &str) -> bool {
     weight.parse() == Ok(0.0_f32)
 }
 
-/// OpenMetrics as the text format has it.
+/// `OpenMetrics` as the text format has it.
 fn as_text(metrics: &str) -> Result<String, fmt::Error> {
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let types: HashMap<&str, &str> = types.collect();

@@ -30,6 +30,8 @@ mod decision;
 mod duration;
 mod emergency;
 mod grant;
+#[cfg(test)]
+mod messages;
 mod names;
 mod offer;
 mod policy;

@@ -5,17 +5,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A rule that a text has this shape, told in words: of a `pattern` the API server would quote the expression alone. It says
-/// what was given, too, which the API server does not.
+/// A rule that a text has this shape, told in words: of a `pattern` the API server would quote the expression alone.
 pub(crate) fn shaped(pattern: &str, words: &str) -> serde_json::Value {
-    serde_json::json!({
-        "rule": format!("self.matches(r'{pattern}')"),
-        "messageExpression": format!("strings.quote(self) + ' {words}'"),
-        "message": words,
-    })
+    serde_json::json!({ "rule": format!("self.matches(r'{pattern}')"), "message": words })
 }
 
-/// A short text of this shape, and of so many characters.
+/// A short text of this shape, and of so many characters. What is too short is told by its number of characters alone, so
+/// only what is empty should be.
 fn short(least: u32, most: u32, pattern: &str, words: &str) -> Schema {
     json_schema!({
         "type": "string",
@@ -148,7 +144,7 @@ pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
 /// A time of the day, in hours and minutes.
 pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
     short(
-        5,
+        1,
         5,
         "^([01][0-9]|2[0-3]):[0-5][0-9]$",
         "must be a time of the day in hours and minutes, from 00:00 to 23:59",
@@ -158,7 +154,7 @@ pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
 /// A time of the day, or its end.
 pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
     short(
-        5,
+        1,
         5,
         "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
         "must be a time of the day in hours and minutes, from 00:00 to 24:00",

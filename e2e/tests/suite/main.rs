@@ -24,6 +24,7 @@ mod hardened;
 mod impersonation;
 mod least;
 mod lifecycle;
+mod messages;
 mod older;
 mod omitted;
 mod poison;

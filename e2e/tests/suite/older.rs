@@ -68,8 +68,8 @@ async fn requests_and_decisions_of_older_releases_are_honoured() {
     let policies: Api<JitPolicy> = Api::all(world.admin.client.clone());
     let policy = policies.get("older").await.unwrap().metadata;
     let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
-    let rules = roles.get("edit").await.unwrap().rules.unwrap();
-    let rules = RoleRules::of_cluster_role(rules);
+    let edit = roles.get("edit").await.unwrap();
+    let edit = RoleRules::of_cluster_role(edit.rules.unwrap());
     let approval = json!({
         "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
         "metadata": {"name": "older-approval", "namespace": "older"},
@@ -77,7 +77,7 @@ async fn requests_and_decisions_of_older_releases_are_honoured() {
             "request": {"name": "older", "uid": stored.metadata.uid},
             "verdict": "Approve", "decider": who(&world.bob.name, "managers"),
             "policy": {"name": "older", "uid": policy.uid, "generation": policy.generation},
-            "rulesHash": rules.hash(), "rules": rules.to_keep(),
+            "rulesHash": edit.hash(), "rules": edit.to_keep(),
         },
     });
     persist(&dynamic::<AccessDecision>(&world), &typed(signed_by(&key, &approval, 2))).await;

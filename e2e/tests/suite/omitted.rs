@@ -50,6 +50,13 @@ async fn groups_that_do_not_fit_are_no_way_around_a_rule() {
     assert!(!stamp.groups.contains(&CONTRACTORS.to_owned()), "the test needs it left out");
     assert!(stamp.groups_omitted.is_some_and(|omitted| omitted > 0), "{:?}", stamp.groups_omitted);
     assert_eq!(stamp.not_in_groups, ["omitted-nobody"]);
+    let manifest = serde_json::to_string(&world.request("told", json!({}))).unwrap();
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    let answer = world.lapse.plane().kubectl_with_input(&many, &create, Some(&manifest)).await;
+    let told = answer.unwrap().stderr;
+    let words = "55 of your groups do not fit and are left out, those first that no policy names: have the identity \
+                 provider send fewer";
+    assert!(told.contains(words), "{told}");
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
     assert!(world.can_write(&many).await);

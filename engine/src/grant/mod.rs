@@ -12,6 +12,9 @@ mod reasons;
 mod review;
 mod warnings;
 
+#[cfg(test)]
+mod messages;
+
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;
 pub use name::{grant_name, object_name};

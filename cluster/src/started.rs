@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{EphemeralContainer, Pod, ReplicationController};
+use k8s_openapi::api::core::v1::{ContainerState, EphemeralContainer, Pod, ReplicationController};
 use kube::api::{ListParams, ObjectList, ObjectMeta};
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, goes_by};
@@ -158,8 +158,9 @@ fn has_stopped(pod: &Pod) -> bool {
         &status.init_container_statuses,
         &status.ephemeral_container_statuses,
     ];
-    let mut states = containers.into_iter().flatten().flatten().map(|known| known.state.as_ref());
-    is_over && states.all(|state| state.is_none_or(|state| state.running.is_none()))
+    let mut containers = containers.into_iter().flatten().flatten();
+    let runs = |state: Option<&ContainerState>| state.is_some_and(|state| state.running.is_some());
+    is_over && !containers.any(|container| runs(container.state.as_ref()))
 }
 
 fn started_pod(pod: &Pod) -> Option<Started> {

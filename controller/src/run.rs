@@ -141,7 +141,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
     match &job.item {
         Item::Request { namespace, name, .. } => {
-            request::reconcile(&context, namespace, name, &job).await
+            Box::pin(request::reconcile(&context, namespace, name, &job)).await
         }
         Item::Grant(name) => grant::reconcile(&context, name, job.lane).await,
         Item::Policy(name) => policy::reconcile(&context, name).await,

@@ -113,7 +113,7 @@ impl JsonSchema for GrantDuration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "minLength": 2,
+            "minLength": 1,
             "maxLength": 32,
             "x-kubernetes-validations": [
                 shaped(SHAPE, "must be whole numbers of h, m and s, in this order, such as 45s, 90m or 1h30m"),

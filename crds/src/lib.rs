@@ -30,6 +30,8 @@ mod decision;
 mod duration;
 mod emergency;
 mod grant;
+#[cfg(test)]
+mod messages;
 mod names;
 mod offer;
 mod policy;
@@ -90,6 +92,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
                     schema::unobserved_at_first(schema);
                 }
                 schema::say_list_types(schema);
+                if let Some(spec) = schema.properties.as_mut().and_then(|all| all.get_mut("spec")) {
+                    schema::keep_older_name(spec);
+                }
             }
         }
     }

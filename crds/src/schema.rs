@@ -10,7 +10,8 @@ pub(crate) fn shaped(pattern: &str, words: &str) -> serde_json::Value {
     serde_json::json!({ "rule": format!("self.matches(r'{pattern}')"), "message": words })
 }
 
-/// A short text of this shape, and of so many characters.
+/// A short text of this shape, and of so many characters. What is too short is told by its number of characters alone, so
+/// only what is empty should be.
 fn short(least: u32, most: u32, pattern: &str, words: &str) -> Schema {
     json_schema!({
         "type": "string",
@@ -32,11 +33,12 @@ pub(crate) fn prose(_: &mut SchemaGenerator) -> Schema {
                 "rule": "size(bytes(self)) <= 4096",
                 "message": "may have at most 4096 bytes",
             },
-            shaped(
-                r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$",
-                "holds a character that would draw on a terminal: of control characters line feeds alone are \
-                 allowed. Write spaces for tabs, and LF for CRLF",
-            ),
+            {
+                "rule": r"self.matches(r'^[^\x00-\x09\x0b-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$')",
+                "message":
+                    "holds a character that would draw on a terminal: of control characters line feeds alone are \
+                     allowed. Write spaces for tabs, and LF for CRLF",
+            },
         ],
     })
 }
@@ -103,6 +105,11 @@ pub(crate) fn groups(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 2048, "items": subject_name(generator) })
 }
 
+/// Groups that a person is not in.
+pub(crate) fn not_in_groups(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 256, "items": subject_name(generator) })
+}
+
 /// A set of user names: as many as 8 stages that need 16 approvals each can seat.
 pub(crate) fn approvers(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -137,7 +144,7 @@ pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
 /// A time of the day, in hours and minutes.
 pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
     short(
-        5,
+        1,
         5,
         "^([01][0-9]|2[0-3]):[0-5][0-9]$",
         "must be a time of the day in hours and minutes, from 00:00 to 23:59",
@@ -147,7 +154,7 @@ pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
 /// A time of the day, or its end.
 pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
     short(
-        5,
+        1,
         5,
         "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
         "must be a time of the day in hours and minutes, from 00:00 to 24:00",
@@ -211,5 +218,22 @@ pub(crate) fn say_list_types(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         say_list_types(items);
+    }
+}
+
+/// Keeps the name that `credentialID` had in older releases. A field that the schema does not know is dropped when an
+/// object is read, and the signature of what those releases stamped would no longer match.
+pub(crate) fn keep_older_name(schema: &mut JSONSchemaProps) {
+    let properties = schema.properties.iter_mut().flat_map(|map| map.iter_mut());
+    for (_, stamp) in
+        properties.filter(|(name, _)| ["requester", "decider"].contains(&name.as_str()))
+    {
+        let Some(fields) = stamp.properties.as_mut() else { continue };
+        let Some(mut older) = fields.get("credentialID").cloned() else { continue };
+        older.description = Some(
+            "What credentialID was called by older releases. Nothing is stamped here any more."
+                .to_owned(),
+        );
+        fields.insert("credentialId".to_owned(), older);
     }
 }

@@ -71,9 +71,21 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::groups")]
     pub groups: Vec<String>,
+    /// How many groups are left out, because they do not fit. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups_omitted: Option<u32>,
+    /// Where groups are left out: groups that Deny policies named at that moment, and that the caller was not in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::not_in_groups")]
+    pub not_in_groups: Vec<String>,
     /// The credential that was used (a certificate's fingerprint, a token's identifier), if the API
     /// server says so. An impersonated identity has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "credentialID",
+        alias = "credentialId",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::subject_name")]
     pub credential_id: Option<String>,
 }

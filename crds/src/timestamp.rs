@@ -66,9 +66,13 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
-            .map(|time| Self::new(time.with_timezone(&Utc)))
-            .map_err(|error| serde::de::Error::custom(format!("{text:?} is not RFC 3339: {error}")))
+        DateTime::parse_from_rfc3339(&text).map(|time| Self::new(time.with_timezone(&Utc))).map_err(
+            |error| {
+                serde::de::Error::custom(format!(
+                    "{text:?} is not RFC 3339: {error}; write it as 2026-11-21T22:00:00Z"
+                ))
+            },
+        )
     }
 }
 

@@ -31,6 +31,16 @@ pub fn matches(identity: &Identity, subject: &Subject) -> bool {
     }
 }
 
+/// Whether the identity may be the subject, as far as its stamp tells: it [`matches`] it, or the subject is a group that
+/// may be among those that did not fit into the stamp.
+#[must_use]
+pub fn may_match(identity: &Identity, subject: &Subject) -> bool {
+    matches(identity, subject)
+        || (subject.kind == SubjectKind::Group
+            && identity.groups_omitted.is_some()
+            && !identity.not_in_groups.contains(&subject.name))
+}
+
 /// Every subject that [`matches`] an identity: itself, and each of its groups.
 pub fn subjects_of(identity: &Identity) -> impl Iterator<Item = Subject> {
     let group =
@@ -112,6 +122,19 @@ mod tests {
     #[case(person("bot", &["system:serviceaccounts:ci"]), user("bot"), true)]
     fn tells_who_is_who(#[case] who: Identity, #[case] subject: Subject, #[case] expected: bool) {
         assert_eq!(matches(&who, &subject), expected);
+    }
+
+    #[rstest]
+    #[case("dev", true)]
+    #[case("contractors", false)]
+    #[case("others", true)]
+    fn a_group_may_be_among_those_that_did_not_fit(#[case] name: &str, #[case] expected: bool) {
+        let mut who = person("alice", &["dev"]);
+        assert!(!may_match(&who, &group("others")));
+        who.groups_omitted = Some(3);
+        who.not_in_groups = vec!["contractors".into()];
+        assert_eq!(may_match(&who, &group(name)), expected);
+        assert!(!may_match(&who, &user("others")));
     }
 
     #[test]

@@ -58,7 +58,7 @@ mod testing;
 pub mod waiting;
 mod words;
 
-pub use groups::keep_groups;
+pub use groups::{do_all_fit, keep_groups};
 pub use read::Read;
 pub use settings::{ControllerSettings, InstallationBounds, Settings, SettingsError};
 pub use words::clipped;

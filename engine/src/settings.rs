@@ -117,6 +117,15 @@ mod tests {
         assert_eq!(settings().protection_of(namespace).is_some(), protected);
     }
 
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let mut settings = settings();
+        settings.protected_namespaces = vec!["a*b".to_owned()];
+        insta::assert_snapshot!(settings.validate().unwrap_err(), @r#"protectedNamespaces: "a*b" is neither a name nor a prefix followed by *"#);
+        settings.duration.min = "25h".parse().unwrap();
+        insta::assert_snapshot!(settings.validate().unwrap_err(), @"duration.min (25h) is longer than duration.max (24h)");
+    }
+
     #[rstest]
     #[case("*", true)]
     #[case("kube-*", true)]

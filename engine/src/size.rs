@@ -137,6 +137,20 @@ pub struct TooLarge {
     largest: Option<(String, usize)>,
 }
 
+impl TooLarge {
+    /// The field that holds it.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self.part {
+            Part::Spec => "spec",
+            Part::Annotations | Part::AnnotationBytes => "metadata.annotations",
+            Part::Labels | Part::LabelBytes => "metadata.labels",
+            Part::FieldManagers | Part::ManagedFieldBytes => "metadata.managedFields",
+            Part::Whole => "metadata",
+        }
+    }
+}
+
 impl std::error::Error for TooLarge {}
 
 impl fmt::Display for TooLarge {

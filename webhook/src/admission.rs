@@ -7,8 +7,9 @@ use lapse_cluster::{Occasion, Reader, read_keys};
 use lapse_crds::Identity;
 use lapse_engine::Read;
 use lapse_engine::attest::KeySet;
-use lapse_engine::keep_groups;
+use lapse_engine::policy::Policies;
 use lapse_engine::summary::GrantSummary;
+use lapse_engine::{do_all_fit, keep_groups};
 use tokio::sync::watch;
 
 use crate::answer::NotAdmitted;
@@ -76,18 +77,16 @@ impl Admission {
     ) -> Result<(Identity, Option<String>), NotAdmitted> {
         let mut identity = caller(user)?;
         let policies = self.reader.index().policies();
-        let matters =
-            |name: &str| policies.found().is_some_and(|policies| policies.names_group(name));
-        let left_out = keep_groups(&mut identity, matters);
         // What a policy names must not be among what is left out.
-        if left_out > 0 && policies.found().is_none() {
+        if !do_all_fit(&identity.groups) && policies.found().is_none() {
             let message =
                 "Not all policies are known yet, and you are in very many groups".to_owned();
             return Err(NotAdmitted::Failed(message));
         }
-        let warning = (left_out > 0).then(|| {
+        keep_groups(&mut identity, policies.found().unwrap_or(&Policies::default()));
+        let warning = identity.groups_omitted.map(|omitted| {
             format!(
-                "{left_out} of your groups do not fit and are left out, those first that no policy names: have the \
+                "{omitted} of your groups do not fit and are left out, those first that no policy names: have the \
                  identity provider send fewer"
             )
         });
@@ -139,6 +138,8 @@ pub(crate) fn caller(user: &UserInfo) -> Result<Identity, NotAdmitted> {
         username,
         uid: given(&user.uid),
         groups: user.groups.clone().unwrap_or_default(),
+        groups_omitted: None,
+        not_in_groups: Vec::new(),
         credential_id: credentials.flat_map(|(_, ids)| ids).next().cloned(),
     })
 }

@@ -2,7 +2,7 @@
 
 use json_patch::Patch;
 use kube::core::admission::AdmissionResponse;
-use kube::core::response::{Status, StatusSummary};
+use kube::core::response::{Status, StatusCause, StatusDetails, StatusSummary};
 use lapse_cluster::NOT_CONFIRMED;
 use lapse_engine::Read;
 use tracing::{debug, error, info, warn};
@@ -30,8 +30,13 @@ pub(crate) enum NotAdmitted {
     #[error("{0}")]
     Forbidden(String),
     /// What the object says cannot be.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{message}")]
+    Invalid {
+        /// Which field.
+        field: String,
+        /// What was given, what is allowed and what to do.
+        message: String,
+    },
     /// What the controller writes does not follow from what is stored.
     #[error(
         "{0}. Lapse's controller writes nothing else: if it did not write this, its token was stolen"
@@ -45,10 +50,53 @@ pub(crate) enum NotAdmitted {
 }
 
 impl NotAdmitted {
-    fn status(&self) -> Status {
+    /// What a field says cannot be.
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), message: message.into() }
+    }
+
+    /// The same, of a message that begins with the path of its field.
+    pub(crate) fn invalid_as_told(message: String) -> Self {
+        let field = field_of(&message).unwrap_or("spec").to_owned();
+        Self::invalid(field, message)
+    }
+
+    /// What judged a decision refuses: for what a field says, or for who decides, and when.
+    pub(crate) fn judged(message: String) -> Self {
+        match field_of(&message) {
+            Some(_) => Self::invalid_as_told(message),
+            None => Self::Forbidden(message),
+        }
+    }
+
+    /// Somebody holds a right, by their mark, of which the index does not say yet which it is.
+    pub(crate) fn of_a_holder_not_seen(username: &str) -> Self {
+        Self::Failed(format!("{username} holds a right, and it is not known yet which"))
+    }
+
+    /// Clients name the object and the field by these; without them kubectl says neither.
+    fn details(&self, request: &Request) -> Option<StatusDetails> {
+        let Self::Invalid { field, message } = self else { return None };
+        let message = message.strip_prefix(field.as_str()).unwrap_or(message);
+        let cause = StatusCause {
+            reason: "FieldValueInvalid".to_owned(),
+            message: message.trim_start_matches([':', ' ']).to_owned(),
+            field: field.clone(),
+        };
+        Some(StatusDetails {
+            name: name(request).to_owned(),
+            group: request.kind.group.clone(),
+            kind: request.kind.kind.clone(),
+            causes: vec![cause],
+            uid: String::new(),
+            retry_after_seconds: 0,
+        })
+    }
+
+    fn status(&self, request: &Request) -> Status {
         let (code, reason) = match self {
             Self::Forbidden(_) => (403, "Forbidden"),
-            Self::Invalid(_) => (422, "Invalid"),
+            Self::Invalid { .. } => (422, "Invalid"),
             Self::NotConfirmed(_) => (403, NOT_CONFIRMED),
             Self::Failed(_) => (500, "InternalError"),
         };
@@ -57,9 +105,16 @@ impl NotAdmitted {
             code,
             message: self.to_string(),
             reason: reason.to_owned(),
+            details: self.details(request),
             ..Status::default()
         }
     }
+}
+
+/// The path that a message begins with.
+fn field_of(message: &str) -> Option<&str> {
+    let path = message.split([' ', ':']).next()?;
+    (path.starts_with("spec.") || path.starts_with("metadata.")).then_some(path)
 }
 
 /// What is known. What is not known refuses.
@@ -81,7 +136,7 @@ pub(crate) fn respond(
         Ok(admitted) => admitted,
         Err(why) => {
             response.allowed = false;
-            response.result = why.status();
+            response.result = why.status(request);
             return response;
         }
     };
@@ -91,7 +146,7 @@ pub(crate) fn respond(
             Err(error) => {
                 let why = NotAdmitted::Failed(error.to_string());
                 response.allowed = false;
-                response.result = why.status();
+                response.result = why.status(request);
                 return response;
             }
         };

@@ -27,6 +27,8 @@ mod entry;
 mod fuzz;
 mod keeper;
 mod keys;
+#[cfg(test)]
+mod messages;
 mod metrics;
 mod news;
 mod run;

@@ -15,7 +15,8 @@ pub(crate) fn check_size(kind: Kind, request: &Request) -> Result<(), NotAdmitte
     };
     let before = request.old_object.as_ref().filter(|_| request.operation == Operation::Update);
     check(object, before, stamps).map_err(|error| {
-        NotAdmitted::Invalid(format!("this {} is too large: {error}", kind.name()))
+        let message = format!("this {} is too large: {error}", kind.name());
+        NotAdmitted::invalid(error.field(), message)
     })
 }
 

@@ -31,9 +31,7 @@ pub(crate) async fn mark(
     let held = held.unwrap_or_default();
     // The API server asks for holders alone: what a person starts by a right that is not seen yet would outlive it.
     if held.is_empty() && !may_be_disguised(&caller) {
-        let message =
-            format!("{} holds a right, and it is not known yet which. Try again", caller.username);
-        return Err(NotAdmitted::Failed(message));
+        return Err(NotAdmitted::of_a_holder_not_seen(&caller.username));
     }
     let grant = started_under(&held, namespace);
     let bounds = grant.and_then(|grant| runs_within(grant, clock::now()));

@@ -1,6 +1,7 @@
 //! What every component needs as a process.
 
 mod build;
+mod exposition;
 mod serve;
 mod settings;
 mod signal;

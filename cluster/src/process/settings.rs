@@ -8,7 +8,7 @@ use lapse_engine::{Settings, SettingsError};
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsFileError {
     /// The file cannot be read.
-    #[error("settings {}: {why}", path.display())]
+    #[error("settings {} cannot be read: {why}; name the file that the chart writes with --settings", path.display())]
     Read {
         /// The file.
         path: PathBuf,

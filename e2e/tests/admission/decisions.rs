@@ -52,7 +52,7 @@ async fn who_may_not_decide_is_told_why() {
             json!({"request": {"name": "fix", "uid": "u-0"}}),
             "spec.request.uid is u-0",
         ),
-        (&town.bob, "fix", json!({"duration": "9h"}), "spec.duration must be within 5m..8h"),
+        (&town.bob, "fix", json!({"duration": "9h"}), "spec.duration is 9h, and JitPolicy"),
         (
             &town.bob,
             "fix",

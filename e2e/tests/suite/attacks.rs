@@ -27,7 +27,7 @@ where
     api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
 }
 
-async fn without_admission(client: &Client) {
+pub(crate) async fn without_admission(client: &Client) {
     remove_all::<ValidatingAdmissionPolicyBinding>(client).await;
     remove_all::<MutatingWebhookConfiguration>(client).await;
     remove_all::<ValidatingWebhookConfiguration>(client).await;
@@ -123,7 +123,7 @@ async fn what_did_not_pass_admission_gives_nothing() {
 }
 
 /// Creates an object as soon as the API server has noticed that admission is gone.
-async fn persist<K>(api: &Api<K>, object: &K) -> K
+pub(crate) async fn persist<K>(api: &Api<K>, object: &K) -> K
 where
     K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
 {

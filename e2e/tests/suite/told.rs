@@ -109,7 +109,7 @@ async fn whoever_takes_rights_away_by_a_policy_is_told_how_many() {
         ),
         (
             json!({"kind": "Group", "name": "how-many-developers"}),
-            "0 rights by what it denies, and 1 more if",
+            "this ends now the 0 rights by what it denies, and 1 more if their holders are in its groups",
         ),
         (json!({"kind": "User", "name": "nobody"}), ""),
     ] {

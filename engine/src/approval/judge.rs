@@ -76,7 +76,9 @@ pub fn judge(case: &Judgement<'_>) -> Result<String, Refusal> {
         Verdict::Deny => deny(case, name),
         Verdict::End => end(case, name),
         // By then the request may be gone: see `judge_review`.
-        Verdict::Review => refuse(format!("request {name} is reviewed by its Grant, and has none")),
+        Verdict::Review => {
+            refuse(format!("request {name} has no Grant, so there is no emergency to review"))
+        }
     }
 }
 
@@ -226,11 +228,12 @@ fn adds_something(
     };
     if !basis.is_within_bounds(&statement) {
         let bounds = policy.duration();
+        let given = statement.duration.map(|given| given.to_string()).unwrap_or_default();
         return refuse(format!(
-            "spec.duration must be within {}..{}, the bounds of JitPolicy {}",
+            "spec.duration is {given}, and JitPolicy {} allows {}..{}; set it within these, or leave it out",
+            policy.name(),
             bounds.min,
-            bounds.max,
-            policy.name()
+            bounds.max
         ));
     }
     let before = progress(basis, case.statements, case.now);
@@ -274,7 +277,7 @@ fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     };
     refuse(format!(
         "{who} may not deny request {name}: neither an approver{policy}, nor holder of the verb deny \
-         on it{own}"
+         on it; let one of these deny it{own}"
     ))
 }
 

@@ -176,3 +176,41 @@ fn a_key_under_a_wrong_name_is_refused() {
     assert!(keys.is_empty());
     assert_eq!(errors, vec![KeyError::WrongId { id: entry.0 }]);
 }
+
+/// One of each.
+#[test]
+fn what_is_said() {
+    use AttestationError as E;
+    let all = [
+        E::Absent,
+        E::Malformed("the signature is not 64 bytes".into()),
+        E::Version(2),
+        E::UnknownKey("0123456789abcdef".into()),
+        E::KeyNotInForce("0123456789abcdef".into()),
+        E::Stale { created: "2026-11-21T12:00:00+00:00".into(), admitted: time(0).into() },
+        E::Name,
+        E::Mismatch,
+    ];
+    // A new one does not compile here without its example above.
+    for error in &all {
+        match error {
+            E::Absent
+            | E::Malformed(_)
+            | E::Version(_)
+            | E::UnknownKey(_)
+            | E::KeyNotInForce(_)
+            | E::Stale { .. }
+            | E::Name
+            | E::Mismatch => {}
+        }
+    }
+    let keys = [
+        KeyError::Malformed {
+            id: "0123456789abcdef".into(),
+            why: "it is not 32 bytes long".into(),
+        },
+        KeyError::WrongId { id: "0123456789abcdef".into() },
+    ];
+    let lines = all.iter().map(ToString::to_string).chain(keys.iter().map(ToString::to_string));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}

@@ -12,12 +12,22 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         return CheckResult::NotApplicable("The policy has no conditions.".to_owned());
     }
     let Some(facts) = facts(context) else {
-        return CheckResult::Fail("Without a duration the conditions cannot be told.".to_owned());
+        return CheckResult::Fail(
+            "Without a duration the conditions cannot be told; set spec.duration.".to_owned(),
+        );
     };
     let mut broken = Vec::new();
     for (condition, message) in conditions {
         match condition.evaluate(&facts) {
-            Ok(true) => {}
+            Ok(true) => match context.requester.groups_omitted {
+                Some(omitted) if !condition.holds_with_more_groups() => broken.push(format!(
+                    "{}. (The condition `{}` asks which groups you are not in, and that cannot be told: {omitted} of \
+                     your groups did not fit into the request. Have the identity provider send fewer, and ask again)",
+                    message.trim_end_matches('.'),
+                    condition.as_str()
+                )),
+                _ => {}
+            },
             Ok(false) => broken.push(format!("{}.", message.trim_end_matches('.'))),
             // What cannot be told is a no.
             Err(why) => broken.push(format!(
@@ -108,6 +118,28 @@ mod tests {
             "Ask for less. (The condition `1 / (request.durationSeconds - 1234) > 0` could not be told: the expression failed: Division by zero of Int(1))",
         )
         "#);
+    }
+
+    /// Somebody could leave a group out by being in very many: the list is not all that they are in.
+    #[rstest]
+    #[case("!requester.groups.exists(g, g == 'contractors')", false)]
+    #[case("'shop-developers' in requester.groups", true)]
+    fn what_is_left_out_is_no_proof(#[case] expression: &str, #[case] holds: bool) {
+        let mut fixture = Fixture::default();
+        let message = "No contractors.".to_owned();
+        let rule = ConditionRule { expression: expression.to_owned(), message };
+        fixture.policy.spec.conditions = vec![rule];
+        assert!(matches!(fixture.outcome(check), CheckResult::Pass(_)));
+        fixture.requester.groups_omitted = Some(952);
+        let outcome = fixture.outcome(check);
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), holds, "{outcome:?}");
+        if !holds {
+            insta::assert_debug_snapshot!(outcome, @r#"
+            Fail(
+                "No contractors. (The condition `!requester.groups.exists(g, g == 'contractors')` asks which groups you are not in, and that cannot be told: 952 of your groups did not fit into the request. Have the identity provider send fewer, and ask again)",
+            )
+            "#);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ mod schedule;
 mod target;
 mod ticket;
 
+#[cfg(test)]
+mod messages;
+
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, Identity};
 

@@ -22,7 +22,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         let shortfall = policy.shortfall(target, namespaces);
         let shortfall = shortfall.map(|missing| format!(" {missing}.")).unwrap_or_default();
         return CheckResult::Fail(format!(
-            "{target} was asked for, but JitPolicy {} offers {}.{shortfall}",
+            "{target} was asked for, but JitPolicy {} offers {}.{shortfall} Ask for no more than that, or under another \
+             policy.",
             policy.name(),
             policy.describe_targets()
         ));
@@ -43,11 +44,15 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     for (namespace, found) in *namespaces {
         match found {
             Read::Found(found) if found.is_going => {
-                return CheckResult::Fail(format!("Namespace {namespace} is being deleted."));
+                return CheckResult::Fail(format!(
+                    "Namespace {namespace} is being deleted; ask again if it is made anew."
+                ));
             }
             Read::Found(_) => {}
             Read::Missing => {
-                return CheckResult::Fail(format!("Namespace {namespace} does not exist."));
+                return CheckResult::Fail(format!(
+                    "Namespace {namespace} does not exist; correct its name in spec.target."
+                ));
             }
             Read::Failed(why) => {
                 return CheckResult::Pending(format!(
@@ -58,9 +63,11 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     }
     match role {
         Read::Found(_) => CheckResult::Pass(format!("{target} is offered.")),
-        Read::Missing => {
-            CheckResult::Fail(format!("{} does not exist{}.", target.privilege, place(target)))
-        }
+        Read::Missing => CheckResult::Fail(format!(
+            "{} does not exist{}; correct spec.target, or ask for another role.",
+            target.privilege,
+            place(target)
+        )),
         Read::Failed(why) => {
             CheckResult::Pending(format!("{} cannot be read: {why}.", target.privilege))
         }
@@ -153,7 +160,7 @@ mod tests {
         fixture.target.scope = Scope::Cluster;
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "ClusterRole edit in the whole cluster was asked for, but JitPolicy shop-debug offers ClusterRole edit, ClusterRole view in shop, shop-staging.",
+            "ClusterRole edit in the whole cluster was asked for, but JitPolicy shop-debug offers ClusterRole edit, ClusterRole view in shop, shop-staging. Ask for no more than that, or under another policy.",
         )
         "#);
         fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().cluster_wide = true;
@@ -161,22 +168,42 @@ mod tests {
     }
 
     #[test]
+    fn a_role_is_missing_somewhere() {
+        let mut spec = crate::testing::request_spec();
+        let target = spec.target.kubernetes.as_mut().unwrap();
+        target.role = Some(lapse_crds::RoleRef { kind: RoleKind::Role, name: "mend".into() });
+        target.namespaces = vec!["shop".into(), "shop-staging".into()];
+        let target = ResolvedTarget::resolve(&spec.target, "shop").unwrap();
+        assert_eq!(place(&target), " in each of the namespaces shop, shop-staging");
+    }
+
+    #[test]
     fn what_does_not_exist_is_refused_and_what_is_unknown_waits() {
         let missing = Fixture { role: Read::Missing, ..Fixture::default() };
         assert_eq!(
             missing.outcome(check),
-            CheckResult::Fail("ClusterRole edit does not exist.".into())
+            CheckResult::Fail(
+                "ClusterRole edit does not exist; correct spec.target, or ask for another role."
+                    .into()
+            )
         );
         let failed = Fixture { role: Read::Failed("timeout".into()), ..Fixture::default() };
         assert!(matches!(failed.outcome(check), CheckResult::Pending(_)));
         let mut gone = Fixture::default();
         gone.namespaces.insert("shop".into(), Read::Missing);
-        assert_eq!(gone.outcome(check), CheckResult::Fail("Namespace shop does not exist.".into()));
+        assert_eq!(
+            gone.outcome(check),
+            CheckResult::Fail(
+                "Namespace shop does not exist; correct its name in spec.target.".into()
+            )
+        );
         let going = Namespace { is_going: true, ..Namespace::default() };
         gone.namespaces.insert("shop".into(), Read::Found(going));
         assert_eq!(
             gone.outcome(check),
-            CheckResult::Fail("Namespace shop is being deleted.".into())
+            CheckResult::Fail(
+                "Namespace shop is being deleted; ask again if it is made anew.".into()
+            )
         );
     }
 }

@@ -75,7 +75,7 @@ const FIELDS: [(&str, &[(&str, Shape)]); 4] = [
             ("username", Shape::text(1024)),
             ("uid", Shape::text(256)),
             ("groups", Shape::texts(2048, 1024)),
-            ("credentialId", Shape::text(1024)),
+            ("credentialID", Shape::text(1024)),
         ],
     ),
     (
@@ -142,7 +142,7 @@ impl Facts {
             ("requester", "username") => requester.username.clone().into(),
             ("requester", "uid") => optional(&requester.uid),
             ("requester", "groups") => requester.groups.clone().into(),
-            ("requester", "credentialId") => optional(&requester.credential_id),
+            ("requester", "credentialID") => optional(&requester.credential_id),
             ("request", "name") => request.name.clone().into(),
             ("request", "namespace") => request.namespace.clone().into(),
             ("request", "durationSeconds") => i64::from(request.duration.seconds()).into(),
@@ -170,6 +170,8 @@ pub(super) fn samples() -> [(&'static str, Facts); 3] {
             username: "alice".into(),
             uid: Some("5d8f1c2a".into()),
             groups: vec!["shop-developers".into(), "system:authenticated".into()],
+            groups_omitted: None,
+            not_in_groups: vec![],
             credential_id: Some("X509SHA256=5d8f1c2a".into()),
         },
         request: RequestFacts {

@@ -15,6 +15,7 @@
 mod check;
 mod facts;
 mod functions;
+mod polarity;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub struct Condition {
     expression: Arc<IdedExpr>,
     patterns: Arc<BTreeMap<String, Regex>>,
     steps: u64,
+    holds_with_more_groups: bool,
 }
 
 impl Condition {
@@ -64,6 +66,7 @@ impl Condition {
             expression: Arc::new(parse(Parser::new(), expression)?),
             patterns: Arc::new(patterns),
             steps,
+            holds_with_more_groups: polarity::holds_with_more_groups(&written),
         };
         for (what, facts) in facts::samples() {
             let failed = |why| format!("{why} (for {what}, on which it was tried)");
@@ -104,6 +107,13 @@ impl Condition {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.source
+    }
+
+    /// Whether it would hold of somebody, too, who is in more groups than it was evaluated with: it asks for groups
+    /// that one must be in, and for none that one must not be in.
+    #[must_use]
+    pub fn holds_with_more_groups(&self) -> bool {
+        self.holds_with_more_groups
     }
 
     /// The most steps that an evaluation can take, whatever the request. To look a value up is one; to

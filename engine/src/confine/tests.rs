@@ -370,3 +370,31 @@ fn what_other_admission_adds_is_left_alone_and_what_is_lapses_is_not() {
     let elsewhere = ObjectMeta { namespace: Some("bank".into()), ..written };
     assert_eq!(difference(&expected, &elsewhere), Some("metadata.name"));
 }
+
+/// Why nothing is let through, in the words of the webhook's answer and of the log.
+#[test]
+fn refusals() {
+    let mut over = approved();
+    let mut denial = life::decision(Verdict::Deny, bob(), 20);
+    denial.object.spec.comment = Some("Not now".into());
+    over.says(denial);
+    let sent = sent(&approved(), APPROVED_AT + 1);
+    let name = pending().objects[0].0.name.clone();
+    let confirmed = |decisions: Vec<Attested<AccessDecision>>, now: i64| {
+        let (kind, place) = (RbacKind::RoleBinding, shop());
+        let decisions = Read::Found(decisions);
+        object_of_confirmed(&marked(), &decisions, "lapse-system", kind, &place, &name, time(now))
+    };
+    let ended = life::decision(Verdict::End, person("alice", &["shop-developers"]), 20);
+    let denied = life::decision(Verdict::Deny, bob(), 20);
+    let lines = [
+        refusal(super::grant(over, &sent, time(30))),
+        refusal(confirmed(vec![], life::EXPIRES_AT)),
+        refusal(confirmed(vec![denied], 30)),
+        refusal(confirmed(vec![ended], 30)),
+        refusal(binding(active(), 30)),
+        refusal(binding(pending(), life::EXPIRES_AT)),
+        refusal(may_go(&Read::Missing, &Read::Missing, DAY - 60)),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+}

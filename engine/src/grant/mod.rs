@@ -12,6 +12,9 @@ mod review;
 mod stopping;
 mod warnings;
 
+#[cfg(test)]
+mod messages;
+
 pub(crate) use crate::lifetime::STOPPED;
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;

@@ -112,7 +112,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     }
     let (requester, target) = (requester(observed)?, target(observed)?);
     if let Some(ban) = bans(observed)?.in_force(now) {
-        return Some((Some(EndReason::DeniedByPolicy), ban.message()));
+        return Some((Some(EndReason::DeniedByPolicy), ban.message(requester)));
     }
     // What cannot be read may be what was offered.
     let is_known =

@@ -7,7 +7,7 @@ use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, RoleRef, Subj
 
 use super::compile::{check_all_rules, compile_schedule};
 use super::offer::{Offer, RolesKnown};
-use super::{BannedRoles, PolicyError};
+use super::{BannedRoles, PolicyError, describe};
 use crate::schedule::{Hours, Schedule};
 use crate::summary::GrantSummary;
 use crate::target::{Namespaces, ResolvedTarget};
@@ -96,7 +96,7 @@ impl Ban {
         known: &Namespaces,
         roles: RolesKnown<'_>,
     ) -> bool {
-        identity::matches_any(who, &self.requesters)
+        self.is_for(who)
             && self.targets.iter().any(|forbidden| match forbidden {
                 Forbidden::Everything => true,
                 Forbidden::Some(offer) => offer.overlaps(target, known, roles),
@@ -131,6 +131,12 @@ impl Ban {
         touched
     }
 
+    /// Whether it is for this person, or may be: of somebody in very many groups not all are known, and what is forbidden
+    /// must not come free by that.
+    pub(super) fn is_for(&self, who: &Identity) -> bool {
+        self.requesters.iter().any(|subject| identity::may_match(who, subject))
+    }
+
     /// Whom it is for.
     pub(super) fn requesters(&self) -> &[Subject] {
         &self.requesters
@@ -144,10 +150,20 @@ impl Ban {
         })
     }
 
-    /// That it denies, and why, in words.
+    /// That it denies this person what it matches, and why, in words.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub fn message(&self, who: &Identity) -> String {
         let why = self.description.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
-        format!("JitPolicy {} denies it{}.", self.reference.name, why.unwrap_or_default())
+        let denies =
+            format!("JitPolicy {} denies it{}.", self.reference.name, why.unwrap_or_default());
+        match who.groups_omitted {
+            Some(omitted) if !identity::matches_any(who, &self.requesters) => format!(
+                "{denies} It is for {}, and whether {} is among these cannot be told: {omitted} groups did not fit into \
+                 the request. A request that is made now tells it.",
+                describe(&self.requesters),
+                who.username
+            ),
+            _ => denies,
+        }
     }
 }

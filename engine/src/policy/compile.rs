@@ -163,7 +163,12 @@ fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bou
     let min = asked.min.unwrap_or(installation.min);
     let max = asked.max.unwrap_or(installation.max);
     if min > max || asked.default.is_some_and(|default| default < min || default > max) {
-        let message = "spec.duration must satisfy min ≤ default ≤ max".to_owned();
+        let default = asked.default.map(|default| format!(", default is {default}"));
+        let message = format!(
+            "spec.duration: min is {min}{} and max is {max}; min must not be longer than default, and default not \
+             longer than max",
+            default.unwrap_or_default()
+        );
         return Err(PolicyError::new(PolicyErrorReason::DurationOutOfBounds, message));
     }
     Ok(Bounds { min, default: asked.default, max })
@@ -173,7 +178,8 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
     let field = format!("spec.targets[{index}].kubernetes");
     let PolicyTarget { all: false, kubernetes: Some(targets) } = target else {
         let message = format!(
-            "{field} is missing: an Allow policy spells out each target, of exactly one kind"
+            "{field} is missing: an Allow policy spells out each target; set it, and leave all out, which is for Deny \
+             policies"
         );
         return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
     };

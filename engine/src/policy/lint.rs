@@ -35,14 +35,16 @@ pub fn named_roles(spec: &JitPolicySpec) -> BTreeMap<RoleRef, Vec<String>> {
 
 fn requesters(spec: &JitPolicySpec) -> Vec<String> {
     let what = if is_deny(spec) { "is denied anything" } else { "can ask" };
-    let warning = || format!("spec.requesters is empty: nobody {what}");
+    let warning = || {
+        format!("spec.requesters is empty: nobody {what}; name users, groups or service accounts")
+    };
     spec.requesters.is_empty().then(warning).into_iter().collect()
 }
 
 fn targets(spec: &JitPolicySpec) -> Vec<String> {
     if spec.targets.is_empty() {
         let what = if is_deny(spec) { "is denied" } else { "can be asked for" };
-        return vec![format!("spec.targets is empty: nothing {what}")];
+        return vec![format!("spec.targets is empty: nothing {what}; add a target")];
     }
     let mut warnings = Vec::new();
     for (index, target) in spec.targets.iter().enumerate() {
@@ -63,7 +65,9 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
             ));
         }
         if roles.is_empty() && rules.is_empty() {
-            warnings.push(format!("{field} names neither roles nor rules: it means nothing"));
+            warnings.push(format!(
+                "{field} names neither roles nor rules: it means nothing; add roles or rules"
+            ));
         } else if nowhere && !cluster_wide {
             warnings.push(format!(
                 "{field} names no namespaces: this entry means nothing; set namespaces.names, \
@@ -99,7 +103,9 @@ fn everybody(spec: &JitPolicySpec) -> Vec<String> {
                     .contains(&subject.name.as_str())
         })?;
         let name = &group.name;
-        Some(format!("{field} names the group {name}: that is not a group of people you know"))
+        Some(format!(
+            "{field} names the group {name}: nobody chose who is in it; name a group of your own"
+        ))
     };
     let reviewers = spec.emergency.iter();
     let reviewers =
@@ -118,7 +124,7 @@ fn approvers(spec: &JitPolicySpec) -> Vec<String> {
         let (index, stage) = short_of_people(&rules, Some(who))?;
         Some(format!(
             "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it needs \
-             every approver, and nobody approves an own request",
+             every approver, and nobody approves an own request; name one more approver",
             stage.name
         ))
     };
@@ -139,7 +145,7 @@ fn emergency(spec: &JitPolicySpec) -> Vec<String> {
         .map(|who| {
             format!(
                 "spec.emergency.review.reviewers: nobody can review the emergencies of {who}, the only \
-                 reviewer; they are overdue for ever"
+                 reviewer; they are overdue for ever. Name another"
             )
         })
         .collect();

@@ -16,6 +16,9 @@ mod session;
 mod set;
 mod state;
 
+#[cfg(test)]
+mod messages;
+
 use lapse_crds::{
     GrantDuration, GrantSession, Identity, JitPolicy, PolicyMode, PolicyRef, Subject,
 };

@@ -51,7 +51,7 @@ pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
     let banned_from = bans.return_at(at);
     if let Some(ban) = bans.in_force(at) {
         return Selection {
-            policy: Err(format!("{} Ask its owner.", ban.message())),
+            policy: Err(format!("{} Ask its owner.", ban.message(requester))),
             denied_by: Some(ban.reference()),
             banned_from,
             candidates: Vec::new(),

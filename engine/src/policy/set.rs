@@ -72,12 +72,28 @@ impl Policies {
             .collect()
     }
 
-    /// The bans that are for this person, in force or on trial, by name.
+    /// The bans that are for this person, or may be, in force or on trial, by name.
     pub(super) fn bans_of(&self, who: &Identity) -> impl Iterator<Item = (&PolicyState, &Ban)> {
-        self.of(who).into_values().filter_map(|state| match &state.compiled {
+        // Whose groups are not all known is looked for by every policy.
+        let own = match who.groups_omitted {
+            Some(_) => self.iter().filter(|state| state.mode != PolicyMode::Disabled).collect(),
+            None => self.of(who).into_values().collect::<Vec<_>>(),
+        };
+        let bans = own.into_iter().filter_map(|state| match &state.compiled {
             Ok(Rule::Deny(ban)) => Some((state, &**ban)),
             _ => None,
-        })
+        });
+        bans.filter(|(_, ban)| ban.is_for(who))
+    }
+
+    /// The groups that Deny policies name, once each, by name.
+    pub(crate) fn banned_groups(&self) -> BTreeSet<&str> {
+        let bans = self.iter().filter_map(|state| match &state.compiled {
+            Ok(Rule::Deny(ban)) => Some(ban.requesters()),
+            _ => None,
+        });
+        let groups = bans.flatten().filter(|subject| subject.kind == SubjectKind::Group);
+        groups.map(|subject| &*subject.name).collect()
     }
 
     /// Those on trial, by name.

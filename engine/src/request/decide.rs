@@ -79,7 +79,9 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
     let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
     let target = ResolvedTarget::resolve(&request.spec.target, namespace);
     let (Some(requester), Some(target)) = (&request.spec.requester, target) else {
-        return Err(unattested("The request names no requester or no target.".to_owned()));
+        return Err(unattested(
+            "The request names no requester or no target. Delete it and apply it again.".to_owned(),
+        ));
     };
     evaluate(observed, attestation.admitted_at.time(), requester, &target, now)
         .map_err(|why| Box::new(unknown(writer(), "LookupFailed", &why, now)))
@@ -217,7 +219,7 @@ fn approval(
 fn on_trial(evaluation: &Evaluation, trial: &Chosen, writer: Writer<'_>) -> Plan {
     let would = match (evaluation.report.refusal(), evaluation.report.unknown()) {
         (Some(why), _) => format!("would have been denied: {why}"),
-        (None, Some(why)) => format!("could not have been told: {why}"),
+        (None, Some(why)) => format!("could not be judged: {why}"),
         (None, None) => {
             let duration = trial.duration().map(|duration| format!(" for {duration}"));
             let duration = duration.unwrap_or_default();

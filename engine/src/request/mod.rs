@@ -8,6 +8,9 @@ mod foresee;
 mod observed;
 mod report;
 
+#[cfg(test)]
+mod messages;
+
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequestStatus, ConditionStatus, Conditions as _, Grant, RequestPhase};
 

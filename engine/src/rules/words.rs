@@ -58,6 +58,8 @@ mod tests {
         .to_vec();
         insta::assert_snapshot!(in_words(&rules[..3]), @"get, patch configmaps named coredns; get deployments.apps, deployments.apps/scale; get URL /healthz");
         insta::assert_snapshot!(in_words(&rules), @"get, patch configmaps named coredns; get deployments.apps, deployments.apps/scale; get URL /healthz; and 1 more rule");
+        let five = [&rules[..], &rules[..1]].concat();
+        insta::assert_snapshot!(in_words(&five), @"get, patch configmaps named coredns; get deployments.apps, deployments.apps/scale; get URL /healthz; and 2 more rules");
         insta::assert_snapshot!(in_words(&rules[3..]), @"any verb on any resource of any group");
     }
 }

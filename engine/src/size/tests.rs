@@ -145,3 +145,12 @@ fn the_largest_request_can_be_applied_by_kubectl() {
     assert!((15_000..=Part::Spec.most()).contains(&spec), "{spec} bytes are not the largest");
     assert_eq!(refusal(&object), None);
 }
+
+#[test]
+fn each_part_says_what_to_do() {
+    let said = Part::ALL.map(|part| {
+        let largest = Some(("spec.reason".to_owned(), part.most()));
+        TooLarge { part, size: part.most() + 1, largest }.to_string()
+    });
+    insta::assert_snapshot!(said.join("\n"));
+}

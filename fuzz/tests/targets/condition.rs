@@ -11,6 +11,8 @@ fn facts(reason: &str) -> Facts {
             username: "system:serviceaccount:ci:bot".into(),
             uid: None,
             groups: vec![String::new(), reason.chars().take(1024).collect()],
+            groups_omitted: None,
+            not_in_groups: vec![],
             credential_id: None,
         },
         request: RequestFacts {

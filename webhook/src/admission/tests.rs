@@ -14,7 +14,7 @@ fn admission() -> Admission {
 #[rstest]
 #[case::certificate(
     json!({"username": "alice", "groups": ["dev"], "extra": {CREDENTIAL_ID: ["X509SHA256=a"]}}),
-    json!({"username": "alice", "groups": ["dev"], "credentialId": "X509SHA256=a"})
+    json!({"username": "alice", "groups": ["dev"], "credentialID": "X509SHA256=a"})
 )]
 #[case::without_anything(json!({"username": "alice"}), json!({"username": "alice"}))]
 #[case::empty_is_absent(json!({"username": "alice", "uid": "", "groups": []}), json!({"username": "alice"}))]
@@ -24,7 +24,7 @@ fn admission() -> Admission {
     json!({"username": "system:serviceaccount:ci:bot", "uid": "u", "groups": ["system:serviceaccounts"],
            "extra": {CREDENTIAL_ID: ["JTI=1", "JTI=2"]}}),
     json!({"username": "system:serviceaccount:ci:bot", "uid": "u", "groups": ["system:serviceaccounts"],
-           "credentialId": "JTI=1"})
+           "credentialID": "JTI=1"})
 )]
 fn a_caller_is_who_was_authenticated(#[case] user: Value, #[case] expected: Value) {
     let user: UserInfo = serde_json::from_value(user).unwrap();

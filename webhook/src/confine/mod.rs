@@ -23,7 +23,7 @@ use crate::answer::NotAdmitted;
 fn decode<K: DeserializeOwned>(object: &DynamicObject) -> Result<K, NotAdmitted> {
     serde_json::to_value(object)
         .and_then(serde_json::from_value)
-        .map_err(|error| NotAdmitted::Invalid(format!("it cannot be read: {error}")))
+        .map_err(|error| NotAdmitted::invalid("spec", format!("it cannot be read: {error}")))
 }
 
 /// The answer when the engine would not write the same; `what` begins the sentence.

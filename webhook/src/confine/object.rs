@@ -163,7 +163,7 @@ pub(super) fn difference(
     made: &DynamicObject,
 ) -> Result<Option<&'static str>, NotAdmitted> {
     let live = objects::live(&expected.content, made.clone())
-        .map_err(|error| NotAdmitted::Invalid(format!("it cannot be read: {error}")))?;
+        .map_err(|error| NotAdmitted::invalid("metadata", format!("it cannot be read: {error}")))?;
     if !expected.is_intact(&live, grant.metadata.uid.as_deref().unwrap_or_default()) {
         return Ok(Some("what it gives, or to whom,"));
     }

@@ -63,7 +63,7 @@ fn asked(mut object: Value, changes: &Value) -> Request {
 #[tokio::test]
 async fn a_grant_that_cannot_be_read_is_invalid(#[case] changes: Value, #[case] words: &str) {
     let refused = grant(&admission(), &asked(grant_object(), &changes)).await.unwrap_err();
-    assert!(matches!(refused, NotAdmitted::Invalid(_)), "{refused:?}");
+    assert!(matches!(refused, NotAdmitted::Invalid { .. }), "{refused:?}");
     assert!(refused.to_string().contains(words), "{refused}");
 }
 

@@ -25,6 +25,10 @@ use crate::admission::{Admission, caller};
 use crate::answer::{NotAdmitted, known};
 use crate::news::Patience;
 
+/// The fields that say what a decision is about.
+pub(super) const REQUEST_NAME: &str = "spec.request.name";
+pub(super) const REQUEST_UID: &str = "spec.request.uid";
+
 /// What a decision is judged from.
 pub(super) struct Case {
     pub(super) request: AccessRequest,
@@ -65,7 +69,7 @@ impl Case {
         decider: &UserInfo,
     ) -> Result<Self, NotAdmitted> {
         let name = &decision.request.name;
-        check_name("spec.request.name", name)?;
+        check_name(REQUEST_NAME, name)?;
         let reader = admission.reader();
         let verdict = decision.verdict;
         // What to look at follows from the spec, which never changes: if it is known, nothing waits for the request.
@@ -90,14 +94,16 @@ impl Case {
                 let message = format!(
                     "request {name} cannot be decided: {error}. Delete it and make it again"
                 );
-                return Err(NotAdmitted::Invalid(message));
+                return Err(NotAdmitted::invalid(REQUEST_NAME, message));
             }
         };
         let request = attested.object;
         let target = ResolvedTarget::resolve(&request.spec.target, namespace);
         let (Some(requester), Some(target)) = (request.spec.requester.clone(), target) else {
-            let message = format!("request {name} names no requester or no target");
-            return Err(NotAdmitted::Invalid(message));
+            let message = format!(
+                "request {name} names no requester or no target, so nothing can be decided. Delete it and make it again"
+            );
+            return Err(NotAdmitted::invalid(REQUEST_NAME, message));
         };
         let around = match early.filter(|_| is_it) {
             Some(around) => around,
@@ -117,8 +123,8 @@ impl Case {
         }
         // By that right they may be allowed to approve, and kept from it.
         if case.holds_what_is_not_seen {
-            let message = "The caller holds a right, and it is not known yet which. Try again";
-            return Err(NotAdmitted::Failed(message.to_owned()));
+            let who = decider.username.as_deref().unwrap_or_default();
+            return Err(NotAdmitted::of_a_holder_not_seen(who));
         }
         Ok(case)
     }
@@ -274,7 +280,7 @@ impl Case {
             may_deny: self.may_deny,
             now,
         };
-        judge(&judgement).map_err(|refusal| NotAdmitted::Forbidden(refusal.to_string()))
+        judge(&judgement).map_err(|refusal| NotAdmitted::judged(refusal.to_string()))
     }
 }
 
@@ -309,10 +315,11 @@ async fn attested(
     name: &str,
 ) -> Result<Attested<AccessRequest>, NotAdmitted> {
     let missing = || {
-        NotAdmitted::Invalid(format!(
+        let message = format!(
             "there is no AccessRequest {name} in namespace {namespace}; see `kubectl get areq -n \
              {namespace}`"
-        ))
+        );
+        NotAdmitted::invalid(REQUEST_NAME, message)
     };
     let read = async || admission.reader().request(namespace, name).await;
     let first = known(read().await)?.ok_or_else(missing)?;
@@ -334,11 +341,14 @@ fn check_uid(
 ) -> Result<(), NotAdmitted> {
     let name = &decision.request.name;
     match decision.request.uid.as_deref() {
-        Some(named) if named != actual => Err(NotAdmitted::Invalid(format!(
-            "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted \
-             and made again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml`, then \
-             decide upon it anew"
-        ))),
+        Some(named) if named != actual => {
+            let message = format!(
+                "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted \
+                 and made again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml`, then \
+                 decide upon it anew"
+            );
+            Err(NotAdmitted::invalid(REQUEST_UID, message))
+        }
         _ => Ok(()),
     }
 }
@@ -348,8 +358,11 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<(), NotAdmitted> {
     if is_object_name(name) {
         return Ok(());
     }
-    let message = format!("{field}: {name:?} is not the name of an object");
-    Err(NotAdmitted::Invalid(message))
+    let message = format!(
+        "{field} is {name:?}, which is not the name of an object: lower case letters, digits, - and ., a letter or \
+         digit at both ends of each part"
+    );
+    Err(NotAdmitted::invalid(field, message))
 }
 
 /// Whether this is a name that the API server gives to objects (RFC 1123 subdomain).

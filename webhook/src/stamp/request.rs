@@ -45,23 +45,32 @@ pub(crate) async fn request(
     let now = clock::now();
     let (requester, left_out) = admission.stamp_of(&request.user_info)?;
     let (admitted, spec) = stamp(request, &requester, &*admission.keys()?, now, nonce()?)?;
-    let metadata = request.object.as_ref().map(|object| object.metadata.clone());
-    let Some((spec, metadata)) = spec.zip(metadata) else {
-        return Ok(Admitted { warnings: left_out.into_iter().collect(), ..admitted });
+    let refusal = match spec {
+        Some(spec) => foreseen(admission, request, spec, now).await,
+        None => None,
     };
+    let warning = refusal.map(|why| clipped(&format!("this request will be denied: {why}")));
+    Ok(Admitted { warnings: warning.into_iter().chain(left_out).collect(), ..admitted })
+}
+
+/// Why a request will be denied, as far as that can be told within a moment.
+async fn foreseen(
+    admission: &Admission,
+    request: &Request,
+    spec: AccessRequestSpec,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    if !is_foreseeable(&spec) {
+        return None;
+    }
+    let metadata = request.object.as_ref()?.metadata.clone();
     let metadata = ObjectMeta { namespace: request.namespace.clone(), ..metadata };
     let made = AccessRequest { metadata, spec, status: None };
-    if !is_foreseeable(&made.spec) {
-        return Ok(Admitted { warnings: left_out.into_iter().collect(), ..admitted });
-    }
     // A task of its own: reads that others share are not given up half way.
     let reader = admission.reader().clone();
     let looking = tokio::spawn(async move { reader.observe_new(made).await });
-    let observed = timeout(FORESIGHT, looking).await;
-    let observed = observed.ok().and_then(Result::ok);
-    let refusal = observed.and_then(|observed| foreseen_refusal(&observed, now));
-    let warning = refusal.map(|why| clipped(&format!("this request will be denied: {why}")));
-    Ok(Admitted { warnings: warning.into_iter().chain(left_out).collect(), ..admitted })
+    let observed = timeout(FORESIGHT, looking).await.ok()?.ok()?;
+    foreseen_refusal(&observed, now)
 }
 
 /// How far in the past a start may lie: clocks differ, and typing takes time.
@@ -74,14 +83,18 @@ const LAST_YEAR: i32 = 9999;
 /// then starts with its approval.
 fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
     match spec.start_time {
-        Some(start) if start.time() < now - TOLERANCE => Err(NotAdmitted::Invalid(format!(
-            "spec.startTime is {start}, which is in the past (it is {}); leave it out to start at once",
-            Timestamp::new(now)
-        ))),
-        Some(start) if start.time().year() >= LAST_YEAR => Err(NotAdmitted::Invalid(format!(
-            "spec.startTime is {start}, and a right from then on may end in a year that nobody can write; \
+        Some(start) if start.time() < now - TOLERANCE => {
+            Err(NotAdmitted::invalid_as_told(format!(
+                "spec.startTime is {start}, which is in the past (it is {}); leave it out to start at once",
+                Timestamp::new(now)
+            )))
+        }
+        Some(start) if start.time().year() >= LAST_YEAR => {
+            Err(NotAdmitted::invalid_as_told(format!(
+                "spec.startTime is {start}, and a right from then on may end in a year that nobody can write; \
              ask for an earlier start"
-        ))),
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -102,7 +115,8 @@ pub(super) fn stamp(
     let (patch, done) = match &spec {
         Some(spec) => {
             check_start(spec, now)?;
-            check_rules(&spec.target).map_err(|error| NotAdmitted::Invalid(error.to_string()))?;
+            check_rules(&spec.target)
+                .map_err(|error| NotAdmitted::invalid_as_told(error.to_string()))?;
             (draft.sign(keys, now, nonce)?, "stamped")
         }
         None => (draft.unsigned(), "left to the schema"),

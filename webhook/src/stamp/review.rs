@@ -12,7 +12,7 @@ use lapse_engine::policy::{Policy, PolicyState};
 use lapse_engine::summary::GrantSummary;
 
 use super::around::holds_verb;
-use super::case::{Upon, check_name};
+use super::case::{REQUEST_NAME, REQUEST_UID, Upon, check_name};
 use crate::admission::Admission;
 use crate::answer::{NotAdmitted, known};
 
@@ -36,7 +36,7 @@ impl ReviewCase {
         decider: &UserInfo,
     ) -> Result<Self, NotAdmitted> {
         let about = &decision.request;
-        check_name("spec.request.name", &about.name)?;
+        check_name(REQUEST_NAME, &about.name)?;
         let reader = admission.reader();
         let grant = find(reader, namespace, about).await?;
         let name = &grant.spec.policy.name;
@@ -74,7 +74,7 @@ impl ReviewCase {
             statements: &self.statements,
             may_review: self.may_review,
         };
-        judge_review(&review).map_err(|refusal| NotAdmitted::Forbidden(refusal.to_string()))
+        judge_review(&review).map_err(|refusal| NotAdmitted::judged(refusal.to_string()))
     }
 }
 
@@ -104,10 +104,11 @@ async fn find(
     let is_meant = |grant: &Grant| uid.as_ref().is_none_or(|uid| grant.spec.request.uid == *uid);
     let found = grant.filter(is_meant);
     found.ok_or_else(|| {
-        NotAdmitted::Invalid(format!(
+        let message = format!(
             "there is no emergency {name} in namespace {namespace} that was given; see `kubectl get \
              grants --field-selector spec.emergency=true`"
-        ))
+        );
+        NotAdmitted::invalid(REQUEST_NAME, message)
     })
 }
 
@@ -124,11 +125,12 @@ fn pick(
             let holder = username_of(&grant.subject);
             format!("{} (of {holder}, from {})", grant.request.uid, grant.starts_at)
         });
-        return Err(NotAdmitted::Invalid(format!(
+        let message = format!(
             "{} emergencies of the name {name} await their review; set spec.request.uid to one of {}",
             waiting.len(),
             each.collect::<Vec<_>>().join(", ")
-        )));
+        );
+        return Err(NotAdmitted::invalid(REQUEST_UID, message));
     }
     grants.sort_by_key(|grant| (grant.review_by.is_some(), grant.starts_at));
     Ok(grants.pop())

@@ -50,7 +50,10 @@ pub(crate) async fn policy(
             // Nobody is sent to widen the installation for a name that is misspelled.
             let of_role = error.reason == PolicyErrorReason::RoleNotBindable;
             let misspelled = of_role.then(|| misspelled(&roles, settings)).flatten();
-            return Err(NotAdmitted::Invalid(misspelled.unwrap_or_else(|| error.to_string())));
+            return Err(match misspelled {
+                Some(message) => NotAdmitted::invalid("spec.targets", message),
+                None => NotAdmitted::invalid_as_told(error.to_string()),
+            });
         }
     }
     let names = policy.spec.targets.iter().filter_map(|target| target.kubernetes.as_ref());
@@ -86,7 +89,7 @@ fn is_housekeeping(request: &Request, object: &DynamicObject) -> bool {
 }
 
 pub(super) fn decode(object: &DynamicObject) -> Result<JitPolicy, NotAdmitted> {
-    serde_json::to_value(object)
-        .and_then(serde_json::from_value)
-        .map_err(|error| NotAdmitted::Invalid(format!("the policy cannot be read: {error}")))
+    serde_json::to_value(object).and_then(serde_json::from_value).map_err(|error| {
+        NotAdmitted::invalid("spec", format!("the policy cannot be read: {error}"))
+    })
 }

@@ -11,7 +11,7 @@ use lapse_crds::{
     ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, RequestPhase, created_at,
 };
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
-use lapse_engine::keep_groups;
+use lapse_engine::do_all_fit;
 use serde_json::Value;
 
 use crate::admission::{Admission, caller};
@@ -67,12 +67,15 @@ fn is_stamp_of(stamp: &Identity, user: &UserInfo) -> bool {
     let Ok(caller) = caller(user) else { return false };
     let groups: HashSet<&String> = caller.groups.iter().collect();
     let named = caller.groups.iter().filter(|name| !name.is_empty()).count();
-    let are_all = stamp.groups.len() == named;
-    let is_same = Identity { groups: Vec::new(), ..stamp.clone() }
-        == Identity { groups: Vec::new(), ..caller.clone() };
-    is_same
-        && stamp.groups.iter().all(|name| groups.contains(name))
-        && (are_all || keep_groups(&mut caller.clone(), |_| false) > 0)
+    // Destructured without `..`: a new field must be compared, too.
+    let Identity { username, uid, groups: kept, groups_omitted, not_in_groups, credential_id } =
+        stamp;
+    let omitted = groups_omitted.map_or(0, |omitted| omitted as usize);
+    (username, uid, credential_id) == (&caller.username, &caller.uid, &caller.credential_id)
+        && kept.iter().all(|name| groups.contains(name))
+        && kept.len() + omitted == named
+        && groups_omitted.is_some() != do_all_fit(&caller.groups)
+        && not_in_groups.iter().all(|name| !groups.contains(name))
 }
 
 fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {
@@ -105,7 +108,11 @@ fn stamp_of(kind: Kind, spec: &Value) -> Result<Option<Identity>, NotAdmitted> {
         }
         _ => serde_path_to_error::deserialize(spec).map(|spec: AccessRequestSpec| spec.requester),
     };
-    stamp.map_err(|error| NotAdmitted::Invalid(format!("spec.{}: {}", error.path(), error.inner())))
+    stamp.map_err(|error| {
+        let field = format!("spec.{}", error.path());
+        let message = format!("{field}: {}", error.inner());
+        NotAdmitted::invalid(field, message)
+    })
 }
 
 fn check(
@@ -133,12 +140,14 @@ fn annotation(object: &DynamicObject) -> Option<&str> {
     annotations.get(ATTESTATION).map(String::as_str)
 }
 
-/// Whoever applies a request again that is over gets nothing by it. Components of Lapse and Kubernetes are not told.
+/// Whoever applies their own request again that is over gets nothing by it. Others who write to it, such as components of
+/// Lapse and Kubernetes, ask for nothing.
 fn over(kind: Kind, request: &Request) -> Option<String> {
-    let user = request.user_info.username.as_deref().unwrap_or_default();
-    let is_person =
-        !user.starts_with("system:serviceaccount:lapse") && !user.starts_with("system:kube-");
-    let old = request.old_object.as_ref().filter(|_| kind == Kind::AccessRequest && is_person)?;
+    let old = request.old_object.as_ref().filter(|_| kind == Kind::AccessRequest)?;
+    let requester = old.data.get("spec")?.get("requester")?.get("username")?.as_str();
+    if requester != request.user_info.username.as_deref() {
+        return None;
+    }
     let phase = old.data.get("status")?.get("phase")?;
     let phase: RequestPhase = serde_json::from_value(phase.clone()).ok()?;
     let name = old.metadata.name.as_deref().unwrap_or_default();
@@ -167,7 +176,7 @@ fn unchanged(
             spec
         };
         if without(object) == without(old) {
-            return Err(NotAdmitted::Invalid(format!(
+            return Err(NotAdmitted::invalid_as_told(format!(
                 "spec.{stamp} is stamped by Lapse when the {} is made, over whatever the manifest says, and never \
                  changes: leave it out of the manifest",
                 kind.name()
@@ -177,17 +186,18 @@ fn unchanged(
             Kind::AccessDecision => "Make another decision instead",
             _ => "Delete it and make another request",
         };
-        return Err(NotAdmitted::Invalid(format!(
+        return Err(NotAdmitted::invalid_as_told(format!(
             "the spec of an {} cannot be changed once it is made. {instead}",
             kind.name()
         )));
     }
     if annotation(object) != annotation(old) {
-        return Err(NotAdmitted::Invalid(format!(
+        let message = format!(
             "the annotation {ATTESTATION} is Lapse's signature over this {}: it can be neither \
              changed nor removed",
             kind.name()
-        )));
+        );
+        return Err(NotAdmitted::invalid("metadata.annotations", message));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ fn claims(body: &Value, who: &str, field: &str, attestation: &str) -> Value {
             "annotations": {ATTESTATION: attestation, "lapse.dev/grant-uid": "x"},
             "labels": {"lapse.dev/grant": "x", "app.kubernetes.io/managed-by": "lapse"},
         },
-        "spec": {field: {"username": who, "groups": ["system:masters"], "credentialId": "JTI=0"}},
+        "spec": {field: {"username": who, "groups": ["system:masters"], "credentialID": "JTI=0"}},
         "status": {"phase": "Active", "grant": {"name": "x", "uid": "y"}},
     });
     json_patch::merge(&mut claims, &more);

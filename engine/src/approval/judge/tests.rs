@@ -253,3 +253,35 @@ fn only_the_requester_ends() {
     let case = Case { verdict: Verdict::End, ..Case::default() };
     insta::assert_snapshot!(case.judge().unwrap_err(), @"only its requester, alice, ends request fix-checkout; an approver revokes it with verdict Deny");
 }
+
+/// What is refused in one way each, and what is said of an approval that is not the last.
+#[test]
+fn other_answers() {
+    let mut audited = policy("shop-debug");
+    audited.spec.mode = PolicyMode::Audit;
+    let deny = |change: fn(&mut Case)| {
+        let mut case = Case { verdict: Verdict::Deny, ..Case::default() };
+        change(&mut case);
+        case.judge()
+    };
+    let dual_case =
+        Case { policy: Ok(Policy::compile(&dual(), &settings()).unwrap()), ..Case::default() };
+    let answers = [
+        Case { policy: Ok(Policy::compile(&audited, &settings()).unwrap()), ..Case::default() }
+            .judge(),
+        Case { kept_by: Some("shop-fix-1234567890"), ..Case::default() }.judge(),
+        Case { verdict: Verdict::Review, ..Case::default() }.judge(),
+        dual_case.judge(),
+        deny(|_| {}),
+        deny(|c| c.decider = person("mallory", &[])),
+        deny(|c| c.decider = person("alice", &[])),
+        deny(|c| {
+            c.decider = person("mallory", &[]);
+            c.policy = Err("There is no JitPolicy shop-debug.".into());
+        }),
+        Case { verdict: Verdict::End, ..Case::default() }.judge(),
+    ];
+    let lines =
+        answers.map(|answer| answer.unwrap_or_else(|refusal| format!("refused: {refusal}")));
+    insta::assert_snapshot!(lines.join("\n"));
+}

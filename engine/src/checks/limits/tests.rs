@@ -158,6 +158,20 @@ fn so_much_time_a_day() {
 }
 
 #[test]
+fn what_is_refused_says_what_stands_in_the_way() {
+    let open = vec![other("uid-0", -1, None)];
+    let refused = outcome(Peers::of(&open, &[]), |_| {});
+    let full = vec![grant(0, GrantPhase::Active, -4 * 3600, 1)];
+    let no_time = outcome(Peers::of(&[], &full), |fixture| {
+        let granted_time_per_day = "4h".parse().ok();
+        fixture.policy.spec.limits = Some(Limits { granted_time_per_day, ..Limits::default() });
+    });
+    let held = (0..3).map(|n| grant(n, GrantPhase::Active, -10, 600)).collect::<Vec<_>>();
+    let held = outcome(Peers::of(&[], &held), |_| {});
+    insta::assert_debug_snapshot!([refused, no_time, held]);
+}
+
+#[test]
 fn what_is_not_known_waits() {
     let fixture = Fixture { peers: Read::Failed("timeout".into()), ..Fixture::default() };
     assert!(matches!(fixture.outcome(check), CheckResult::Pending(_)));

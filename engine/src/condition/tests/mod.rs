@@ -32,7 +32,7 @@ fn refusal(expression: &str) -> String {
 #[case("request.durationSeconds <= 3600 || 'shop-leads' in requester.groups", true)]
 #[case("request.durationSeconds < 3600 || 'shop-leads' in requester.groups", false)]
 #[case("requester.username == 'alice' && requester.uid == \"5d8f1c2a\"", true)]
-#[case("requester.credentialId.startsWith('X509SHA256=')", true)]
+#[case("requester.credentialID.startsWith('X509SHA256=')", true)]
 #[case("requester.groups.exists(g, g.startsWith('shop-'))", true)]
 #[case("requester.groups.exists(g, g.startsWith('bank-'))", false)]
 #[case("requester.groups.all(g, size(g) > 4)", true)]
@@ -123,7 +123,7 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
 )]
 #[case(
     "requester == requester",
-    "requester has no value of its own; its fields are username, uid, groups, credentialId"
+    "requester has no value of its own; its fields are username, uid, groups, credentialID"
 )]
 #[case("request.name.x == ''", "\"x\" is a field of no variable")]
 #[case(

@@ -6,7 +6,7 @@ use kube::Resource;
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 
 use super::*;
-use crate::risk::catalogue::EVERYTHING;
+use crate::risk::catalogue::{EVERYTHING, IMPERSONATING_ACCOUNTS};
 use crate::rules::testing::{rule, url_rule};
 use crate::target::Scope;
 use crate::testing::settings;
@@ -325,4 +325,15 @@ fn a_short_text_fits_into_a_warning() {
         assert!(brief.chars().count() <= 256, "{brief}");
     }
     insta::assert_snapshot!(risk_of(&core, &within(&many.join(" "), "")).brief().unwrap(), @"In 64 namespaces, this role can write roles and bindings, escalate or bind roles, impersonate people and nodes, approve certificates, control admission, define APIs, reach the kubelets, write what Lapse decides by, write persistent volumes and 9 more.");
+}
+
+/// What approvers and requesters read of each entry, and where it comes from.
+#[test]
+fn every_entry_says_why_and_who_says_so() {
+    let entries = CATALOGUE.iter().chain([&EVERYTHING, &IMPERSONATING_ACCOUNTS]);
+    let lines = entries.map(|entry| {
+        let Entry { title, severity, reason, source, .. } = entry;
+        format!("{severity:?}: can {title}: {reason}\n  {source}")
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }

@@ -110,7 +110,9 @@ fn hostile(values: usize) -> (Vec<PolicyRule>, PolicyRule) {
 #[test]
 fn rules_that_are_made_to_be_slow_are_refused() {
     let (owner, asked) = hostile(64);
-    assert_eq!(covers(&owner, from_ref(&asked)), Err(Uncovered::TooLarge));
+    let refused = covers(&owner, from_ref(&asked)).unwrap_err();
+    assert_eq!(refused, Uncovered::TooLarge);
+    insta::assert_snapshot!(refused, @"the rules are too large to be compared; write fewer, or with fewer values each");
     let gained = gained(&owner, &[asked]);
     assert!(!gained.is_empty());
     insta::assert_snapshot!(gained, @"perhaps something: the rules are too large to be compared");

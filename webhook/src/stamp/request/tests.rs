@@ -38,7 +38,7 @@ fn alice() -> Value {
         "username": "alice",
         "uid": "a-1",
         "groups": ["shop-developers", "system:authenticated"],
-        "credentialId": "X509SHA256=abc",
+        "credentialID": "X509SHA256=abc",
     })
 }
 

@@ -41,8 +41,8 @@ fn deployment(name: &str) -> Started {
     Started { kind: StartedKind::Deployment, grace_s: None, ..pod(name, 0) }
 }
 
-fn found(started: &[Started]) -> Option<Read<Vec<Started>>> {
-    Some(Read::Found(started.to_vec()))
+fn found(started: &[Started]) -> Read<Vec<Started>> {
+    Read::Found(started.to_vec())
 }
 
 fn stopped(observed: &Observed) -> String {
@@ -66,7 +66,7 @@ fn what_was_started_goes_after_the_right() {
     looks again at 3610 s
     ");
     assert!(!GrantSummary::of(&observed.grant).is_settled());
-    observed.started = found(&[deployment("web"), pod("slow", 31_536_000), pod("quick", 1)]);
+    observed.started = Some(found(&[deployment("web"), pod("slow", 31_536_000), pod("quick", 1)]));
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
     stop Deployment shop/web
     stop Pod shop/slow within 10 s
@@ -78,7 +78,7 @@ fn what_was_started_goes_after_the_right() {
     (nothing new)
     looks again at 3620 s
     ");
-    observed.started = found(&[]);
+    observed.started = Some(found(&[]));
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 10)), @r"
     Ended
     because Expired
@@ -95,7 +95,7 @@ fn a_pod_has_as_long_to_stop_as_its_policy_says() {
     let longest = GrantDuration::from_seconds(60);
     observed.grant.spec.session.as_mut().unwrap().max_grace_period = longest;
     for (asked, given) in [(3600, 60), (45, 45), (0, 1)] {
-        observed.started = found(&[pod("p", asked)]);
+        observed.started = Some(found(&[pod("p", asked)]));
         let plan = observed.step(EXPIRES_AT + 1);
         let [Action::Stop { grace_seconds, .. }] = &plan.actions[..] else { panic!("{plan:?}") };
         assert_eq!(*grace_seconds, Some(given), "{asked}");
@@ -107,10 +107,10 @@ fn a_pod_has_as_long_to_stop_as_its_policy_says() {
 fn what_takes_too_long_to_go_is_deleted_again() {
     let mut observed = ended();
     let going = Started { goes_by: Some(time(EXPIRES_AT + 3600)), ..pod("p", 3600) };
-    observed.started = found(&[going]);
+    observed.started = Some(found(&[going]));
     assert_eq!(observed.step(EXPIRES_AT + 1).actions.len(), 1);
     let going = Started { goes_by: Some(time(EXPIRES_AT + 10)), ..pod("p", 3600) };
-    observed.started = found(&[going]);
+    observed.started = Some(found(&[going]));
     assert_eq!(observed.step(EXPIRES_AT + 1).actions.len(), 0);
 }
 
@@ -130,7 +130,7 @@ fn what_could_not_be_looked_for_is_looked_for_again() {
 #[test]
 fn what_does_not_go_is_said_and_left_after_ten_minutes() {
     let mut observed = ended();
-    observed.started = found(&[pod("p", 5)]);
+    observed.started = Some(found(&[pod("p", 5)]));
     observed.step(EXPIRES_AT + 1);
     observed.step(EXPIRES_AT + 599);
     assert!(is_stopping(&observed.grant));
@@ -139,7 +139,7 @@ fn what_does_not_go_is_said_and_left_after_ten_minutes() {
     insta::assert_snapshot!(stopped(&observed), @"False StillThere: It was deleted, and is still there: Pod shop/p. See whether the node answers, and who holds a finalizer. It is not looked for any longer.");
     // What could not be deleted is never left.
     let mut observed = ended();
-    observed.started = found(&[pod("p", 5)]);
+    observed.started = Some(found(&[pod("p", 5)]));
     let plan = crate::grant::decide(&observed, time(EXPIRES_AT + 6000));
     assert_eq!(plan.actions.len(), 1);
     assert!(plan.wake_at.is_some());

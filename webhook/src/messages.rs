@@ -1,0 +1,200 @@
+//! What the webhook answers, in one list that people can read. What it says of what is stored, the engine tells, and the
+//! end-to-end tests.
+
+use std::fmt::Write as _;
+
+use lapse_cluster::clock;
+use lapse_crds::RbacKind;
+use serde_json::{Value, json};
+
+use crate::admission::Admission;
+use crate::answer::{self, Admitted, NotAdmitted};
+use crate::asked::{Kind, Request};
+use crate::testing::{self, access_request};
+use crate::{confine, dispatch, entry::Webhook, stamp, validate};
+
+/// What is sent to the client, beside the name of the object.
+fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
+    let response = answer::respond(request, decided);
+    if response.allowed {
+        return response.warnings.unwrap_or_default().join("\n  ");
+    }
+    let status = response.result;
+    let mut text = format!("{} {}: {}", status.code, status.reason, status.message);
+    if let Some(details) = status.details {
+        for cause in details.causes {
+            write!(
+                text,
+                "\n  kubectl: The {} {:?} is invalid: {}: {}",
+                details.kind, details.name, cause.field, cause.message
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+fn admission() -> Admission {
+    let (keys, key_set) = testing::keys(clock::now());
+    testing::admission(keys, key_set)
+}
+
+/// A request of alice with this in place of what stands at a path.
+fn asking(path: &str, value: Value) -> Value {
+    let mut object = access_request();
+    let (parent, field) = path.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[field] = value;
+    object
+}
+
+fn deciding(request: &Value) -> Value {
+    json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+        "metadata": {"generateName": "fix-", "namespace": "shop"},
+        "spec": {"request": request, "verdict": "Approve"},
+    })
+}
+
+/// Without the moment at which the test ran.
+fn timeless(text: &str) -> String {
+    match text.split_once("(it is ") {
+        Some((before, after)) => {
+            let after = after.split_once(')').map_or("", |(_, after)| after);
+            format!("{before}(it is NOW){}", timeless(after))
+        }
+        None => text.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn to_whoever_asks_or_decides() {
+    let admission = admission();
+    let mut lines = Vec::new();
+    let empty = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": []}]);
+    for object in [
+        asking("/spec/startTime", json!("2001-01-01T00:00:00Z")),
+        asking("/spec/startTime", json!("9999-12-31T00:00:00Z")),
+        asking("/spec/target", json!({"kubernetes": {"rules": empty}})),
+        asking("/spec/reason", json!("x".repeat(20_000))),
+        asking("/metadata/annotations", json!({"note": "x".repeat(60_000)})),
+    ] {
+        let request = testing::request(&object, &json!({}));
+        lines.push(told(&request, stamp::request(&admission, &request).await));
+    }
+    for about in [json!({"name": "../secrets"}), json!({"name": "fix"})] {
+        let request = testing::request(&deciding(&about), &json!({}));
+        lines.push(told(&request, stamp::decision(&admission, &request).await));
+    }
+    let request = testing::request(&access_request(), &json!({"userInfo": {"username": ""}}));
+    lines.push(told(&request, stamp::request(&admission, &request).await));
+    insta::assert_snapshot!(timeless(&lines.join("\n")));
+}
+
+/// An object as it is stored after stamping, with what the API server adds.
+async fn stored(admission: &Admission) -> Value {
+    let mut object = access_request();
+    let request = testing::request(&object, &json!({}));
+    let admitted = stamp::request(admission, &request).await.unwrap();
+    json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
+    object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
+    object
+}
+
+#[tokio::test]
+async fn to_whoever_changes_what_was_stamped() {
+    let admission = admission();
+    let stored = stored(&admission).await;
+    let mut lines = Vec::new();
+    let changes: [fn(&mut Value); 5] = [
+        |o| drop(o["metadata"].as_object_mut().unwrap().remove("annotations")),
+        |o| o["spec"]["duration"] = json!("8h"),
+        |o| o["spec"]["requester"]["username"] = json!("olga"),
+        |o| o["spec"]["target"] = json!(7),
+        |o| o["metadata"]["annotations"]["lapse.dev/attestation"] = json!("{}"),
+    ];
+    for change in changes {
+        let mut object = stored.clone();
+        change(&mut object);
+        let request = testing::request(&object, &json!({}));
+        let answer = validate::signed(&admission, Kind::AccessRequest, &request).await;
+        lines.push(format!("created: {}", told(&request, answer)));
+        let update = json!({"operation": "UPDATE", "oldObject": stored});
+        let request = testing::request(&object, &update);
+        let answer = validate::signed(&admission, Kind::AccessRequest, &request).await;
+        lines.push(format!("changed: {}", told(&request, answer)));
+    }
+    let mut decision = deciding(&json!({"name": "fix"}));
+    decision["metadata"] = json!({"name": "fix-approval", "namespace": "shop"});
+    let mut denial = decision.clone();
+    denial["spec"]["verdict"] = json!("Deny");
+    let update = json!({"operation": "UPDATE", "oldObject": decision});
+    let request = testing::request(&denial, &update);
+    let answer = validate::signed(&admission, Kind::AccessDecision, &request).await;
+    lines.push(format!("changed: {}", told(&request, answer)));
+    let mut over = stored.clone();
+    over["status"] = json!({"phase": "Denied"});
+    let update = json!({"operation": "UPDATE", "oldObject": over});
+    let request = testing::request(&stored, &update);
+    let answer = validate::signed(&admission, Kind::AccessRequest, &request).await;
+    lines.push(format!("applied again: {}", told(&request, answer)));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// To the controller, and to whoever stole its token.
+#[tokio::test]
+async fn to_whoever_gives_rights() {
+    let admission = admission();
+    let grant = json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "shop-fix-1"}, "spec": null,
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "lapse:shop-fix-1", "namespace": "shop"},
+    });
+    let request = testing::request(&grant, &json!({}));
+    let mut lines = vec![told(&request, confine::grant(&admission, &request).await)];
+    let request = testing::request(&binding, &json!({}));
+    let answer = confine::object(&admission, RbacKind::RoleBinding, &request).await;
+    lines.push(told(&request, answer));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// What goes wrong between the API server and the webhook.
+#[tokio::test]
+async fn to_the_api_server() {
+    let admission = admission();
+    let nothing = json!({"object": null});
+    let request = testing::request(&access_request(), &nothing);
+    let mut lines =
+        vec![told(&request, validate::signed(&admission, Kind::AccessRequest, &request).await)];
+    let update = json!({"operation": "UPDATE"});
+    let request = testing::request(&access_request(), &update);
+    lines.push(told(&request, validate::signed(&admission, Kind::AccessRequest, &request).await));
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
+    let request = testing::request(&pod, &json!({}));
+    let unknown = dispatch::review(&admission, Webhook::Validate, &request).await.unwrap_err();
+    lines.push(unknown.to_string());
+    // One of each. A new one does not compile here without its example.
+    let all = [
+        NotAdmitted::Forbidden("spec.requester is not who you are".into()),
+        NotAdmitted::invalid("spec.reason", "spec.reason is empty; say what it is for"),
+        NotAdmitted::NotConfirmed("no such RoleBinding follows from a Grant".into()),
+        NotAdmitted::of_a_holder_not_seen("bob"),
+        NotAdmitted::Failed("The webhook has no signing key yet".into()),
+        NotAdmitted::Failed("Lapse's webhook did not find out in time whether this may be".into()),
+        NotAdmitted::Failed(
+            "Not all policies are known yet, and you are in very many groups".into(),
+        ),
+    ];
+    let request = testing::request(&access_request(), &json!({}));
+    for why in all {
+        match &why {
+            NotAdmitted::Forbidden(_)
+            | NotAdmitted::Invalid { .. }
+            | NotAdmitted::NotConfirmed(_)
+            | NotAdmitted::Failed(_) => {}
+        }
+        lines.push(told(&request, Err(why)));
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}

@@ -115,7 +115,8 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     .await
     .unwrap();
     eventually("what makes pods to be gone", SOON, async || {
-        Ok(world.what_makes_pods().await?.is_empty().then_some(()))
+        let stands = Box::pin(world.what_makes_pods()).await?;
+        Ok(stands.is_empty().then_some(()))
     })
     .await
     .unwrap();
@@ -191,23 +192,27 @@ pub(crate) async fn create_what_makes_pods(world: &World, grant: &str) {
 impl World {
     /// Which of them stand.
     async fn what_makes_pods(&self) -> anyhow::Result<Vec<String>> {
-        let admin = &self.admin;
-        let stands = [
-            ("Deployment", self.api::<Deployment>(admin).get_opt("w").await?.is_some()),
-            ("StatefulSet", self.api::<StatefulSet>(admin).get_opt("w").await?.is_some()),
-            ("DaemonSet", self.api::<DaemonSet>(admin).get_opt("w").await?.is_some()),
-            ("ReplicaSet", self.api::<ReplicaSet>(admin).get_opt("w").await?.is_some()),
-            (
-                "ReplicationController",
-                self.api::<ReplicationController>(admin).get_opt("w").await?.is_some(),
-            ),
-            ("CronJob", self.api::<CronJob>(admin).get_opt("w").await?.is_some()),
-        ];
-        Ok(stands
-            .iter()
-            .filter(|(_, stands)| *stands)
-            .map(|(kind, _)| (*kind).to_owned())
-            .collect())
+        async fn stands<K>(world: &World) -> anyhow::Result<Option<String>>
+        where
+            K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+                + Clone
+                + std::fmt::Debug
+                + serde::de::DeserializeOwned,
+        {
+            let found = world.api::<K>(&world.admin).get_metadata_opt("w").await?;
+            Ok(found.map(|_| K::kind(&()).into_owned()))
+        }
+        let all = tokio::try_join!(
+            stands::<Deployment>(self),
+            stands::<StatefulSet>(self),
+            stands::<DaemonSet>(self),
+            stands::<ReplicaSet>(self),
+            stands::<ReplicationController>(self),
+            stands::<CronJob>(self),
+        )?;
+        let (deployment, stateful_set, daemon_set, replica_set, controller, cron_job) = all;
+        let all = [deployment, stateful_set, daemon_set, replica_set, controller, cron_job];
+        Ok(all.into_iter().flatten().collect())
     }
 }
 

@@ -7,5 +7,6 @@ mod installed;
 mod left;
 mod releases;
 mod spread;
+mod started;
 mod streams;
 mod town;

@@ -12,14 +12,14 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::town::Town;
 
 /// A kubectl of alice's that goes on. Dropping it kills it.
-struct Stream {
+pub(crate) struct Stream {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Stream {
-    fn open(town: &Town, args: &[&str]) -> Self {
+    pub(crate) fn open(town: &Town, args: &[&str]) -> Self {
         let kubectl = town.cluster.plane().tools().path(Tool::Kubectl).to_owned();
         let mut command = Command::new(kubectl);
         command.args(["--namespace", "shop"]).args(args).env("KUBECONFIG", &town.alice.kubeconfig);
@@ -36,9 +36,14 @@ impl Stream {
     }
 
     /// What a command says that is run through it.
-    async fn run(&mut self, command: &str) -> String {
+    pub(crate) async fn run(&mut self, command: &str) -> String {
         self.input.write_all(format!("{command}\n").as_bytes()).await.unwrap();
         self.line().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn wait(&mut self) {
+        self.child.wait().await.unwrap();
     }
 
     fn ensure_open(&mut self) {
@@ -86,6 +91,6 @@ async fn streams_outlive_the_right_that_they_were_opened_by() {
     let delete = ["delete", "pod", "--selector=app=checkout"];
     town.kubectl(&town.admin, &delete).await.ok().unwrap();
     for stream in [&mut exec, &mut logs] {
-        tokio::time::timeout(SOON, stream.child.wait()).await.unwrap().unwrap();
+        tokio::time::timeout(SOON, stream.wait()).await.unwrap();
     }
 }

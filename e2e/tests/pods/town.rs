@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
-const SHOP: &str = "shop";
+pub(crate) const SHOP: &str = "shop";
 
 /// A cluster that nobody else changes meanwhile.
 pub(crate) struct Town {
@@ -62,7 +62,12 @@ impl Town {
 
     /// The policy by which the shop is repaired, for this long at most.
     pub(crate) async fn repair(&self, longest: &str) -> anyhow::Result<String> {
-        let policy = json!({
+        self.repair_with(longest, &json!({})).await
+    }
+
+    /// The same, with more in its spec.
+    pub(crate) async fn repair_with(&self, longest: &str, more: &Value) -> anyhow::Result<String> {
+        let mut policy = json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop-repair"},
             "spec": {
                 "requesters": [{"kind": "Group", "name": "shop-developers"}],
@@ -72,17 +77,25 @@ impl Town {
                 "duration": {"default": "10m", "max": longest},
             },
         });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            policy["spec"][field] = value.clone();
+        }
         self.apply(&self.admin, &policy).await
     }
 
     /// alice asks, and has the right.
     pub(crate) async fn granted(&self, request: &str) -> Grant {
+        self.granted_for(request, "10m").await
+    }
+
+    /// The same, for so long.
+    pub(crate) async fn granted_for(&self, request: &str, duration: &str) -> Grant {
         let asked = json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
             "metadata": {"name": request, "namespace": SHOP},
             "spec": {
                 "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
-                "reason": "Checkout is broken",
+                "reason": "Checkout is broken", "duration": duration,
             },
         });
         self.apply(&self.alice, &asked).await.unwrap();
@@ -108,6 +121,11 @@ impl Town {
             "spec": {"request": {"name": request}, "verdict": "End"},
         });
         self.apply(&self.alice, &done).await.unwrap();
+        self.ended(grant).await;
+    }
+
+    /// The right is verified to be gone.
+    pub(crate) async fn ended(&self, grant: &Grant) {
         let name = grant.name_any();
         eventually(&format!("grant {name} to have ended"), SOON, async || {
             let status = self.grant(&name).await.status.unwrap();
@@ -153,7 +171,7 @@ impl Town {
         self.cluster.plane().kubectl(who, &args).await.unwrap()
     }
 
-    async fn apply(&self, who: &User, object: &Value) -> anyhow::Result<String> {
+    pub(crate) async fn apply(&self, who: &User, object: &Value) -> anyhow::Result<String> {
         let (plane, object) = (self.cluster.plane(), object.to_string());
         let apply = ["apply", "--filename", "-"];
         plane.kubectl_with_input(who, &apply, Some(&object)).await?.ok()

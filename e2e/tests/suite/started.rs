@@ -3,8 +3,9 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::policy::v1::Eviction;
 use kube::Api;
-use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lapse_crds::{ConditionStatus, Conditions as _, EndReason, RequestPhase};
 use lapse_e2e::plane::{User, eventually};
 use serde_json::{Value, json};
@@ -91,9 +92,11 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     refused(longer.map_err(Into::into), "it can be lowered, and not raised");
     // A pod heeds the first time to stop that it is given. One that runs nowhere, as here, has none; for others see the
     // tests on nodes.
-    let year = DeleteParams { grace_period_seconds: Some(31_536_000), ..DeleteParams::default() };
-    let year = EvictParams { delete_options: Some(year), ..EvictParams::default() };
-    let evicted = own.evict("started", &year).await;
+    let year = json!({"metadata": {"name": "started"}, "deleteOptions": {"gracePeriodSeconds": 31_536_000}});
+    let year: Eviction = typed(year);
+    let post = PostParams::default();
+    let evicted =
+        own.create_subresource::<Eviction, Eviction>("eviction", "started", &post, &year).await;
     refused(evicted.map_err(Into::into), "Leave deleteOptions.gracePeriodSeconds out");
     create_what_makes_pods(&world, &grant).await;
     let pods: Api<Pod> = world.api(&world.alice);

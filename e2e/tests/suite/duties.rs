@@ -138,7 +138,7 @@ async fn a_separation_that_cannot_be_is_refused() {
     let other = json!([{"policy": "other"}]);
     refused(
         apply(json!([{"policy": "duties-wrong-policy"}]), false).await,
-        "spec.separationOfDuties[0].policy is duties-wrong-policy, the policy itself",
+        "spec.separationOfDuties[0].policy: is duties-wrong-policy, the policy itself",
     );
     refused(apply(json!([other[0], other[0]]), false).await, "Duplicate value");
     refused(

@@ -2,6 +2,7 @@
 //!
 //! - [`CATALOGUE`]: the rights that are looked for, each with its reason and its source.
 //! - [`assess`]: what of it a role holds, and so what is refused and what is warned about.
+//! - [`goes_on`]: what is opened under a role and goes on after the right is gone.
 //! - [`within_reach`]: the service accounts as which the holder can act, and which of them hold more
 //!   than the role itself.
 
@@ -9,6 +10,7 @@ mod accounts;
 mod assess;
 mod catalogue;
 mod entry;
+mod goes_on;
 mod held;
 mod place;
 #[cfg(test)]
@@ -22,6 +24,7 @@ pub use accounts::{
 pub use assess::assess;
 pub use catalogue::CATALOGUE;
 pub use entry::{Entry, Severity, Source};
+pub use goes_on::goes_on;
 pub use held::HeldRules;
 pub use place::{Place, Reach};
 

@@ -14,7 +14,7 @@ use lapse_engine::attest::Attested;
 use lapse_engine::duties::{Duties, bearing_on};
 use lapse_engine::lifetime::starts_at;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
-use lapse_engine::risk::{Reach, assess, within_reach};
+use lapse_engine::risk::{Reach, assess, goes_on, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::is_kept_from_approving;
 use lapse_engine::summary::GrantSummary;
@@ -233,14 +233,16 @@ impl Case {
             && self.request.spec.requester.is_some()
     }
 
-    /// What the role lets its holder do, and as whom they could act, in words for whoever approves.
+    /// What the role lets its holder do, as whom they could act, and what of it goes on after the end, in words for
+    /// whoever approves.
     pub(super) async fn risk(&self, reader: &Reader) -> Result<Vec<String>, NotAdmitted> {
         let Ok(rules) = &self.role else { return Ok(Vec::new()) };
         let reach = Reach::of(&self.target.scope, reader.settings());
         let risk = assess(rules.lists(), &reach).accepted();
         let role = Read::Found(rules.clone());
         let accounts = known(reader.accounts(&self.target, &role).await)?.unwrap_or_default();
-        Ok(risk.brief().into_iter().chain(within_reach(&risk, &accounts).brief()).collect())
+        let acting = within_reach(&risk, &accounts).brief();
+        Ok(risk.brief().into_iter().chain(acting).chain(goes_on(rules)).collect())
     }
 
     /// What is decided upon. The rules themselves are kept with an approval alone.

@@ -1,0 +1,84 @@
+//! What is opened under a role and goes on after the right is gone: Kubernetes asks who may only when it is opened.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use crate::role::RoleRules;
+
+/// What a role lets its holder open that goes on after its end, in words for whoever approves; `None` if nothing does.
+#[must_use]
+pub fn goes_on(role: &RoleRules) -> Option<String> {
+    let opens = |verbs: &[&str], groups: &[&str], resource: &str| {
+        role.overlap(&[rule(verbs, groups, resource)])
+    };
+    let open = ["create", "get"];
+    let streams = [
+        ("kubectl exec", opens(&open, &[""], "pods/exec")),
+        ("kubectl attach", opens(&open, &[""], "pods/attach")),
+        ("kubectl port-forward", opens(&open, &[""], "pods/portforward")),
+        ("kubectl logs --follow", opens(&["get"], &[""], "pods/log")),
+        ("watches", opens(&["watch"], &["*"], "*")),
+    ];
+    let named: Vec<&str> =
+        streams.into_iter().filter_map(|(name, opens)| opens.then_some(name)).collect();
+    let (last, others) = named.split_last()?;
+    let all = match others {
+        [] => (*last).to_owned(),
+        others => format!("{} and {last}", others.join(", ")),
+    };
+    Some(format!("What is open when the right ends goes on until it is closed: {all}."))
+}
+
+fn rule(verbs: &[&str], groups: &[&str], resource: &str) -> PolicyRule {
+    let list = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(list(groups)),
+        resources: Some(list(&[resource])),
+        verbs: list(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing("get list", "", "secrets", None)]
+    #[case::watches("watch", "apps", "deployments", Some("watches"))]
+    #[case::a_shell("create", "", "pods/exec", Some("kubectl exec"))]
+    #[case::any_port("get", "", "*/portforward", Some("kubectl port-forward"))]
+    #[case::of_pods(
+        "get",
+        "",
+        "*",
+        Some("kubectl exec, kubectl attach, kubectl port-forward and kubectl logs --follow")
+    )]
+    #[case::everything(
+        "*",
+        "*",
+        "*",
+        Some(
+            "kubectl exec, kubectl attach, kubectl port-forward, kubectl logs --follow and watches"
+        )
+    )]
+    fn says_what_goes_on(
+        #[case] verbs: &str,
+        #[case] group: &str,
+        #[case] resource: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let verbs: Vec<&str> = verbs.split(' ').collect();
+        let role = RoleRules::of_cluster_role(vec![rule(&verbs, &[group], resource)]);
+        let begin = "What is open when the right ends goes on until it is closed: ";
+        assert_eq!(goes_on(&role), expected.map(|what| format!("{begin}{what}.")));
+    }
+
+    #[test]
+    fn it_is_one_sentence() {
+        let role = RoleRules::of_cluster_role(vec![rule(&["watch"], &[""], "pods")]);
+        let said = "What is open when the right ends goes on until it is closed: watches.";
+        assert_eq!(goes_on(&role).as_deref(), Some(said));
+    }
+}

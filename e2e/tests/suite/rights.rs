@@ -52,7 +52,7 @@ async fn a_request_spells_out_its_rules_and_gets_exactly_these() {
         target.message,
         "create, delete configmaps in rights was asked for, but JitPolicy rights offers rules (get, \
          list, create configmaps) in rights, the whole cluster. delete configmaps is not among what is \
-         allowed."
+         allowed. Ask for no more than that, or under another policy."
     );
 
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();

@@ -29,23 +29,15 @@ pub fn keep_groups(who: &mut Identity, policies: &Policies) {
         return;
     }
     let own: HashSet<&str> = who.groups.iter().map(String::as_str).collect();
-    let mut room = MOST_BYTES_NOT_IN;
     let others = policies.banned_groups().into_iter().filter(|name| !own.contains(name));
-    let fitting = others.take(MOST_NOT_IN).take_while(|name| {
-        let fits = name.len() <= room;
-        room = room.saturating_sub(name.len());
-        fits
-    });
+    let mut fits = room(MOST_BYTES_NOT_IN);
+    let fitting = others.take(MOST_NOT_IN).filter(|name| fits(name));
     let not_in = fitting.map(ToOwned::to_owned).collect();
     who.groups.retain(|name| is_nameable(name));
     let is_ranked = |name: &String| !(policies.names_group(name) || name.starts_with("system:"));
     who.groups.sort_by_cached_key(is_ranked);
-    let mut room = MOST_BYTES;
-    who.groups.retain(|name| {
-        let fits = name.len() <= room;
-        room = room.saturating_sub(name.len());
-        fits
-    });
+    let mut fits = room(MOST_BYTES);
+    who.groups.retain(|name| fits(name));
     who.groups.truncate(MOST);
     who.not_in_groups = not_in;
     who.groups_omitted = u32::try_from(all - who.groups.len()).ok().filter(|omitted| *omitted > 0);
@@ -58,6 +50,17 @@ pub fn do_all_fit(groups: &[String]) -> bool {
     named().all(|name| is_nameable(name))
         && named().count() <= MOST
         && named().map(String::len).sum::<usize>() <= MOST_BYTES
+}
+
+/// Takes names one after the other, and says of each whether it fits into so many bytes together with those before. After
+/// the first that does not none does.
+fn room(most: usize) -> impl FnMut(&str) -> bool {
+    let mut left = most;
+    move |name| {
+        let fits = name.len() <= left;
+        left = left.saturating_sub(name.len());
+        fits
+    }
 }
 
 fn is_nameable(name: &str) -> bool {

@@ -131,18 +131,21 @@ fn flags(workspace: &Path, target: &Path) -> Result<Vec<String>> {
 
 /// Where the sources of the standard library would lie, and the commit that they are of.
 fn standard_library() -> Result<(PathBuf, String)> {
-    let sysroot = cargo::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let version = cargo::output(Command::new("rustc").arg("-vV"))?;
     let hash = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
     let hash = hash.context("rustc does not say which commit it is of")?;
-    Ok((Path::new(sysroot.trim()).join("lib/rustlib/src/rust"), hash.to_owned()))
+    Ok((rustlib()?.join("src/rust"), hash.to_owned()))
+}
+
+/// Where rustc keeps its libraries.
+fn rustlib() -> Result<PathBuf> {
+    let sysroot = cargo::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    Ok(Path::new(sysroot.trim()).join("lib/rustlib"))
 }
 
 /// Says what is missing before cargo fails with something else.
 fn ensure_target(arch: Arch, linker: &str) -> Result<()> {
-    let sysroot = cargo::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(arch.target()).join("lib");
-    if !library.is_dir() {
+    if !rustlib()?.join(arch.target()).join("lib").is_dir() {
         bail!(
             "Rust has no standard library for {0}: `rustup target add {0}`. {linker} and its C library are needed, too",
             arch.target(),

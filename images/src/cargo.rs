@@ -6,8 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// Whether cargo set this variable for the program that it runs. Handed on, it would make some dependencies build anew.
-#[must_use]
-pub fn is_of_this_run(variable: &str) -> bool {
+fn is_of_this_run(variable: &str) -> bool {
     let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
     variable == "CARGO" || prefixes.iter().any(|prefix| variable.starts_with(prefix))
 }
@@ -15,7 +14,7 @@ pub fn is_of_this_run(variable: &str) -> bool {
 /// The cargo that runs this program, for a workspace.
 #[must_use]
 pub fn command(workspace: &Path) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     for (key, _) in std::env::vars_os() {
         if is_of_this_run(&key.to_string_lossy()) {

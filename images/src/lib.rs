@@ -9,7 +9,7 @@ pub mod cargo;
 mod release;
 mod sbom;
 
-pub use self::release::{Options, Written, image_of, run};
+pub use self::release::{NAME, Options, Written, image_of, run};
 
 use std::path::Path;
 

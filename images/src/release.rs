@@ -19,6 +19,9 @@ const USER: &str = "65532:65532";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The name by which the chart asks for the image where nothing else is said.
+pub const NAME: &str = concat!("docker.io/library/lapse:", env!("CARGO_PKG_VERSION"));
+
 /// Builds the image of Lapse as an OCI archive, with its bill of materials and checksums.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo image", bin_name = "cargo image")]
@@ -30,7 +33,7 @@ pub struct Options {
     #[arg(long, value_name = "ARCH", value_enum)]
     pub arch: Vec<Arch>,
     /// The image's name, as container runtimes store it
-    #[arg(long, value_name = "NAME", default_value = concat!("docker.io/library/lapse:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "NAME", default_value = NAME)]
     pub name: String,
     /// Build the commit a second time, in another folder, and fail unless it is the same image
     #[arg(long)]

@@ -6,16 +6,13 @@ use anyhow::{Context, Result};
 use chrono::DateTime;
 use lapse_images::archive::{Entry, Image};
 use lapse_images::build::{Arch, PROGRAMS, linked};
-use lapse_images::image_of;
+use lapse_images::{NAME, image_of};
 
 use super::packages::Packages;
 use crate::plane::workspace;
 
 /// What people, and tests, run in pods.
 pub const SHELL: &str = "docker.io/library/busybox:node";
-
-/// The name by which the chart asks for Lapse's.
-const LAPSE: &str = concat!("docker.io/library/lapse:", env!("CARGO_PKG_VERSION"));
 
 /// The commands of the image with the shell.
 const APPLETS: [&str; 12] =
@@ -39,7 +36,7 @@ impl Images {
             shell(busybox).write(&written.shell)?;
             let programs = linked(workspace::root(), !cfg!(debug_assertions), &PROGRAMS)?;
             let of_machine = [(Arch::native(), programs.as_path())].into();
-            image_of(LAPSE, DateTime::UNIX_EPOCH, &of_machine).write(&written.lapse)?;
+            image_of(NAME, DateTime::UNIX_EPOCH, &of_machine).write(&written.lapse)?;
             Ok(())
         };
         tokio::task::spawn_blocking(write).await.context("writing images")??;

@@ -44,8 +44,8 @@ pub(super) fn found(folder: &Path, packages: &[&str]) -> Result<BTreeMap<String,
 }
 
 async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let mut command = tokio::process::Command::new(cargo);
+    let cargo = lapse_images::cargo::command(workspace::root());
+    let mut command = tokio::process::Command::from(cargo);
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
     for package in packages {
         command.args(["--package", package]);
@@ -53,13 +53,7 @@ async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    for (key, _) in std::env::vars_os() {
-        if lapse_images::cargo::is_of_this_run(&key.to_string_lossy()) {
-            command.env_remove(key);
-        }
-    }
     let child = command
-        .current_dir(workspace::root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

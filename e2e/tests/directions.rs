@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +12,6 @@ use regex::Regex;
 
 /// The modules of a crate, each with those that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
 
 /// The code of a file, without comments and without its tests.
 fn code(path: &Path) -> String {
@@ -55,7 +44,8 @@ fn imports(krate: &Path) -> Imports {
     let first = Regex::new(r"(?:^|,)\s*(\w+)").unwrap();
     let above = Regex::new(r"((?:super::)+)(\w+)").unwrap();
     let mut imports = Imports::new();
-    for path in sources(&source) {
+    let is_code = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    for path in sources::files(&source).into_iter().filter(is_code) {
         let inside = path.strip_prefix(&source).unwrap().with_extension("");
         let mut parts: Vec<String> =
             inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod sources;
+
 use std::fs;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -97,19 +99,6 @@ const UNSEEN: [&str; 12] = [
     "unreachable",
     "compile_error",
 ];
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
-}
 
 fn is_test(path: &str) -> bool {
     let names = ["tests", "testing", "messages", "simulation", "fuzz", "benches"];
@@ -236,7 +225,7 @@ fn every_message_has_an_example() {
     folders.push(workspace.join("e2e/tests"));
     let mut shown = Vec::new();
     let mut messages: Vec<(String, String)> = Vec::new();
-    for path in folders.iter().flat_map(|folder| sources(folder)) {
+    for path in folders.iter().flat_map(|folder| sources::files(folder)) {
         let name = path.strip_prefix(workspace).unwrap().to_string_lossy().into_owned();
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let extension = path.extension().unwrap_or_default();

@@ -3,11 +3,9 @@
 
 use std::fmt::Write as _;
 
-use lapse_cluster::clock;
 use lapse_crds::RbacKind;
 use serde_json::{Value, json};
 
-use crate::admission::Admission;
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::testing::{self, access_request};
@@ -32,11 +30,6 @@ fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
         }
     }
     text
-}
-
-fn admission() -> Admission {
-    let (keys, key_set) = testing::keys(clock::now());
-    testing::admission(keys, key_set)
 }
 
 /// A request of alice with this in place of what stands at a path.
@@ -68,7 +61,7 @@ fn timeless(text: &str) -> String {
 
 #[tokio::test]
 async fn to_whoever_asks_or_decides() {
-    let admission = admission();
+    let admission = testing::signing();
     let mut lines = Vec::new();
     let empty = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": []}]);
     for object in [
@@ -90,20 +83,10 @@ async fn to_whoever_asks_or_decides() {
     insta::assert_snapshot!(timeless(&lines.join("\n")));
 }
 
-/// An object as it is stored after stamping, with what the API server adds.
-async fn stored(admission: &Admission) -> Value {
-    let mut object = access_request();
-    let request = testing::request(&object, &json!({}));
-    let admitted = stamp::request(admission, &request).await.unwrap();
-    json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
-    object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
-    object
-}
-
 #[tokio::test]
 async fn to_whoever_changes_what_was_stamped() {
-    let admission = admission();
-    let stored = stored(&admission).await;
+    let admission = testing::signing();
+    let stored = testing::stamped(&admission).await;
     let mut lines = Vec::new();
     let changes: [fn(&mut Value); 5] = [
         |o| drop(o["metadata"].as_object_mut().unwrap().remove("annotations")),
@@ -143,7 +126,7 @@ async fn to_whoever_changes_what_was_stamped() {
 /// To the controller, and to whoever stole its token.
 #[tokio::test]
 async fn to_whoever_gives_rights() {
-    let admission = admission();
+    let admission = testing::signing();
     let grant = json!({
         "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "shop-fix-1"}, "spec": null,
     });
@@ -162,7 +145,7 @@ async fn to_whoever_gives_rights() {
 /// What goes wrong between the API server and the webhook.
 #[tokio::test]
 async fn to_the_api_server() {
-    let admission = admission();
+    let admission = testing::signing();
     let nothing = json!({"object": null});
     let request = testing::request(&access_request(), &nothing);
     let mut lines =

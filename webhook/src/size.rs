@@ -22,7 +22,6 @@ pub(crate) fn check_size(kind: Kind, request: &Request) -> Result<(), NotAdmitte
 
 #[cfg(test)]
 mod tests {
-    use lapse_cluster::clock;
     use serde_json::{Value, json};
 
     use super::*;
@@ -40,8 +39,7 @@ mod tests {
     /// The cluster of these tests does not answer, and no key is needed: nothing was asked or signed.
     #[tokio::test]
     async fn what_is_too_large_costs_nothing() {
-        let (keys, key_set) = testing::keys(clock::now());
-        let admission = testing::admission(keys, key_set);
+        let admission = testing::signing();
         let request = large("AccessRequest", &testing::access_request()["spec"]);
         let refused = stamp::request(&admission, &request).await.unwrap_err().to_string();
         assert!(

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
 use kube::{Client, Config};
-use lapse_cluster::Reader;
 use lapse_cluster::index::Index;
+use lapse_cluster::{Reader, clock};
 use lapse_engine::attest::KeySet;
 use lapse_engine::{ControllerSettings, InstallationBounds, Settings};
 use prometheus_client::registry::Registry;
@@ -20,6 +20,7 @@ use crate::asked::Request;
 use crate::keeper::State;
 use crate::keys::{self, Keys, Material, Standing, Stored};
 use crate::metrics::Metrics;
+use crate::stamp;
 
 /// The time in the tests.
 pub(crate) fn now() -> DateTime<Utc> {
@@ -72,6 +73,21 @@ pub(crate) fn admission(keys: Arc<Keys>, key_set: KeySet) -> Admission {
     let reader = Reader::new(client, index, key_set);
     let metrics = Metrics::new(&mut Registry::default());
     Admission::new(reader, key_set_sender, state(keys), metrics)
+}
+
+/// The same, with keys that are made now.
+pub(crate) fn signing() -> Admission {
+    let (keys, key_set) = keys(clock::now());
+    admission(keys, key_set)
+}
+
+/// The request of alice as it is stored after stamping, with what the API server adds.
+pub(crate) async fn stamped(admission: &Admission) -> Value {
+    let mut object = access_request();
+    let admitted = stamp::request(admission, &request(&object, &json!({}))).await.unwrap();
+    json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
+    object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
+    object
 }
 
 /// Keys in force.

@@ -44,10 +44,24 @@ fn policy(fields: &Value) -> Value {
         "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "told"},
         "spec": {"requesters": [{"kind": "User", "name": "olga"}], "targets": targets},
     });
-    for (field, value) in fields.as_object().unwrap() {
-        policy["spec"][field] = value.clone();
-    }
+    specify(&mut policy, fields);
     policy
+}
+
+/// Puts fields into the spec of an object.
+fn specify(object: &mut Value, fields: &Value) {
+    for (field, value) in fields.as_object().unwrap() {
+        object["spec"][field] = value.clone();
+    }
+}
+
+/// A request with these fields, and what it must have beside them.
+fn request(world: &World, name: &str, fields: &Value) -> Value {
+    let mut request = serde_json::to_value(world.request(name, json!({}))).unwrap();
+    request["apiVersion"] = json!("lapse.dev/v1alpha1");
+    request["kind"] = json!("AccessRequest");
+    specify(&mut request, fields);
+    request
 }
 
 /// What the definitions refuse, and the webhook where a field cannot be.
@@ -79,13 +93,7 @@ async fn of_fields() {
         json!({"extends": "fix", "startTime": "2100-01-01T00:00:00Z"}),
         json!({"urgency": "high"}),
     ] {
-        let mut object = serde_json::to_value(world.request("bad", json!({}))).unwrap();
-        object["apiVersion"] = json!("lapse.dev/v1alpha1");
-        object["kind"] = json!("AccessRequest");
-        for (field, value) in given.as_object().unwrap() {
-            object["spec"][field] = value.clone();
-        }
-        book.add(&world.alice, &given, &object).await;
+        book.add(&world.alice, &given, &request(&world, "bad", &given)).await;
     }
     let stands = world.ask("stands", json!({})).await.metadata.uid.unwrap();
     for given in [
@@ -104,9 +112,7 @@ async fn of_fields() {
             "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
             "metadata": {"name": "bad", "namespace": world.ns}, "spec": {"request": {"name": "stands"}},
         });
-        for (field, value) in given.as_object().unwrap() {
-            object["spec"][field] = value.clone();
-        }
+        specify(&mut object, &given);
         book.add(&world.bob, &given, &object).await;
     }
     let somebody = json!([{"kind": "User", "name": "olga"}]);
@@ -162,10 +168,7 @@ async fn of_what_is_let_through() {
         book.add(&world.admin, &given, &policy(&given)).await;
     }
     for given in [json!({"policy": "shpo"}), json!({"duration": "9h"})] {
-        let mut object = serde_json::to_value(world.request("told", given.clone())).unwrap();
-        object["apiVersion"] = json!("lapse.dev/v1alpha1");
-        object["kind"] = json!("AccessRequest");
-        book.add(&world.alice, &given, &object).await;
+        book.add(&world.alice, &given, &request(&world, "told", &given)).await;
     }
     assert_eq!(book.other, Vec::<Value>::new());
     insta::assert_snapshot!(book.text);

@@ -9,7 +9,6 @@ use lapse_crds::{JitPolicy, PolicyMode};
 use lapse_engine::policy::{
     PolicyErrorReason, PolicyState, lint, lint_among, lint_namespaces, lint_roles, misspelled,
 };
-
 use tokio::time::timeout;
 
 use super::{approvers, ends};

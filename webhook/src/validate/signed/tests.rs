@@ -2,23 +2,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::stamp;
-use crate::testing::{self, access_request};
-
-/// An object as it is stored after stamping, with what the API server adds.
-async fn stored(admission: &Admission) -> Value {
-    let mut object = access_request();
-    let request = testing::request(&object, &json!({}));
-    let admitted = stamp::request(admission, &request).await.unwrap();
-    json_patch::patch(&mut object, &admitted.patch.unwrap()).unwrap();
-    object["metadata"]["creationTimestamp"] = json!(clock::now().to_rfc3339());
-    object
-}
-
-fn admission() -> Admission {
-    let (keys, key_set) = testing::keys(clock::now());
-    testing::admission(keys, key_set)
-}
+use crate::testing;
 
 async fn validated(admission: &Admission, object: &Value, change: Value) -> Result<(), String> {
     let request = testing::request(object, &change);
@@ -28,8 +12,8 @@ async fn validated(admission: &Admission, object: &Value, change: Value) -> Resu
 
 #[tokio::test]
 async fn what_was_stamped_is_let_through() {
-    let admission = admission();
-    let object = stored(&admission).await;
+    let admission = testing::signing();
+    let object = testing::stamped(&admission).await;
     validated(&admission, &object, json!({})).await.unwrap();
 }
 
@@ -43,8 +27,8 @@ async fn what_was_stamped_is_let_through() {
 #[case::old(|o: &mut Value| o["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z"), "This AccessRequest is not honoured")]
 #[tokio::test]
 async fn what_was_not_stamped_is_refused(#[case] change: fn(&mut Value), #[case] expected: &str) {
-    let admission = admission();
-    let mut object = stored(&admission).await;
+    let admission = testing::signing();
+    let mut object = testing::stamped(&admission).await;
     change(&mut object);
     let error = validated(&admission, &object, json!({})).await.unwrap_err();
     assert!(error.contains(expected), "{error}");
@@ -52,8 +36,8 @@ async fn what_was_not_stamped_is_refused(#[case] change: fn(&mut Value), #[case]
 
 #[tokio::test]
 async fn a_dry_run_needs_no_signature_and_still_a_stamp() {
-    let admission = admission();
-    let mut object = stored(&admission).await;
+    let admission = testing::signing();
+    let mut object = testing::stamped(&admission).await;
     object["metadata"].as_object_mut().unwrap().remove("annotations");
     validated(&admission, &object, json!({"dryRun": true})).await.unwrap();
     object["spec"]["requester"]["username"] = json!("olga");
@@ -69,8 +53,8 @@ async fn a_dry_run_needs_no_signature_and_still_a_stamp() {
 #[case::signature(|o: &mut Value| drop(o["metadata"].as_object_mut().unwrap().remove("annotations")), Some("can be neither changed nor removed"))]
 #[tokio::test]
 async fn what_was_asked_stays(#[case] change: fn(&mut Value), #[case] expected: Option<&str>) {
-    let admission = admission();
-    let old = stored(&admission).await;
+    let admission = testing::signing();
+    let old = testing::stamped(&admission).await;
     let mut new = old.clone();
     change(&mut new);
     // Anybody may update, such as the controller: stamps are of who made it.

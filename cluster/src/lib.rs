@@ -34,4 +34,5 @@ pub use keys::{ATTESTATION_KEYS, follow_keys, read_keys};
 pub use observe::ObserveError;
 pub use occasion::Occasion;
 pub use reader::{Reader, read};
+pub use started::resource_of;
 pub use stored::Stored;

@@ -1,21 +1,32 @@
 //! What was started under a grant.
 
-use std::fmt::Debug;
-
 use futures::future::try_join_all;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ContainerState, EphemeralContainer, Pod, ReplicationController};
-use kube::api::{ListParams, ObjectList, ObjectMeta};
-use kube::{Api, Resource, ResourceExt as _};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, ObjectMeta};
+use kube::{Api, ResourceExt as _};
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, goes_by};
 use lapse_engine::Read;
 use lapse_engine::session::{Started, StartedKind, place};
 use lapse_engine::target::Scope;
-use serde::de::DeserializeOwned;
 
 use crate::{CallError, Reader, bounded, next_page, read};
+
+/// How the API server knows a kind of workload.
+#[must_use]
+pub fn resource_of(kind: StartedKind) -> ApiResource {
+    match kind {
+        StartedKind::CronJob => ApiResource::erase::<CronJob>(&()),
+        StartedKind::Deployment => ApiResource::erase::<Deployment>(&()),
+        StartedKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        StartedKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+        StartedKind::ReplicaSet => ApiResource::erase::<ReplicaSet>(&()),
+        StartedKind::ReplicationController => ApiResource::erase::<ReplicationController>(&()),
+        StartedKind::Job => ApiResource::erase::<Job>(&()),
+        StartedKind::Pod => ApiResource::erase::<Pod>(&()),
+    }
+}
 
 /// How many objects are listed at once.
 const PAGE: u32 = 200;
@@ -50,53 +61,19 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn everything(self) -> Result<Vec<Started>, CallError> {
-        use StartedKind as Kind;
-        let (of_batch, of_apps, others, pods) = tokio::try_join!(
-            async {
-                tokio::try_join!(
-                    self.marked::<CronJob>(Kind::CronJob),
-                    self.marked::<Job>(Kind::Job)
-                )
-            },
-            async {
-                tokio::try_join!(
-                    self.marked::<Deployment>(Kind::Deployment),
-                    self.marked::<StatefulSet>(Kind::StatefulSet),
-                    self.marked::<DaemonSet>(Kind::DaemonSet),
-                    self.marked::<ReplicaSet>(Kind::ReplicaSet),
-                )
-            },
-            self.marked::<ReplicationController>(Kind::ReplicationController),
-            self.pods(),
-        )?;
-        let (cron_jobs, jobs) = of_batch;
-        let (deployments, stateful_sets, daemon_sets, replica_sets) = of_apps;
-        let all =
-            [cron_jobs, deployments, stateful_sets, daemon_sets, replica_sets, others, jobs, pods];
-        Ok(all.into_iter().flatten().collect())
-    }
-
-    fn api<K>(self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        let client = self.reader.client().clone();
-        match self.namespace {
-            Some(name) => Api::namespaced(client, name),
-            None => Api::all(client),
-        }
+        let makers = try_join_all(StartedKind::MAKERS.map(|kind| self.marked(kind)));
+        let (makers, pods) = tokio::try_join!(makers, self.pods())?;
+        Ok(makers.into_iter().flatten().chain(pods).collect())
     }
 
     /// What carries the mark of the grant and is not being deleted: what is makes nothing more.
-    async fn marked<K>(self, kind: StartedKind) -> Result<Vec<Started>, CallError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    async fn marked(self, kind: StartedKind) -> Result<Vec<Started>, CallError> {
         let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
-        let api: Api<K> = self.api();
+        let (client, resource) = (self.reader.client().clone(), resource_of(kind));
+        let api: Api<DynamicObject> = match self.namespace {
+            Some(name) => Api::namespaced_with(client, name, &resource),
+            None => Api::all_with(client, &resource),
+        };
         let params = ListParams::default().labels(&format!("{GRANT_LABEL}={name}")).limit(PAGE);
         let mut found = Vec::new();
         let mut next = Some(params);
@@ -115,7 +92,11 @@ impl Look<'_> {
     /// An ephemeral container has no label that could be selected by, so every pod is looked at.
     async fn pods(self) -> Result<Vec<Started>, CallError> {
         let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
-        let api: Api<Pod> = self.api();
+        let client = self.reader.client().clone();
+        let api: Api<Pod> = match self.namespace {
+            Some(name) => Api::namespaced(client, name),
+            None => Api::all(client),
+        };
         let mut found = Vec::new();
         let mut next = Some(ListParams::default().limit(PAGE));
         while let Some(params) = next.take() {
@@ -165,13 +146,18 @@ fn has_stopped(pod: &Pod) -> bool {
 
 fn started_pod(pod: &Pod) -> Option<Started> {
     /// What Kubernetes itself gives a pod that does not say.
-    const DEFAULT_GRACE_S: i64 = 30;
+    const DEFAULT_GRACE_S: u32 = 30;
     let said = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     Some(Started {
-        grace_s: Some(said.unwrap_or(DEFAULT_GRACE_S)),
+        grace_s: Some(said.map_or(DEFAULT_GRACE_S, seconds)),
         goes_by: goes_by(&pod.metadata),
         ..started(StartedKind::Pod, &pod.metadata)?
     })
+}
+
+/// A number of seconds; less than none is none.
+fn seconds(said: i64) -> u32 {
+    u32::try_from(said.max(0)).unwrap_or(u32::MAX)
 }
 
 fn started(kind: StartedKind, metadata: &ObjectMeta) -> Option<Started> {

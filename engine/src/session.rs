@@ -6,7 +6,7 @@ mod started;
 
 pub use held::{is_held_by, is_kept_from_approving, may_be_disguised, record};
 pub use marker::{mark, marker_role, marks_of};
-pub(crate) use started::longest_grace;
+pub(crate) use started::longest_grace_s;
 pub use started::{
     RunsWithin, Started, StartedKind, ends_started, place, runs_within, started_under,
 };

@@ -53,22 +53,15 @@ fn patch(
         let old = request.old_object.as_ref().and_then(value).unwrap_or_default();
         mark_containers(&mut after, &old, grant);
     } else {
-        let Shape { marked, jobs, pods } = Shape::of(&request.kind.kind);
+        let Shape { marked, ending, pods } = Shape::of(&request.kind.kind);
         for place in marked {
             mark_metadata(after.pointer_mut(place), grant, username);
         }
         if let Some(RunsWithin { active_s, grace_s }) = bounds {
-            for spec in jobs {
+            for spec in ending {
                 lower(after.pointer_mut(spec), "activeDeadlineSeconds", active_s);
             }
-            let pod = after.pointer_mut(pods);
-            // What is to run for ever may have no deadline of its own: a controller would go on replacing its pods.
-            let pod = if jobs.is_empty() && request.kind.kind != "Pod" {
-                pod
-            } else {
-                lower(pod, "activeDeadlineSeconds", active_s)
-            };
-            lower(pod, "terminationGracePeriodSeconds", grace_s);
+            lower(after.pointer_mut(pods), "terminationGracePeriodSeconds", i64::from(grace_s));
         }
     }
     diff(&before, &after)
@@ -79,8 +72,8 @@ struct Shape {
     /// The objects that carry the mark: itself, and what it makes. Pods outlive what made them, if that is deleted
     /// without them.
     marked: &'static [&'static str],
-    /// The specs of jobs.
-    jobs: &'static [&'static str],
+    /// The specs that may have a deadline. What is to run for ever has none: Kubernetes refuses it.
+    ending: &'static [&'static str],
     /// The spec of its pods.
     pods: &'static str,
 }
@@ -88,31 +81,27 @@ struct Shape {
 impl Shape {
     fn of(kind: &str) -> Self {
         match kind {
-            "Pod" => Self { marked: &[""], jobs: &[], pods: "/spec" },
-            "Job" => {
-                let marked = &["", "/spec/template"];
-                Self { marked, jobs: &["/spec"], pods: "/spec/template/spec" }
-            }
+            "Pod" => Self { marked: &[""], ending: &["/spec"], pods: "/spec" },
+            "Job" => Self {
+                marked: &["", "/spec/template"],
+                ending: &["/spec", "/spec/template/spec"],
+                pods: "/spec/template/spec",
+            },
             "CronJob" => Self {
                 marked: &["", "/spec/jobTemplate", "/spec/jobTemplate/spec/template"],
-                jobs: &["/spec/jobTemplate/spec"],
+                ending: &["/spec/jobTemplate/spec", "/spec/jobTemplate/spec/template/spec"],
                 pods: "/spec/jobTemplate/spec/template/spec",
             },
-            _ => {
-                let marked = &["", "/spec/template"];
-                Self { marked, jobs: &[], pods: "/spec/template/spec" }
-            }
+            _ => Self { marked: &["", "/spec/template"], ending: &[], pods: "/spec/template/spec" },
         }
     }
 }
 
 /// Lowers a number of seconds to the most that it may be.
-fn lower<'a>(spec: Option<&'a mut Value>, field: &str, most: i64) -> Option<&'a mut Value> {
-    let spec = spec?;
+fn lower(spec: Option<&mut Value>, field: &str, most: i64) {
+    let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
     let said = spec.get(field).and_then(Value::as_i64);
-    let object = spec.as_object_mut()?;
-    object.insert(field.to_owned(), json!(said.map_or(most, |said| said.min(most))));
-    Some(spec)
+    spec.insert(field.to_owned(), json!(said.map_or(most, |said| said.min(most))));
 }
 
 /// Labels and annotations of an object, with the mark in place of any other.

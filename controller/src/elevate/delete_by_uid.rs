@@ -15,14 +15,14 @@ pub(super) async fn delete_by_uid<K>(
     api: &Api<K>,
     name: &str,
     uid: &str,
-    grace_period_seconds: Option<i64>,
+    grace_period_seconds: Option<u32>,
     what: String,
 ) -> Result<(), CallError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
     let params = DeleteParams {
-        grace_period_seconds: grace_period_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+        grace_period_seconds,
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
         propagation_policy: Some(PropagationPolicy::Background),
         ..DeleteParams::default()

@@ -10,12 +10,9 @@ use super::columns::columns;
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{WarningOutlook, outlook};
-use super::{
-    Content, LiveObject, ObjectSpec, Observed, REVIEWED, STOPPED, Warning, review, stopping,
-};
+use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review, stopping};
 use crate::Read;
-use crate::lifetime::awaits_review;
-use crate::lifetime::is_settled;
+use crate::lifetime::{STOPPED, awaits_review, is_settled};
 use crate::policy::PolicyState;
 use crate::session::Started;
 
@@ -36,7 +33,7 @@ pub enum Action {
         /// What it is.
         started: Started,
         /// How many seconds it has to stop; `None` for what is no pod.
-        grace_seconds: Option<i64>,
+        grace_seconds: Option<u32>,
     },
     /// Let the grant itself go.
     RemoveFinalizer,

@@ -15,7 +15,6 @@ mod warnings;
 #[cfg(test)]
 mod messages;
 
-pub(crate) use crate::lifetime::STOPPED;
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;
 pub use name::{grant_name, object_name};

@@ -6,11 +6,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{ConditionStatus, Grant, GrantStatus, Timestamp};
 
+use super::Observed;
 use super::decide::{Action, condition};
-use super::{Observed, STOPPED};
 use crate::Read;
-use crate::lifetime::{STOPPING, is_stopping};
-use crate::session::{Started, ends_started, longest_grace};
+use crate::lifetime::{STOPPED, STOPPING, is_stopping};
+use crate::session::{Started, ends_started, longest_grace_s};
 use crate::words::few;
 
 /// For how long after its end something that is being deleted is looked for.
@@ -65,9 +65,9 @@ pub(super) fn outlook(
         condition(status, grant, STOPPED, ConditionStatus::True, "Verified", message, now);
         return StopOutlook::default();
     }
-    let longest = longest_grace(&grant.spec);
-    let lasts = there.iter().filter(|started| started.lasts(now, longest)).take(MOST_AT_ONCE);
-    let actions: Vec<Action> = lasts.map(|started| stop(started, longest.num_seconds())).collect();
+    let longest_s = longest_grace_s(grant.spec.session.as_ref());
+    let lasts = there.iter().filter(|started| started.lasts(now, longest_s)).take(MOST_AT_ONCE);
+    let actions: Vec<Action> = lasts.map(|started| stop(started, longest_s)).collect();
     if actions.is_empty() && now >= ended_at + LOOKED_FOR {
         let names: Vec<String> = there.iter().map(ToString::to_string).collect();
         let names = few(names.iter().map(String::as_str), MOST_NAMED);
@@ -81,9 +81,9 @@ pub(super) fn outlook(
     StopOutlook { actions, ..soon }
 }
 
-fn stop(started: &Started, longest_s: i64) -> Action {
+fn stop(started: &Started, longest_s: u32) -> Action {
     // None at all would have the pod forgotten before it is gone.
-    let grace_seconds = started.grace_s.map(|own| own.clamp(1, longest_s.max(1)));
+    let grace_seconds = started.grace_s.map(|own| own.clamp(1, longest_s));
     Action::Stop { started: started.clone(), grace_seconds }
 }
 

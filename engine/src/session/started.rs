@@ -30,6 +30,19 @@ pub enum StartedKind {
     Pod,
 }
 
+impl StartedKind {
+    /// Those that make pods.
+    pub const MAKERS: [Self; 7] = [
+        Self::CronJob,
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+        Self::ReplicationController,
+        Self::Job,
+    ];
+}
+
 /// A workload that was started under a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Started {
@@ -42,7 +55,7 @@ pub struct Started {
     /// Its UID.
     pub uid: String,
     /// How long a pod asks to have when it is to stop, in seconds; `None` of anything else.
-    pub grace_s: Option<i64>,
+    pub grace_s: Option<u32>,
     /// When it must have stopped, if it is being deleted.
     pub goes_by: Option<DateTime<Utc>>,
 }
@@ -50,7 +63,8 @@ pub struct Started {
 impl Started {
     /// Whether it is to be deleted still: it is not being deleted, or has more time for that than a pod may have.
     /// Who deletes their own pod with a year to stop goes on using it.
-    pub(crate) fn lasts(&self, now: DateTime<Utc>, longest: TimeDelta) -> bool {
+    pub(crate) fn lasts(&self, now: DateTime<Utc>, longest_s: u32) -> bool {
+        let longest = TimeDelta::seconds(i64::from(longest_s));
         self.goes_by.is_none_or(|by| by > now + longest + CLOCKS)
     }
 }
@@ -58,17 +72,13 @@ impl Started {
 /// How far the clock of the API server, which says when something goes, may be ahead.
 const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
-/// How long a pod has to stop where its policy does not say.
-const GRACE: TimeDelta = TimeDelta::seconds(10);
+/// How many seconds a pod has to stop where its policy does not say.
+const GRACE_S: u32 = 10;
 
-/// The longest time that a pod has to stop which was started under a grant.
-pub(crate) fn longest_grace(grant: &GrantSpec) -> TimeDelta {
-    longest(grant.session.as_ref())
-}
-
-fn longest(session: Option<&GrantSession>) -> TimeDelta {
+/// The most seconds that a pod has to stop which was started under a grant.
+pub(crate) fn longest_grace_s(session: Option<&GrantSession>) -> u32 {
     let said = session.and_then(|session| session.max_grace_period);
-    said.map_or(GRACE, GrantDuration::delta)
+    said.map_or(GRACE_S, GrantDuration::seconds)
 }
 
 /// The bounds within which something that is started under a grant runs, whatever becomes of Lapse.
@@ -77,7 +87,7 @@ pub struct RunsWithin {
     /// For how many seconds it may run.
     pub active_s: i64,
     /// How many seconds it may have to stop.
-    pub grace_s: i64,
+    pub grace_s: u32,
 }
 
 /// The bounds of what is started under a grant at this moment; `None` if it may go on after the end.
@@ -87,7 +97,7 @@ pub fn runs_within(grant: &GrantSummary, now: DateTime<Utc>) -> Option<RunsWithi
     let rest = (grant.expires_at.time() - now).num_milliseconds();
     // Kubernetes takes whole seconds, and not none.
     let active_s = (rest + 999).div_euclid(1000).max(1);
-    Some(RunsWithin { active_s, grace_s: longest(Some(session)).num_seconds() })
+    Some(RunsWithin { active_s, grace_s: longest_grace_s(Some(session)) })
 }
 
 impl fmt::Display for Started {

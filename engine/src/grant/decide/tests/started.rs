@@ -26,7 +26,7 @@ fn ended() -> Observed {
     observed
 }
 
-fn pod(name: &str, grace_s: i64) -> Started {
+fn pod(name: &str, grace_s: u32) -> Started {
     Started {
         kind: StartedKind::Pod,
         namespace: "shop".into(),

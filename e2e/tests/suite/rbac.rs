@@ -1,8 +1,12 @@
 //! Roles and bindings, as people write them.
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::Api;
+use kube::api::PostParams;
+use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{SOON, World, typed};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -54,9 +58,25 @@ impl World {
         self.apply(binding("ClusterRoleBinding", name, &cluster_role(role), subject)).await;
     }
 
-    /// Somebody may do anything, by a right that is not Lapse's.
+    /// Somebody may do anything, by a right that is not Lapse's. The authorizer learns of a binding a moment after it
+    /// was made, so that is waited for.
     pub(crate) async fn standing_admin(&self, name: &str, subject: &Value) {
         let name = format!("{}-standing-{name}", self.ns);
         self.bind_everywhere(&name, "cluster-admin", subject).await;
+        let who = subject["name"].as_str().unwrap();
+        let user = match subject["namespace"].as_str() {
+            Some(namespace) => format!("system:serviceaccount:{namespace}:{who}"),
+            None => who.to_owned(),
+        };
+        let anything = json!({"verb": "*", "group": "*", "resource": "*"});
+        let asked: SubjectAccessReview =
+            typed(json!({"metadata": {}, "spec": {"user": user, "resourceAttributes": anything}}));
+        let reviews: Api<SubjectAccessReview> = Api::all(self.admin.client.clone());
+        eventually(&format!("{user} to be let do anything"), SOON, async || {
+            let answer = reviews.create(&PostParams::default(), &asked).await?;
+            Ok(answer.status.is_some_and(|status| status.allowed).then_some(()))
+        })
+        .await
+        .unwrap();
     }
 }

@@ -14,7 +14,7 @@ use crate::world::{SOON, World, refused, typed};
 
 impl World {
     /// A corner whose namespace opted in, and whose policy has what was started end with the right.
-    async fn tracking(name: &str, on_end: Value) -> Self {
+    pub(crate) async fn tracking(name: &str, on_end: Value) -> Self {
         let world = Self::shared(name).await;
         let labels = json!({"lapse.dev/track-workloads": "true"});
         world
@@ -90,6 +90,7 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     let longer = jobs.patch("started", &params, &Patch::Merge(&longer)).await;
     refused(longer.map_err(Into::into), "it can be lowered, and not raised");
     create_what_makes_pods(&world, &grant).await;
+    no_other_way_off(&world).await;
     let pods: Api<Pod> = world.api(&world.alice);
     let container =
         json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
@@ -258,4 +259,47 @@ async fn the_mark_is_written_by_lapse_alone() {
     world.phase("fix", RequestPhase::Ended).await;
     let kept = pods.get("kept").await.unwrap();
     assert!(kept.metadata.deletion_timestamp.is_none() && mark(&kept).is_some());
+}
+
+/// A status is written with the labels and annotations of its object, and so is the node of a pod.
+async fn no_other_way_off(world: &World) {
+    async fn stays<K>(world: &World, name: &str, off: &Value)
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = world.api(&world.alice);
+        let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(off)).await;
+        refused(written.map_err(Into::into), "they stay as they are");
+    }
+
+    let all = |of: &[&str]| of.iter().map(|plural| format!("{plural}/status")).collect::<Vec<_>>();
+    let mut core = all(&["pods", "replicationcontrollers"]);
+    core.push("pods/binding".to_owned());
+    let apps = all(&["deployments", "statefulsets", "daemonsets", "replicasets"]);
+    let batch = all(&["jobs", "cronjobs"]);
+    let rule = |group: &str, resources: &[String]| json!({"apiGroups": [group], "resources": resources, "verbs": ["create", "patch"]});
+    let rules = json!([rule("", &core), rule("apps", &apps), rule("batch", &batch)]);
+    let writer = format!("{}-writes-status", world.ns);
+    world.cluster_role(&writer, rules).await;
+    world.bind("writes-status", &writer, &rbac::user(&world.alice.name)).await;
+
+    let off = &json!({"metadata": {"labels": {"lapse.dev/grant": null}, "annotations": {"lapse.dev/grant-uid": null}}});
+    stays::<Pod>(world, "started", off).await;
+    stays::<Job>(world, "started", off).await;
+    stays::<Deployment>(world, "w", off).await;
+    stays::<StatefulSet>(world, "w", off).await;
+    stays::<DaemonSet>(world, "w", off).await;
+    stays::<ReplicaSet>(world, "w", off).await;
+    stays::<ReplicationController>(world, "w", off).await;
+    stays::<CronJob>(world, "w", off).await;
+
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "n"},
+        "metadata": {"name": "started", "annotations": {"lapse.dev/grant-uid": "another"}}});
+    let pods: Api<Pod> = world.api(&world.alice);
+    let bound: Result<Value, _> =
+        pods.create_subresource("binding", "started", &PostParams::default(), &binding).await;
+    refused(bound.map_err(Into::into), "written by Lapse alone");
 }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ReplicationController};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lapse_crds::{ConditionStatus, Conditions as _, EndReason, RequestPhase};
@@ -252,6 +252,29 @@ async fn the_mark_is_written_by_lapse_alone() {
         "stay as they are",
     );
     own.delete("started", &DeleteParams::default()).await.unwrap();
+
+    // Nor do they have the place no longer looked at; whoever holds nothing may.
+    let rule = json!({"apiGroups": [""], "resources": ["namespaces", "namespaces/status"], "verbs": ["patch"]});
+    let labeller = format!("{}-labels", world.ns);
+    world.cluster_role(&labeller, json!([rule])).await;
+    let untracked = json!({"metadata": {"labels": {"lapse.dev/track-workloads": null}}});
+    let untracked = Patch::Merge(&untracked);
+    for who in [&world.alice, &world.mallory] {
+        world.bind(&format!("{}-labels", who.name), &labeller, &rbac::user(&who.name)).await;
+        let namespaces: Api<Namespace> = Api::all(who.client.clone());
+        let only_here = PatchParams { dry_run: true, ..PatchParams::default() };
+        let written = [
+            namespaces.patch(&world.ns, &only_here, &untracked).await,
+            namespaces.patch_status(&world.ns, &only_here, &untracked).await,
+        ];
+        for written in written {
+            if who.name == world.alice.name {
+                refused(written.map_err(Into::into), "lapse.dev/track-workloads");
+            } else {
+                assert!(written.unwrap().metadata.labels.is_some());
+            }
+        }
+    }
 
     // The policy keeps what was started.
     world.starts(&world.alice, "kept").await.unwrap();

@@ -129,6 +129,16 @@ without a credential, that its namespace has any that a holder may impersonate, 
 {{- end }}
 
 {{/*
+That the caller is allowed the request at this moment. The API server asks that when the headers of a request have
+come; its body can take a minute more, and a right ends meanwhile. Whoever is allowed by anything else is no holder
+who would notice.
+*/}}
+{{- define "lapse.stillAllowed" -}}
+{'CREATE': ['create'], 'UPDATE': ['update', 'patch'], 'DELETE': ['delete', 'deletecollection']}[?request.operation].orValue([]).exists(verb,
+  authorizer.requestResource.check(verb).allowed())
+{{- end }}
+
+{{/*
 That the caller is no part of Kubernetes and no cluster administrator by certificate: nothing that
 Lapse asks of the holders of rights is ever asked of these, so that no mistake of it locks a cluster.
 */}}

@@ -22,6 +22,7 @@ mod flow;
 mod guard;
 mod hardened;
 mod impersonation;
+mod late;
 mod least;
 mod lifecycle;
 mod messages;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::Eviction;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -15,7 +15,7 @@ use crate::world::{SOON, World, refused, typed};
 
 impl World {
     /// A corner whose namespace opted in, and whose policy has what was started end with the right.
-    async fn tracking(name: &str, on_end: Value) -> Self {
+    pub(crate) async fn tracking(name: &str, on_end: Value) -> Self {
         let world = Self::shared(name).await;
         let labels = json!({"lapse.dev/track-workloads": "true"});
         world
@@ -99,6 +99,7 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
         own.create_subresource::<Eviction, Eviction>("eviction", "started", &post, &year).await;
     refused(evicted.map_err(Into::into), "Leave deleteOptions.gracePeriodSeconds out");
     create_what_makes_pods(&world, &grant).await;
+    no_other_way_off(&world).await;
     let pods: Api<Pod> = world.api(&world.alice);
     let container =
         json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
@@ -261,10 +262,76 @@ async fn the_mark_is_written_by_lapse_alone() {
     );
     own.delete("started", &DeleteParams::default()).await.unwrap();
 
+    // Nor do they have the place no longer looked at; whoever holds nothing may.
+    let rule = json!({"apiGroups": [""], "resources": ["namespaces", "namespaces/status"], "verbs": ["patch"]});
+    let labeller = format!("{}-labels", world.ns);
+    world.cluster_role(&labeller, json!([rule])).await;
+    let untracked = json!({"metadata": {"labels": {"lapse.dev/track-workloads": null}}});
+    let untracked = Patch::Merge(&untracked);
+    for who in [&world.alice, &world.mallory] {
+        world.bind(&format!("{}-labels", who.name), &labeller, &rbac::user(&who.name)).await;
+        let namespaces: Api<Namespace> = Api::all(who.client.clone());
+        let only_here = PatchParams { dry_run: true, ..PatchParams::default() };
+        let written = [
+            namespaces.patch(&world.ns, &only_here, &untracked).await,
+            namespaces.patch_status(&world.ns, &only_here, &untracked).await,
+        ];
+        for written in written {
+            if who.name == world.alice.name {
+                refused(written.map_err(Into::into), "lapse.dev/track-workloads");
+            } else {
+                assert!(written.unwrap().metadata.labels.is_some());
+            }
+        }
+    }
+
     // The policy keeps what was started.
     world.starts(&world.alice, "kept").await.unwrap();
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.phase("fix", RequestPhase::Ended).await;
     let kept = pods.get("kept").await.unwrap();
     assert!(kept.metadata.deletion_timestamp.is_none() && mark(&kept).is_some());
+}
+
+/// A status is written with the labels and annotations of its object, and so is the node of a pod.
+async fn no_other_way_off(world: &World) {
+    async fn stays<K>(world: &World, name: &str, off: &Value)
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = world.api(&world.alice);
+        let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(off)).await;
+        refused(written.map_err(Into::into), "they stay as they are");
+    }
+
+    let all = |of: &[&str]| of.iter().map(|plural| format!("{plural}/status")).collect::<Vec<_>>();
+    let mut core = all(&["pods", "replicationcontrollers"]);
+    core.push("pods/binding".to_owned());
+    let apps = all(&["deployments", "statefulsets", "daemonsets", "replicasets"]);
+    let batch = all(&["jobs", "cronjobs"]);
+    let rule = |group: &str, resources: &[String]| json!({"apiGroups": [group], "resources": resources, "verbs": ["create", "patch"]});
+    let rules = json!([rule("", &core), rule("apps", &apps), rule("batch", &batch)]);
+    let writer = format!("{}-writes-status", world.ns);
+    world.cluster_role(&writer, rules).await;
+    world.bind("writes-status", &writer, &rbac::user(&world.alice.name)).await;
+
+    let off = &json!({"metadata": {"labels": {"lapse.dev/grant": null}, "annotations": {"lapse.dev/grant-uid": null}}});
+    stays::<Pod>(world, "started", off).await;
+    stays::<Job>(world, "started", off).await;
+    stays::<Deployment>(world, "w", off).await;
+    stays::<StatefulSet>(world, "w", off).await;
+    stays::<DaemonSet>(world, "w", off).await;
+    stays::<ReplicaSet>(world, "w", off).await;
+    stays::<ReplicationController>(world, "w", off).await;
+    stays::<CronJob>(world, "w", off).await;
+
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "n"},
+        "metadata": {"name": "started", "annotations": {"lapse.dev/grant-uid": "another"}}});
+    let pods: Api<Pod> = world.api(&world.alice);
+    let bound: Result<Value, _> =
+        pods.create_subresource("binding", "started", &PostParams::default(), &binding).await;
+    refused(bound.map_err(Into::into), "written by Lapse alone");
 }

@@ -215,10 +215,10 @@ state = "/run/containerd"
             "clusterDomain": "cluster.local",
             "volumePluginDir": self.file("plugins"),
             "failSwapOn": false,
-            // The disk is the machine's, and others fill it.
+            // Memory and disk are the machine's, and others fill them: nothing is evicted, however little is left.
             "evictionHard": {
-                "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%",
-                "nodefs.inodesFree": "1%",
+                "memory.available": "0%", "nodefs.available": "0%", "imagefs.available": "0%",
+                "nodefs.inodesFree": "0%", "imagefs.inodesFree": "0%",
             },
             "imageGCHighThresholdPercent": 100,
         })

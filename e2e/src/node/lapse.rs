@@ -1,5 +1,6 @@
 //! Lapse on a cluster: the chart as it comes, with its own deployments.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -43,7 +44,30 @@ impl Cluster {
             ensure!(pair.contains('='), "`{pair}` is not KEY=VALUE, as Helm's --set wants it");
             args.extend(["--set", pair]);
         }
-        self.plane().helm(&args).await?.ok()?;
+        let installed = self.plane().helm(&args).await?.ok();
+        if let Err(error) = installed {
+            return Err(error.context(self.state().await));
+        }
         Ok(())
+    }
+
+    /// What people look at when something does not run: nodes, pods and what was said of them.
+    async fn state(&self) -> String {
+        let conditions = "jsonpath={range .items[*].status.conditions[*]}{.type}={.status} {.message}{\"\\n\"}{end}";
+        let looks: [&[&str]; 3] = [
+            &["get", "nodes", "--output", conditions],
+            &["get", "pods", "--all-namespaces", "--output", "wide"],
+            &["get", "events", "--all-namespaces", "--field-selector", "type!=Normal"],
+        ];
+        let mut said = "the state of the cluster:".to_owned();
+        for look in looks {
+            let seen = async {
+                let admin = self.plane().admin().await?;
+                self.plane().kubectl(&admin, look).await?.ok()
+            };
+            let seen = seen.await.unwrap_or_else(|error| format!("{error:#}"));
+            let _ = write!(said, "\n{}", seen.trim_end());
+        }
+        said
     }
 }

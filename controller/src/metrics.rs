@@ -1,7 +1,13 @@
 //! What is counted and measured.
+//!
+//! Every label has few values: kinds, outcomes, reasons. None is the name of a person, of a request or of a namespace.
+//! Those whose values are known beforehand begin at zero, so that the first of a kind is an increase, too.
+
+mod gauges;
 
 use std::sync::atomic::AtomicU64;
 
+use lapse_crds::EndReason;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,7 +15,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// Kinds that are reconciled or deleted.
+pub(crate) use self::gauges::Gauges;
+
+/// Kinds that are reconciled, deleted or cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum KindLabel {
     AccessRequest,
@@ -18,17 +26,26 @@ pub(crate) enum KindLabel {
     JitPolicy,
 }
 
-/// How a reconciliation went.
+/// How something went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum ReconciliationOutcome {
-    Done,
-    Failed,
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+pub(crate) enum Outcome {
+    succeeded,
+    failed,
+}
+
+impl Outcome {
+    const ALL: [Self; 2] = [Self::succeeded, Self::failed];
+
+    fn of(is_ok: bool) -> Self {
+        if is_ok { Self::succeeded } else { Self::failed }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reconciliation {
-    pub(crate) kind: KindLabel,
-    pub(crate) outcome: ReconciliationOutcome,
+    kind: KindLabel,
+    outcome: Outcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,50 +54,34 @@ pub(crate) struct OfKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Reason {
-    pub(crate) reason: String,
+pub(crate) struct OfOutcome {
+    outcome: Outcome,
 }
 
-/// What the controller counts and measures. Labels are bounded: no names of objects or people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    reason: String,
+}
+
+/// The reason of a grant that ended without ever having given its right.
+const NOT_GIVEN: &str = "NotGiven";
+
+/// What the controller counts and measures.
 pub(crate) struct Metrics {
-    pub(crate) reconciliations: Family<Reconciliation, Counter>,
+    reconciliations: Family<Reconciliation, Counter>,
     pub(crate) granted: Counter,
     pub(crate) emergencies: Counter,
-    pub(crate) ended: Family<Reason, Counter>,
+    ended: Family<Reason, Counter>,
     pub(crate) time_to_grant: Histogram,
     pub(crate) lateness: Histogram,
+    pub(crate) revocation_failures: Counter,
     pub(crate) orphans_removed: Counter,
-    pub(crate) records_deleted: Family<OfKind, Counter>,
-    pub(crate) active: Gauge,
-    pub(crate) overdue: Gauge,
-    pub(crate) reviews_pending: Gauge,
-    pub(crate) reviews_overdue: Gauge,
-    pub(crate) admission: AdmissionGauges,
+    records_deleted: Family<OfKind, Counter>,
+    sweeps: Family<OfOutcome, Counter>,
+    swept_at: Gauge<f64, AtomicU64>,
+    pub(crate) gauges: Gauges,
     pub(crate) leader: Gauge,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
-}
-
-/// How many admission objects of the chart are not as they must be.
-#[derive(Default)]
-pub(crate) struct AdmissionGauges {
-    pub(crate) missing: Gauge,
-    pub(crate) changed: Gauge,
-}
-
-impl AdmissionGauges {
-    fn register(&self, registry: &mut Registry) {
-        let Self { missing, changed } = self;
-        registry.register(
-            "admission_policies_missing",
-            "Admission objects of the chart that are gone",
-            missing.clone(),
-        );
-        registry.register(
-            "admission_policies_changed",
-            "Admission objects of the chart that are not as it has them",
-            changed.clone(),
-        );
-    }
 }
 
 impl Metrics {
@@ -95,16 +96,16 @@ impl Metrics {
             ended: Family::default(),
             time_to_grant: latency(),
             lateness: latency(),
+            revocation_failures: Counter::default(),
             orphans_removed: Counter::default(),
             records_deleted: Family::default(),
-            active: Gauge::default(),
-            overdue: Gauge::default(),
-            reviews_pending: Gauge::default(),
-            reviews_overdue: Gauge::default(),
-            admission: AdmissionGauges::default(),
+            sweeps: Family::default(),
+            swept_at: Gauge::default(),
+            gauges: Gauges::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
         };
+        metrics.begin_at_zero();
         let Self {
             reconciliations,
             granted,
@@ -112,17 +113,20 @@ impl Metrics {
             ended,
             time_to_grant,
             lateness,
+            revocation_failures,
             orphans_removed,
             records_deleted,
-            active,
-            overdue,
-            reviews_pending,
-            reviews_overdue,
-            admission,
+            sweeps,
+            swept_at,
+            gauges,
             leader,
             clock_skew,
         } = &metrics;
-        registry.register("reconciliations", "Reconciliations", reconciliations.clone());
+        registry.register(
+            "reconciliations",
+            "Reconciliations, by kind and outcome",
+            reconciliations.clone(),
+        );
         registry.register("grants_given", "Rights given", granted.clone());
         registry.register(
             "emergencies_given",
@@ -143,32 +147,28 @@ impl Metrics {
             lateness.clone(),
         );
         registry.register(
+            "revocation_failures",
+            "Tries to take back a binding or a role that failed; each is tried again",
+            revocation_failures.clone(),
+        );
+        registry.register(
             "orphans_removed",
-            "Bindings of Lapse that had no live grant",
+            "Bindings and roles of Lapse that had no live grant",
             orphans_removed.clone(),
         );
         registry.register(
             "records_deleted",
-            "Objects that were over and whose retention had passed",
+            "Objects that were over and whose retention had passed, by kind",
             records_deleted.clone(),
         );
-        registry.register("grants_active", "Rights held now", active.clone());
-        registry.register(
-            "revocations_overdue",
-            "Rights whose time is up and that are not verified to be gone",
-            overdue.clone(),
+        registry.register("sweeps", "Sweeps of this process, by outcome", sweeps.clone());
+        registry.register_with_unit(
+            "sweep_last_success_timestamp",
+            "When a sweep of this process last succeeded, in seconds since 1970",
+            Unit::Seconds,
+            swept_at.clone(),
         );
-        registry.register(
-            "reviews_pending",
-            "Emergencies that await their review, those that are overdue among them",
-            reviews_pending.clone(),
-        );
-        registry.register(
-            "reviews_overdue",
-            "Emergencies whose review is overdue",
-            reviews_overdue.clone(),
-        );
-        admission.register(registry);
+        gauges.register(registry);
         registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(
             "clock_skew",
@@ -179,13 +179,91 @@ impl Metrics {
         metrics
     }
 
+    fn begin_at_zero(&self) {
+        for outcome in Outcome::ALL {
+            for kind in [KindLabel::AccessRequest, KindLabel::Grant, KindLabel::JitPolicy] {
+                self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc_by(0);
+            }
+            self.sweeps.get_or_create(&OfOutcome { outcome }).inc_by(0);
+        }
+        for kind in [KindLabel::AccessRequest, KindLabel::AccessDecision, KindLabel::Grant] {
+            self.records_deleted.get_or_create(&OfKind { kind }).inc_by(0);
+        }
+        for reason in EndReason::ALL.map(Some).into_iter().chain([None]) {
+            self.ended.get_or_create(&Reason::of(reason)).inc_by(0);
+        }
+    }
+
     pub(crate) fn reconciled(&self, kind: KindLabel, is_ok: bool) {
-        let outcome =
-            if is_ok { ReconciliationOutcome::Done } else { ReconciliationOutcome::Failed };
+        let outcome = Outcome::of(is_ok);
         self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
+    }
+
+    pub(crate) fn ended(&self, reason: Option<EndReason>) {
+        self.ended.get_or_create(&Reason::of(reason)).inc();
     }
 
     pub(crate) fn record_deleted(&self, kind: KindLabel) {
         self.records_deleted.get_or_create(&OfKind { kind }).inc();
+    }
+
+    /// A sweep is done; `at`: when, if it succeeded.
+    pub(crate) fn swept(&self, at: Option<chrono::DateTime<chrono::Utc>>) {
+        self.sweeps.get_or_create(&OfOutcome { outcome: Outcome::of(at.is_some()) }).inc();
+        if let Some(at) = at {
+            // Whole milliseconds since 1970 are exact in a double for longer than anybody will ask.
+            #[expect(clippy::cast_precision_loss, reason = "below 2^53 nothing is lost")]
+            self.swept_at.set(at.timestamp_millis() as f64 / 1000.0);
+        }
+    }
+}
+
+impl Reason {
+    fn of(reason: Option<EndReason>) -> Self {
+        Self { reason: reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    /// `increase` sees nothing of a series that comes into being with its first event.
+    #[test]
+    fn what_alerts_look_for_begins_at_zero() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let said = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        let before = said();
+        for line in [
+            r#"lapse_reconciliations_total{kind="Grant",outcome="failed"} 0"#,
+            r#"lapse_grants_ended_total{reason="BindingChanged"} 0"#,
+            r#"lapse_grants_ended_total{reason="NotGiven"} 0"#,
+            r#"lapse_sweeps_total{outcome="failed"} 0"#,
+            "lapse_emergencies_given_total 0",
+            "lapse_revocation_failures_total 0",
+        ] {
+            assert!(before.contains(line), "{line} is not in\n{before}");
+        }
+        metrics.ended(Some(EndReason::BindingChanged));
+        metrics.reconciled(KindLabel::Grant, false);
+        metrics.swept(None);
+        metrics.swept(chrono::DateTime::from_timestamp_millis(1_500));
+        let after = said();
+        for line in [
+            r#"lapse_grants_ended_total{reason="BindingChanged"} 1"#,
+            r#"lapse_reconciliations_total{kind="Grant",outcome="failed"} 1"#,
+            r#"lapse_sweeps_total{outcome="failed"} 1"#,
+            r#"lapse_sweeps_total{outcome="succeeded"} 1"#,
+            "lapse_sweep_last_success_timestamp_seconds 1.5",
+        ] {
+            assert!(after.contains(line), "{line} is not in\n{after}");
+        }
     }
 }

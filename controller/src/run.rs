@@ -88,15 +88,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let observing = tokio::spawn(watches.run());
     let deadlines = touched.deadlines.clone();
     let timing = tokio::spawn(deadlines.run(clock.clone(), move |name| expiry.is_up(name)));
-    let expiring = tokio::spawn(expired.run(client.clone(), touched.clone()));
+    let expiring = tokio::spawn(expired.run(client.clone(), touched.clone(), metrics.clone()));
     let keeping_time = tokio::spawn(queue.clone().keep_time());
-    let orphaned = tokio::spawn({
-        let metrics = metrics.clone();
-        let removed = move || {
-            metrics.orphans_removed.inc();
-        };
-        Orphans::run(reader, clock.clone(), suspects, removed)
-    });
+    let orphaned = tokio::spawn(Orphans::run(reader, clock.clone(), suspects, metrics.clone()));
     let sweeping = sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards);
     let sweeping = tokio::spawn(sweeping);
     let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));

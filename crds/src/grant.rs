@@ -180,6 +180,26 @@ pub enum EndReason {
     Uninstalled,
 }
 
+impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Expired,
+        Self::EndedByRequester,
+        Self::Revoked,
+        Self::PolicyDisabled,
+        Self::PolicyDeleted,
+        Self::RequesterNotAllowed,
+        Self::DeniedByPolicy,
+        Self::RoleWidened,
+        Self::RequestDeleted,
+        Self::GrantDeleted,
+        Self::BindingDeleted,
+        Self::BindingChanged,
+        Self::TargetDeleted,
+        Self::Uninstalled,
+    ];
+}
+
 impl fmt::Display for RbacKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

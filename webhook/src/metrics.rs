@@ -22,6 +22,10 @@ pub(crate) enum AdmissionOutcome {
     error,
 }
 
+impl AdmissionOutcome {
+    const ALL: [Self; 3] = [Self::allowed, Self::refused, Self::error];
+}
+
 /// What an admission was about; every label has few values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Labels {
@@ -93,7 +97,11 @@ impl Metrics {
         let Labels { webhook, kind, .. } = labels;
         let latency = LatencyLabels { webhook, kind };
         self.latency.get_or_create(&latency).observe(took.as_secs_f64());
-        self.admissions.get_or_create(&labels).inc();
+        // The other outcomes begin at zero: `increase` sees nothing of a series that comes with its first event.
+        for outcome in AdmissionOutcome::ALL {
+            let is_it = u64::from(outcome == labels.outcome);
+            self.admissions.get_or_create(&Labels { outcome, ..labels }).inc_by(is_it);
+        }
     }
 
     /// Counts a request that knew no path.
@@ -129,6 +137,7 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
             r#"lapse_webhook_admissions_total{webhook="mutate",kind="AccessRequest",operation="CREATE",outcome="refused"} 1"#,
+            r#"lapse_webhook_admissions_total{webhook="mutate",kind="AccessRequest",operation="CREATE",outcome="error"} 0"#,
             r#"lapse_webhook_admission_duration_seconds_count{webhook="mutate",kind="AccessRequest"} 1"#,
             "lapse_webhook_wrong_path_requests_total 1",
             "lapse_webhook_certificate_expiry_timestamp_seconds 1798761600",

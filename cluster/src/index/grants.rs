@@ -407,6 +407,10 @@ impl Grants {
         self.open.iter().map(ToString::to_string).collect()
     }
 
+    pub(super) fn count_unreadable(&self) -> usize {
+        self.undecodable.len()
+    }
+
     /// The Grants of emergencies of the requests that have, or had, this name.
     pub(super) fn emergencies_of(&self, namespace: &str, name: &str) -> Vec<Arc<GrantSummary>> {
         let place = (namespace.to_owned(), name.to_owned());

@@ -6,6 +6,7 @@
 //! labels and messages nothing. No look-up scans what is not asked for: its cost follows from what one person has
 //! open and holds, not from history, from other people or from the number of policies.
 
+mod counts;
 mod decisions;
 mod grants;
 mod policies;
@@ -26,6 +27,7 @@ use lapse_engine::summary::GrantSummary;
 use lapse_engine::{Read, Settings};
 use tokio::sync::watch;
 
+pub use self::counts::Unreadable;
 pub use self::decisions::About;
 use self::decisions::Decisions;
 use self::grants::Grants;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use kube::Resource as _;
-use lapse_crds::{JitPolicy, RoleRef};
+use lapse_crds::{ConditionStatus, Conditions as _, JitPolicy, RoleRef};
 use lapse_engine::Settings;
 use lapse_engine::policy::{Policies, PolicyState, named_roles};
 use lapse_engine::retention::{Retentions, retention_of};
@@ -24,6 +24,8 @@ pub struct KnownPolicy {
     pub is_deleted: bool,
     /// Why it cannot be decoded, if it cannot.
     pub unreadable: Option<String>,
+    /// Whether its condition `Ready` holds, as it was last reported.
+    pub ready: ConditionStatus,
     /// The roles that it names, each with the namespaces where a `Role` is looked for.
     roles: BTreeMap<RoleRef, Vec<String>>,
     /// How long what it decided is kept when it is over; `None` if that is not known.
@@ -41,6 +43,7 @@ impl KnownPolicy {
                 generation,
                 is_deleted,
                 unreadable: None,
+                ready: readiness(&policy),
                 roles: named_roles(&policy.spec),
                 retention: Some(retention_of(&policy.spec)),
             },
@@ -49,6 +52,7 @@ impl KnownPolicy {
                 generation,
                 is_deleted,
                 unreadable: Some(why),
+                ready: ConditionStatus::False,
                 roles: BTreeMap::new(),
                 retention: None,
             },
@@ -73,6 +77,12 @@ impl KnownPolicy {
             && self.is_deleted == other.is_deleted
             && self.unreadable == other.unreadable
     }
+}
+
+fn readiness(policy: &JitPolicy) -> ConditionStatus {
+    let status = policy.status.as_ref();
+    let condition = status.and_then(|status| status.conditions.condition("Ready"));
+    condition.map_or(ConditionStatus::Unknown, |condition| condition.status)
 }
 
 #[derive(Default)]
@@ -141,6 +151,10 @@ impl PolicyTable {
 
     pub(super) fn names(&self) -> Vec<String> {
         self.by_name.keys().cloned().collect()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &KnownPolicy> {
+        self.by_name.values().map(Arc::as_ref)
     }
 
     pub(super) fn naming(&self, role: &RoleRef, namespace: Option<&str>) -> Vec<String> {

@@ -354,6 +354,10 @@ impl Requests {
         all.filter(|known| !known.is_settled).cloned().collect()
     }
 
+    pub(super) fn count_unreadable(&self) -> usize {
+        self.by_uid.values().filter(|(known, _)| known.summary.is_err()).count()
+    }
+
     /// One that is over, of which a live read finds nothing.
     pub(super) fn past_gone(&mut self, past: &PastRequest) {
         let policy: Option<Box<str>> = past.policy_uid.as_deref().map(Box::from);

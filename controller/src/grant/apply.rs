@@ -89,7 +89,11 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
         Action::Create(object) => return create(context, grant, object).await,
         Action::Delete { object, uid } => {
             let (echoes, place) = (&context.touched.echoes, ObjectPlace::of(object));
-            kubernetes::take_back(&context.client(), echoes, &place, uid).await?;
+            let taken = kubernetes::take_back(&context.client(), echoes, &place, uid).await;
+            if taken.is_err() {
+                context.metrics.revocation_failures.inc();
+            }
+            taken?;
             info!(object = %object.describe(), gave = object.gives(), "took an object back");
         }
         Action::Stop { started: workload, grace_seconds } => {

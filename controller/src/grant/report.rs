@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::echoes::Object;
-use crate::metrics::Reason;
 
 /// Writes the status, if there is anything new; returns what was written. It fails when somebody else wrote in
 /// between.
@@ -76,8 +75,7 @@ fn count(context: &Context, grant: &Grant, status: &GrantStatus) {
             context.metrics.time_to_grant.observe(seconds(took));
         }
         GrantPhase::Ended => {
-            let reason = status.end_reason.map_or_else(|| "NotGiven".to_owned(), |r| r.to_string());
-            context.metrics.ended.get_or_create(&Reason { reason }).inc();
+            context.metrics.ended(status.end_reason);
             let late = now - grant.spec.expires_at.time();
             if late > chrono::TimeDelta::zero() {
                 context.metrics.lateness.observe(seconds(late));

@@ -13,6 +13,7 @@ use lapse_crds::{GrantPhase, RbacRef};
 use tracing::warn;
 
 use crate::elevate::kubernetes;
+use crate::metrics::Metrics;
 use crate::queue::{Item, Lane};
 use crate::touched::Touched;
 
@@ -55,12 +56,12 @@ impl Expired {
     /// Takes the bindings of each grant that is named, until the channel closes, and has the rest of its end seen to.
     /// That comes after the bindings of the others: of a thousand rights that end in one instant, the last must not
     /// wait until it is written down that the first is gone.
-    pub(crate) async fn run(self, client: kube::Client, touched: Touched) {
+    pub(crate) async fn run(self, client: kube::Client, touched: Touched, metrics: Arc<Metrics>) {
         let Self { named, left } = self;
-        let (client, touched, left) = (&client, &touched, &left);
+        let (client, touched, metrics, left) = (&client, &touched, &metrics, &left);
         named
             .for_each_concurrent(AT_ONCE, async |name| {
-                let is_taken = take(client, touched, &name).await;
+                let is_taken = take(client, touched, metrics, &name).await;
                 let others = left.fetch_sub(1, Ordering::Relaxed) - 1;
                 if is_taken && others >= AT_ONCE {
                     touched.queue.soon(Item::Grant(name), Lane::End, AFTER_OTHERS);
@@ -73,7 +74,7 @@ impl Expired {
 }
 
 /// Whether its bindings were taken.
-async fn take(client: &kube::Client, touched: &Touched, name: &str) -> bool {
+async fn take(client: &kube::Client, touched: &Touched, metrics: &Metrics, name: &str) -> bool {
     let Some(known) = touched.index.grant(name) else { return false };
     let Some(grant) = known.live().filter(|grant| grant.phase() == GrantPhase::Active) else {
         return false;
@@ -92,6 +93,7 @@ async fn take(client: &kube::Client, touched: &Touched, name: &str) -> bool {
     for outcome in join_all(taken).await {
         if let Err(error) = outcome {
             warn!(grant = %name, %error, "it will be tried again");
+            metrics.revocation_failures.inc();
             is_taken = false;
         }
     }

@@ -1,5 +1,7 @@
 //! Bindings and roles of Lapse without a live grant go at once.
 
+use std::sync::Arc;
+
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::Client;
@@ -10,6 +12,7 @@ use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use tracing::{info, warn};
 
 use crate::elevate::kubernetes;
+use crate::metrics::Metrics;
 
 /// Where objects are named that seem to have no grant.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ impl Orphans {
         reader: Reader,
         clock: Clock,
         mut suspects: mpsc::UnboundedReceiver<ObjectMarks>,
-        removed: impl Fn(),
+        metrics: Arc<Metrics>,
     ) {
         while let Some(object) = suspects.next().await {
             let grant = match &object.grant {
@@ -42,8 +45,13 @@ impl Orphans {
             match fate(&object, &grant, clock.now()) {
                 Fate::Keep => {}
                 Fate::Remove(why) => match remove(reader.client(), &object, &why).await {
-                    Ok(()) => removed(),
-                    Err(error) => warn!(%error, "the sweep will try again"),
+                    Ok(()) => {
+                        metrics.orphans_removed.inc();
+                    }
+                    Err(error) => {
+                        warn!(%error, "the sweep will try again");
+                        metrics.revocation_failures.inc();
+                    }
                 },
             }
         }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -19,7 +18,7 @@ use lapse_cluster::index::Index;
 use lapse_cluster::process::read_settings;
 use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, Stored, bounded, connect, next_page, read};
-use lapse_crds::{Grant, GrantPhase, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
+use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use serde::de::DeserializeOwned;
@@ -51,47 +50,15 @@ pub(crate) async fn sweeping(
         let report = sweep(&client, &clock, Some(&touched.index)).await;
         revision.observe(report.revision.as_deref());
         metrics.orphans_removed.inc_by(report.removed);
-        count_grants(&touched.index, &metrics, clock.now(), |name| touched.ending(name));
+        metrics.revocation_failures.inc_by(report.failed);
+        metrics.swept(report.is_success().then(|| clock.now()));
+        metrics.gauges.count(&touched.index, clock.now(), |name| touched.ending(name));
         match guards.look(&client).await {
-            Ok(faults) => {
-                metrics.admission.missing.set(count(faults.missing.len()));
-                metrics.admission.changed.set(count(faults.changed.len()));
-            }
+            Ok(faults) => metrics.gauges.admission(faults.missing.len(), faults.changed.len()),
             Err(error) => warn!(%error, "whether the admission policies stand is not known"),
         }
         metrics.clock_skew.set(clock.skew().as_seconds_f64());
     }
-}
-
-/// Counts what is held, overdue, and to be reviewed; `overdue` is called for each Grant whose time is up, or that was
-/// deleted, and that has not ended.
-fn count_grants(index: &Index, metrics: &Metrics, now: DateTime<Utc>, overdue: impl Fn(&str)) {
-    if !index.is_complete() {
-        // The gauges keep what they say.
-        return;
-    }
-    let (mut active, mut late, mut pending, mut unreviewed) = (0, 0, 0, 0);
-    for grant in index.open_grants().iter().filter_map(|name| index.grant(name)?.summary.ok()) {
-        active += i64::from(grant.phase() == GrantPhase::Active);
-        pending += i64::from(grant.review_by.is_some());
-        unreviewed += i64::from(grant.review_by.is_some_and(|by| now >= by.time()));
-        // One that was deleted and has ended stays on purpose until it is reviewed.
-        let stays = grant.live.is_none() && grant.review_by.is_some();
-        let is_due = (grant.is_deleted && !stays)
-            || (grant.live.is_some() && now >= grant.expires_at.time());
-        if is_due {
-            late += 1;
-            overdue(&grant.name);
-        }
-    }
-    metrics.active.set(active);
-    metrics.overdue.set(late);
-    metrics.reviews_pending.set(pending);
-    metrics.reviews_overdue.set(unreviewed);
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// What a sweep found.
@@ -105,6 +72,12 @@ struct Report {
     blind: Vec<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
+}
+
+impl Report {
+    fn is_success(&self) -> bool {
+        self.failed == 0 && self.blind.is_empty()
+    }
 }
 
 /// Looks at everything once. `index`: what is known of the Grants; without it, they are asked for.

@@ -42,10 +42,16 @@ impl Component {
         format!("http://{}/metrics", self.metrics)
     }
 
+    /// What it answers at `/metrics`, without the headers: the text format of Prometheus.
+    pub async fn metrics_text(&self) -> Result<String> {
+        let answer = String::from_utf8(http_get(self.metrics, "/metrics").await?)?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        body.context("/metrics gave no HTTP answer")
+    }
+
     /// The sum of what it counts under this name with these labels, each as `key="value"`.
     pub async fn counted(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        let answer = http_get(self.metrics, "/metrics").await?;
-        let text = String::from_utf8_lossy(&answer);
+        let text = self.metrics_text().await?;
         let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
         let ours = lines.filter(|(all, _)| labels.iter().all(|label| all.contains(label)));
         Ok(ours.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())

@@ -12,10 +12,6 @@ use super::process::{Process, Spec};
 use super::progress::{Ticker, line};
 use super::workspace;
 
-/// What the folder of built programs is named by.
-const SOURCES: [&str; 6] =
-    ["etcd/main.go", "go.mod", "go.sum", "kstatus/main.go", "kubectl/main.go", "tools.go"];
-
 /// A folder with ready programs, as every test environment for operators understands it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
@@ -40,6 +36,56 @@ pub enum Tool {
     KubeProxy,
     /// What says on which node a pod runs.
     KubeScheduler,
+    /// What checks metrics and alerts.
+    Promtool,
+}
+
+/// A Go module of this workspace that pins programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Module {
+    ControlPlane,
+    Promtool,
+}
+
+impl Module {
+    /// Its folder within the workspace.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "e2e/controlplane",
+            Self::Promtool => "e2e/promtool",
+        }
+    }
+
+    /// What the folder of built programs is named by.
+    fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::ControlPlane => &[
+                "etcd/main.go",
+                "go.mod",
+                "go.sum",
+                "kstatus/main.go",
+                "kubectl/main.go",
+                "tools.go",
+            ],
+            Self::Promtool => &["go.mod", "go.sum"],
+        }
+    }
+
+    /// What the linker is told.
+    fn linker_flags(self, manifest: &str) -> Result<String> {
+        match self {
+            Self::ControlPlane => linker_flags(manifest),
+            Self::Promtool => Ok("-s -w".to_owned()),
+        }
+    }
+
+    /// With the clients of all clouds, promtool takes twice as long to build.
+    fn build_tags(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "",
+            Self::Promtool => "remove_all_sd",
+        }
+    }
 }
 
 impl Tool {
@@ -69,6 +115,7 @@ impl Tool {
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
             Self::KubeScheduler => "kube-scheduler",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -83,6 +130,7 @@ impl Tool {
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
             Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
         }
     }
 }
@@ -97,24 +145,30 @@ impl Tools {
     /// # Errors
     /// If there is neither a Go toolchain nor a folder of ready programs.
     pub async fn ready() -> Result<Self> {
-        Self::all_of(&Tool::PLANE).await
+        Self::all_of(Module::ControlPlane, &Tool::PLANE).await
     }
 
     /// The same, with those of nodes.
     pub async fn with_nodes() -> Result<Self> {
-        Self::all_of(&[&Tool::PLANE[..], &Tool::NODES].concat()).await
+        Self::all_of(Module::ControlPlane, &[&Tool::PLANE[..], &Tool::NODES].concat()).await
     }
 
-    async fn all_of(tools: &[Tool]) -> Result<Self> {
+    /// promtool alone.
+    pub async fn promtool() -> Result<Self> {
+        Self::all_of(Module::Promtool, &[Tool::Promtool]).await
+    }
+
+    async fn all_of(module: Module, tools: &[Tool]) -> Result<Self> {
         let assets = std::env::var_os(ASSETS).map(PathBuf::from).unwrap_or_default();
-        let sources = workspace::root().join("e2e/controlplane");
-        let built = workspace::target().join("controlplane").join(fingerprint(&sources)?);
+        let sources = workspace::root().join(module.folder());
+        let fingerprint = fingerprint(&sources, module.sources())?;
+        let built = workspace::target().join("controlplane").join(fingerprint);
         let places = [assets, built.clone()];
         let missing = match locate(tools, &places) {
             Ok(found) => return Ok(Self(found)),
             Err(missing) => missing,
         };
-        build(&sources, &built, &missing).await?;
+        build(module, &sources, &built, &missing).await?;
         locate(tools, &places).map(Self).map_err(|missing| {
             let names: Vec<_> = missing.iter().map(|tool| tool.name()).collect();
             anyhow::anyhow!("{} did not come out of the build", names.join(", "))
@@ -155,9 +209,9 @@ fn locate(tools: &[Tool], places: &[PathBuf]) -> Result<BTreeMap<Tool, PathBuf>,
 }
 
 /// Names a build by all that goes into it.
-fn fingerprint(sources: &Path) -> Result<String> {
+fn fingerprint(sources: &Path, names: &[&str]) -> Result<String> {
     let mut hash = Sha256::new();
-    for name in SOURCES {
+    for name in names {
         let path = sources.join(name);
         let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         hash.update(name);
@@ -170,7 +224,7 @@ fn fingerprint(sources: &Path) -> Result<String> {
     Ok(format!("{leading:016x}"))
 }
 
-async fn build(sources: &Path, folder: &Path, missing: &[Tool]) -> Result<()> {
+async fn build(module: Module, sources: &Path, folder: &Path, missing: &[Tool]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let _lock = lock(&folder.with_extension("lock")).await?;
     // Another process may have built them while this one waited.
@@ -183,8 +237,9 @@ async fn build(sources: &Path, folder: &Path, missing: &[Tool]) -> Result<()> {
     let version = std::process::Command::new(go).arg(proof).output();
     ensure!(version.is_ok_and(|output| output.status.success()), no_go(&missing));
     let manifest = fs::read_to_string(sources.join("go.mod")).context("reading go.mod")?;
-    let flags = linker_flags(&manifest)?;
-    line("Building the control plane from source. This happens once and takes some minutes.");
+    let flags = module.linker_flags(&manifest)?;
+    let flags = ["-trimpath", "-buildvcs=false", "-tags", module.build_tags(), "-ldflags", &flags];
+    line("Building programs for the tests from source. This happens once and takes some minutes.");
     let began = Instant::now();
     for (index, tool) in missing.iter().enumerate() {
         let position = format!("{} of {}", index + 1, missing.len());
@@ -198,7 +253,7 @@ async fn build_one(
     sources: &Path,
     folder: &Path,
     tool: Tool,
-    flags: &str,
+    flags: &[&str],
     position: &str,
 ) -> Result<()> {
     let name = tool.name();
@@ -206,8 +261,8 @@ async fn build_one(
     let work = folder.join(".building");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let (output, log) = (work.join(name), work.join(format!("{name}.log")));
-    let args = ["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"];
-    let mut args: Vec<String> = args.iter().map(ToString::to_string).collect();
+    let args = ["build"].iter().chain(flags).chain(&["-o"]);
+    let mut args: Vec<String> = args.map(ToString::to_string).collect();
     args.push(output.display().to_string());
     args.push(tool.package().to_owned());
     let env = [("CGO_ENABLED", "0"), ("GOWORK", "off")];
@@ -330,14 +385,15 @@ mod tests {
     #[test]
     fn the_fingerprint_follows_the_sources() {
         let folder = tempfile::tempdir().unwrap();
-        for name in SOURCES {
+        let sources = Module::ControlPlane.sources();
+        for name in sources {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
         }
-        let before = fingerprint(folder.path()).unwrap();
-        assert_eq!(before, fingerprint(folder.path()).unwrap());
+        let before = fingerprint(folder.path(), sources).unwrap();
+        assert_eq!(before, fingerprint(folder.path(), sources).unwrap());
         fs::write(folder.path().join("go.sum"), "changed").unwrap();
-        assert_ne!(before, fingerprint(folder.path()).unwrap());
+        assert_ne!(before, fingerprint(folder.path(), sources).unwrap());
     }
 }

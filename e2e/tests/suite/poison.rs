@@ -50,6 +50,15 @@ async fn a_policy_that_cannot_be_read() {
     .unwrap();
     assert_eq!(told["reason"], Value::from("Unreadable"));
     assert!(told["message"].as_str().unwrap().contains("cannot be read"), "{told}");
+    eventually("the controller to count it", SOON, async || {
+        let controller = &world.lapse.controllers[0];
+        let labels = ["kind=\"JitPolicy\""];
+        let unreadable = controller.counted("lapse_objects_unreadable", &labels).await?;
+        let not_ready = controller.counted("lapse_policies", &["ready=\"False\""]).await?;
+        Ok((unreadable > 0.5 && not_ready > 0.5).then_some(()))
+    })
+    .await
+    .unwrap();
 
     // Everything else goes on, also for a request that looks at all policies.
     world.ask("fix", json!({"policy": null})).await;

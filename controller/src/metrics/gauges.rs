@@ -1,0 +1,189 @@
+//! What there is, as the sweep of each replica counts it.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use lapse_cluster::index::Index;
+use lapse_crds::{ConditionStatus, GrantPhase, Subject};
+use lapse_engine::target::Scope;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{KindLabel, OfKind};
+
+/// Where a right holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+enum ScopeLabel {
+    namespace,
+    cluster,
+}
+
+impl ScopeLabel {
+    const ALL: [Self; 2] = [Self::namespace, Self::cluster];
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfScope {
+    scope: ScopeLabel,
+}
+
+/// The status of the condition `Ready`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum ReadyLabel {
+    True,
+    False,
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReady {
+    ready: ReadyLabel,
+}
+
+/// What there is.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    active: Gauge,
+    subjects: Family<OfScope, Gauge>,
+    overdue: Gauge,
+    reviews_pending: Gauge,
+    reviews_overdue: Gauge,
+    policies: Family<OfReady, Gauge>,
+    unreadable: Family<OfKind, Gauge>,
+    admission_missing: Gauge,
+    admission_changed: Gauge,
+}
+
+impl Gauges {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let Self {
+            active,
+            subjects,
+            overdue,
+            reviews_pending,
+            reviews_overdue,
+            policies,
+            unreadable,
+            admission_missing,
+            admission_changed,
+        } = self;
+        registry.register("grants_active", "Rights held now", active.clone());
+        registry.register(
+            "subjects_active",
+            "Subjects that hold a right through Lapse now, by where it holds",
+            subjects.clone(),
+        );
+        registry.register(
+            "revocations_overdue",
+            "Rights whose time is up and that are not verified to be gone",
+            overdue.clone(),
+        );
+        registry.register(
+            "reviews_pending",
+            "Emergencies that await their review, those that are overdue among them",
+            reviews_pending.clone(),
+        );
+        registry.register(
+            "reviews_overdue",
+            "Emergencies whose review is overdue",
+            reviews_overdue.clone(),
+        );
+        registry.register(
+            "policies",
+            "Policies, by the status of their condition Ready",
+            policies.clone(),
+        );
+        registry.register(
+            "objects_unreadable",
+            "Objects that cannot be decoded, and give nothing, by kind",
+            unreadable.clone(),
+        );
+        registry.register(
+            "admission_policies_missing",
+            "Admission objects of the chart that are gone",
+            admission_missing.clone(),
+        );
+        registry.register(
+            "admission_policies_changed",
+            "Admission objects of the chart that are not as it has them",
+            admission_changed.clone(),
+        );
+    }
+
+    /// How many admission objects of the chart are not as they must be.
+    pub(crate) fn admission(&self, missing: usize, changed: usize) {
+        self.admission_missing.set(number(missing));
+        self.admission_changed.set(number(changed));
+    }
+
+    /// Counts what the index knows. While that is not all, the gauges keep what they say. `overdue` is called for each
+    /// Grant whose time is up, or that was deleted, and that has not ended.
+    pub(crate) fn count(&self, index: &Index, now: DateTime<Utc>, overdue: impl Fn(&str)) {
+        if index.is_complete() {
+            self.count_grants(index, now, overdue);
+            self.count_objects(index);
+        }
+    }
+
+    fn count_grants(&self, index: &Index, now: DateTime<Utc>, overdue: impl Fn(&str)) {
+        let (mut active, mut late, mut pending, mut unreviewed) = (0, 0, 0, 0);
+        let mut holders: [HashSet<Subject>; 2] = Default::default();
+        for grant in index.open_grants().iter().filter_map(|name| index.grant(name)?.summary.ok()) {
+            if grant.phase() == GrantPhase::Active {
+                active += 1;
+                let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+                if let Some(target) = target {
+                    let scope = match target.scope {
+                        Scope::Namespaces(_) => ScopeLabel::namespace,
+                        Scope::Cluster => ScopeLabel::cluster,
+                    };
+                    holders[scope as usize].insert(Subject::clone(&grant.subject));
+                }
+            }
+            pending += i64::from(grant.review_by.is_some());
+            unreviewed += i64::from(grant.review_by.is_some_and(|by| now >= by.time()));
+            // One that was deleted and has ended stays on purpose until it is reviewed.
+            let stays = grant.live.is_none() && grant.review_by.is_some();
+            let is_due = (grant.is_deleted && !stays)
+                || (grant.live.is_some() && now >= grant.expires_at.time());
+            if is_due {
+                late += 1;
+                overdue(&grant.name);
+            }
+        }
+        self.active.set(active);
+        for scope in ScopeLabel::ALL {
+            let holders = number(holders[scope as usize].len());
+            self.subjects.get_or_create(&OfScope { scope }).set(holders);
+        }
+        self.overdue.set(late);
+        self.reviews_pending.set(pending);
+        self.reviews_overdue.set(unreviewed);
+    }
+
+    fn count_objects(&self, index: &Index) {
+        for (status, ready) in [
+            (ConditionStatus::True, ReadyLabel::True),
+            (ConditionStatus::False, ReadyLabel::False),
+            (ConditionStatus::Unknown, ReadyLabel::Unknown),
+        ] {
+            let policies = number(index.count_policies(status));
+            self.policies.get_or_create(&OfReady { ready }).set(policies);
+        }
+        let unreadable = index.unreadable();
+        for (kind, count) in [
+            (KindLabel::AccessRequest, unreadable.requests),
+            (KindLabel::Grant, unreadable.grants),
+            (KindLabel::JitPolicy, unreadable.policies),
+        ] {
+            self.unreadable.get_or_create(&OfKind { kind }).set(number(count));
+        }
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

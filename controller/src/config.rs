@@ -37,7 +37,7 @@ pub(crate) struct RunOptions {
     /// The admission objects of the installation, as the chart writes them, to notice when one is gone or changed.
     #[arg(long, env = "LAPSE_ADMISSION", value_name = "FILE")]
     pub(crate) admission: PathBuf,
-    /// Where to serve /healthz, /readyz and /metrics.
+    /// Where to serve /livez, /readyz and /metrics.
     #[arg(long, env = "LAPSE_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen: SocketAddr,
     /// The name of this process in the lease; a random suffix makes it unique.

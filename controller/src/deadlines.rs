@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::{Change, KnownGrant};
+use lapse_cluster::process::Heartbeat;
 use tokio::sync::Notify;
 
 /// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
@@ -89,8 +90,9 @@ impl Deadlines {
     }
 
     /// Calls `expired` for each grant at its time, until it is dropped.
-    pub(crate) async fn run(self, clock: Clock, expired: impl Fn(&str)) {
+    pub(crate) async fn run(self, clock: Clock, beats: Heartbeat, expired: impl Fn(&str)) {
         loop {
+            beats.beat();
             let now = clock.now();
             let due = self.table().take_due(now);
             for name in &due {

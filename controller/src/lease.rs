@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use lapse_cluster::process::Heartbeat;
 use lapse_cluster::{CallError, bounded, clock};
 use lapse_crds::micro_time;
 use tokio::sync::watch;
@@ -139,8 +140,9 @@ impl Candidate {
         (Self { api, me, standing, seen: None, own: None, metrics }, leadership)
     }
 
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, beats: Heartbeat, stop: CancellationToken) {
         loop {
+            beats.beat();
             match self.step().await {
                 Ok(renewed) => {
                     self.publish(renewed.map(|at| at + DURATION.saturating_sub(MARGIN)));

@@ -15,6 +15,7 @@ mod metrics;
 mod notify;
 mod poison;
 mod policy;
+mod pulses;
 mod queue;
 mod request;
 mod retention;

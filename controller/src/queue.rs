@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::jitter;
+use lapse_cluster::process::{Heartbeat, Work};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -89,8 +90,9 @@ impl Queue {
     }
 
     /// Queues what is due, until it is dropped.
-    pub(crate) async fn keep_time(self) {
+    pub(crate) async fn keep_time(self, beats: Heartbeat) {
         loop {
+            beats.beat();
             let now = self.0.clock.now();
             let (due, next) = self.state().take_due(now);
             for (item, lane) in due {
@@ -158,6 +160,7 @@ impl Queue {
     pub(crate) fn work<F>(
         &self,
         metrics: &Arc<Metrics>,
+        work: &Work,
         stop: &CancellationToken,
         reconcile: impl Fn(Job) -> F + Clone + Send + 'static,
     ) -> Vec<JoinHandle<()>>
@@ -167,14 +170,16 @@ impl Queue {
         let places = Pool::ALL.into_iter().flat_map(|pool| (0..pool.places()).map(move |_| pool));
         let worker = |pool| {
             let (queue, metrics, stop) = (self.clone(), metrics.clone(), stop.clone());
-            let reconcile = reconcile.clone();
+            let (work, reconcile) = (work.clone(), reconcile.clone());
             tokio::spawn(async move {
                 loop {
                     let job = tokio::select! {
                         job = queue.take(pool) => job,
                         () = stop.cancelled() => return,
                     };
+                    let doing = work.begin();
                     let outcome = AssertUnwindSafe(reconcile(job.clone())).catch_unwind().await;
+                    drop(doing);
                     let outcome = outcome
                         .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
                     queue.finish(&metrics, job, outcome.ok());

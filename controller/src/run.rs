@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
+use lapse_cluster::process::{
+    Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
+};
 use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_cluster::{Reader, connect, follow_keys};
 use lapse_engine::attest::KeySet;
@@ -23,6 +25,7 @@ use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::pulses::Pulses;
 use crate::queue::{Item, Job, Queue, Reconciled};
 use crate::revoke::{Expiry, Guards, Orphans, sweeping};
 use crate::touched::Touched;
@@ -44,7 +47,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     register_build_info(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let health = Health::default();
+    let health = Health::register(&mut registry, "lapse_ready");
+    let (listed, pulses) = (health.gate("watches"), Pulses::of(&health));
     let serving = tokio::spawn(serve(options.listen, health.clone(), Arc::new(registry)));
 
     let (keys_sender, keys) = watch::channel(KeySet::default());
@@ -87,21 +91,24 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     };
     let observing = tokio::spawn(watches.run());
     let deadlines = touched.deadlines.clone();
-    let timing = tokio::spawn(deadlines.run(clock.clone(), move |name| expiry.is_up(name)));
+    let timing = deadlines.run(clock.clone(), pulses.deadlines, move |name| expiry.is_up(name));
+    let timing = tokio::spawn(timing);
     let expiring = tokio::spawn(expired.run(client.clone(), touched.clone(), metrics.clone()));
-    let keeping_time = tokio::spawn(queue.clone().keep_time());
+    let keeping_time = tokio::spawn(queue.clone().keep_time(pulses.queue));
     let orphaned = tokio::spawn(Orphans::run(reader, clock.clone(), suspects, metrics.clone()));
-    let sweeping = sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards);
+    let sweeping =
+        sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards, pulses.sweep);
     let sweeping = tokio::spawn(sweeping);
     let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
     let waking = tokio::spawn(wake(touched, leadership, keys));
 
     let stop = CancellationToken::new();
     let resign = CancellationToken::new();
-    let leading = tokio::spawn(candidate.run(resign.clone()));
-    let workers = queue.work(&metrics, &stop, move |job| reconcile(context.clone(), job));
+    let leading = tokio::spawn(candidate.run(pulses.lease, resign.clone()));
+    let reconcile = move |job| reconcile(context.clone(), job);
+    let workers = queue.work(&metrics, &pulses.reconciliations, &stop, reconcile);
 
-    let ready = tokio::spawn(report_ready(first_lists, health.clone()));
+    let ready = tokio::spawn(report_ready(first_lists, listed));
     tokio::select! {
         stopped = stop_requested() => stopped.context("waiting for a signal")?,
         served = serving => served?.context("serving health and metrics")?,
@@ -118,7 +125,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 
     // First no new work, then what is in flight, then the lease: nothing is left half done, and the
     // next holder starts at once.
-    health.set_ready(false);
+    health.stop();
     ready.abort();
     stop.cancel();
     let finished = tokio::time::timeout(GRACE, futures::future::join_all(workers)).await;
@@ -143,10 +150,10 @@ async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
 }
 
 /// Ready means: it is known what there is, grants and bindings above all, so that they will end in time.
-async fn report_ready(first_lists: FirstLists, health: Health) {
+async fn report_ready(first_lists: FirstLists, listed: ReadinessGate) {
     first_lists.all().await;
     info!("ready");
-    health.set_ready(true);
+    listed.set(true);
 }
 
 /// Queues everything when the lease is gained or the keys change.

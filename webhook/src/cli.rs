@@ -47,7 +47,7 @@ pub struct Run {
     #[arg(long, value_name = "ADDR:PORT", env = "LAPSE_LISTEN", default_value = "0.0.0.0:9443")]
     pub listen: SocketAddr,
 
-    /// Where to serve `/metrics`, `/healthz` and `/readyz`, over plain HTTP.
+    /// Where to serve `/metrics`, `/livez` and `/readyz`, over plain HTTP.
     #[arg(
         long,
         value_name = "ADDR:PORT",

@@ -20,6 +20,7 @@ use kube::api::PostParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
+use lapse_cluster::process::Heartbeat;
 use lapse_cluster::{ATTESTATION_KEYS, CallError, bounded, clock, watch as watching};
 use lapse_engine::attest::KeySet;
 use serde::de::DeserializeOwned;
@@ -112,7 +113,7 @@ impl Keeper {
     }
 
     /// Goes on for ever.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self, beats: Heartbeat) {
         let changed = Notify::new();
         let listen = async {
             let mut events = self.events();
@@ -123,6 +124,7 @@ impl Keeper {
         let keep = async {
             let mut failures = 0;
             loop {
+                beats.beat();
                 let wait = match self.settle().await {
                     Ok(()) => {
                         failures = 0;

@@ -1,11 +1,14 @@
 //! The parts, put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
+use lapse_cluster::process::{
+    Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
+};
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
 use lapse_cluster::{Reader, connect};
 use lapse_engine::attest::KeySet;
@@ -22,6 +25,11 @@ use crate::keys;
 use crate::metrics::Metrics;
 use crate::server;
 
+/// After how long what takes connections hangs: it goes round once a second.
+const ADMISSION_HANGS: Duration = Duration::from_mins(1);
+/// After how long what keeps the keys hangs: it goes round every ten minutes, and each of its calls ends.
+const KEYS_HANG: Duration = Duration::from_mins(30);
+
 /// Serves admission until it is asked to stop.
 ///
 /// # Errors
@@ -32,7 +40,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     register_build_info(&mut registry);
     let metrics = Metrics::new(&mut registry);
-    let health = Health::default();
+    let health = Health::register(&mut registry, "lapse_webhook_ready");
+    let gates = Gates::of(&health);
 
     let (state_sender, state) = watch::channel(None);
     let (key_set_sender, key_set) = watch::channel(KeySet::default());
@@ -63,10 +72,13 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     info!(%address, "serving admission");
     let stop = CancellationToken::new();
     let tls = server::tls_config(state.clone())?;
-    let admissions = server::serve(listener, tls, Arc::new(admission), stop.clone());
+    let admissions = {
+        let beats = health.heartbeat("admission", ADMISSION_HANGS);
+        server::serve(listener, tls, Arc::new(admission), beats, stop.clone())
+    };
     let admissions = tokio::spawn(admissions);
-    let keeper = tokio::spawn(keeper.run());
-    let report = report(reader, state, settled, address, health.clone(), metrics);
+    let keeper = tokio::spawn(keeper.run(health.heartbeat("keys", KEYS_HANG)));
+    let report = report(reader, state, settled, address, gates, metrics);
     let report = tokio::spawn(report);
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
 
@@ -80,7 +92,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         _ = looking => anyhow::bail!("nobody looks out for a revision that runs backwards"),
         _ = verifying => anyhow::bail!("the attestation keys are no longer followed"),
     }
-    health.set_ready(false);
+    health.stop();
     keeper.abort();
     report.abort();
     stop.cancel();
@@ -101,33 +113,58 @@ async fn report(
     mut state: watch::Receiver<Option<State>>,
     mut settled: watch::Receiver<bool>,
     address: std::net::SocketAddr,
-    health: Health,
+    gates: Gates,
     metrics: Metrics,
 ) {
     let mut checked = false;
+    let mut is_told = false;
     loop {
         let current = state.borrow_and_update().clone();
         let settled_now = *settled.borrow_and_update();
+        gates.configurations.set(settled_now);
         if let Some(current) = current {
+            gates.keys.set(true);
             metrics.keys(current.keys.certificate_expires, current.key_valid_from);
             if !checked {
+                let is_seen = reader.index().is_complete();
                 match server::check(address, &current.keys).await {
-                    Ok(()) if reader.index().is_complete() => checked = true,
+                    Ok(()) if is_seen => checked = true,
                     Ok(()) => info!("waits for what is judged from to be seen"),
                     Err(problem) => error!(%problem, "a call of our own does not get through"),
                 }
+                gates.objects.set(is_seen);
+                gates.own_call.set(checked);
             }
             let ready = checked && settled_now;
-            if ready && !health.is_ready() {
+            if ready && !is_told {
                 info!("ready");
             }
-            health.set_ready(ready);
+            is_told = ready;
         }
-        let retry = tokio::time::sleep(std::time::Duration::from_millis(200));
+        let retry = tokio::time::sleep(Duration::from_millis(200));
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
             changed = settled.changed() => if changed.is_err() { return },
             () = retry, if !checked => {}
+        }
+    }
+}
+
+/// What the webhook waits for before it is ready.
+struct Gates {
+    keys: ReadinessGate,
+    configurations: ReadinessGate,
+    objects: ReadinessGate,
+    own_call: ReadinessGate,
+}
+
+impl Gates {
+    fn of(health: &Health) -> Self {
+        Self {
+            keys: health.gate("keys"),
+            configurations: health.gate("configurations"),
+            objects: health.gate("objects"),
+            own_call: health.gate("own-call"),
         }
     }
 }

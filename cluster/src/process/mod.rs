@@ -2,13 +2,15 @@
 
 mod build;
 mod exposition;
+mod health;
 mod serve;
 mod settings;
 mod signal;
 mod telemetry;
 
 pub use build::register_build_info;
-pub use serve::{Health, serve};
+pub use health::{Checks, Doing, Health, Heartbeat, ReadinessGate, Work};
+pub use serve::serve;
 pub use settings::{SettingsFileError, read_settings};
 pub use signal::stop_requested;
 pub use telemetry::start_logging;

@@ -15,7 +15,7 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::read_settings;
+use lapse_cluster::process::{Heartbeat, read_settings};
 use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, Stored, bounded, connect, next_page, read};
 use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
@@ -43,11 +43,13 @@ pub(crate) async fn sweeping(
     metrics: Arc<Metrics>,
     revision: Revision,
     mut guards: Guards,
+    beats: Heartbeat,
 ) {
     loop {
+        beats.beat();
         tokio::time::sleep(PERIOD).await;
         // What is known of the grants spares reading those that are live.
-        let report = sweep(&client, &clock, Some(&touched.index)).await;
+        let report = sweep(&client, &clock, Some(&touched.index), &beats).await;
         revision.observe(report.revision.as_deref());
         metrics.orphans_removed.inc_by(report.removed);
         metrics.revocation_failures.inc_by(report.failed);
@@ -72,6 +74,8 @@ struct Report {
     blind: Vec<String>,
     /// The revision of the cluster at that moment.
     revision: Option<String>,
+    /// It goes on.
+    beats: Heartbeat,
 }
 
 impl Report {
@@ -81,8 +85,8 @@ impl Report {
 }
 
 /// Looks at everything once. `index`: what is known of the Grants; without it, they are asked for.
-async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>) -> Report {
-    let mut report = Report::default();
+async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>, beats: &Heartbeat) -> Report {
+    let mut report = Report { beats: beats.clone(), ..Report::default() };
     // What has expired goes as it is listed. What is left is listed before the Grants: a Grant is written before its
     // objects, so each of them has its Grant in a list that is made later.
     let mut standing = Vec::new();
@@ -114,6 +118,7 @@ async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>) -> Report 
         HashMap::new()
     };
     for object in suspects {
+        report.beats.beat();
         let uid = object.grant.as_ref().and_then(|name| live.get(name));
         if uid.is_some() && uid == object.grant_uid.as_ref() {
             continue;
@@ -156,6 +161,7 @@ async fn expired<K>(
     let ours = format!("{MANAGED_BY}={MANAGED_BY_LAPSE}");
     let mut params = ListParams::default().labels(&ours).limit(PAGE);
     loop {
+        report.beats.beat();
         let page = bounded(format!("listing {kind}s"), api.list_metadata(&params)).await;
         let page = match page {
             Ok(page) => page,
@@ -182,6 +188,7 @@ async fn expired<K>(
 }
 
 async fn take(client: &Client, object: &ObjectMarks, why: &str, report: &mut Report) {
+    report.beats.beat();
     match remove(client, object, why).await {
         Ok(()) => report.removed += 1,
         Err(error) => {
@@ -223,7 +230,7 @@ pub(crate) async fn sweep_once(options: OnceOptions) -> anyhow::Result<()> {
     read_settings(&options.settings)?;
     let clock = Clock::default();
     let client = connect(&clock, "lapse-controller").await?;
-    let report = sweep(&client, &clock, None).await;
+    let report = sweep(&client, &clock, None, &Heartbeat::new()).await;
     info!(removed = report.removed, failed = report.failed, "swept");
     if report.failed > 0 {
         bail!("{} objects could not be removed; see the messages above", report.failed);

@@ -23,7 +23,7 @@ const PASSED_ON: [&str; 3] = ["LAPSE_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"
 pub struct Component {
     /// Its process. Kill it, pause it, start it again.
     pub process: Process,
-    /// Where it serves `/metrics`, `/healthz` and `/readyz`.
+    /// Where it serves `/metrics`, `/livez` and `/readyz`.
     pub metrics: SocketAddr,
     /// Where it serves admission, if it does.
     pub admission: Option<SocketAddr>,
@@ -42,11 +42,16 @@ impl Component {
         format!("http://{}/metrics", self.metrics)
     }
 
-    /// What it answers at `/metrics`, without the headers: the text format of Prometheus.
-    pub async fn metrics_text(&self) -> Result<String> {
-        let answer = String::from_utf8(http_get(self.metrics, "/metrics").await?)?;
+    /// What it answers at a path of its health, without the headers.
+    pub async fn says(&self, path: &str) -> Result<String> {
+        let answer = String::from_utf8(http_get(self.metrics, path).await?)?;
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        body.context("/metrics gave no HTTP answer")
+        body.with_context(|| format!("{path} gave no HTTP answer"))
+    }
+
+    /// What it counts and measures, in the text format of Prometheus.
+    pub async fn metrics_text(&self) -> Result<String> {
+        self.says("/metrics").await
     }
 
     /// The sum of what it counts under this name with these labels, each as `key="value"`.

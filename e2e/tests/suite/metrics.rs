@@ -1,4 +1,4 @@
-//! What the programs serve at `/metrics`.
+//! What the programs serve beside their work: metrics and health.
 
 use std::collections::BTreeSet;
 
@@ -94,6 +94,36 @@ async fn the_controller_says_what_there_is() {
     assert!(swept(controller).await > 0.0);
     let failed = controller.counted("lapse_sweeps_total", &["outcome=\"failed\""]).await.unwrap();
     assert!(failed < 0.5, "{failed}");
+}
+
+/// Each says what it looks at, as a kubelet and as a person asks.
+#[tokio::test]
+async fn each_program_says_that_it_is_alive_and_ready() {
+    let world = World::shared("health").await;
+    let of = [
+        (
+            &world.lapse.controllers[0],
+            &["deadlines", "queue", "lease", "sweep", "reconciliations"][..],
+            &["watches"][..],
+            "lapse_ready",
+        ),
+        (
+            &world.lapse.webhooks[0],
+            &["admission", "keys"],
+            &["keys", "configurations", "objects", "own-call"],
+            "lapse_webhook_ready",
+        ),
+    ];
+    for (component, alive, ready, gauge) in of {
+        for (path, checks) in [("livez", alive), ("readyz", ready)] {
+            assert_eq!(component.says(&format!("/{path}")).await.unwrap(), "ok");
+            let lines: Vec<String> = checks.iter().map(|check| format!("[+]{check} ok")).collect();
+            let expected = format!("{}\n{path} check passed\n", lines.join("\n"));
+            assert_eq!(component.says(&format!("/{path}?verbose")).await.unwrap(), expected);
+        }
+        let is_ready = component.counted(gauge, &[]).await.unwrap();
+        assert!((is_ready - 1.0).abs() < f64::EPSILON, "{gauge} {is_ready}");
+    }
 }
 
 fn view() -> serde_json::Value {

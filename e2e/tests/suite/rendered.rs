@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Probe};
 use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
@@ -151,7 +151,12 @@ async fn the_start_of_a_program_is_looked_at_often_and_for_long() {
     for component in ["controller", "webhook"] {
         let container = &pods[component].spec.as_ref().unwrap().containers[0];
         let startup = container.startup_probe.as_ref().unwrap();
+        let path = |probe: &Option<Probe>| {
+            probe.as_ref().unwrap().http_get.as_ref().unwrap().path.clone().unwrap()
+        };
         assert_eq!(startup.http_get, container.readiness_probe.as_ref().unwrap().http_get);
+        assert_eq!(path(&container.readiness_probe), "/readyz", "{component}");
+        assert_eq!(path(&container.liveness_probe), "/livez", "{component}");
         assert_eq!(startup.period_seconds, Some(1), "{component}");
         // A kubelet forgets restarts after twice the longest time that it puts one off, which is five minutes.
         assert!(startup.failure_threshold.unwrap() > 600, "{component}");

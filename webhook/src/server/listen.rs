@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lapse_cluster::process::Heartbeat;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -20,6 +21,8 @@ use crate::admission::Admission;
 
 /// How many connections there may be. An API server keeps a few open and opens more under load.
 const CONNECTIONS: usize = 512;
+/// How long to wait for a connection before looking again.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection may be idle. Longer than the 90 s after which the API server closes its own:
@@ -33,6 +36,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     admission: Arc<Admission>,
+    beats: Heartbeat,
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(tls);
@@ -40,8 +44,11 @@ pub(crate) async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
     loop {
+        beats.beat();
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
+            // Alive is who looks for connections, whether any comes and whether there is a place for it.
+            () = sleep(LOOK) => continue,
             () = stop.cancelled() => break,
         };
         let Some((stream, place)) = accepted else {

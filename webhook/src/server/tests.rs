@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapse_cluster::clock;
+use lapse_cluster::process::Heartbeat;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -31,7 +32,7 @@ async fn server() -> Server {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let tls = super::tls_config(testing::state(keys.clone())).unwrap();
-    let task = tokio::spawn(super::serve(listener, tls, admission, stop.clone()));
+    let task = tokio::spawn(super::serve(listener, tls, admission, Heartbeat::new(), stop.clone()));
     Server { address, keys, stop, task }
 }
 

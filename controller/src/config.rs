@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use lapse_crds::GrantDuration;
 
 /// Gives the rights that policy and approvers allow, and takes every one back in time.
 ///
@@ -40,9 +42,33 @@ pub(crate) struct RunOptions {
     /// Where to serve /livez, /readyz and /metrics.
     #[arg(long, env = "LAPSE_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) standing: StandingOptions,
     /// The name of this process in the lease; a random suffix makes it unique.
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "lapse-controller")]
     pub(crate) identity: String,
+}
+
+/// However short the period that is asked for.
+const SHORTEST: Duration = Duration::from_mins(1);
+
+/// What is counted of privileges that do not lapse.
+#[derive(Debug, Args)]
+pub(crate) struct StandingOptions {
+    /// How often the holder of the lease counts who is bound to privileged cluster roles by others than Lapse, such as
+    /// 10m; it lists all bindings for that. Not given: never.
+    #[arg(long = "count-standing", value_name = "DURATION")]
+    every: Option<GrantDuration>,
+    /// A cluster role that counts as privileged, beside those that allow everything; may be given more than once.
+    #[arg(long = "privileged-role", value_name = "NAME")]
+    pub(crate) privileged_roles: Vec<String>,
+}
+
+impl StandingOptions {
+    /// How often to count; `None`: never.
+    pub(crate) fn every(&self) -> Option<Duration> {
+        self.every.map(|every| every.delta().to_std().unwrap_or_default().max(SHORTEST))
+    }
 }
 
 #[derive(Debug, Args)]

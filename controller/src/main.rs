@@ -21,6 +21,7 @@ mod request;
 mod retention;
 mod revoke;
 mod run;
+mod standing;
 mod touched;
 mod watch;
 

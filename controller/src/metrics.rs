@@ -4,6 +4,7 @@
 //! Those whose values are known beforehand begin at zero, so that the first of a kind is an increase, too.
 
 mod gauges;
+mod standing;
 
 use std::sync::atomic::AtomicU64;
 
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use self::gauges::Gauges;
+pub(crate) use self::standing::StandingGauges;
 
 /// Kinds that are reconciled, deleted or cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -80,6 +82,7 @@ pub(crate) struct Metrics {
     sweeps: Family<OfOutcome, Counter>,
     swept_at: Gauge<f64, AtomicU64>,
     pub(crate) gauges: Gauges,
+    pub(crate) standing: StandingGauges,
     pub(crate) leader: Gauge,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
 }
@@ -102,6 +105,7 @@ impl Metrics {
             sweeps: Family::default(),
             swept_at: Gauge::default(),
             gauges: Gauges::default(),
+            standing: StandingGauges::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
         };
@@ -119,6 +123,7 @@ impl Metrics {
             sweeps,
             swept_at,
             gauges,
+            standing,
             leader,
             clock_skew,
         } = &metrics;
@@ -169,6 +174,7 @@ impl Metrics {
             swept_at.clone(),
         );
         gauges.register(registry);
+        standing.register(registry);
         registry.register("leader", "Whether this process holds the lease", leader.clone());
         registry.register_with_unit(
             "clock_skew",

@@ -28,6 +28,7 @@ use crate::notify::Notifier;
 use crate::pulses::Pulses;
 use crate::queue::{Item, Job, Queue, Reconciled};
 use crate::revoke::{Expiry, Guards, Orphans, sweeping};
+use crate::standing::counting;
 use crate::touched::Touched;
 use crate::watch::{WATCHES, Watches};
 use crate::{grant, policy, request, retention};
@@ -100,6 +101,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards, pulses.sweep);
     let sweeping = tokio::spawn(sweeping);
     let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
+    let counting = tokio::spawn(counting(context.clone(), options.standing));
     let waking = tokio::spawn(wake(touched, leadership, keys));
 
     let stop = CancellationToken::new();
@@ -120,6 +122,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         _ = orphaned => anyhow::bail!("the look-out for orphans has ended"),
         _ = following => anyhow::bail!("the attestation keys are no longer followed"),
         _ = keeping => anyhow::bail!("nobody deletes what is over"),
+        _ = counting => anyhow::bail!("nobody counts who holds standing privileges"),
         _ = waking => anyhow::bail!("nobody queues what the lease brings"),
     }
 

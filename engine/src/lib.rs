@@ -51,6 +51,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 pub mod size;
+pub mod standing;
 pub mod summary;
 pub mod target;
 #[cfg(test)]

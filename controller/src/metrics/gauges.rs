@@ -16,7 +16,7 @@ use super::{KindLabel, OfKind};
 /// Where a right holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the values of a label")]
-enum ScopeLabel {
+pub(super) enum ScopeLabel {
     namespace,
     cluster,
 }
@@ -184,6 +184,6 @@ impl Gauges {
     }
 }
 
-fn number(count: usize) -> i64 {
+pub(super) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -6,6 +6,7 @@ use lapse_e2e::plane::component::Component;
 use lapse_e2e::plane::{InstallOptions, eventually, promtool};
 use serde_json::json;
 
+use crate::rbac;
 use crate::world::{SOON, World};
 
 /// The labels that there are. Each has few values.
@@ -124,6 +125,58 @@ async fn each_program_says_that_it_is_alive_and_ready() {
         let is_ready = component.counted(gauge, &[]).await.unwrap();
         assert!((is_ready - 1.0).abs() < f64::EPSILON, "{gauge} {is_ready}");
     }
+}
+
+/// What others than Lapse have bound counts, and what Lapse gives does not.
+#[tokio::test]
+async fn standing_privileges_are_counted() {
+    let world = World::own("standing", InstallOptions::default()).await;
+    let controller = &world.lapse.controllers[0];
+    let counted = async |scope: &str, kind: &str| {
+        let labels = [format!("scope=\"{scope}\""), format!("kind=\"{kind}\"")];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        controller.counted("lapse_subjects_standing", &labels).await.unwrap()
+    };
+    let count = async || {
+        let mut counts = Vec::new();
+        for kind in ["User", "Group", "ServiceAccount"] {
+            counts.push((counted("cluster", kind).await, counted("namespace", kind).await));
+        }
+        counts
+    };
+    let is_counted = async || {
+        eventually("standing privileges to be counted", SOON, async || {
+            let text = controller.metrics_text().await?;
+            Ok(text.contains("lapse_subjects_standing{").then_some(()))
+        })
+        .await
+        .unwrap();
+    };
+    is_counted().await;
+    let before = count().await;
+    assert!(before[1].0 > 0.5, "Kubernetes itself binds system:masters: {before:?}");
+
+    let user = rbac::user("vera");
+    world.bind_everywhere("standing-vera", "cluster-admin", &user).await;
+    world.bind("standing-vera", "admin", &user).await;
+    world.bind("standing-vera-views", "view", &rbac::user("vera-who-views")).await;
+    world.bind("standing-group", "admin", &rbac::group("standing-admins")).await;
+    let target = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "admin"}}});
+    let targets = json!([{"kubernetes": {
+        "roles": [{"kind": "ClusterRole", "name": "admin"}], "namespaces": {"names": [world.ns]},
+        "allowEscalation": true,
+    }}]);
+    world.policy(json!({"targets": targets})).await;
+    world.granted("for-a-time", json!({"target": target})).await;
+    // The next holder of the lease counts at once.
+    controller.process.terminate(SOON).await.unwrap();
+    controller.process.start().unwrap();
+    controller.ready().await.unwrap();
+    is_counted().await;
+    let more =
+        count().await.into_iter().zip(before).map(|(now, then)| (now.0 - then.0, now.1 - then.1));
+    let more: Vec<_> = more.map(|(cluster, namespace)| format!("{cluster} {namespace}")).collect();
+    assert_eq!(more, ["1 1", "0 1", "0 0"]);
 }
 
 fn view() -> serde_json::Value {

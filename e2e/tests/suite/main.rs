@@ -27,6 +27,7 @@ mod least;
 mod lifecycle;
 mod messages;
 mod metrics;
+mod monitoring;
 mod older;
 mod omitted;
 mod poison;

@@ -19,7 +19,16 @@ pub(crate) struct Rendered(Vec<Value>);
 
 impl Rendered {
     pub(crate) async fn with(values: &[&str]) -> Self {
-        let text = helm(&["template"], values).await;
+        Self::of(&helm(&["template"], values).await, values)
+    }
+
+    /// The same, where the cluster has the Prometheus Operator's definitions.
+    pub(crate) async fn with_operator(values: &[&str]) -> Self {
+        let command = ["template", "--api-versions=monitoring.coreos.com/v1"];
+        Self::of(&helm(&command, values).await, values)
+    }
+
+    fn of(text: &str, values: &[&str]) -> Self {
         let blanks: Vec<&str> = text.lines().filter(|line| line.ends_with([' ', '\t'])).collect();
         assert_eq!(blanks, [""; 0], "trailing blanks, with {values:?}");
         let documents = text.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
@@ -93,7 +102,7 @@ async fn notes(grantable_rules: &Value) -> String {
 #[case::little(&[
     "controller.bindableRoles=[]", "protectedNamespaces=[]", "networkPolicy.metricsFrom=[]", "sweep.resources={}",
     "controller.resources={}", "webhook.resources={}", "flowControl.enabled=false", "uninstall.endRights=false",
-    "crds.install=false",
+    "crds.install=false", "metrics.service.enabled=false",
 ])]
 #[case::no_network_policies(&["networkPolicy.enabled=false"])]
 #[case::much(&[
@@ -106,6 +115,8 @@ async fn notes(grantable_rules: &Value) -> String {
     r#"image.pullSecrets=["registry"]"#, r#"guard.trustedReconcilers=["flux-system:apply"]"#,
     r#"webhook.url="https://hook.example""#, r#"networkPolicy.webhookFrom=["10.0.0.0/28"]"#,
     "networkPolicy.egress.enabled=true", r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32"]"#,
+    r#"metrics.service.annotations={"x":"y"}"#, "metrics.dashboard.enabled=true",
+    r#"metrics.dashboard.annotations={"folder":"Security"}"#,
 ])]
 #[tokio::test]
 async fn what_is_rendered_has_no_trailing_blanks(#[case] values: &[&str]) {

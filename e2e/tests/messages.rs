@@ -16,7 +16,7 @@ use regex::Regex;
 const WORDS: usize = 3;
 
 /// Files whose texts are no messages to people, or are shown to them elsewhere, with the reason.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("cluster/src/rights", "charts/lapse/README.md shows them, which is generated and compared"),
     ("cluster/src/connect.rs", "a program without a cluster says it as it ends"),
     ("cluster/src/index", "faults in what Lapse itself wrote, for the log"),
@@ -24,6 +24,7 @@ const ELSEWHERE: [(&str, &str); 15] = [
     ("cluster/src/observe", "faults in what Lapse itself wrote, for the log"),
     ("cluster/src/process", "names of metrics and of types of content"),
     ("cluster/src/reader", "faults in what Lapse itself wrote, for the log"),
+    ("controller/src/metrics", "descriptions of metrics: docs/operations.md has them"),
     ("controller/src/metrics.rs", "descriptions of metrics: docs/operations.md has them"),
     ("controller/src/revoke", "for the log"),
     ("controller/src/run.rs", "what a program says as it ends, for the log"),

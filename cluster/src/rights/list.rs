@@ -73,9 +73,9 @@ pub(super) const CONTROLLER: &[Need] = &[
         RBAC,
         &["rolebindings", "clusterrolebindings", "roles", "clusterroles"],
         &["get", "list", "watch", "delete"],
-        "to end what this release, an earlier one or other values granted, wherever it is, and to compare \
-         the rules of roles with those that were approved; an admission policy keeps deletion to names of \
-         Lapse",
+        "to end what this release, an earlier one or other values granted, wherever it is, to compare \
+         the rules of roles with those that were approved, and to count who is privileged for good; an \
+         admission policy keeps deletion to names of Lapse",
     ),
     need(RBAC, &["rolebindings"], &["create"], "to give a role in a namespace"),
     Need {

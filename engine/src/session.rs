@@ -4,7 +4,7 @@ mod held;
 mod marker;
 mod started;
 
-pub use held::{is_held_by, is_kept_from_approving, may_be_disguised, record};
+pub use held::{is_held_by, is_kept_from_approving, may_be_disguised, record, taken_for_holder};
 pub use marker::{mark, marker_role, marks_of};
 pub(crate) use started::longest_grace_s;
 pub use started::{

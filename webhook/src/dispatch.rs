@@ -98,6 +98,7 @@ async fn decide(
         }
         (Webhook::Session, ..) => Some(Ok(session::record(admission, request).await)),
         (Webhook::Started, _, Create | Update) => Some(started::mark(admission, request).await),
+        (Webhook::Copied, _, Create) => Some(Ok(started::unmark(request))),
         (Webhook::Ends, Some(Kind::JitPolicy), Delete) => {
             Some(Ok(validate::deletion(admission, request)))
         }
@@ -106,6 +107,7 @@ async fn decide(
             | Webhook::Validate
             | Webhook::Confine
             | Webhook::Started
+            | Webhook::Copied
             | Webhook::Ends,
             ..,
         ) => None,

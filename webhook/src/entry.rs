@@ -22,19 +22,28 @@ pub(crate) enum Webhook {
     Session,
     /// Marks what the holder of a right starts.
     Started,
+    /// Takes the mark off what somebody who holds no right copies from what carries one.
+    Copied,
     /// Says how many rights end with a policy that is deleted.
     Ends,
 }
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started, Self::Ends];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Stamp,
+        Self::Validate,
+        Self::Confine,
+        Self::Session,
+        Self::Started,
+        Self::Copied,
+        Self::Ends,
+    ];
 
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-            Self::Stamp | Self::Started => Half::Mutating,
+            Self::Stamp | Self::Started | Self::Copied => Half::Mutating,
             Self::Validate | Self::Confine | Self::Session | Self::Ends => Half::Validating,
         }
     }
@@ -47,6 +56,7 @@ impl Webhook {
             Self::Confine => "confine.lapse.dev",
             Self::Session => "session.lapse.dev",
             Self::Started => "started.lapse.dev",
+            Self::Copied => "copied.lapse.dev",
             Self::Ends => "ends.lapse.dev",
         }
     }
@@ -59,6 +69,7 @@ impl Webhook {
             Self::Confine => "confine",
             Self::Session => "session",
             Self::Started => "started",
+            Self::Copied => "copied",
             Self::Ends => "ends",
         }
     }

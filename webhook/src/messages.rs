@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::testing::{self, access_request};
-use crate::{confine, dispatch, entry::Webhook, stamp, validate};
+use crate::{confine, dispatch, entry::Webhook, stamp, started, validate};
 
 /// What is sent to the client, beside the name of the object.
 fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
@@ -140,6 +140,15 @@ async fn to_whoever_gives_rights() {
     let answer = confine::object(&admission, RbacKind::RoleBinding, &request).await;
     lines.push(told(&request, answer));
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Who copies what somebody started under a right.
+#[test]
+fn to_whoever_starts_something() {
+    let marked = json!({"labels": {"lapse.dev/grant": "shop-fix-1"}, "name": "p"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": marked});
+    let request = testing::request(&pod, &json!({}));
+    insta::assert_snapshot!(told(&request, Ok(started::unmark(&request))));
 }
 
 /// What goes wrong between the API server and the webhook.

@@ -29,6 +29,7 @@ mod conditions;
 mod decision;
 mod duration;
 mod emergency;
+mod entered;
 mod grant;
 #[cfg(test)]
 mod messages;
@@ -50,6 +51,7 @@ pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
 pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
+pub use entered::{EnteredPod, MOST_ENTERED, StreamKind};
 pub use grant::{
     EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RbacKind, RbacRef, RequestRef,
 };
@@ -72,7 +74,9 @@ pub use request::{
 };
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
-pub use session::{EVERY_ACCOUNT, GrantSession, Guard, OnEnd, Session, StartedWorkloads};
+pub use session::{
+    EVERY_ACCOUNT, GrantSession, Guard, OnEnd, OpenStreams, Session, StartedWorkloads,
+};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::testing::{self, access_request};
-use crate::{confine, dispatch, entry::Webhook, stamp, started, validate};
+use crate::{confine, dispatch, entered, entry::Webhook, stamp, started, validate};
 
 /// What is sent to the client, beside the name of the object.
 fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
@@ -149,6 +149,17 @@ fn to_whoever_starts_something() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": marked});
     let request = testing::request(&pod, &json!({}));
     insta::assert_snapshot!(told(&request, Ok(started::unmark(&request))));
+}
+
+/// Who goes into a pod where that is recorded first.
+#[test]
+fn to_whoever_goes_into_a_pod() {
+    let connect = json!({"operation": "CONNECT", "subResource": "exec"});
+    let pod = json!({"apiVersion": "v1", "kind": "PodExecOptions", "metadata": {"name": "web"}});
+    let request = testing::request(&pod, &connect);
+    let refused = entered::refusals("shop-fix-1");
+    let lines = refused.map(|why| told(&request, Err(why)));
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 /// What goes wrong between the API server and the webhook.

@@ -14,6 +14,7 @@ mod deletion;
 mod duties;
 mod emergency;
 mod ends;
+mod entered;
 mod events;
 mod examples;
 mod extension;

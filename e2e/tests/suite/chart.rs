@@ -99,6 +99,14 @@ async fn an_upgrade_keeps_keys_and_grants() {
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
+    // Narrowing is never refused, and says which policies it switches off.
+    let words = "these policies have what was started under a grant deleted:\nupgraded.";
+    let narrower = ["controller.endWorkloads=false"];
+    assert!(!world.lapse.upgrade(&narrower).await.unwrap().contains("WARNING"));
+    world.policy(json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}})).await;
+    let said = world.lapse.upgrade(&narrower).await.unwrap();
+    assert!(said.contains(words), "{said}");
+    assert!(!world.lapse.upgrade(&[]).await.unwrap().contains(words));
 }
 
 /// The definitions are generated and know no release; as objects of one they say of which.

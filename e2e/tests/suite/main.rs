@@ -26,6 +26,7 @@ mod late;
 mod least;
 mod lifecycle;
 mod messages;
+mod not_installed;
 mod older;
 mod omitted;
 mod poison;

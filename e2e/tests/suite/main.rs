@@ -43,6 +43,7 @@ mod stages;
 mod started;
 mod stolen;
 mod told;
+mod too_old;
 mod uninstall;
 mod waiting;
 mod warnings;

@@ -65,6 +65,10 @@ async fn values_that_make_no_sense_are_refused_with_their_name() {
         ("no.such.value=1", "no"),
         ("webhook.url=http://example.com", "/webhook/url"),
         ("controller.replicas=-1", "/controller/replicas"),
+        ("controller.replicas=0", "/controller/replicas"),
+        ("guard=null", "guard"),
+        ("controller.podLabels.team=a b", "/controller/podLabels/team"),
+        ("controller.nodeSelector.pool=a/b", "/controller/nodeSelector/pool"),
     ];
     for (value, words) in cases {
         let args = [

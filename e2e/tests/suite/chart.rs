@@ -24,8 +24,11 @@ async fn lints_and_its_output_is_accepted() {
     let chart = chart.to_str().unwrap();
     plane.kubectl(&admin, &["create", "namespace", "lapse-system"]).await.unwrap().ok().unwrap();
     plane.helm(&["lint", "--strict", chart]).await.unwrap().ok().unwrap();
-    let cases: [&[&str]; 4] = [
+    // The values that the linter has, too.
+    let everything = workspace::root().join(".ci/everything.yaml").display().to_string();
+    let cases: [&[&str]; 5] = [
         &[],
+        &["--values", &everything],
         &[
             "--set",
             "webhook.url=https://127.0.0.1:9443",

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
 use lapse_cluster::watch::{FirstLists, Revision};
-use lapse_cluster::{Reader, connect, follow_keys};
+use lapse_cluster::{Reader, connect, follow_keys, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -104,10 +105,12 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let resign = CancellationToken::new();
-    let leading = tokio::spawn(candidate.run(resign.clone()));
+    // Without what guards it nothing is given. Nothing that takes rights waits for that.
+    let usable = supported(context.reader.client().clone()).boxed().shared();
+    let leading = tokio::spawn(lead(usable.clone(), candidate, resign.clone()));
     let workers = queue.work(&metrics, &stop, move |job| reconcile(context.clone(), job));
 
-    let ready = tokio::spawn(report_ready(first_lists, health.clone()));
+    let ready = tokio::spawn(report_ready(first_lists, usable, health.clone()));
     tokio::select! {
         stopped = stop_requested() => stopped.context("waiting for a signal")?,
         served = serving => served?.context("serving health and metrics")?,
@@ -148,9 +151,19 @@ async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
     }
 }
 
-/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time.
-async fn report_ready(first_lists: FirstLists, health: Health) {
+/// Asks for the lease, which granting needs, once that can come to anything.
+async fn lead(usable: impl Future<Output = ()>, candidate: Candidate, resign: CancellationToken) {
+    tokio::select! {
+        () = usable => candidate.run(resign).await,
+        () = resign.cancelled() => {}
+    }
+}
+
+/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time, and rights can
+/// be given in this cluster.
+async fn report_ready(first_lists: FirstLists, usable: impl Future<Output = ()>, health: Health) {
     first_lists.all().await;
+    usable.await;
     info!("ready");
     health.set_ready(true);
 }

@@ -58,7 +58,7 @@ pub use grant::{
 pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL,
     GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX,
-    REQUEST_UID, STARTED_BY, TICKET,
+    RELEASE, REQUEST_UID, STARTED_BY, TICKET,
 };
 pub use offer::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
@@ -87,6 +87,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     let mut crds =
         vec![JitPolicy::crd(), AccessRequest::crd(), AccessDecision::crd(), Grant::crd()];
     for crd in &mut crds {
+        // Whatever installs them, the chart can tell whether they are newer than its own.
+        let annotations = crd.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         for version in &mut crd.spec.versions {
             let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
             if let Some(schema) = schema {

@@ -7,7 +7,7 @@ use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
-use lapse_cluster::{Reader, connect};
+use lapse_cluster::{Reader, connect, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -65,7 +65,12 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let tls = server::tls_config(state.clone())?;
     let admissions = server::serve(listener, tls, Arc::new(admission), stop.clone());
     let admissions = tokio::spawn(admissions);
-    let keeper = tokio::spawn(keeper.run());
+    // Without what guards Lapse there are no keys, and nothing is signed.
+    let usable = supported(reader.client().clone());
+    let keeper = tokio::spawn(async move {
+        usable.await;
+        keeper.run().await;
+    });
     let report = report(reader, state, settled, address, health.clone(), metrics);
     let report = tokio::spawn(report);
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));

@@ -10,6 +10,7 @@
 //! - [`objects`]: the objects of RBAC that give a right.
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
+//! - [`supported`]: whether the cluster has what Lapse needs.
 //! - [`process`]: settings, logs, signals, health and metrics of a component.
 
 mod accounts;
@@ -26,6 +27,7 @@ mod reader;
 pub mod rights;
 mod started;
 mod stored;
+mod supported;
 pub mod watch;
 
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
@@ -36,3 +38,4 @@ pub use occasion::Occasion;
 pub use reader::{Reader, read};
 pub use started::resource_of;
 pub use stored::Stored;
+pub use supported::supported;

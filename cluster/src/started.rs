@@ -1,4 +1,4 @@
-//! What was started under a grant.
+//! What was started under a grant, and the pods that were entered.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -6,9 +6,13 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ContainerState, EphemeralContainer, Pod, ReplicationController};
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, ObjectMeta};
 use kube::{Api, ResourceExt as _};
-use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, goes_by};
+use lapse_crds::{
+    EnteredPod, GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, created_at, goes_by,
+};
 use lapse_engine::Read;
-use lapse_engine::session::{Started, StartedKind, place};
+use lapse_engine::session::{
+    Started, StartedKind, ends_started, entered_to_end, is_entered, place,
+};
 use lapse_engine::target::Scope;
 
 use crate::{CallError, Reader, bounded, next_page, read};
@@ -32,22 +36,53 @@ pub fn resource_of(kind: StartedKind) -> ApiResource {
 const PAGE: u32 = 200;
 
 impl Reader {
-    /// What was started under a grant and is not gone, as of now. It costs a list of the pods of each namespace of the
-    /// grant, page by page, and of whatever else carries its label.
+    /// What is to go at the end of a grant and is not gone, as of now. Of what was started it costs a list of the pods of
+    /// each namespace of the grant, page by page, and of whatever else carries its label; of what was entered, a look at
+    /// each pod.
     pub async fn started(&self, grant: &Grant) -> Read<Vec<Started>> {
-        let namespaces: Vec<Option<String>> = match place(&grant.spec) {
+        let looks = async {
+            let (mut found, entered) = tokio::try_join!(
+                self.started_and_marked(grant),
+                self.entered(entered_to_end(grant)),
+            )?;
+            found.extend(entered);
+            found.sort();
+            found.dedup_by(|a, b| a.uid == b.uid);
+            Ok(found)
+        };
+        read(looks.await)
+    }
+
+    async fn started_and_marked(&self, grant: &Grant) -> Result<Vec<Started>, CallError> {
+        let scope = place(&grant.spec).filter(|_| ends_started(&grant.spec));
+        let namespaces: Vec<Option<String>> = match scope {
             Some(Scope::Cluster) => vec![None],
             Some(Scope::Namespaces(names)) => names.into_iter().map(Some).collect(),
-            None => return Read::Found(Vec::new()),
+            None => return Ok(Vec::new()),
         };
         let looks = namespaces.iter().map(|namespace| {
             Look { reader: self, grant, namespace: namespace.as_deref() }.everything()
         });
-        read(try_join_all(looks).await).map(|found| {
-            let mut found: Vec<Started> = found.into_iter().flatten().collect();
-            found.sort();
-            found
-        })
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+    }
+
+    /// Those of the pods that still run. Whatever has made another of the name since is left alone.
+    async fn entered(
+        &self,
+        pods: impl Iterator<Item = &EnteredPod>,
+    ) -> Result<Vec<Started>, CallError> {
+        let looks = pods.map(|entered| async move {
+            let api: Api<Pod> = Api::namespaced(self.client().clone(), &entered.namespace);
+            // To list is what it may.
+            let named = ListParams::default().fields(&format!("metadata.name={}", entered.pod));
+            let listed = bounded(format!("looking for Pod {entered}"), api.list(&named)).await?;
+            let is_it = |pod: &&Pod| {
+                let made = created_at(&pod.metadata);
+                !is_over(pod) && made.is_none_or(|made| is_entered(entered, made))
+            };
+            Ok(listed.items.iter().find(is_it).and_then(started_pod))
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 }
 
@@ -129,11 +164,12 @@ fn has_entered(pod: &Pod, uid: Option<&str>) -> bool {
 
 /// Whether a pod that is being deleted has stopped: a finalizer of somebody's can keep the object for ever.
 fn has_stopped(pod: &Pod) -> bool {
-    let Some(status) = pod.status.as_ref().filter(|_| pod.metadata.deletion_timestamp.is_some())
-    else {
-        return false;
-    };
-    let is_over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    pod.metadata.deletion_timestamp.is_some() && is_over(pod)
+}
+
+/// Whether nothing in a pod runs any more.
+fn is_over(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
     let containers = [
         &status.container_statuses,
         &status.init_container_statuses,
@@ -141,7 +177,8 @@ fn has_stopped(pod: &Pod) -> bool {
     ];
     let mut containers = containers.into_iter().flatten().flatten();
     let runs = |state: Option<&ContainerState>| state.is_some_and(|state| state.running.is_some());
-    is_over && !containers.any(|container| runs(container.state.as_ref()))
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        && !containers.any(|container| runs(container.state.as_ref()))
 }
 
 fn started_pod(pod: &Pod) -> Option<Started> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::{
     Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{FirstLists, Revision};
-use lapse_cluster::{Reader, connect, follow_keys};
+use lapse_cluster::{Reader, connect, follow_keys, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::pulses::Pulses;
+use crate::pulses::{self, Pulses};
 use crate::queue::{Item, Job, Queue, Reconciled};
 use crate::revoke::{Expiry, Guards, Orphans, sweeping};
 use crate::standing::counting;
@@ -106,11 +107,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let resign = CancellationToken::new();
-    let leading = tokio::spawn(candidate.run(pulses.lease, resign.clone()));
+    // Without what guards it nothing is given. Nothing that takes rights waits for that.
+    let usable = supported(context.reader.client().clone()).boxed().shared();
+    let leading = lead(usable.clone(), candidate, health.clone(), resign.clone());
+    let leading = tokio::spawn(leading);
     let reconcile = move |job| reconcile(context.clone(), job);
     let workers = queue.work(&metrics, &pulses.reconciliations, &stop, reconcile);
 
-    let ready = tokio::spawn(report_ready(first_lists, listed));
+    let ready = tokio::spawn(report_ready(first_lists, usable, listed));
     tokio::select! {
         stopped = stop_requested() => stopped.context("waiting for a signal")?,
         served = serving => served?.context("serving health and metrics")?,
@@ -152,9 +156,28 @@ async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
     }
 }
 
-/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time.
-async fn report_ready(first_lists: FirstLists, listed: ReadinessGate) {
+/// Asks for the lease, which granting needs, once that can come to anything.
+async fn lead(
+    usable: impl Future<Output = ()>,
+    candidate: Candidate,
+    health: Health,
+    resign: CancellationToken,
+) {
+    tokio::select! {
+        () = usable => candidate.run(pulses::lease(&health), resign).await,
+        () = resign.cancelled() => {}
+    }
+}
+
+/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time, and rights can
+/// be given in this cluster.
+async fn report_ready(
+    first_lists: FirstLists,
+    usable: impl Future<Output = ()>,
+    listed: ReadinessGate,
+) {
     first_lists.all().await;
+    usable.await;
     info!("ready");
     listed.set(true);
 }

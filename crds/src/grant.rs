@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Columns, Condition, GrantSession, PolicyRef, RecordedRules, ReviewStatus, Subject, Target,
-    Timestamp, schema,
+    Columns, Condition, EnteredPod, GrantSession, PolicyRef, RecordedRules, ReviewStatus, Subject,
+    Target, Timestamp, schema,
 };
 
 /// A right that the controller gives for a request, written before it takes effect, so that the right
@@ -247,11 +247,16 @@ pub struct GrantStatus {
     /// policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
+    /// The pods that its holder went into, the first 64. Where they did so is recorded also where nothing is deleted
+    /// for it; without the label `lapse.dev/track-workloads: "true"` on the namespace it is missing if no webhook answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub entered: Vec<EnteredPod>,
     /// What lists show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// `Active`, `Ended` (the right is gone: reason `Verified` or `Unverified`), `Stopped` (what was started
-    /// under it is gone: `Stopping`, `Verified` or `StillThere`), where its policy deletes that, and, of an
+    /// or entered under it is gone: `Stopping`, `Verified` or `StillThere`), where its policy deletes that, and, of an
     /// emergency, `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -29,6 +29,7 @@ mod conditions;
 mod decision;
 mod duration;
 mod emergency;
+mod entered;
 mod grant;
 #[cfg(test)]
 mod messages;
@@ -50,13 +51,14 @@ pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
 pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
+pub use entered::{EnteredPod, MOST_ENTERED, StreamKind};
 pub use grant::{
     EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RbacKind, RbacRef, RequestRef,
 };
 pub use names::{
     API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL,
     GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX,
-    REQUEST_UID, STARTED_BY, TICKET,
+    RELEASE, REQUEST_UID, STARTED_BY, TICKET,
 };
 pub use offer::{
     KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
@@ -72,7 +74,9 @@ pub use request::{
 };
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
-pub use session::{EVERY_ACCOUNT, GrantSession, Guard, OnEnd, Session, StartedWorkloads};
+pub use session::{
+    EVERY_ACCOUNT, GrantSession, Guard, OnEnd, OpenStreams, Session, StartedWorkloads,
+};
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time};
@@ -83,6 +87,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     let mut crds =
         vec![JitPolicy::crd(), AccessRequest::crd(), AccessDecision::crd(), Grant::crd()];
     for crd in &mut crds {
+        // Whatever installs them, the chart can tell whether they are newer than its own.
+        let annotations = crd.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         for version in &mut crd.spec.versions {
             let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
             if let Some(schema) = schema {

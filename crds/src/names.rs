@@ -26,6 +26,8 @@ pub const EXPIRES_AT: &str = "lapse.dev/expires-at";
 pub const EMERGENCY: &str = "lapse.dev/emergency";
 /// Annotation with the user name of who started a workload while they held a right.
 pub const STARTED_BY: &str = "lapse.dev/started-by";
+/// Annotation of a definition with the release that it is of.
+pub const RELEASE: &str = "lapse.dev/version";
 /// Environment variable of an ephemeral container, which has no labels, with the name of the Grant that it
 /// was started under.
 pub const GRANT_VARIABLE: &str = "LAPSE_GRANT";

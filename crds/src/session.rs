@@ -37,8 +37,8 @@ pub struct Session {
 /// What happens at the end of a right to what was done under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
-    validation = Rule::new("!has(self.maxGracePeriod) || has(self.startedWorkloads) && self.startedWorkloads == 'Delete'")
-        .message("maxGracePeriod is how long a pod has to stop, and nothing is stopped here; set startedWorkloads: Delete beside it, or leave it out")
+    validation = Rule::new("!has(self.maxGracePeriod) || has(self.startedWorkloads) && self.startedWorkloads == 'Delete' || has(self.openStreams) && self.openStreams == 'DeletePods'")
+        .message("maxGracePeriod is how long a pod has to stop, and nothing is stopped here; set startedWorkloads: Delete or openStreams: DeletePods beside it, or leave it out")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct OnEnd {
@@ -49,8 +49,12 @@ pub struct OnEnd {
     /// create is not among them. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_workloads: Option<StartedWorkloads>,
+    /// What becomes of what the holder of the right opened to pods and is still open (`kubectl exec`, `attach`,
+    /// `port-forward`), which Kubernetes lets go on. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_streams: Option<OpenStreams>,
     /// The longest time that a pod has to stop when it is deleted at the end of the right. A pod that asks for
-    /// less has less. Only with `startedWorkloads: Delete`. Absent: 10s.
+    /// less has less. Only with `startedWorkloads: Delete` or `openStreams: DeletePods`. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_grace_period: Option<GrantDuration>,
 }
@@ -63,6 +67,16 @@ pub enum StartedWorkloads {
     /// They are deleted. Pods and jobs also end by themselves at the right's `expiresAt`, whether or not
     /// anything of Lapse runs.
     Delete,
+}
+
+/// What becomes of what the holder of a right opened to pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OpenStreams {
+    /// It goes on until somebody closes it.
+    Keep,
+    /// The pods that the holder went into are deleted, in the namespaces of the right that carry the label
+    /// `lapse.dev/track-workloads: "true"`: whatever owns them makes new ones.
+    DeletePods,
 }
 
 /// Whether the holder of a right is kept from making it last.
@@ -95,6 +109,9 @@ pub struct GrantSession {
     /// What becomes of the workloads that its holder started. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_workloads: Option<StartedWorkloads>,
+    /// What becomes of what its holder opened to pods. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_streams: Option<OpenStreams>,
     /// The longest time that a pod has to stop at its end. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_grace_period: Option<GrantDuration>,

@@ -36,7 +36,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
 ];
 
 /// Single texts that are no messages to people, or that need more than a test can bring about, with the reason.
-const SINGLE: [(&str, &str); 30] = [
+const SINGLE: [(&str, &str); 32] = [
     (
         "What credentialID was called by older releases. Nothing is stamped here any more.",
         "documentation",
@@ -58,6 +58,8 @@ const SINGLE: [(&str, &str); 30] = [
     ("left to the schema", "for the log"),
     ("judged and stamped", "for the log"),
     ("marked what is started", "for the log"),
+    ("took the mark off a copy", "for the log"),
+    ("recorded which pod is entered", "for the log"),
     ("Drawing a random number: {error}", "the system has none"),
     ("the keys changed {TRIES} times while they were being read", "for the log"),
     ("the watches have ended", "for the log"),

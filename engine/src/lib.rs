@@ -22,6 +22,7 @@
 //! - [`waiting`]: what an object says to tools that wait for it.
 //! - [`confine`]: what the controller may write, which is what the engine would write itself.
 //! - [`admission`]: whether the API server holds admission as the chart has it.
+//! - [`supported`]: whether a cluster has what Lapse needs.
 
 pub mod admission;
 pub mod approval;
@@ -53,6 +54,7 @@ mod simulation;
 pub mod size;
 pub mod standing;
 pub mod summary;
+pub mod supported;
 pub mod target;
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,7 @@ use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::entry::Webhook;
 use crate::metrics::{AdmissionOutcome, Labels};
-use crate::{confine, session, stamp, started, validate};
+use crate::{confine, entered, session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
 const LIMIT: Duration = Duration::from_millis(4500);
@@ -71,7 +71,7 @@ async fn decide(
     kind: Option<Kind>,
     request: &Request,
 ) -> Option<Result<Admitted, NotAdmitted>> {
-    use Operation::{Create, Delete, Update};
+    use Operation::{Connect, Create, Delete, Update};
     match (webhook, kind, &request.operation) {
         (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
             Some(stamp::request(admission, request).await)
@@ -98,6 +98,9 @@ async fn decide(
         }
         (Webhook::Session, ..) => Some(Ok(session::record(admission, request).await)),
         (Webhook::Started, _, Create | Update) => Some(started::mark(admission, request).await),
+        (Webhook::Copied, _, Create) => Some(Ok(started::unmark(request))),
+        (Webhook::Entered, _, Connect) => Some(entered::record(admission, request, true).await),
+        (Webhook::Elsewhere, _, Connect) => Some(entered::record(admission, request, false).await),
         (Webhook::Ends, Some(Kind::JitPolicy), Delete) => {
             Some(Ok(validate::deletion(admission, request)))
         }
@@ -106,6 +109,9 @@ async fn decide(
             | Webhook::Validate
             | Webhook::Confine
             | Webhook::Started
+            | Webhook::Copied
+            | Webhook::Entered
+            | Webhook::Elsewhere
             | Webhook::Ends,
             ..,
         ) => None,

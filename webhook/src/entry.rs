@@ -22,20 +22,40 @@ pub(crate) enum Webhook {
     Session,
     /// Marks what the holder of a right starts.
     Started,
+    /// Takes the mark off what somebody who holds no right copies from what carries one.
+    Copied,
+    /// Records which pods the holder of a right goes into, where nothing is opened without that.
+    Entered,
+    /// Records the same elsewhere, if it can.
+    Elsewhere,
     /// Says how many rights end with a policy that is deleted.
     Ends,
 }
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Stamp, Self::Validate, Self::Confine, Self::Session, Self::Started, Self::Ends];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Stamp,
+        Self::Validate,
+        Self::Confine,
+        Self::Session,
+        Self::Started,
+        Self::Copied,
+        Self::Entered,
+        Self::Elsewhere,
+        Self::Ends,
+    ];
 
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-            Self::Stamp | Self::Started => Half::Mutating,
-            Self::Validate | Self::Confine | Self::Session | Self::Ends => Half::Validating,
+            Self::Stamp | Self::Started | Self::Copied => Half::Mutating,
+            Self::Validate
+            | Self::Confine
+            | Self::Session
+            | Self::Entered
+            | Self::Elsewhere
+            | Self::Ends => Half::Validating,
         }
     }
 
@@ -47,6 +67,9 @@ impl Webhook {
             Self::Confine => "confine.lapse.dev",
             Self::Session => "session.lapse.dev",
             Self::Started => "started.lapse.dev",
+            Self::Copied => "copied.lapse.dev",
+            Self::Entered => "entered.lapse.dev",
+            Self::Elsewhere => "elsewhere.lapse.dev",
             Self::Ends => "ends.lapse.dev",
         }
     }
@@ -59,6 +82,9 @@ impl Webhook {
             Self::Confine => "confine",
             Self::Session => "session",
             Self::Started => "started",
+            Self::Copied => "copied",
+            Self::Entered => "entered",
+            Self::Elsewhere => "elsewhere",
             Self::Ends => "ends",
         }
     }

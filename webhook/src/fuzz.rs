@@ -71,7 +71,7 @@ impl Setup {
             } else if webhook == Webhook::Stamp {
                 assert_eq!(request.operation, Operation::Create);
                 self.check_stamped(&asked["request"], response);
-            } else if webhook == Webhook::Started {
+            } else if matches!(webhook, Webhook::Started | Webhook::Copied) {
                 check_unmarked(&asked["request"], response);
             } else {
                 assert_eq!(response.get("patch"), None, "nothing else changes anything");

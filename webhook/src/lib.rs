@@ -22,6 +22,7 @@ pub mod cli;
 mod configuration;
 mod confine;
 mod dispatch;
+mod entered;
 mod entry;
 #[cfg(test)]
 mod fuzz;

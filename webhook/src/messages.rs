@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::testing::{self, access_request};
-use crate::{confine, dispatch, entry::Webhook, stamp, validate};
+use crate::{confine, dispatch, entered, entry::Webhook, stamp, started, validate};
 
 /// What is sent to the client, beside the name of the object.
 fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
@@ -139,6 +139,26 @@ async fn to_whoever_gives_rights() {
     let request = testing::request(&binding, &json!({}));
     let answer = confine::object(&admission, RbacKind::RoleBinding, &request).await;
     lines.push(told(&request, answer));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Who copies what somebody started under a right.
+#[test]
+fn to_whoever_starts_something() {
+    let marked = json!({"labels": {"lapse.dev/grant": "shop-fix-1"}, "name": "p"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": marked});
+    let request = testing::request(&pod, &json!({}));
+    insta::assert_snapshot!(told(&request, Ok(started::unmark(&request))));
+}
+
+/// Who goes into a pod where that is recorded first.
+#[test]
+fn to_whoever_goes_into_a_pod() {
+    let connect = json!({"operation": "CONNECT", "subResource": "exec"});
+    let pod = json!({"apiVersion": "v1", "kind": "PodExecOptions", "metadata": {"name": "web"}});
+    let request = testing::request(&pod, &connect);
+    let refused = entered::refusals("shop-fix-1");
+    let lines = refused.map(|why| told(&request, Err(why)));
     insta::assert_snapshot!(lines.join("\n"));
 }
 

@@ -10,7 +10,7 @@ use lapse_cluster::process::{
     Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
-use lapse_cluster::{Reader, connect};
+use lapse_cluster::{Reader, connect, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -77,7 +77,12 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         server::serve(listener, tls, Arc::new(admission), beats, stop.clone())
     };
     let admissions = tokio::spawn(admissions);
-    let keeper = tokio::spawn(keeper.run(health.heartbeat("keys", KEYS_HANG)));
+    // Without what guards Lapse there are no keys, and nothing is signed.
+    let (usable, of_keys) = (supported(reader.client().clone()), health.clone());
+    let keeper = tokio::spawn(async move {
+        usable.await;
+        keeper.run(of_keys.heartbeat("keys", KEYS_HANG)).await;
+    });
     let report = report(reader, state, settled, address, gates, metrics);
     let report = tokio::spawn(report);
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));

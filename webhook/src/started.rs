@@ -3,7 +3,8 @@
 //! kubelet and the controllers of Kubernetes need nothing of Lapse for that.
 //!
 //! The API server asks only for those who hold a right, in namespaces that opted in. The mark is written over
-//! whatever the client sent; an admission policy keeps everybody else from writing one.
+//! whatever the client sent. Whoever holds none and copies what carries a mark gets a copy without it; an admission
+//! policy keeps everybody from writing one.
 
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use json_patch::{Patch, diff};
 use kube::core::DynamicObject;
 use lapse_cluster::clock;
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, STARTED_BY, TICKET};
-use lapse_engine::session::{RunsWithin, may_be_disguised, runs_within, started_under};
+use lapse_engine::session::{
+    RunsWithin, may_be_disguised, runs_within, started_under, taken_for_holder,
+};
 use lapse_engine::summary::GrantSummary;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +39,27 @@ pub(crate) async fn mark(
     let grant = started_under(&held, namespace);
     let bounds = grant.and_then(|grant| runs_within(grant, clock::now()));
     let patch = patch(request, grant, bounds, &caller.username);
-    Ok(Admitted { patch: Some(patch), done: "marked what is started", ..Admitted::default() })
+    let taken_for =
+        grant.filter(|_| bounds.is_some()).and_then(|grant| taken_for_holder(grant, &caller));
+    Ok(Admitted {
+        patch: Some(patch),
+        warnings: taken_for.into_iter().collect(),
+        done: "marked what is started",
+        ..Admitted::default()
+    })
+}
+
+/// Takes the mark off. The API server asks for those who hold no right.
+pub(crate) fn unmark(request: &Request) -> Admitted {
+    let patch = patch(request, None, None, "");
+    let warning = "it is stored without the label lapse.dev/grant and the annotations beside it, which say what \
+         somebody started while they held a right of Lapse's: this is not taken for theirs";
+    Admitted {
+        patch: Some(patch),
+        warnings: vec![warning.to_owned()],
+        done: "took the mark off a copy",
+        ..Admitted::default()
+    }
 }
 
 /// What marks an object: of the grant that it is started under, or of none, whatever its manifest says.

@@ -149,6 +149,22 @@ Lapse asks of the holders of rights is ever asked of these, so that no mistake o
 && request.userInfo.?username.orValue('') != 'system:apiserver'
 {{- end }}
 
+{{/* That an object, "written", or what it makes carries the mark of a right that somebody started it under. */}}
+{{- define "lapse.isOfAGrant" -}}
+[written.?metadata, written.?spec.?template.?metadata, written.?spec.?jobTemplate.?metadata,
+ written.?spec.?jobTemplate.?spec.?template.?metadata].exists(of,
+   'lapse.dev/grant' in of.?labels.orValue({}) || 'lapse.dev/grant-uid' in of.?annotations.orValue({}))
+{{- end }}
+
+{{/* That the caller is what makes pods, jobs and replica sets in Kubernetes itself. */}}
+{{- define "lapse.makesWorkloads" -}}
+request.userInfo.?username.orValue('') in ['system:kube-controller-manager',
+  'system:serviceaccount:kube-system:job-controller', 'system:serviceaccount:kube-system:cronjob-controller',
+  'system:serviceaccount:kube-system:deployment-controller', 'system:serviceaccount:kube-system:replicaset-controller',
+  'system:serviceaccount:kube-system:statefulset-controller', 'system:serviceaccount:kube-system:daemon-set-controller',
+  'system:serviceaccount:kube-system:replication-controller']
+{{- end }}
+
 {{/* ClusterRoles for people that the chart ships, as a CEL list. */}}
 {{- define "lapse.peopleRoles" -}}
 ['lapse:requester', 'lapse:approver', 'lapse:reviewer', 'lapse:auditor', 'lapse:policy-viewer', 'lapse:policy-admin']

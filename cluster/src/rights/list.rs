@@ -186,6 +186,12 @@ pub(super) const WEBHOOK: &[Need] = &[
         "and by the requests, decisions, policies and rights beside it, which it follows; so is what the \
          controller makes",
     ),
+    need(
+        API_GROUP,
+        &["grants/status"],
+        &["patch"],
+        "to record which pods the holder of a right goes into; an admission policy keeps it to that",
+    ),
     need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
     Need {
         when: When::ClusterWideRules,

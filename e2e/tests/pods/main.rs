@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(clippy::expect_used, reason = "it says which expectation of a test failed")]
 
+mod image;
 mod installed;
 mod left;
 mod releases;

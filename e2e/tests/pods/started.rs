@@ -22,15 +22,15 @@ fn deaf(grace_s: u32) -> Value {
 }
 
 impl Town {
-    /// The shop, where what is started under a right ends with it.
-    async fn tracking(&self) {
+    /// The shop, where this happens at the end of a right.
+    pub(crate) async fn tracking(&self, on_end: &Value) {
         let set = ["controller.endWorkloads=true", "duration.min=10s"];
         self.cluster.install(&set).await.unwrap();
         self.shop().await;
         let label = ["label", "--overwrite", "namespace", SHOP, "lapse.dev/track-workloads=true"];
         self.kubectl(&self.admin, &label).await.ok().unwrap();
-        let session = json!({"onEnd": {"startedWorkloads": "Delete", "maxGracePeriod": "5s"}});
-        self.repair_with("10m", &json!({"session": session})).await.unwrap();
+        let session = json!({"session": {"onEnd": on_end}});
+        self.repair_with("10m", &session).await.unwrap();
     }
 
     async fn starts(&self, name: &str, spec: &Value) {
@@ -48,10 +48,15 @@ impl Town {
     }
 }
 
+/// What was started is.
+fn deleted() -> Value {
+    json!({"startedWorkloads": "Delete", "maxGracePeriod": "5s"})
+}
+
 #[tokio::test]
 async fn what_was_started_is_gone_soon_after_the_right() {
     let town = Town::take().await;
-    town.tracking().await;
+    town.tracking(&deleted()).await;
     let grant = town.granted("start").await;
     town.starts("quick", &deaf(1)).await;
     town.starts("slow", &deaf(3600)).await;
@@ -105,7 +110,7 @@ async fn what_was_started_is_gone_soon_after_the_right() {
 #[tokio::test]
 async fn a_pod_ends_with_its_right_without_lapse() {
     let town = Town::take().await;
-    town.tracking().await;
+    town.tracking(&deleted()).await;
     let grant = town.granted_for("alone", "1m").await;
     town.starts("alone", &deaf(3600)).await;
     let scale = async |replicas: &str| {

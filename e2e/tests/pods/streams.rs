@@ -4,7 +4,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use lapse_e2e::plane::{SOON, Tool, eventually, free_port, loopback};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -92,5 +94,35 @@ async fn streams_outlive_the_right_that_they_were_opened_by() {
     town.kubectl(&town.admin, &delete).await.ok().unwrap();
     for stream in [&mut exec, &mut logs] {
         tokio::time::timeout(SOON, stream.wait()).await.unwrap();
+    }
+}
+
+/// Where the policy says so, the pods that were entered go, and what is open with them.
+#[tokio::test]
+async fn streams_end_with_the_pods_where_the_policy_says_so() {
+    let town = Town::take().await;
+    town.tracking(&json!({"openStreams": "DeletePods", "maxGracePeriod": "1s"})).await;
+    let grant = town.granted("close").await;
+    // `granted` has gone into one already, to see whether alice may.
+    let mut exec = Stream::open(&town, &["exec", "--stdin", "deployment/checkout", "--", "sh"]);
+    assert_eq!(exec.run("echo before").await, "before");
+    let entered = town.grant(&grant.name_any()).await.status.unwrap().entered;
+    let pods: Vec<&str> = entered.iter().map(|entered| &*entered.pod).collect();
+    assert_eq!(pods.len(), 1, "{entered:?}");
+    assert!(entered[0].tracked && entered[0].username == "alice", "{entered:?}");
+
+    town.end("close", &grant).await;
+    tokio::time::timeout(SOON, exec.wait()).await.unwrap();
+    // Its owner makes another.
+    let ready = ["wait", "deployment/checkout", "--for=condition=Available", "--timeout=2m"];
+    town.kubectl(&town.admin, &ready).await.ok().unwrap();
+    let gone = town.kubectl(&town.admin, &["get", "pod", pods[0]]).await;
+    assert!(!gone.success() || town.is_going(pods[0]).await, "{gone:?}");
+}
+
+impl Town {
+    async fn is_going(&self, pod: &str) -> bool {
+        let at = ["get", "pod", pod, "--output=jsonpath={.metadata.deletionTimestamp}"];
+        !self.kubectl(&self.admin, &at).await.stdout.is_empty()
     }
 }

@@ -11,7 +11,7 @@ use crate::world::{SOON, World};
 
 impl World {
     /// Has every object of these groups carry labels and annotations of somebody else's, as Kyverno and Gatekeeper do.
-    async fn mutated_by_others(&self, groups: Value, labels: &str) {
+    async fn mutated_by_others(&self, groups: &Value, labels: &str) {
         let rules = json!([{"apiGroups": groups, "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]}]);
         let expression = format!(
             "Object{{metadata: Object.metadata{{labels: {labels}, annotations: {{'example.com/checked': 'yes'}}}}}}"
@@ -31,14 +31,23 @@ impl World {
             let args = ["apply", "-f", "-"];
             self.kubectl(&self.admin, &args, Some(&object.to_string())).await.unwrap();
         }
-        let probe = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "probe"}, "rules": []});
-        eventually("others to put their labels on", SOON, async || {
-            let args = ["apply", "--dry-run=server", "-o", "yaml", "-f", "-"];
-            let said = self.kubectl(&self.admin, &args, Some(&probe.to_string())).await?;
-            Ok(said.contains("example.com/checked").then_some(()))
-        })
-        .await
-        .unwrap();
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "probe"}, "rules": []});
+        let offer = json!({"kubernetes": {"roles": [{"kind": "ClusterRole", "name": "view"}], "namespaces": {"names": [self.ns]}}});
+        let spec = json!({
+            "requesters": [{"kind": "Group", "name": "g"}], "targets": [offer], "duration": {"default": "1m", "max": "1m"},
+        });
+        let policy = json!({"apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "probe"}, "spec": spec});
+        // An API server whose definitions are new looks up their types for this every now and then.
+        let is_ours = groups.as_array().unwrap().contains(&json!("lapse.dev"));
+        for probe in [Some(role), Some(policy).filter(|_| is_ours)].into_iter().flatten() {
+            eventually("others to put their labels on", SOON, async || {
+                let args = ["apply", "--dry-run=server", "-o", "yaml", "-f", "-"];
+                let said = self.kubectl(&self.admin, &args, Some(&probe.to_string())).await;
+                Ok(said.is_ok_and(|said| said.contains("example.com/checked")).then_some(()))
+            })
+            .await
+            .unwrap();
+        }
     }
 
     /// A policy that offers roles and rules, here and in the whole cluster, and a request for each of these.
@@ -65,7 +74,7 @@ async fn what_others_put_on_objects_is_let_be_where_it_gives_nothing() {
     let world = World::own("beside", InstallOptions::default()).await;
     let groups =
         json!(["rbac.authorization.k8s.io", "lapse.dev", "events.k8s.io", "coordination.k8s.io"]);
-    world.mutated_by_others(groups, "{'team': 'platform'}").await;
+    world.mutated_by_others(&groups, "{'team': 'platform'}").await;
     let names = world.asks_for_everything().await;
     for name in names {
         world.phase(name, RequestPhase::Active).await;
@@ -102,7 +111,7 @@ async fn by_no_label_another_role_takes_over_what_was_approved() {
     });
     world.apply(everything).await;
     let groups = json!(["rbac.authorization.k8s.io"]);
-    world.mutated_by_others(groups, "{'example.com/collect': 'yes'}").await;
+    world.mutated_by_others(&groups, "{'example.com/collect': 'yes'}").await;
     let names = world.asks_for_everything().await;
     for name in &names[..3] {
         world.phase(name, RequestPhase::Active).await;

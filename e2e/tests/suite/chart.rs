@@ -24,8 +24,11 @@ async fn lints_and_its_output_is_accepted() {
     let chart = chart.to_str().unwrap();
     plane.kubectl(&admin, &["create", "namespace", "lapse-system"]).await.unwrap().ok().unwrap();
     plane.helm(&["lint", "--strict", chart]).await.unwrap().ok().unwrap();
-    let cases: [&[&str]; 4] = [
+    // The values that the linter has, too.
+    let everything = workspace::root().join(".ci/everything.yaml").display().to_string();
+    let cases: [&[&str]; 5] = [
         &[],
+        &["--values", &everything],
         &[
             "--set",
             "webhook.url=https://127.0.0.1:9443",
@@ -65,6 +68,10 @@ async fn values_that_make_no_sense_are_refused_with_their_name() {
         ("no.such.value=1", "no"),
         ("webhook.url=http://example.com", "/webhook/url"),
         ("controller.replicas=-1", "/controller/replicas"),
+        ("controller.replicas=0", "/controller/replicas"),
+        ("guard=null", "guard"),
+        ("controller.podLabels.team=a b", "/controller/podLabels/team"),
+        ("controller.nodeSelector.pool=a/b", "/controller/nodeSelector/pool"),
     ];
     for (value, words) in cases {
         let args = [
@@ -99,6 +106,14 @@ async fn an_upgrade_keeps_keys_and_grants() {
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
+    // Narrowing is never refused, and says which policies it switches off.
+    let words = "these policies have what was started under a grant deleted:\nupgraded.";
+    let narrower = ["controller.endWorkloads=false"];
+    assert!(!world.lapse.upgrade(&narrower).await.unwrap().contains("WARNING"));
+    world.policy(json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}})).await;
+    let said = world.lapse.upgrade(&narrower).await.unwrap();
+    assert!(said.contains(words), "{said}");
+    assert!(!world.lapse.upgrade(&[]).await.unwrap().contains(words));
 }
 
 /// The definitions are generated and know no release; as objects of one they say of which.

@@ -19,10 +19,14 @@ async fn all_pods() -> BTreeMap<String, PodTemplateSpec> {
         r#"controller.podLabels={"x":"y"}"#,
         r#"webhook.podAnnotations={"x":"y"}"#,
         r#"image.pullSecrets=["registry"]"#,
+        "image.check=true",
     ])
     .await;
     let pods = rendered.pods();
-    assert_eq!(pods.keys().collect::<Vec<_>>(), ["controller", "drain", "sweep", "webhook"]);
+    assert_eq!(
+        pods.keys().collect::<Vec<_>>(),
+        ["controller", "drain", "image-check", "sweep", "webhook"]
+    );
     pods
 }
 
@@ -58,15 +62,17 @@ async fn the_pods_hold_nothing_that_they_do_not_need() {
     }
     for (component, template) in all_pods().await {
         let pod = template.spec.unwrap();
-        // All of them talk to the API server.
-        assert_eq!(pod.automount_service_account_token, Some(true), "{component}");
+        // All of them talk to the API server, but for the one that runs before anything is installed.
+        let talks = component != "image-check";
+        assert_eq!(pod.automount_service_account_token, Some(talks), "{component}");
+        assert_eq!(pod.service_account_name.is_some(), talks, "{component}");
         assert_eq!(pod.enable_service_links, Some(false), "{component}");
         assert_eq!(pod.init_containers, None, "{component}");
         let of_host = [pod.host_network, pod.host_pid, pod.host_ipc, pod.share_process_namespace];
         assert_eq!(of_host, [None; 4], "{component}");
         let of_pod = pod.security_context.unwrap();
         assert_eq!((of_pod.run_as_user, of_pod.run_as_non_root), (Some(65532), Some(true)));
-        for volume in pod.volumes.unwrap() {
+        for volume in pod.volumes.into_iter().flatten() {
             assert_eq!(volume.config_map.unwrap().name, "lapse-settings", "{component}");
         }
         let [container] = pod.containers.as_slice() else { panic!("{component}: one container") };
@@ -114,9 +120,18 @@ fn open(policy: &NetworkPolicy) -> Vec<(Vec<i32>, bool)> {
     rules.map(|rule| (numbers(rule.ports.as_ref()), is_empty(rule.from.as_ref()))).collect()
 }
 
+/// Neither is its pod reached nor does it reach anybody, whatever the values.
+fn reaches_nobody(policy: &NetworkPolicy) {
+    let spec = policy.spec.as_ref().unwrap();
+    let both = vec!["Ingress".to_owned(), "Egress".to_owned()];
+    assert_eq!(spec.policy_types.as_ref(), Some(&both));
+    assert_eq!((spec.ingress.iter().flatten().count(), &spec.egress), (0, &Some(Vec::new())));
+}
+
 #[tokio::test]
 async fn only_what_must_be_reached_is_open() {
-    let all = policies(&[]).await;
+    let mut all = policies(&["image.check=true"]).await;
+    reaches_nobody(&all.remove("image-check").unwrap());
     assert_eq!(all.len(), 4);
     for (component, policy) in &all {
         let spec = policy.spec.as_ref().unwrap();
@@ -145,11 +160,13 @@ async fn only_what_must_be_reached_is_open() {
 #[tokio::test]
 async fn what_is_reached_is_limited_to_names_and_the_api_server() {
     let values = [
+        "image.check=true",
         "networkPolicy.egress.enabled=true",
         "networkPolicy.egress.apiServerPorts=[6443]",
         r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32","fd00::1/128"]"#,
     ];
-    let all = policies(&values).await;
+    let mut all = policies(&values).await;
+    reaches_nobody(&all.remove("image-check").unwrap());
     assert_eq!(all.len(), 4);
     for (component, policy) in all {
         let spec = policy.spec.unwrap();

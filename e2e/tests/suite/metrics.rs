@@ -104,7 +104,7 @@ async fn each_program_says_that_it_is_alive_and_ready() {
     let of = [
         (
             &world.lapse.controllers[0],
-            &["deadlines", "queue", "lease", "sweep", "reconciliations"][..],
+            &["deadlines", "queue", "sweep", "reconciliations", "lease"][..],
             &["watches"][..],
             "lapse_ready",
         ),

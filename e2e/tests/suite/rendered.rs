@@ -189,7 +189,8 @@ async fn a_sweep_that_failed_can_be_read() {
 #[tokio::test]
 async fn a_hook_ends_every_right_before_the_release_goes() {
     let rendered = Rendered::with(&[]).await;
-    let [drain] = &rendered.all::<Job>("Job")[..] else { panic!("one hook") };
+    let jobs = rendered.all::<Job>("Job");
+    let drain = jobs.iter().find(|job| job.name_any() == "lapse-drain").unwrap();
     let annotation = |key: &str| drain.annotations().get(key).map(String::as_str);
     assert_eq!(annotation("helm.sh/hook"), Some("pre-delete"));
     assert_eq!(annotation("helm.sh/hook-weight"), Some("0"));
@@ -219,6 +220,27 @@ async fn a_hook_ends_every_right_before_the_release_goes() {
         ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap"]
     {
         assert_eq!(hooks(kind), 0, "a hook of kind {kind} would be gone when it is needed");
+    }
+    let without = Rendered::with(&["uninstall.endRights=false"]).await;
+    assert!(without.all::<Job>("Job").iter().all(|job| job.name_any() != "lapse-drain"));
+}
+
+/// Before anything else, and with nothing that the release makes: at the first installation there is nothing yet.
+#[tokio::test]
+async fn a_hook_runs_the_image_before_anything_is_changed() {
+    let rendered = Rendered::with(&["uninstall.endRights=false", "image.check=true"]).await;
+    let [check] = &rendered.all::<Job>("Job")[..] else { panic!("one hook") };
+    let annotation = |key: &str| check.annotations().get(key).map(String::as_str);
+    assert_eq!(annotation("helm.sh/hook"), Some("pre-install,pre-upgrade"));
+    let spec = check.spec.as_ref().unwrap();
+    // Helm waits for 300 s by default, and is told in time.
+    assert!(spec.active_deadline_seconds.unwrap() < 300);
+    let pod = spec.template.spec.as_ref().unwrap();
+    assert_eq!((&pod.service_account_name, &pod.volumes), (&None, &None));
+    let container = &pod.containers[0];
+    assert_eq!(container.args.as_deref(), Some(&["--version".to_owned()][..]));
+    for pod in rendered.pods().into_values() {
+        assert_eq!(pod.spec.unwrap().containers[0].image, container.image);
     }
     let without = Rendered::with(&["uninstall.endRights=false"]).await;
     assert_eq!(without.all::<Job>("Job"), []);

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use lapse_crds::{AccessRequest, RequestPhase};
@@ -23,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::impersonation::impersonating;
 use crate::rbac;
-use crate::world::{SOON, World, refused};
+use crate::world::{SOON, World, refused, typed};
 
 /// What answers in the place of the webhook.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +148,10 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
     world.lapse.webhooks[0].process.kill();
     let (binding, words) = world.ways_to_stay().swap_remove(0);
     world.standing_admin("default", &rbac::account("default", "default")).await;
+    let container = json!([{"name": "c", "image": "busybox"}]);
+    let there = json!({"metadata": {"name": "there"}, "spec": {"containers": container}});
+    let elsewhere: Api<Pod> = Api::namespaced(world.admin.client.clone(), "default");
+    elsewhere.create(&PostParams::default(), &typed(there)).await.unwrap();
     let account = "system:serviceaccount:default:default";
     let elsewhere = impersonating(&world.mallory, account).await;
 
@@ -180,6 +185,12 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
         world.tries(&world.mallory.client, &binding).await.unwrap();
         world.tries(&elsewhere, &binding).await.unwrap();
         world.starts(&world.mallory, &name).await.unwrap();
+        // Nor is anything entered that could not be recorded, but where nobody asked for that.
+        let enter = ["exec", &name, "--", "id"];
+        let said = world.enters(&world.alice, &enter).await;
+        assert!(said.contains("entered.lapse.dev"), "{kind:?}: {said}");
+        let said = world.enters_in("default", &world.alice, &["exec", "there", "--", "id"]).await;
+        assert!(said.contains("does not have a host assigned"), "{kind:?}: {said}");
     }
 
     // Taking it back needs no webhook either.

@@ -240,8 +240,8 @@ async fn the_mark_is_written_by_lapse_alone() {
     let pods: Api<Pod> = world.api(&world.mallory);
     let words = "written by Lapse alone";
     world.debugs(&world.mallory).await;
-    let created = pods.create(&PostParams::default(), &typed(claimed)).await;
-    refused(created.map_err(Into::into), words);
+    let created = pods.create(&PostParams::default(), &typed(claimed)).await.unwrap();
+    assert_eq!(mark(&created), None);
     let params = PatchParams::default();
     let changed = pods.patch("victim", &params, &Patch::Merge(&claim)).await;
     refused(changed.map_err(Into::into), "stay as they are");
@@ -293,6 +293,80 @@ async fn the_mark_is_written_by_lapse_alone() {
     assert!(kept.metadata.deletion_timestamp.is_none() && mark(&kept).is_some());
 }
 
+/// Nobody who holds nothing is refused for what somebody who holds a right has started.
+#[tokio::test]
+async fn a_copy_of_what_was_started_is_whose_who_makes_it() {
+    let world = World::tracking("copied", json!({"startedWorkloads": "Delete"})).await;
+    world.runs_workloads(&world.mallory).await;
+    world.granted("fix", json!({})).await;
+    let cron_jobs: Api<CronJob> = world.api(&world.alice);
+    let nightly = json!({"metadata": {"name": "nightly"}, "spec": workloads()["cronjobs"]});
+    cron_jobs.create(&PostParams::default(), &typed(nightly)).await.unwrap();
+
+    let create = ["create", "job", "by-hand", "--from=cronjob/nightly", "--namespace", &world.ns];
+    let copied = world.lapse.plane().kubectl(&world.mallory, &create).await.unwrap();
+    assert!(copied.success() && copied.stderr.contains("lapse.dev/grant"), "{copied:?}");
+    let jobs: Api<Job> = world.api(&world.admin);
+    is_unmarked(&jobs.get("by-hand").await.unwrap());
+    // A backup is restored elsewhere.
+    let place = format!("{}-restored", world.ns);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}});
+    world.apply(namespace).await;
+    let mut backup = serde_json::to_value(cron_jobs.get("nightly").await.unwrap()).unwrap();
+    backup["metadata"] = json!({"name": "nightly", "labels": backup["metadata"]["labels"]});
+    let elsewhere: Api<CronJob> = Api::namespaced(world.admin.client.clone(), &place);
+    let restored = elsewhere.create(&PostParams::default(), &typed(backup)).await.unwrap();
+    is_unmarked(&restored);
+
+    // Its holder gets no copy without the mark.
+    let create = ["create", "job", "mine", "--from=cronjob/nightly", "--namespace", &world.ns];
+    world.lapse.plane().kubectl(&world.alice, &create).await.unwrap().ok().unwrap();
+    assert!(
+        jobs.get("mine").await.unwrap().metadata.labels.unwrap().contains_key("lapse.dev/grant")
+    );
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    eventually("the holder's to be gone", SOON, async || {
+        Ok(jobs.get_opt("mine").await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    elsewhere.get("nightly").await.unwrap();
+}
+
+fn is_unmarked(object: &(impl serde::Serialize + kube::Resource + Clone)) {
+    let mut object = object.clone();
+    // They say who once wrote what.
+    object.meta_mut().managed_fields = None;
+    let object = serde_json::to_string(&object).unwrap();
+    for mark in ["lapse.dev/grant", "lapse.dev/grant-uid", "lapse.dev/started-by"] {
+        assert!(!object.contains(mark), "{mark}: {object}");
+    }
+}
+
+/// A reconciler that comes as a service account which somebody else may come as, too.
+#[tokio::test]
+async fn a_reconciler_is_told_whose_right_its_workload_ends_with() {
+    let world = World::tracking("reconciled", json!({"startedWorkloads": "Delete"})).await;
+    world.bind("tenant-edits", "edit", &rbac::account(&world.ns, "tenant")).await;
+    world.granted("fix", json!({})).await;
+    let account = format!("system:serviceaccount:{}:tenant", world.ns);
+    let create = [
+        "create",
+        "deployment",
+        "app",
+        "--image=busybox",
+        "--as",
+        &account,
+        "--namespace",
+        &world.ns,
+    ];
+    let created = world.lapse.plane().kubectl(&world.admin, &create).await.unwrap();
+    assert!(created.success(), "{created:?}");
+    let told = ["guard.trustedReconcilers", &world.alice.name, &account];
+    assert!(told.iter().all(|word| created.stderr.contains(word)), "{created:?}");
+}
+
 /// A status is written with the labels and annotations of its object, and so is the node of a pod.
 async fn no_other_way_off(world: &World) {
     async fn stays<K>(world: &World, name: &str, off: &Value)
@@ -318,6 +392,14 @@ async fn no_other_way_off(world: &World) {
     world.cluster_role(&writer, rules).await;
     world.bind("writes-status", &writer, &rbac::user(&world.alice.name)).await;
 
+    eventually("alice to be let write any status", SOON, async || {
+        let nothing = Patch::Merge(json!({}));
+        let jobs: Api<CronJob> = world.api(&world.alice);
+        let written = jobs.patch_status("w", &PatchParams::default(), &nothing).await;
+        Ok(written.is_ok().then_some(()))
+    })
+    .await
+    .unwrap();
     let off = &json!({"metadata": {"labels": {"lapse.dev/grant": null}, "annotations": {"lapse.dev/grant-uid": null}}});
     stays::<Pod>(world, "started", off).await;
     stays::<Job>(world, "started", off).await;

@@ -10,7 +10,7 @@ use super::Observed;
 use super::decide::{Action, condition};
 use crate::Read;
 use crate::lifetime::{STOPPED, STOPPING, is_stopping};
-use crate::session::{Started, ends_started, longest_grace_s};
+use crate::session::{Started, ends_started, ends_streams, longest_grace_s};
 use crate::words::few;
 
 /// For how long after its end something that is being deleted is looked for.
@@ -34,10 +34,18 @@ pub(super) fn begin(
     status: &mut GrantStatus,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    if !ends_started(&grant.spec) {
-        return None;
-    }
-    let message = "What was started under it is being stopped.".to_owned();
+    // What was entered until now counts: more is refused from here on.
+    let entered = ends_streams(grant.spec.session.as_ref())
+        && status.entered.iter().any(|entered| entered.tracked);
+    let message = match (ends_started(&grant.spec), entered) {
+        (false, false) => return None,
+        (true, false) => "What was started under it is being stopped.",
+        (false, true) => "The pods that were entered under it are being stopped.",
+        (true, true) => {
+            "What was started under it, and the pods that were entered, are being stopped."
+        }
+    };
+    let message = message.to_owned();
     condition(status, grant, STOPPED, ConditionStatus::False, STOPPING, message, now);
     Some(now)
 }
@@ -61,7 +69,7 @@ pub(super) fn outlook(
         Some(Read::Found(there)) => there,
     };
     if there.is_empty() {
-        let message = "What was started under it is gone.".to_owned();
+        let message = "What was started or entered under it is gone.".to_owned();
         condition(status, grant, STOPPED, ConditionStatus::True, "Verified", message, now);
         return StopOutlook::default();
     }

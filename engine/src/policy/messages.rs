@@ -94,6 +94,7 @@ fn refusals() {
         json!({"emergency": unreviewed}),
         json!({"requesters": olga, "emergency": own}),
         json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}}),
+        json!({"session": {"onEnd": {"openStreams": "DeletePods"}}}),
         json!({"separationOfDuties": [{"policy": "shop-debug"}]}),
     ];
     let told_of = |given: Value| {

@@ -1,6 +1,6 @@
 //! What a policy says about the session of a right.
 
-use lapse_crds::{GrantSession, Session, StartedWorkloads};
+use lapse_crds::{GrantSession, OpenStreams, Session, StartedWorkloads};
 
 use super::{PolicyError, PolicyErrorReason};
 use crate::Settings;
@@ -13,22 +13,36 @@ pub(super) fn compile_session(
 ) -> Result<GrantSession, PolicyError> {
     let on_end = session.and_then(|session| session.on_end.as_ref());
     let started_workloads = on_end.and_then(|on_end| on_end.started_workloads);
-    if started_workloads == Some(StartedWorkloads::Delete) && !settings.controller.ends_workloads {
+    let open_streams = on_end.and_then(|on_end| on_end.open_streams);
+    let deletes = [
+        ("startedWorkloads is Delete", started_workloads == Some(StartedWorkloads::Delete)),
+        ("openStreams is DeletePods", open_streams == Some(OpenStreams::DeletePods)),
+    ];
+    let refused = deletes.into_iter().find(|(_, is_said)| *is_said);
+    if let Some((said, _)) = refused.filter(|_| !settings.controller.ends_workloads) {
         return Err(PolicyError::new(
             PolicyErrorReason::NotPermitted,
-            "spec.session.onEnd.startedWorkloads is Delete, but the controller may not delete \
-             workloads; leave it out, or set the chart's value controller.endWorkloads"
-                .to_owned(),
+            format!(
+                "spec.session.onEnd.{said}, but the controller may not delete \
+                 workloads; leave it out, or set the chart's value controller.endWorkloads"
+            ),
         ));
     }
     let max_grace_period = on_end.and_then(|on_end| on_end.max_grace_period);
     let guard = session.and_then(|session| session.guard).unwrap_or_default();
-    Ok(GrantSession { guard, started_workloads, max_grace_period, impersonates: Vec::new() })
+    Ok(GrantSession {
+        guard,
+        started_workloads,
+        open_streams,
+        max_grace_period,
+        impersonates: Vec::new(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use lapse_crds::{Guard, OnEnd};
+    use rstest::rstest;
 
     use super::*;
     use crate::testing::settings;
@@ -48,16 +62,27 @@ mod tests {
         assert_eq!(guard(Some(&session(Some(Guard::Off), None))), Guard::Off);
     }
 
-    #[test]
-    fn what_was_started_is_deleted_only_where_the_controller_may() {
+    #[rstest]
+    #[case::what_was_started(Some(StartedWorkloads::Delete), None, false)]
+    #[case::what_was_entered(None, Some(OpenStreams::DeletePods), false)]
+    #[case::nothing(Some(StartedWorkloads::Keep), Some(OpenStreams::Keep), true)]
+    fn pods_are_deleted_only_where_the_controller_may(
+        #[case] started_workloads: Option<StartedWorkloads>,
+        #[case] open_streams: Option<OpenStreams>,
+        #[case] everywhere: bool,
+    ) {
         let mut settings = settings();
-        let delete = session(None, Some(StartedWorkloads::Delete));
-        let compiled = compile_session(Some(&delete), &settings).unwrap();
-        assert_eq!(compiled.started_workloads, Some(StartedWorkloads::Delete));
+        let on_end = OnEnd { started_workloads, open_streams, ..OnEnd::default() };
+        let session = Session { on_end: Some(on_end), ..Session::default() };
+        let compiled = compile_session(Some(&session), &settings).unwrap();
+        assert_eq!(
+            (compiled.started_workloads, compiled.open_streams),
+            (started_workloads, open_streams)
+        );
         settings.controller.ends_workloads = false;
-        let error = compile_session(Some(&delete), &settings).unwrap_err();
-        assert_eq!(error.reason, PolicyErrorReason::NotPermitted);
-        let keep = session(None, Some(StartedWorkloads::Keep));
-        assert!(compile_session(Some(&keep), &settings).is_ok());
+        let compiled = compile_session(Some(&session), &settings);
+        let reason = compiled.map(|_| ()).map_err(|error| error.reason);
+        let expected = if everywhere { Ok(()) } else { Err(PolicyErrorReason::NotPermitted) };
+        assert_eq!(reason, expected);
     }
 }

@@ -37,6 +37,21 @@ pub fn may_be_disguised(caller: &Identity) -> bool {
     service_account(caller).is_some() && caller.credential_id.is_none()
 }
 
+/// What a service account is told whose workload ends with the right of somebody who may come as it; `None` for the
+/// holder.
+#[must_use]
+pub fn taken_for_holder(grant: &GrantSummary, caller: &Identity) -> Option<String> {
+    let is_holder = subject_of(caller).is_some_and(|subject| subject == *grant.subject);
+    (!is_holder).then(|| {
+        format!(
+            "{} comes without a credential of its own, and {}, who holds {} until {}, may impersonate it: this counts as \
+             started by them and is deleted when that right ends. If a reconciler applies by this account, have who runs \
+             Lapse name it in the value guard.trustedReconcilers of the chart",
+            caller.username, grant.subject.name, grant.name, grant.expires_at
+        )
+    })
+}
+
 /// What the audit log of the API server is to say of a write by who holds these rights: keys and values.
 #[must_use]
 pub fn record(held: &[Arc<GrantSummary>]) -> Vec<(&'static str, String)> {
@@ -118,6 +133,13 @@ mod tests {
     #[case::a_look_alike(true, person("system:serviceaccount:web:bot", &[]), false)]
     fn who_holds_a_right(#[case] wide: bool, #[case] who: Identity, #[case] expected: bool) {
         assert_eq!(is_held_by(&GrantSummary::of(&held(wide)), &who), expected);
+    }
+
+    #[test]
+    fn an_account_is_told_whose_right_its_workload_ends_with() {
+        let grant = GrantSummary::of(&held(false));
+        insta::assert_snapshot!(taken_for_holder(&grant, &account("shop", None)).unwrap());
+        assert_eq!(taken_for_holder(&grant, &person("alice", &[])), None);
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
         let session = GrantSession {
             guard: Guard::Enforce,
             started_workloads: None,
+            open_streams: None,
             max_grace_period: None,
             impersonates: accounts.iter().map(ToString::to_string).collect(),
         };

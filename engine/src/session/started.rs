@@ -113,18 +113,20 @@ pub fn started_under<'a>(
     held: &'a [Arc<GrantSummary>],
     namespace: &str,
 ) -> Option<&'a GrantSummary> {
-    let covers = |grant: &&GrantSummary| {
-        let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
-        match target.map(|target| &target.scope) {
-            Some(Scope::Cluster) => true,
-            Some(Scope::Namespaces(names)) => names.contains(namespace),
-            None => false,
-        }
-    };
     let ends =
         |grant: &GrantSummary| ends(grant.live.as_ref().and_then(|live| live.session.as_ref()));
-    let held = held.iter().map(|grant| &**grant).filter(covers);
+    let held = held.iter().map(|grant| &**grant).filter(|grant| covers(grant, namespace));
     held.max_by_key(|grant| (ends(grant), grant.expires_at.time()))
+}
+
+/// Whether a right is held in a namespace.
+pub(super) fn covers(grant: &GrantSummary, namespace: &str) -> bool {
+    let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+    match target.map(|target| &target.scope) {
+        Some(Scope::Cluster) => true,
+        Some(Scope::Namespaces(names)) => names.contains(namespace),
+        None => false,
+    }
 }
 
 /// Whether what was started under a grant is deleted at its end.

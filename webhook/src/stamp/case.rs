@@ -242,7 +242,9 @@ impl Case {
         let role = Read::Found(rules.clone());
         let accounts = known(reader.accounts(&self.target, &role).await)?.unwrap_or_default();
         let acting = within_reach(&risk, &accounts).brief();
-        Ok(risk.brief().into_iter().chain(acting).chain(goes_on(rules)).collect())
+        let session = self.policy.as_ref().ok().map(Policy::session);
+        let goes_on = goes_on(rules, session.as_ref());
+        Ok(risk.brief().into_iter().chain(acting).chain(goes_on).collect())
     }
 
     /// What is decided upon. The rules themselves are kept with an approval alone.

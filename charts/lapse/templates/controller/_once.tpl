@@ -1,6 +1,7 @@
 {{/*
-The pod of a job that runs a command of the controller's program once, with the controller's rights.
-Call with (dict "root" $ "command" "sweep").
+The pod of a job that runs the controller's program once. Call with
+(dict "root" $ "name" "sweep" "args" (list "sweep" "--settings=/etc/lapse/settings.yaml") "installed" true).
+With "installed" it has the controller's rights and the settings, which are there only once the release is.
 */}}
 {{- define "lapse.oncePod" -}}
 {{- $values := .root.Values -}}
@@ -9,14 +10,16 @@ metadata:
     {{- with $values.controller.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-    {{- include "lapse.selector" (dict "root" .root "component" .command) | nindent 4 }}
+    {{- include "lapse.selector" (dict "root" .root "component" .name) | nindent 4 }}
   {{- with $values.controller.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
+  {{- if .installed }}
   serviceAccountName: lapse-controller
-  automountServiceAccountToken: true
+  {{- end }}
+  automountServiceAccountToken: {{ .installed | default false }}
   enableServiceLinks: false
   restartPolicy: Never
   terminationGracePeriodSeconds: 10
@@ -40,13 +43,12 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   containers:
-    - name: {{ .command }}
+    - name: {{ .name }}
       image: {{ include "lapse.image" .root | quote }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
       command: [lapse-controller]
       args:
-        - {{ .command }}
-        - --settings=/etc/lapse/settings.yaml
+        {{- toYaml .args | nindent 8 }}
       env:
         {{- include "lapse.env" .root | nindent 8 }}
       {{- with $values.sweep.resources }}
@@ -55,12 +57,16 @@ spec:
       {{- end }}
       securityContext:
         {{- include "lapse.containerSecurity" .root | nindent 8 }}
+      {{- if .installed }}
       volumeMounts:
         - name: settings
           mountPath: /etc/lapse
           readOnly: true
+      {{- end }}
+  {{- if .installed }}
   volumes:
     - name: settings
       configMap:
         name: lapse-settings
+  {{- end }}
 {{- end }}

@@ -107,6 +107,10 @@ fn told<'a>(some: impl Iterator<Item = &'a Access>) -> String {
     r#"controller.bindableRoles=[{"kind":"Role","name":"mend"},{"kind":"ClusterRole","name":"admin"}]"#,
 ])]
 #[case::rules(&[
+    r#"controller.grantableRules=[{"apiGroups":[""],"resources":["pods"],"resourceNames":["web"],"verbs":["get"]}]"#,
+])]
+#[case::rules_everywhere(&[
+    "controller.allowClusterWide=true",
     r#"controller.grantableRules=[{"apiGroups":[""],"resources":["pods"],"resourceNames":["web"],"verbs":["get"]},{"nonResourceURLs":["/metrics"],"verbs":["get"]}]"#,
 ])]
 #[case::workloads(&["controller.endWorkloads=true"])]

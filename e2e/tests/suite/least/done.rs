@@ -56,7 +56,8 @@ async fn lived_through(world: &World) {
     world
         .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns, "labels": tracked}}))
         .await;
-    world.policy(json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}})).await;
+    let on_end = json!({"startedWorkloads": "Delete", "openStreams": "DeletePods"});
+    world.policy(json!({"session": {"onEnd": on_end}})).await;
     world.granted("fix", json!({})).await;
     let containers = json!([{"name": "c", "image": "busybox"}]);
     let template = json!({"spec": {"restartPolicy": "Never", "containers": containers}});
@@ -65,6 +66,7 @@ async fn lived_through(world: &World) {
     let post = PostParams::default();
     world.api(&world.alice).create(&post, &pod).await.unwrap();
     world.api(&world.alice).create(&post, &job).await.unwrap();
+    world.enters(&world.alice, &["exec", "p", "--", "id"]).await;
     create_what_makes_pods(world, &world.grant("fix").await.name_any()).await;
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.locked_out(&world.alice).await;

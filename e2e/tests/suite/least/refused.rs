@@ -220,7 +220,7 @@ fn webhook(world: &World) -> Vec<Try> {
         ask("DELETE", format!("{CORE}/{OWN}/secrets/lapse-webhook-keys"), Value::Null),
         ask("PATCH", lease, label),
         alone("POST", format!("{LAPSE}/grants"), grant),
-        alone("PATCH", format!("{LAPSE}/grants/g/status"), ended.clone()),
+        alone("PUT", format!("{LAPSE}/grants/g/status"), ended.clone()),
         ask("DELETE", format!("{LAPSE}/grants"), Value::Null),
         alone("PATCH", format!("{LAPSE}/namespaces/{ns}/accessrequests/fix/status"), ended),
         alone("DELETE", format!("{LAPSE}/namespaces/{ns}/accessdecisions/d"), Value::Null),

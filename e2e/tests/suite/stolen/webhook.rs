@@ -25,8 +25,32 @@ async fn of_the_webhook_gives_nothing_and_says_nothing_for_others() {
     forbidden(bindings.create(&post, &right_of(&held)).await, no);
     let grants: Api<Grant> = Api::all(client.clone());
     forbidden(grants.create(&post, &moved_to(&world, &held, "asked").await).await, no);
-    let status = Patch::Merge(json!({"status": {"phase": "Active"}}));
-    forbidden(grants.patch_status(&held.name_any(), &params, &status).await, no);
+    let status = Patch::Merge(json!({"status": {"phase": "Ended"}}));
+    forbidden(
+        grants.patch_status(&held.name_any(), &params, &status).await,
+        "written by Lapse alone",
+    );
+    // It says which pods the holder goes into, and takes nothing of that back.
+    let entered = |pods: &[&str], more: &str| {
+        let at = "2026-01-01T00:00:00Z";
+        let all = pods.iter().map(|pod| {
+            json!({
+                "namespace": world.ns, "pod": pod, "username": world.alice.name, "streams": ["Exec"],
+                "firstAt": at, "lastAt": at,
+            })
+        });
+        let mut status = json!({"entered": all.collect::<Vec<_>>()});
+        if !more.is_empty() {
+            status[more] = json!("2026-01-01T00:00:00Z");
+        }
+        Patch::Merge(json!({"status": status}))
+    };
+    let name = held.name_any();
+    let words = "written by Lapse alone";
+    grants.patch_status(&name, &params, &entered(&["web"], "")).await.unwrap();
+    forbidden(grants.patch_status(&name, &params, &entered(&[], "")).await, words);
+    forbidden(grants.patch_status(&name, &params, &entered(&["other"], "")).await, words);
+    forbidden(grants.patch_status(&name, &params, &entered(&["web"], "endedAt")).await, words);
     let requests: Api<AccessRequest> = Api::namespaced(client.clone(), ns);
     let as_alice = json!({"requester": {"username": world.alice.name}});
     forbidden(requests.create(&post, &world.request("forged", as_alice)).await, no);
@@ -50,6 +74,10 @@ async fn of_the_webhook_gives_nothing_and_says_nothing_for_others() {
     let settings = Patch::Merge(json!({"data": {"settings.yaml": ""}}));
     forbidden(maps.patch("lapse-settings", &params, &settings).await, no);
 
+    world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
+    world.phase("held", RequestPhase::Ended).await;
+    let late = grants.patch_status(&name, &params, &entered(&["web", "late"], "")).await;
+    forbidden(late, words);
     assert_eq!(world.status("asked").await.phase, RequestPhase::Pending);
     assert!(audited(&world, "lapse-webhook", &held.name_any()) >= 1);
     assert!(audited(&world, "lapse-webhook", "lapse-settings") >= 1);

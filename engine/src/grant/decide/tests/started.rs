@@ -1,4 +1,7 @@
-use lapse_crds::{Conditions as _, GrantDuration, GrantPhase, StartedWorkloads};
+use lapse_crds::{
+    Conditions as _, EnteredPod, GrantDuration, GrantPhase, OpenStreams, StartedWorkloads,
+    StreamKind,
+};
 
 use crate::Read;
 use crate::grant::{Action, Observed};
@@ -84,7 +87,7 @@ fn what_was_started_goes_after_the_right() {
     because Expired
     Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
     Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Stopped=True Verified: What was started under it is gone.
+    Stopped=True Verified: What was started or entered under it is gone.
     ");
     assert!(GrantSummary::of(&observed.grant).is_settled());
 }
@@ -155,4 +158,45 @@ fn nobody_looks_where_it_is_to_be_kept() {
         assert!(observed.status().conditions.condition("Stopped").is_none());
         assert_eq!(plan.wake_at, None);
     }
+}
+
+fn entered(tracked: bool) -> EnteredPod {
+    EnteredPod {
+        namespace: "shop".into(),
+        pod: "web".into(),
+        username: "alice".into(),
+        streams: vec![StreamKind::Exec],
+        first_at: time(20).into(),
+        last_at: time(20).into(),
+        tracked,
+    }
+}
+
+/// What is told at the end of a right under which pods were entered; nothing if nothing is to go for that.
+fn told(started: Option<StartedWorkloads>, streams: OpenStreams, tracked: bool) -> Option<String> {
+    let mut observed = held(started);
+    observed.grant.spec.session.as_mut().unwrap().open_streams = Some(streams);
+    observed.grant.status.as_mut().unwrap().entered = vec![entered(tracked)];
+    observed.step(EXPIRES_AT);
+    observed.step(EXPIRES_AT);
+    let entered = observed.status().entered;
+    assert_eq!(entered.len(), 1, "the record stays");
+    is_stopping(&observed.grant).then(|| stopped(&observed))
+}
+
+#[test]
+fn pods_that_were_entered_go_where_the_policy_says_so() {
+    let delete = Some(StartedWorkloads::Delete);
+    let all = [
+        told(None, OpenStreams::DeletePods, true),
+        told(delete, OpenStreams::DeletePods, true),
+        told(delete, OpenStreams::Keep, true),
+    ];
+    insta::assert_snapshot!(all.map(Option::unwrap).join("\n"), @r"
+    False Stopping: The pods that were entered under it are being stopped.
+    False Stopping: What was started under it, and the pods that were entered, are being stopped.
+    False Stopping: What was started under it is being stopped.
+    ");
+    assert_eq!(told(None, OpenStreams::Keep, true), None);
+    assert_eq!(told(None, OpenStreams::DeletePods, false), None, "the namespace did not opt in");
 }

@@ -97,6 +97,7 @@ fn an_approved_request_is_granted() {
             GrantSession {
                 guard: Enforce,
                 started_workloads: None,
+                open_streams: None,
                 max_grace_period: None,
                 impersonates: [],
             },

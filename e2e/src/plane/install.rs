@@ -226,16 +226,18 @@ impl Lapse {
             return Ok(());
         }
         let admin = self.plane.admin().await?;
-        let kind = ApiResource {
+        let kind = |kind: &str, plural: &str| ApiResource {
             group: "lapse.dev".to_owned(),
             version: "v1alpha1".to_owned(),
             api_version: "lapse.dev/v1alpha1".to_owned(),
-            kind: "AccessRequest".to_owned(),
-            plural: "accessrequests".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
         };
-        let requests: Api<DynamicObject> = Api::namespaced_with(admin.client, "default", &kind);
+        let (request, grant) = (kind("AccessRequest", "accessrequests"), kind("Grant", "grants"));
+        let requests: Api<DynamicObject> =
+            Api::namespaced_with(admin.client.clone(), "default", &request);
         let role = serde_json::json!({"kind": "ClusterRole", "name": "view"});
-        let mut probe = DynamicObject::new("admission-probe", &kind);
+        let mut probe = DynamicObject::new("admission-probe", &request);
         probe.data = serde_json::json!({
             "spec": {"target": {"kubernetes": {"role": role}}, "reason": "Does admission work?"},
         });
@@ -246,6 +248,19 @@ impl Lapse {
                 Err(kube::Error::Api(status)) if status.code < 500 => Ok(Some(())),
                 Err(error) => Err(error.into()),
                 Ok(_) => Ok(Some(())),
+            }
+        })
+        .await?;
+        // The API server takes up admission policies at its own pace, all that stand at that moment.
+        let grants: Api<DynamicObject> = Api::all_with(admin.client, &grant);
+        let probe = DynamicObject::new("admission-probe", &grant);
+        eventually("the admission policies to be in force", SOON, async || {
+            match grants.create(&dry_run, &probe).await {
+                Err(kube::Error::Api(status)) => {
+                    Ok(status.message.contains("ValidatingAdmissionPolicy").then_some(()))
+                }
+                Err(error) => Err(error.into()),
+                Ok(_) => Ok(None),
             }
         })
         .await

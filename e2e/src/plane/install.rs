@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::rbac::v1::Role;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use tokio::sync::OnceCell;
@@ -226,18 +228,17 @@ impl Lapse {
             return Ok(());
         }
         let admin = self.plane.admin().await?;
-        let kind = |kind: &str, plural: &str| ApiResource {
+        let kind = ApiResource {
             group: "lapse.dev".to_owned(),
             version: "v1alpha1".to_owned(),
             api_version: "lapse.dev/v1alpha1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
+            kind: "AccessRequest".to_owned(),
+            plural: "accessrequests".to_owned(),
         };
-        let (request, grant) = (kind("AccessRequest", "accessrequests"), kind("Grant", "grants"));
         let requests: Api<DynamicObject> =
-            Api::namespaced_with(admin.client.clone(), "default", &request);
+            Api::namespaced_with(admin.client.clone(), "default", &kind);
         let role = serde_json::json!({"kind": "ClusterRole", "name": "view"});
-        let mut probe = DynamicObject::new("admission-probe", &request);
+        let mut probe = DynamicObject::new("admission-probe", &kind);
         probe.data = serde_json::json!({
             "spec": {"target": {"kubernetes": {"role": role}}, "reason": "Does admission work?"},
         });
@@ -252,10 +253,16 @@ impl Lapse {
         })
         .await?;
         // The API server takes up admission policies at its own pace, all that stand at that moment.
-        let grants: Api<DynamicObject> = Api::all_with(admin.client, &grant);
-        let probe = DynamicObject::new("admission-probe", &grant);
+        let roles: Api<Role> = Api::namespaced(admin.client, "default");
+        let probe = Role {
+            metadata: ObjectMeta {
+                name: Some("lapse:admission-probe".to_owned()),
+                ..ObjectMeta::default()
+            },
+            rules: None,
+        };
         eventually("the admission policies to be in force", SOON, async || {
-            match grants.create(&dry_run, &probe).await {
+            match roles.create(&dry_run, &probe).await {
                 Err(kube::Error::Api(status)) => {
                     Ok(status.message.contains("ValidatingAdmissionPolicy").then_some(()))
                 }

@@ -1,5 +1,7 @@
 //! What was started under a grant, and the pods that were entered.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -32,6 +34,9 @@ pub fn resource_of(kind: StartedKind) -> ApiResource {
     }
 }
 
+/// The label by which a namespace opts in.
+const TRACKED: &str = "lapse.dev/track-workloads";
+
 /// How many objects are listed at once.
 const PAGE: u32 = 200;
 
@@ -41,10 +46,8 @@ impl Reader {
     /// each pod.
     pub async fn started(&self, grant: &Grant) -> Read<Vec<Started>> {
         let looks = async {
-            let (mut found, entered) = tokio::try_join!(
-                self.started_and_marked(grant),
-                self.entered(entered_to_end(grant)),
-            )?;
+            let (mut found, entered) =
+                tokio::try_join!(self.started_and_marked(grant), self.entered(grant),)?;
             found.extend(entered);
             found.sort();
             found.dedup_by(|a, b| a.uid == b.uid);
@@ -66,19 +69,25 @@ impl Reader {
         Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
-    /// Those of the pods that still run. Whatever has made another of the name since is left alone.
-    async fn entered(
-        &self,
-        pods: impl Iterator<Item = &EnteredPod>,
-    ) -> Result<Vec<Started>, CallError> {
-        let looks = pods.map(|entered| async move {
+    /// The pods that were entered, are to go and still run, in namespaces that opt in still. Whatever has made another of
+    /// the name since is left alone.
+    async fn entered(&self, grant: &Grant) -> Result<Vec<Started>, CallError> {
+        let pods: Vec<&EnteredPod> = entered_to_end(grant).collect();
+        let names: BTreeSet<&str> = pods.iter().map(|entered| &*entered.namespace).collect();
+        let namespaces = self.namespaces_of(names.into_iter()).await;
+        let is_tracked = |entered: &&EnteredPod| {
+            let known = namespaces.get(&entered.namespace).and_then(Read::found);
+            // What is not known is not left alone.
+            known.is_none_or(|known| known.labels.get(TRACKED).is_some_and(|said| said == "true"))
+        };
+        let looks = pods.into_iter().filter(is_tracked).map(|entered| async move {
             let api: Api<Pod> = Api::namespaced(self.client().clone(), &entered.namespace);
             // To list is what it may.
-            let named = ListParams::default().fields(&format!("metadata.name={}", entered.pod));
-            let listed = bounded(format!("looking for Pod {entered}"), api.list(&named)).await?;
+            let params = ListParams::default().fields(&format!("metadata.name={}", entered.pod));
+            let listed = bounded(format!("looking for Pod {entered}"), api.list(&params)).await?;
             let is_it = |pod: &&Pod| {
                 let made = created_at(&pod.metadata);
-                !is_over(pod) && made.is_none_or(|made| is_entered(entered, made))
+                !is_over(pod) && made.is_none_or(|made| is_entered(grant, entered, made))
             };
             Ok(listed.items.iter().find(is_it).and_then(started_pod))
         });

@@ -240,6 +240,11 @@ pub struct GrantStatus {
     /// When the right was verified to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// By when nothing works any more of what was issued or opened under it. Absent while the right stands, and where
+    /// that cannot be known: of a role that has a name, and of rules that allow watches, streams, tokens, Secrets, or
+    /// writing anything but config maps and scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rights_end_by: Option<Timestamp>,
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,

@@ -36,7 +36,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
 ];
 
 /// Single texts that are no messages to people, or that need more than a test can bring about, with the reason.
-const SINGLE: [(&str, &str); 32] = [
+const SINGLE: [(&str, &str); 33] = [
     (
         "What credentialID was called by older releases. Nothing is stamped here any more.",
         "documentation",
@@ -60,6 +60,7 @@ const SINGLE: [(&str, &str); 32] = [
     ("marked what is started", "for the log"),
     ("took the mark off a copy", "for the log"),
     ("recorded which pod is entered", "for the log"),
+    ("could not record which pod is entered", "for the log"),
     ("Drawing a random number: {error}", "the system has none"),
     ("the keys changed {TRIES} times while they were being read", "for the log"),
     ("the watches have ended", "for the log"),

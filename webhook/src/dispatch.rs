@@ -100,7 +100,7 @@ async fn decide(
         (Webhook::Started, _, Create | Update) => Some(started::mark(admission, request).await),
         (Webhook::Copied, _, Create) => Some(Ok(started::unmark(request))),
         (Webhook::Entered, _, Connect) => Some(entered::record(admission, request, true).await),
-        (Webhook::Elsewhere, _, Connect) => Some(entered::record(admission, request, false).await),
+        (Webhook::Elsewhere, _, Connect) => Some(Ok(entered::record_if(admission, request).await)),
         (Webhook::Ends, Some(Kind::JitPolicy), Delete) => {
             Some(Ok(validate::deletion(admission, request)))
         }

@@ -12,6 +12,7 @@ use kube::api::{Patch, PatchParams};
 use lapse_cluster::{CallError, bounded, clock};
 use lapse_crds::{Grant, MOST_ENTERED, StreamKind};
 use lapse_engine::Read;
+use lapse_engine::clipped;
 use lapse_engine::session::{Entered, Entry, ends_streams, enter, entered_under, may_be_disguised};
 use lapse_engine::summary::GrantSummary;
 use serde_json::json;
@@ -48,6 +49,18 @@ pub(crate) async fn record(
         write(admission, grant, &entry).await?;
     }
     Ok(Admitted { done: "recorded which pod is entered", ..Admitted::default() })
+}
+
+/// The same where the namespace did not opt in: what cannot be recorded is said, and keeps nobody out.
+pub(crate) async fn record_if(admission: &Admission, request: &Request) -> Admitted {
+    match record(admission, request, false).await {
+        Ok(admitted) => admitted,
+        Err(why) => Admitted {
+            audit: vec![("unrecorded", clipped(&why.to_string()))],
+            done: "could not record which pod is entered",
+            ..Admitted::default()
+        },
+    }
 }
 
 fn stream(request: &Request) -> Option<StreamKind> {
@@ -91,7 +104,12 @@ async fn write(
         match bounded(what, written).await {
             Err(error) if error.is_conflict() => tokio::time::sleep(PAUSE).await,
             Err(error) if error.is_not_found() => return over(summary, entry),
-            other => return other.map(drop).map_err(failed),
+            Err(error) => return Err(failed(error)),
+            // A definition that is older than this program leaves out what it does not know.
+            Ok(written) => {
+                let is_there = written.status.is_some_and(|status| !status.entered.is_empty());
+                return if is_there { Ok(()) } else { Err(is_older(&summary.name)) };
+            }
         }
     }
     Err(is_written(&summary.name))
@@ -126,9 +144,16 @@ fn is_written(grant: &str) -> NotAdmitted {
     NotAdmitted::Failed(format!("Grant {grant} is being written again and again"))
 }
 
+fn is_older(grant: &str) -> NotAdmitted {
+    NotAdmitted::Failed(format!(
+        "which pod is entered was not stored in Grant {grant}: the definition of Grants is older than Lapse. Apply that \
+         of the chart"
+    ))
+}
+
 /// All that is said to whoever may not go into a pod.
 #[cfg(test)]
-pub(crate) fn refusals(grant: &str) -> [NotAdmitted; 3] {
+pub(crate) fn refusals(grant: &str) -> [NotAdmitted; 4] {
     let entry = Entry {
         namespace: "shop".to_owned(),
         pod: "web".to_owned(),
@@ -136,5 +161,5 @@ pub(crate) fn refusals(grant: &str) -> [NotAdmitted; 3] {
         stream: StreamKind::Exec,
         tracked: true,
     };
-    [has_ended(grant, "alice", &entry), has_no_room(grant), is_written(grant)]
+    [has_ended(grant, "alice", &entry), has_no_room(grant), is_written(grant), is_older(grant)]
 }

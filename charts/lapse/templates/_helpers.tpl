@@ -134,7 +134,7 @@ come; its body can take a minute more, and a right ends meanwhile. Whoever is al
 who would notice.
 */}}
 {{- define "lapse.stillAllowed" -}}
-{'CREATE': ['create'], 'UPDATE': ['update', 'patch'], 'DELETE': ['delete', 'deletecollection']}[?request.operation].orValue([]).exists(verb,
+{'CREATE': ['create'], 'UPDATE': ['update', 'patch'], 'DELETE': ['delete', 'deletecollection'], 'CONNECT': ['create', 'get']}[?request.operation].orValue([]).exists(verb,
   authorizer.requestResource.check(verb).allowed())
 {{- end }}
 

@@ -120,7 +120,7 @@ impl Gauges {
     }
 
     /// Counts what the index knows. While that is not all, the gauges keep what they say. `overdue` is called for each
-    /// Grant whose time is up, or that was deleted, and that has not ended.
+    /// Grant whose time is up, or that was deleted, and whose right has not ended.
     pub(crate) fn count(&self, index: &Index, now: DateTime<Utc>, overdue: impl Fn(&str)) {
         if index.is_complete() {
             self.count_grants(index, now, overdue);
@@ -145,10 +145,9 @@ impl Gauges {
             }
             pending += i64::from(grant.review_by.is_some());
             unreviewed += i64::from(grant.review_by.is_some_and(|by| now >= by.time()));
-            // One that was deleted and has ended stays on purpose until it is reviewed.
-            let stays = grant.live.is_none() && grant.review_by.is_some();
-            let is_due = (grant.is_deleted && !stays)
-                || (grant.live.is_some() && now >= grant.expires_at.time());
+            // One that has ended may stay: until it is reviewed, or until what was started under it has stopped.
+            let is_over = now >= grant.expires_at.time();
+            let is_due = grant.live.is_some() && (grant.is_deleted || is_over);
             if is_due {
                 late += 1;
                 overdue(&grant.name);

@@ -61,7 +61,7 @@ async fn what_runs_goes_on() {
     assert_eq!(ready.len(), 4, "{ready:?}");
 
     // It is tried before anything is changed.
-    let said = town.upgrade_to_nothing(&["--timeout=5m", "--set", "image.check=true"]).await;
+    let said = town.upgrade_to_nothing(&["--timeout=30s", "--set", "image.check=true"]).await;
     assert!(said.contains("pre-upgrade hooks failed"), "{said}");
     assert!(said.contains("lapse-image-check"), "{said}");
     assert_eq!((town.versions().await, town.ready().await), (versions, ready.clone()));

@@ -107,7 +107,7 @@ async fn an_upgrade_keeps_keys_and_grants() {
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
     assert!(world.can_write(&world.alice).await);
     // Narrowing is never refused, and says which policies it switches off.
-    let words = "these policies have what was started under a grant deleted:\nupgraded.";
+    let words = "these policies have what was started or entered under a grant deleted:\nupgraded.";
     let narrower = ["controller.endWorkloads=false"];
     assert!(!world.lapse.upgrade(&narrower).await.unwrap().contains("WARNING"));
     world.policy(json!({"session": {"onEnd": {"startedWorkloads": "Delete"}}})).await;

@@ -3,11 +3,12 @@
 //! Nothing runs here: a stream is refused after admission has let it pass. For those that open see the tests on nodes.
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use lapse_crds::{ConditionStatus, Conditions as _, EnteredPod, RequestPhase, StreamKind};
-use lapse_e2e::plane::{User, eventually};
-use serde_json::json;
+use lapse_e2e::plane::{InstallOptions, User, eventually};
+use serde_json::{Value, json};
 
 use crate::rbac;
 use crate::world::{SOON, World, refused};
@@ -133,4 +134,44 @@ async fn where_nothing_is_deleted_it_is_recorded_all_the_same() {
     for pod in ["web-0", "web-1"] {
         assert_eq!(pods.get(pod).await.unwrap().metadata.deletion_timestamp, None);
     }
+}
+
+/// The webhook answers, and cannot write what it is to record.
+#[tokio::test]
+async fn what_cannot_be_recorded_keeps_people_out_only_where_that_was_asked_for() {
+    let world = World::own("unrecorded", InstallOptions::default()).await;
+    world.starts(&world.admin, "web").await.unwrap();
+    world.policy(json!({})).await;
+    world.granted("fix", json!({})).await;
+    let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
+    let mut role = roles.get("lapse-webhook").await.unwrap();
+    let writes = |rule: &PolicyRule| rule.resources.iter().flatten().any(|r| r == "grants/status");
+    role.rules.as_mut().unwrap().retain(|rule| !writes(rule));
+    roles.replace("lapse-webhook", &PostParams::default(), &role).await.unwrap();
+
+    let enter = ["exec", "web", "--", "id"];
+    let mut tracked = json!({"metadata": {"labels": {"lapse.dev/track-workloads": "true"}}});
+    let namespaces: Api<Namespace> = Api::all(world.admin.client.clone());
+    let label = async |label: &Value| {
+        let label = Patch::Merge(label);
+        namespaces.patch(&world.ns, &PatchParams::default(), &label).await.unwrap();
+    };
+    label(&tracked).await;
+    eventually("nothing to be opened that is not recorded", SOON, async || {
+        let said = world.enters(&world.alice, &enter).await;
+        Ok(said.contains("recording in Grant").then_some(()))
+    })
+    .await
+    .unwrap();
+    tracked["metadata"]["labels"]["lapse.dev/track-workloads"] = Value::Null;
+    label(&tracked).await;
+    eventually("it to give way elsewhere", SOON, async || {
+        let said = world.enters(&world.alice, &enter).await;
+        Ok(said.contains("does not have a host assigned").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.entered("fix").await, []);
+    let log = std::fs::read_to_string(world.lapse.plane().audit_log()).unwrap();
+    assert!(log.contains("elsewhere.lapse.dev/unrecorded"));
 }

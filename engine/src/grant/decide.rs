@@ -14,6 +14,7 @@ use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review
 use crate::Read;
 use crate::lifetime::{STOPPED, awaits_review, is_settled};
 use crate::policy::PolicyState;
+use crate::risk::rights_end_by;
 use crate::session::Started;
 
 /// One thing to do. Creating needs the lease; the others need nothing.
@@ -223,6 +224,7 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
     if actions.is_empty() && !is_unread {
         status.phase = GrantPhase::Ended;
         status.ended_at = Some(now.into());
+        status.rights_end_by = rights_end_by(grant, now).map(Into::into);
         condition(&mut status, grant, ENDED, ConditionStatus::True, "Verified", why, now);
         // What was started goes after the right is gone: before, more could be started.
         let stopping = stopping::begin(grant, &mut status, now);

@@ -18,7 +18,10 @@ pub fn goes_on(role: &RoleRules, session: Option<&GrantSession>) -> Option<Strin
         ("kubectl attach", opens(&open, &[""], "pods/attach")),
         ("kubectl port-forward", opens(&open, &[""], "pods/portforward")),
     ];
+    let proxies = ["pods/proxy", "services/proxy", "nodes/proxy"];
+    let is_proxied = proxies.into_iter().any(|resource| opens(&open, &[""], resource));
     let others = [
+        ("connections through a proxy", is_proxied),
         ("kubectl logs --follow", opens(&["get"], &[""], "pods/log")),
         ("watches", opens(&["watch"], &["*"], "*")),
     ];
@@ -66,14 +69,16 @@ mod tests {
         "get",
         "",
         "*",
-        Some("kubectl exec, kubectl attach, kubectl port-forward and kubectl logs --follow")
+        Some(
+            "kubectl exec, kubectl attach, kubectl port-forward, connections through a proxy and kubectl logs --follow"
+        )
     )]
     #[case::everything(
         "*",
         "*",
         "*",
         Some(
-            "kubectl exec, kubectl attach, kubectl port-forward, kubectl logs --follow and watches"
+            "kubectl exec, kubectl attach, kubectl port-forward, connections through a proxy, kubectl logs --follow and watches"
         )
     )]
     fn says_what_goes_on(

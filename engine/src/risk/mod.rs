@@ -3,12 +3,14 @@
 //! - [`CATALOGUE`]: the rights that are looked for, each with its reason and its source.
 //! - [`assess`]: what of it a role holds, and so what is refused and what is warned about.
 //! - [`goes_on`]: what is opened under a role and goes on after the right is gone.
+//! - [`rights_end_by`]: by when nothing of that works any more, where it can be known.
 //! - [`within_reach`]: the service accounts as which the holder can act, and which of them hold more
 //!   than the role itself.
 
 mod accounts;
 mod assess;
 mod catalogue;
+mod ends_by;
 mod entry;
 mod goes_on;
 mod held;
@@ -23,6 +25,7 @@ pub use accounts::{
 };
 pub use assess::assess;
 pub use catalogue::CATALOGUE;
+pub use ends_by::rights_end_by;
 pub use entry::{Entry, Severity, Source};
 pub use goes_on::goes_on;
 pub use held::HeldRules;

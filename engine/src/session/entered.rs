@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
-    EnteredPod, Grant, GrantPhase, GrantSession, MOST_ENTERED, OpenStreams, StreamKind,
+    EnteredPod, Grant, GrantPhase, GrantSession, MOST_ENTERED, OpenStreams, StreamKind, Timestamp,
 };
 
-use super::started::covers;
+use super::started::{covers, place};
 use crate::lifetime::has_ended;
 use crate::summary::GrantSummary;
+use crate::target::Scope;
 
 /// How exact the record says when a pod was last entered: somebody who enters it again and again costs no write each
 /// time.
@@ -75,7 +76,7 @@ pub fn enter(grant: &Grant, entry: &Entry, now: DateTime<Utc>) -> Entered {
         known.streams.sort();
         known.streams.dedup();
         known.last_at = now.max(known.last_at.time()).into();
-        known.tracked = entry.tracked;
+        known.tracked |= entry.tracked;
         return Entered::New(all);
     }
     if all.len() >= MOST_ENTERED {
@@ -102,15 +103,26 @@ pub fn ends_streams(session: Option<&GrantSession>) -> bool {
 /// The pods that were entered under a grant and are to go, once its right is gone: nobody enters one after that.
 pub fn entered_to_end(grant: &Grant) -> impl Iterator<Item = &EnteredPod> {
     let ends = has_ended(grant) && ends_streams(grant.spec.session.as_ref());
+    let scope = place(&grant.spec).filter(|_| ends);
     let all = grant.status.iter().flat_map(|status| &status.entered);
-    all.filter(move |entered| ends && entered.tracked)
+    all.filter(move |entered| {
+        let is_there = match &scope {
+            Some(Scope::Cluster) => true,
+            Some(Scope::Namespaces(names)) => names.contains(&entered.namespace),
+            None => false,
+        };
+        entered.tracked && is_there
+    })
 }
 
 /// Whether a pod of the name that was entered is the one that was: another can have its name, but only one that was
 /// made later.
 #[must_use]
-pub fn is_entered(entered: &EnteredPod, created_at: DateTime<Utc>) -> bool {
-    created_at <= entered.last_at.time() + EXACT_TO + CLOCKS
+pub fn is_entered(grant: &Grant, entered: &EnteredPod, created_at: DateTime<Utc>) -> bool {
+    // Nobody enters anything when the right is gone, whatever the record says.
+    let ended_at = grant.status.as_ref().and_then(|status| status.ended_at).map(Timestamp::time);
+    let last_at = entered.last_at.time();
+    created_at <= ended_at.map_or(last_at, |at| at.min(last_at)) + EXACT_TO + CLOCKS
 }
 
 #[cfg(test)]
@@ -194,11 +206,17 @@ mod tests {
     fn a_pod_that_was_made_after_the_last_entry_is_another() {
         let mut grant = marked();
         assert!(entered(&mut grant, &entry("web-0"), 100));
-        let web = &grant.status.as_ref().unwrap().entered[0];
-        assert!(is_entered(web, time(50)));
+        let is_it = |grant: &Grant, made: i64| {
+            is_entered(grant, &grant.status.as_ref().unwrap().entered[0], time(made))
+        };
+        assert!(is_it(&grant, 50));
         // Whoever enters the next of this name within ten seconds is not recorded anew.
-        assert!(is_entered(web, time(109)));
-        assert!(!is_entered(web, time(116)));
+        assert!(is_it(&grant, 109));
+        assert!(!is_it(&grant, 116));
+        let status = grant.status.as_mut().unwrap();
+        status.entered[0].last_at = time(1_000_000).into();
+        status.ended_at = Some(time(200).into());
+        assert!(is_it(&grant, 210) && !is_it(&grant, 216), "nothing is entered after the end");
     }
 
     #[test]

@@ -80,7 +80,10 @@
 {{- $missing = append $missing $crd }}
 {{- end }}
 {{- end }}
-{{- if $newer }}
+{{- /* What runs beside them already changes nothing by another value: after definitions were applied first, or after a rollback that left them. */}}
+{{- $runs := lookup "apps/v1" "Deployment" .Release.Namespace "lapse-controller" }}
+{{- $isRunning := eq (dig "metadata" "labels" "app.kubernetes.io/version" "" ($runs | default dict)) .Chart.AppVersion }}
+{{- if and $newer (or .Values.crds.install (not $isRunning)) }}
 {{ printf "the cluster has definitions of Lapse %s, and this chart is of %s (%s). Policies there may say what this release does not know, and a restriction that is lost is a wider policy. Install a chart of that release or a later one; after an upgrade that failed, helm rollback goes back. To go back all the same, take out the policies that use what is new, and apply the definitions of this chart first: kubectl apply --server-side --force-conflicts -f charts/lapse/files/crds" (first (reverse (sortAlpha $releases))) $ours (join ", " $newer) }}
 {{- end }}
 {{- if .Values.crds.install }}

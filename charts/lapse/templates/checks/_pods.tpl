@@ -1,8 +1,8 @@
 {{- /* A quantity (64Mi) as a number. */ -}}
 {{- define "lapse.quantity" -}}
 {{- if kindIs "string" . -}}
-{{- $unit := regexFind "(m|k|Ki|M|Mi|G|Gi|T|Ti)$" . -}}
-{{- $factors := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $unit := regexFind "(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)$" . -}}
+{{- $factors := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "P" 1e15 "Pi" 1125899906842624.0 "E" 1e18 "Ei" 1152921504606846976.0 -}}
 {{- mulf (trimSuffix $unit . | float64) (get $factors $unit) -}}
 {{- else -}}
 {{- float64 . -}}

@@ -25,7 +25,8 @@ refuse every pod that has no such limit, unless a LimitRange gives it one; the D
 {{- $requests := merge (deepCopy ($resources.requests | default dict)) ($resources.limits | default dict) (get $defaults "requests") (get $defaults "limits") }}
 {{- range $quotas }}
 {{- $quota := .metadata.name }}
-{{- range $key, $_ := .spec.hard }}
+{{- /* One with scopes counts some pods alone, which the API server tells apart better. */}}
+{{- range $key, $_ := (ternary dict .spec.hard (or .spec.scopes .spec.scopeSelector | empty | not)) }}
 {{- $side := ternary "limits" "requests" (hasPrefix "limits." $key) }}
 {{- $resource := trimPrefix "limits." $key | trimPrefix "requests." }}
 {{- if and (has $resource (list "cpu" "memory")) (not (hasKey (ternary $limits $requests (eq $side "limits")) $resource)) }}

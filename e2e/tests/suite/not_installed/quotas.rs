@@ -64,6 +64,15 @@ async fn a_namespace_with_quotas() {
     assert_eq!(pods_refused(&bare, namespace, &[]).await, [""; 0]);
     bare.install("lapse", namespace, &[]).await.unwrap();
 
+    // One that counts other pods is nobody's business.
+    let scoped = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "of-jobs", "namespace": namespace},
+        "spec": {"hard": {"limits.cpu": "1"}, "scopes": ["Terminating"]},
+    });
+    bare.apply(&scoped.to_string()).await;
+    bare.install("lapse", namespace, &[]).await.unwrap();
+    bare.kubectl(&["delete", "resourcequota", "of-jobs", "--namespace", namespace]).await.unwrap();
+
     // It sets no limit of the processor, since one that is reached would delay the end of rights.
     quota(json!({"limits.cpu": "4"})).await;
     let refused_by_it = pods_refused(&bare, namespace, &[]).await;

@@ -31,12 +31,12 @@ async fn of_the_webhook_gives_nothing_and_says_nothing_for_others() {
         "written by Lapse alone",
     );
     // It says which pods the holder goes into, and takes nothing of that back.
-    let entered = |pods: &[&str], more: &str| {
+    let entered = |pods: &[&str], tracked: bool, more: &str| {
         let at = "2026-01-01T00:00:00Z";
         let all = pods.iter().map(|pod| {
             json!({
                 "namespace": world.ns, "pod": pod, "username": world.alice.name, "streams": ["Exec"],
-                "firstAt": at, "lastAt": at,
+                "firstAt": at, "lastAt": at, "tracked": tracked,
             })
         });
         let mut status = json!({"entered": all.collect::<Vec<_>>()});
@@ -47,10 +47,14 @@ async fn of_the_webhook_gives_nothing_and_says_nothing_for_others() {
     };
     let name = held.name_any();
     let words = "written by Lapse alone";
-    grants.patch_status(&name, &params, &entered(&["web"], "")).await.unwrap();
-    forbidden(grants.patch_status(&name, &params, &entered(&[], "")).await, words);
-    forbidden(grants.patch_status(&name, &params, &entered(&["other"], "")).await, words);
-    forbidden(grants.patch_status(&name, &params, &entered(&["web"], "endedAt")).await, words);
+    grants.patch_status(&name, &params, &entered(&["web"], true, "")).await.unwrap();
+    forbidden(grants.patch_status(&name, &params, &entered(&[], true, "")).await, words);
+    forbidden(grants.patch_status(&name, &params, &entered(&["web"], false, "")).await, words);
+    forbidden(grants.patch_status(&name, &params, &entered(&["other"], true, "")).await, words);
+    forbidden(
+        grants.patch_status(&name, &params, &entered(&["web"], true, "endedAt")).await,
+        words,
+    );
     let requests: Api<AccessRequest> = Api::namespaced(client.clone(), ns);
     let as_alice = json!({"requester": {"username": world.alice.name}});
     forbidden(requests.create(&post, &world.request("forged", as_alice)).await, no);
@@ -76,7 +80,7 @@ async fn of_the_webhook_gives_nothing_and_says_nothing_for_others() {
 
     world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
     world.phase("held", RequestPhase::Ended).await;
-    let late = grants.patch_status(&name, &params, &entered(&["web", "late"], "")).await;
+    let late = grants.patch_status(&name, &params, &entered(&["web", "late"], true, "")).await;
     forbidden(late, words);
     assert_eq!(world.status("asked").await.phase, RequestPhase::Pending);
     assert!(audited(&world, "lapse-webhook", &held.name_any()) >= 1);

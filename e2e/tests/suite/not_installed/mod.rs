@@ -169,11 +169,15 @@ async fn definitions_of_another_release_of_lapse() {
         // What runs beside them already may have other values.
         install(&by_hand).await.unwrap();
     }
-    let runs =
-        ["label", "--overwrite", "deployment/lapse-controller", "app.kubernetes.io/version=0.0.1"];
-    bare.kubectl(&[&runs[..], &["--namespace", namespace]].concat()).await.unwrap();
+    let runs = async |version: &str| {
+        let label = format!("app.kubernetes.io/version={version}");
+        let args = ["label", "--overwrite", "deployment/lapse-controller", &label];
+        bare.kubectl(&[&args[..], &["--namespace", namespace]].concat()).await.unwrap();
+    };
+    runs("0.0.1").await;
     let words = ["definitions of Lapse 9.10.0-rc.1", "helm rollback"];
     bare.refuses(release, namespace, &by_hand, &words).await;
+    runs(env!("CARGO_PKG_VERSION")).await;
     // What the message says, for whoever wants to go back all the same.
     bare.apply_definitions().await;
     install(&by_hand).await.unwrap();

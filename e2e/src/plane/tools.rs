@@ -13,8 +13,17 @@ use super::progress::{Ticker, line};
 use super::workspace;
 
 /// What the folder of built programs is named by.
-const SOURCES: [&str; 6] =
-    ["etcd/main.go", "go.mod", "go.sum", "kstatus/main.go", "kubectl/main.go", "tools.go"];
+const SOURCES: [&str; 9] = [
+    "etcd/main.go",
+    "gitops/argo.go",
+    "gitops/flux.go",
+    "gitops/main.go",
+    "go.mod",
+    "go.sum",
+    "kstatus/main.go",
+    "kubectl/main.go",
+    "tools.go",
+];
 
 /// A folder with ready programs, as every test environment for operators understands it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -34,6 +43,8 @@ pub enum Tool {
     Helm,
     /// What tools that wait make of an object.
     Kstatus,
+    /// What Flux and Argo CD make of objects.
+    Gitops,
     /// What runs pods on a node.
     Kubelet,
     /// What makes Services reachable on a node.
@@ -66,6 +77,7 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Kstatus => "kstatus",
+            Self::Gitops => "gitops",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
             Self::KubeScheduler => "kube-scheduler",
@@ -80,6 +92,7 @@ impl Tool {
             Self::Kubectl => "./kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Kstatus => "./kstatus",
+            Self::Gitops => "./gitops",
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
             Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
@@ -103,6 +116,14 @@ impl Tools {
     /// The same, with those of nodes.
     pub async fn with_nodes() -> Result<Self> {
         Self::all_of(&[&Tool::PLANE[..], &Tool::NODES].concat()).await
+    }
+
+    /// Only what Flux and Argo CD are made of: most control planes need none of it.
+    ///
+    /// # Errors
+    /// As for [`Tools::ready`].
+    pub async fn gitops() -> Result<Self> {
+        Self::all_of(&[Tool::Gitops]).await
     }
 
     async fn all_of(tools: &[Tool]) -> Result<Self> {

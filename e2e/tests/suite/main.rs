@@ -20,6 +20,7 @@ mod examples;
 mod extension;
 mod faults;
 mod flow;
+mod gitops;
 mod guard;
 mod hardened;
 mod impersonation;

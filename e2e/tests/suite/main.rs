@@ -47,6 +47,7 @@ mod stolen;
 mod told;
 mod too_old;
 mod uninstall;
+mod upgraded;
 mod waiting;
 mod warnings;
 mod ways;

@@ -54,14 +54,22 @@ pub struct InstallOptions {
     pub set: Vec<String>,
     /// Files for Helm's `--values`, after the playground's own values.
     pub values: Vec<PathBuf>,
-    /// A folder with programs of another build, which run instead of this workspace's. The chart is this
-    /// workspace's all the same.
+    /// A folder with programs of another build, which run instead of this workspace's.
     pub programs: Option<PathBuf>,
+    /// The folder of another chart than this workspace's.
+    pub chart: Option<PathBuf>,
 }
 
 impl Default for InstallOptions {
     fn default() -> Self {
-        Self { controllers: 1, webhooks: 1, set: Vec::new(), values: Vec::new(), programs: None }
+        Self {
+            controllers: 1,
+            webhooks: 1,
+            set: Vec::new(),
+            values: Vec::new(),
+            programs: None,
+            chart: None,
+        }
     }
 }
 
@@ -90,7 +98,7 @@ pub struct Lapse {
     /// The webhooks, `webhook-0` and on.
     pub webhooks: Vec<Component>,
     /// What stands between the API server and the webhooks.
-    pub proxy: Proxy,
+    pub proxy: Arc<Proxy>,
     plane: Arc<Plane>,
     options: InstallOptions,
     programs: BTreeMap<String, PathBuf>,
@@ -101,30 +109,41 @@ static SHARED: OnceCell<Arc<Lapse>> = OnceCell::const_new();
 impl Lapse {
     /// Installs the chart, starts the components and waits until admission works.
     pub async fn install(plane: Arc<Plane>, options: InstallOptions) -> Result<Self> {
-        let progress = plane.progress();
-        let mut lapse = Self {
-            controllers: Vec::new(),
-            webhooks: Vec::new(),
-            proxy: Proxy::start()?,
-            plane,
-            options,
-            programs: BTreeMap::new(),
-        };
-        lapse.programs = lapse.options.ready_programs().await?;
-        progress.step("installing the chart with Helm");
+        let mut lapse = Self::prepare(plane, Arc::new(Proxy::start()?), options).await?;
+        lapse.plane.progress().step("installing the chart with Helm");
         lapse.upgrade(&[]).await?;
-        lapse.wait_for_crds().await?;
-        let count = lapse.options.webhooks;
-        lapse.webhooks = lapse.replicas(WEBHOOK, "webhook", count).await?;
-        let backends = lapse.webhooks.iter().filter_map(|webhook| webhook.admission).collect();
-        lapse.proxy.set_backends(backends);
-        let count = lapse.options.controllers;
-        lapse.controllers = lapse.replicas(CONTROLLER, "controller", count).await?;
-        for component in lapse.components() {
+        lapse.run().await?;
+        Ok(lapse)
+    }
+
+    /// Another release of it in the same place, of which nothing is installed and nothing runs yet.
+    pub async fn release(&self, options: InstallOptions) -> Result<Self> {
+        Self::prepare(Arc::clone(&self.plane), Arc::clone(&self.proxy), options).await
+    }
+
+    async fn prepare(
+        plane: Arc<Plane>,
+        proxy: Arc<Proxy>,
+        options: InstallOptions,
+    ) -> Result<Self> {
+        let programs = options.ready_programs().await?;
+        let (controllers, webhooks) = (Vec::new(), Vec::new());
+        Ok(Self { controllers, webhooks, proxy, plane, options, programs })
+    }
+
+    /// Starts the components as the chart in the cluster has them, and waits until admission works.
+    pub async fn run(&mut self) -> Result<()> {
+        self.wait_for_crds().await?;
+        let count = self.options.webhooks;
+        self.webhooks = self.replicas(WEBHOOK, "webhook", count).await?;
+        let backends = self.webhooks.iter().filter_map(|webhook| webhook.admission).collect();
+        self.proxy.set_backends(backends);
+        let count = self.options.controllers;
+        self.controllers = self.replicas(CONTROLLER, "controller", count).await?;
+        for component in self.components() {
             component.ready().await?;
         }
-        lapse.wait_for_admission().await?;
-        Ok(lapse)
+        self.wait_for_admission().await
     }
 
     /// Lapse on the control plane that the tests of one binary share. It ends with the process.
@@ -151,7 +170,7 @@ impl Lapse {
     pub async fn upgrade(&self, set: &[&str]) -> Result<String> {
         let values = self.plane.folder().join("values.yaml");
         fs::write(&values, VALUES).with_context(|| format!("writing {}", values.display()))?;
-        let chart = chart();
+        let chart = self.options.chart.clone().unwrap_or_else(chart);
         let url = format!("webhook.url=https://127.0.0.1:{}", self.proxy.port());
         let mut args = ["upgrade", "--install", "lapse"].map(String::from).to_vec();
         args.push(path(&chart)?);

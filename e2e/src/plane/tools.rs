@@ -5,9 +5,10 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
+use super::module::Module;
 use super::process::{Process, Spec};
 use super::progress::{Ticker, line};
 use super::workspace;
@@ -30,6 +31,8 @@ pub enum Tool {
     Helm,
     /// What tools that wait make of an object.
     Kstatus,
+    /// What Flux and Argo CD make of objects.
+    Gitops,
     /// What runs pods on a node.
     Kubelet,
     /// What makes Services reachable on a node.
@@ -38,54 +41,6 @@ pub enum Tool {
     KubeScheduler,
     /// What checks metrics and alerts.
     Promtool,
-}
-
-/// A Go module of this workspace that pins programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Module {
-    ControlPlane,
-    Promtool,
-}
-
-impl Module {
-    /// Its folder within the workspace.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::ControlPlane => "e2e/controlplane",
-            Self::Promtool => "e2e/promtool",
-        }
-    }
-
-    /// What the folder of built programs is named by.
-    fn sources(self) -> &'static [&'static str] {
-        match self {
-            Self::ControlPlane => &[
-                "etcd/main.go",
-                "go.mod",
-                "go.sum",
-                "kstatus/main.go",
-                "kubectl/main.go",
-                "tools.go",
-            ],
-            Self::Promtool => &["go.mod", "go.sum"],
-        }
-    }
-
-    /// What the linker is told.
-    fn linker_flags(self, manifest: &str) -> Result<String> {
-        match self {
-            Self::ControlPlane => linker_flags(manifest),
-            Self::Promtool => Ok("-s -w".to_owned()),
-        }
-    }
-
-    /// With the clients of all clouds, promtool takes twice as long to build.
-    fn build_tags(self) -> &'static str {
-        match self {
-            Self::ControlPlane => "",
-            Self::Promtool => "remove_all_sd",
-        }
-    }
 }
 
 impl Tool {
@@ -112,6 +67,7 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Kstatus => "kstatus",
+            Self::Gitops => "gitops",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
             Self::KubeScheduler => "kube-scheduler",
@@ -127,6 +83,7 @@ impl Tool {
             Self::Kubectl => "./kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Kstatus => "./kstatus",
+            Self::Gitops => "./gitops",
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
             Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
@@ -156,6 +113,14 @@ impl Tools {
     /// promtool alone.
     pub async fn promtool() -> Result<Self> {
         Self::all_of(Module::Promtool, &[Tool::Promtool]).await
+    }
+
+    /// Only what Flux and Argo CD are made of: most control planes need none of it.
+    ///
+    /// # Errors
+    /// As for [`Tools::ready`].
+    pub async fn gitops() -> Result<Self> {
+        Self::all_of(Module::ControlPlane, &[Tool::Gitops]).await
     }
 
     async fn all_of(module: Module, tools: &[Tool]) -> Result<Self> {
@@ -291,34 +256,6 @@ async fn build_one(
     Ok(())
 }
 
-/// The versions that the programs report: without them the API server and kubectl misbehave.
-fn linker_flags(manifest: &str) -> Result<String> {
-    let kubernetes = version_of(manifest, "k8s.io/kubernetes")?;
-    let helm = version_of(manifest, "helm.sh/helm/v4")?;
-    let mut parts = kubernetes.trim_start_matches('v').split('.');
-    let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
-        bail!("go.mod pins k8s.io/kubernetes at {kubernetes}, which is no version");
-    };
-    let values = [
-        ("k8s.io/component-base/version.gitVersion", kubernetes),
-        ("k8s.io/component-base/version.gitMajor", major),
-        ("k8s.io/component-base/version.gitMinor", minor),
-        ("k8s.io/client-go/pkg/version.gitVersion", kubernetes),
-        ("helm.sh/helm/v4/internal/version.version", helm),
-    ];
-    let values = values.iter().map(|(name, value)| format!(" -X {name}={value}"));
-    Ok(format!("-s -w{}", values.collect::<String>()))
-}
-
-fn version_of<'a>(manifest: &'a str, module: &str) -> Result<&'a str> {
-    let mut lines = manifest.lines().map(str::split_whitespace);
-    let version = lines.find_map(|mut words| {
-        words.next().filter(|word| *word == module)?;
-        words.next()
-    });
-    version.with_context(|| format!("go.mod requires no {module}"))
-}
-
 /// Waits for the lock without blocking the runtime; it is released when the file is dropped.
 pub(crate) async fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
@@ -352,15 +289,6 @@ fn no_go(missing: &[Tool]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_come_from_the_manifest() {
-        let manifest = "require (\n\thelm.sh/helm/v4 v4.2.4\n\tk8s.io/kubernetes v1.36.3\n)\n";
-        let flags = linker_flags(manifest).unwrap();
-        assert!(flags.contains("base/version.gitMinor=36 "), "{flags}");
-        assert!(flags.ends_with("helm/v4/internal/version.version=v4.2.4"), "{flags}");
-        assert!(linker_flags("module x\n").is_err());
-    }
 
     #[test]
     fn an_earlier_folder_takes_precedence() {

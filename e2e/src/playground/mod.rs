@@ -93,6 +93,7 @@ async fn start(options: &Options) -> Result<Lapse> {
         set: options.helm_set.clone(),
         values: options.values.clone(),
         programs: None,
+        chart: None,
     };
     let lapse = Lapse::install(Arc::clone(&plane), install).await?;
     if !options.no_examples {

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::world::{SOON, World, typed};
 
-fn json_of(kind: &str, object: impl Serialize) -> Value {
+pub(crate) fn json_of(kind: &str, object: impl Serialize) -> Value {
     let mut json = serde_json::to_value(object).unwrap();
     json["kind"] = kind.into();
     json["apiVersion"] = "lapse.dev/v1alpha1".into();

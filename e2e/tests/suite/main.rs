@@ -47,6 +47,7 @@ mod started;
 mod stolen;
 mod told;
 mod too_old;
+mod traces;
 mod uninstall;
 mod waiting;
 mod warnings;

@@ -156,13 +156,16 @@ impl Collector {
 #[async_trait::async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // The thread that sends has no timers and no sockets of its own.
-        let sending = self.client.request(request.map(Body::from));
-        let sent = self.runtime.spawn(tokio::time::timeout(ANSWER, async {
-            let (parts, body) = sending.await?.into_parts();
-            let body = axum::body::to_bytes(Body::new(body), LARGEST_ANSWER).await?;
-            Ok::<_, HttpError>(Response::from_parts(parts, body))
-        }));
+        // The thread that calls this has no timers and no sockets: all of it runs where they are.
+        let client = self.client.clone();
+        let sent = self.runtime.spawn(async move {
+            let sending = async {
+                let (parts, body) = client.request(request.map(Body::from)).await?.into_parts();
+                let body = axum::body::to_bytes(Body::new(body), LARGEST_ANSWER).await?;
+                Ok::<_, HttpError>(Response::from_parts(parts, body))
+            };
+            tokio::time::timeout(ANSWER, sending).await
+        });
         let outcome = match sent.await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(format!("no answer within {} s", ANSWER.as_secs()).into()),

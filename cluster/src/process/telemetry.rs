@@ -30,11 +30,11 @@ pub fn start_telemetry(program: &'static str, runtime: &Handle) -> Traces {
     let no_spans = filter_fn(|metadata| metadata.target() != TRACES);
     let lines = lines.with_filter(filter.and(no_spans));
 
-    let (traces, tracer, unusable) = match Traces::start(program, runtime) {
-        Ok((traces, tracer)) => (traces, tracer, None),
+    let (traces, source, unusable) = match Traces::start(program, runtime) {
+        Ok((traces, source)) => (traces, source, None),
         Err(unusable) => (Traces::default(), None, Some(unusable)),
     };
-    let spans = tracer.map(|tracer| {
+    let spans = source.map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
             .with_location(false)

@@ -25,7 +25,7 @@ struct Span {
     /// What the process says of itself.
     of: BTreeMap<String, String>,
     attributes: BTreeMap<String, String>,
-    span: Exported,
+    sent: Exported,
 }
 
 /// What came.
@@ -49,7 +49,7 @@ async fn take(State(collector): State<Collector>, body: Bytes) {
         let of = attributes(&of_a_process.resource.unwrap_or_default().attributes);
         for span in of_a_process.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             let attributes = attributes(&span.attributes);
-            spans.push(Span { of: of.clone(), attributes, span });
+            spans.push(Span { of: of.clone(), attributes, sent: span });
         }
     }
 }
@@ -78,14 +78,14 @@ impl Collector {
                 let is = |(key, value): &(&str, &str)| {
                     span.attributes.get(*key).is_some_and(|it| it == value)
                 };
-                span.span.name == name && has.iter().all(is)
+                span.sent.name == name && has.iter().all(is)
             });
             let found = parents.find(|parent| {
                 children.iter().all(|child| {
                     all.iter().any(|span| {
-                        span.span.name == *child
-                            && span.span.parent_span_id == parent.span.span_id
-                            && span.span.trace_id == parent.span.trace_id
+                        span.sent.name == *child
+                            && span.sent.parent_span_id == parent.sent.span_id
+                            && span.sent.trace_id == parent.sent.trace_id
                     })
                 })
             });
@@ -93,7 +93,7 @@ impl Collector {
         });
         found.await.unwrap_or_else(|error| {
             let names: Vec<_> =
-                self.spans().into_iter().map(|s| (s.span.name, s.attributes)).collect();
+                self.spans().into_iter().map(|s| (s.sent.name, s.attributes)).collect();
             panic!("{error:#}; there are {names:#?}")
         })
     }
@@ -113,10 +113,10 @@ async fn the_life_of_a_right_can_be_traced() {
     let grant = status.grant.unwrap().name;
     world.ended(&grant).await;
 
-    let (kind, named) = (("lapse.kind", "AccessRequest"), ("lapse.name", "traced"));
+    let (kind, of_name) = (("lapse.kind", "AccessRequest"), ("lapse.name", "traced"));
     let stamped = [
         kind,
-        named,
+        of_name,
         ("lapse.namespace", &world.ns),
         ("lapse.webhook", "mutate"),
         ("lapse.operation", "CREATE"),
@@ -128,7 +128,7 @@ async fn the_life_of_a_right_can_be_traced() {
     let of_grant = [("lapse.name", grant.as_str())];
     collector.found("confine Grant", &[("lapse.outcome", "allowed"), of_grant[0]], &[]).await;
 
-    let given = [kind, named, ("lapse.namespace", &world.ns), ("lapse.outcome", "succeeded")];
+    let given = [kind, of_name, ("lapse.namespace", &world.ns), ("lapse.outcome", "succeeded")];
     let made = ["creating Grant", "creating RoleBinding"];
     let reconciled = collector.found("reconcile AccessRequest", &given, &made).await;
     let taken = [of_grant[0], ("lapse.outcome", "taken")];
@@ -153,9 +153,9 @@ async fn the_life_of_a_right_can_be_traced() {
     }
     // Neither what people wrote nor who they are, and no line of the log.
     for span in collector.spans() {
-        let (attributes, events) = (&span.attributes, &span.span.events);
+        let (attributes, events) = (&span.attributes, &span.sent.events);
         assert!(events.is_empty(), "{span:?}");
-        for value in attributes.values().chain([&span.span.name]) {
+        for value in attributes.values().chain([&span.sent.name]) {
             for not in ["An end-to-end test asks", &world.alice.name, &world.bob.name] {
                 assert!(!value.contains(not), "{span:?}");
             }
@@ -163,17 +163,17 @@ async fn the_life_of_a_right_can_be_traced() {
         }
     }
     // Calls that belong to nothing are no traces.
-    let roots = collector.spans().into_iter().filter(|span| span.span.parent_span_id.is_empty());
+    let roots = collector.spans().into_iter().filter(|span| span.sent.parent_span_id.is_empty());
     let calls = roots.filter(|span| span.attributes.contains_key("lapse.call"));
-    assert_eq!(calls.map(|span| span.span.name).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(calls.map(|span| span.sent.name).collect::<Vec<_>>(), [""; 0]);
     // What comes last is sent before the process ends.
     let before = collector.spans().len();
     world.ask("last", json!({})).await;
     world.lapse.webhooks[0].process.terminate(SOON).await.unwrap();
-    let last = [named.0, "last"];
+    let last = [of_name.0, "last"];
     let all = collector.spans();
     let is_last = |span: &&Span| span.attributes.get(last[0]).is_some_and(|name| name == last[1]);
-    let names = all[before..].iter().filter(is_last).map(|span| span.span.name.as_str());
+    let names = all[before..].iter().filter(is_last).map(|span| span.sent.name.as_str());
     let names: Vec<_> = names.collect();
     assert!(names.contains(&"mutate AccessRequest"), "{names:?}");
 }

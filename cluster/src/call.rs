@@ -9,6 +9,10 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
+
+use crate::process::{TRACES, bounded_text};
 
 /// How long any call may take; kube has no limit of its own.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -125,12 +129,61 @@ pub async fn bounded<T>(
     what: impl Into<String>,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {
+    // Calls that belong to nothing that is traced, such as those for the lease, are no traces of their own.
+    if Span::current().is_none() {
+        return untraced(what, call).await;
+    }
+    let what = what.into();
+    let span = span_of(&what);
+    let called = untraced(what, call).instrument(span.clone()).await;
+    if let Err(error) = &called {
+        if let Some(code) = error.code() {
+            span.record("http.response.status_code", code);
+        }
+        // That something is not there is an answer as good as any.
+        if !error.is_not_found() {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+    called
+}
+
+async fn untraced<T>(
+    what: impl Into<String>,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, CallError> {
     // In a box: the future of a call takes kilobytes, and observing makes a dozen of them at once.
     match tokio::time::timeout(CALL_LIMIT, Box::pin(call)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(CallError::Api { what: what.into(), source: Box::new(source) }),
         Err(_) => Err(CallError::TimedOut { what: what.into() }),
     }
+}
+
+/// The span of a call, named for what is done to which kind, and with all of it as an attribute.
+fn span_of(what: &str) -> Span {
+    info_span!(
+        target: TRACES,
+        "call",
+        otel.name = kind_of_call(what),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        lapse.call = bounded_text(what),
+        http.response.status_code = Empty,
+    )
+}
+
+/// What is tried without the name of what it is tried on: "reading Grant x" is "reading Grant". Spans have few names.
+fn kind_of_call(what: &str) -> &str {
+    let is_kind = |word: &str| word.starts_with(|first: char| first.is_ascii_uppercase());
+    let mut end = 0;
+    for word in what.split_inclusive(' ') {
+        end += word.len();
+        if is_kind(word) {
+            break;
+        }
+    }
+    bounded_text(what[..end].trim_end())
 }
 
 /// What asks for the page after this one; `None` if it was the last.
@@ -168,6 +221,15 @@ mod tests {
         };
         let source = Box::new(kube::Error::Api(Box::new(status)));
         CallError::Api { what: "creating Grant x".to_owned(), source }
+    }
+
+    #[rstest]
+    #[case("reading Grant lapse-0a1b", "reading Grant")]
+    #[case("recording in Grant x that Pod y is entered", "recording in Grant")]
+    #[case("listing the RoleBindings", "listing the RoleBindings")]
+    #[case("asking whether the caller may approve", "asking whether the caller may approve")]
+    fn names_of_spans_name_no_object(#[case] what: &str, #[case] expected: &str) {
+        assert_eq!(kind_of_call(what), expected);
     }
 
     #[rstest]

@@ -11,7 +11,7 @@
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
 //! - [`supported`]: whether the cluster has what Lapse needs.
-//! - [`process`]: settings, logs, signals, health and metrics of a component.
+//! - [`process`]: settings, logs, traces, signals, health and metrics of a component.
 
 mod accounts;
 mod call;

@@ -10,7 +10,8 @@ use lapse_crds::GrantDuration;
 /// Gives the rights that policy and approvers allow, and takes every one back in time.
 ///
 /// Needs access to a cluster, by a pod's service account or KUBECONFIG. The variable `LAPSE_LOG`
-/// selects what is logged (default: info), `LAPSE_LOG_FORMAT` how (text or json).
+/// selects what is logged (default: info), `LAPSE_LOG_FORMAT` how (text or json). Traces are sent to the collector that
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` names (`http://HOST:PORT`, OTLP over HTTP), if it is set.
 #[derive(Debug, Parser)]
 #[command(name = "lapse-controller", version)]
 pub(crate) struct Arguments {

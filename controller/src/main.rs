@@ -27,19 +27,23 @@ mod watch;
 
 use clap::Parser as _;
 use config::{Arguments, Command};
-use lapse_cluster::process::start_logging;
+use lapse_cluster::process::start_telemetry;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    start_logging();
     // Two threads do: the work is waiting for the API server.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let traces = start_telemetry("lapse-controller", runtime.handle());
+    let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Run(options) => run::run(options).await,
             Command::Sweep(options) => revoke::sweep_once(options).await,
             Command::Drain(options) => drain::drain(options).await,
         }
-    })
+    });
+    traces.finish();
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    outcome
 }

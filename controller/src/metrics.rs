@@ -28,6 +28,18 @@ pub(crate) enum KindLabel {
     JitPolicy,
 }
 
+impl KindLabel {
+    /// Its name in the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AccessRequest => "AccessRequest",
+            Self::AccessDecision => "AccessDecision",
+            Self::Grant => "Grant",
+            Self::JitPolicy => "JitPolicy",
+        }
+    }
+}
+
 /// How something went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the values of a label")]

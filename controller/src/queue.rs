@@ -16,11 +16,12 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::jitter;
-use lapse_cluster::process::{Heartbeat, Work};
+use lapse_cluster::process::{Heartbeat, TRACES, Work, bounded_text};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, error, info_span, warn};
 
 pub(crate) use self::state::{Item, Job, Lane};
 use self::state::{Pool, State};
@@ -178,8 +179,11 @@ impl Queue {
                         () = stop.cancelled() => return,
                     };
                     let doing = work.begin();
-                    let outcome = AssertUnwindSafe(reconcile(job.clone())).catch_unwind().await;
+                    let span = span_of(&job);
+                    let outcome = reconcile(job.clone()).instrument(span.clone());
+                    let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
                     drop(doing);
+                    record(&span, outcome.as_ref().ok());
                     let outcome = outcome
                         .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
                     queue.finish(&metrics, job, outcome.ok());
@@ -187,6 +191,34 @@ impl Queue {
             })
         };
         places.map(worker).collect()
+    }
+}
+
+/// The span of a reconciliation.
+fn span_of(job: &Job) -> Span {
+    let kind = job.item.kind().name();
+    let (namespace, name) = match &job.item {
+        Item::Request { namespace, name, .. } => (Some(namespace.as_str()), name),
+        Item::Grant(name) | Item::Policy(name) => (None, name),
+    };
+    info_span!(
+        target: TRACES,
+        "reconcile",
+        otel.name = format!("reconcile {kind}"),
+        otel.status_code = Empty,
+        lapse.kind = kind,
+        lapse.namespace = namespace,
+        lapse.name = bounded_text(name),
+        lapse.outcome = Empty,
+    )
+}
+
+/// How it came out; `None`: it panicked.
+fn record(span: &Span, outcome: Option<&Reconciled>) {
+    let is_ok = outcome.is_some_and(Result::is_ok);
+    span.record("lapse.outcome", if is_ok { "succeeded" } else { "failed" });
+    if !is_ok {
+        span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -184,7 +184,7 @@ pub(crate) fn log(
 }
 
 /// The name of the object, or what its name is to be generated from.
-fn name(request: &Request) -> &str {
+pub(crate) fn name(request: &Request) -> &str {
     let metadata = request.object.as_ref().map(|object| &object.metadata);
     let generate = metadata.and_then(|metadata| metadata.generate_name.as_deref());
     match request.name.as_str() {

@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// The cluster is the one that the process runs in, or that KUBECONFIG names. Logs go to standard
 /// error: `LAPSE_LOG` selects them (`info` by default; the syntax of tracing's `EnvFilter`) and
-/// `LAPSE_LOG_FORMAT` is `text` or `json`.
+/// `LAPSE_LOG_FORMAT` is `text` or `json`. Traces are sent to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names
+/// (`http://HOST:PORT`, OTLP over HTTP), if it is set.
 #[derive(Debug, Parser)]
 #[command(name = "lapse-webhook", version, about, long_about)]
 pub struct Cli {

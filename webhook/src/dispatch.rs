@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use kube::core::admission::{AdmissionResponse, Operation};
+use lapse_cluster::process::{TRACES, bounded_text};
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use crate::admission::Admission;
 use crate::answer::{self, Admitted, NotAdmitted};
@@ -40,12 +43,7 @@ pub(crate) async fn review(
         kind: request.kind.kind.clone(),
     };
     let kind = Kind::of(request);
-    let operation = match request.operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    };
+    let operation = name_of(&request.operation);
     let decided = match timeout(LIMIT, decide(admission, webhook, kind, request)).await {
         Ok(decided) => decided.ok_or_else(unknown)?,
         Err(_) => Err(NotAdmitted::Failed(
@@ -57,11 +55,52 @@ pub(crate) async fn review(
         Err(NotAdmitted::Failed(_)) => AdmissionOutcome::error,
         Err(_) => AdmissionOutcome::refused,
     };
+    traced(outcome);
     let kind = kind.map_or("other", Kind::name);
     let labels = Labels { webhook: webhook.verb(), kind, operation, outcome };
     admission.metrics().answered(labels, began.elapsed());
     answer::log(webhook, kind, operation, request, &decided);
     Ok(answer::respond(request, decided))
+}
+
+fn name_of(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}
+
+/// The span of a review, which says who asks as little as what is asked.
+pub(crate) fn span_of(webhook: Webhook, request: &Request) -> Span {
+    info_span!(
+        target: TRACES,
+        "admission",
+        otel.name = format!("{} {}", webhook.verb(), Kind::of(request).map_or("other", Kind::name)),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        lapse.webhook = webhook.verb(),
+        lapse.operation = name_of(&request.operation),
+        lapse.kind = bounded_text(&request.kind.kind),
+        lapse.namespace = request.namespace.as_deref().map(bounded_text),
+        lapse.name = bounded_text(answer::name(request)),
+        lapse.outcome = Empty,
+    )
+}
+
+/// Says in the span of the review how it ended.
+fn traced(outcome: AdmissionOutcome) {
+    let span = Span::current();
+    let outcome = match outcome {
+        AdmissionOutcome::allowed => "allowed",
+        AdmissionOutcome::refused => "refused",
+        AdmissionOutcome::error => {
+            span.record("otel.status_code", "ERROR");
+            "error"
+        }
+    };
+    span.record("lapse.outcome", outcome);
 }
 
 /// `None`: nobody asks that.

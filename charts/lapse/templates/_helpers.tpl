@@ -241,6 +241,23 @@ seccompProfile:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplingRatio | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(POD_NAME)
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The port at which the collector of traces is called. */}}
+{{- define "lapse.collectorPort" -}}
+{{- regexFind ":[0-9]+$" (urlParse .Values.tracing.endpoint).host | trimPrefix ":" | default "80" -}}
 {{- end }}
 
 {{/*

@@ -1,24 +1,55 @@
-//! Logs.
+//! Logs and traces.
 
-use tracing::warn;
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
+use tracing::level_filters::LevelFilter;
+use tracing::{error, warn};
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use super::traces::{TRACES, Traces};
 
 /// Starts logging to standard error: what `LAPSE_LOG` selects (the syntax of `tracing`'s `EnvFilter`,
-/// `info` by default), in the format that `LAPSE_LOG_FORMAT` names (`text` or `json`).
-pub fn start_logging() {
+/// `info` by default), in the format that `LAPSE_LOG_FORMAT` names (`text` or `json`). Starts sending traces, too, if the
+/// standard variables name a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`). One that cannot be used is told of and stops nothing:
+/// whoever takes rights away must not depend on it.
+pub fn start_telemetry(program: &'static str, runtime: &Handle) -> Traces {
     let wanted = std::env::var("LAPSE_LOG").unwrap_or_else(|_| "info".to_owned());
     let (filter, wrong) = match EnvFilter::try_new(&wanted) {
         Ok(filter) => (filter, None),
         Err(wrong) => (EnvFilter::new("info"), Some(wrong)),
     };
     let json = std::env::var("LAPSE_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        subscriber.json().flatten_event(true).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
     } else {
-        subscriber.with_ansi(false).init();
-    }
+        lines.with_ansi(false).boxed()
+    };
+    let no_spans = filter_fn(|metadata| metadata.target() != TRACES);
+    let lines = lines.with_filter(filter.and(no_spans));
+
+    let (traces, source, unusable) = match Traces::start(program, runtime) {
+        Ok((traces, source)) => (traces, source, None),
+        Err(unusable) => (Traces::default(), None, Some(unusable)),
+    };
+    let spans = source.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_level(false)
+            .with_target(false)
+            .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO))
+    });
+    tracing_subscriber::registry().with(spans).with(lines).init();
     if let Some(error) = wrong {
         warn!(%error, filter = wanted, "LAPSE_LOG is not a filter; info is taken instead");
     }
+    if let Some(error) = unusable {
+        error!(%error, "no traces are sent");
+    }
+    traces
 }

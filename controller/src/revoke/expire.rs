@@ -9,8 +9,10 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::future::join_all;
 use lapse_cluster::objects::ObjectPlace;
+use lapse_cluster::process::{TRACES, bounded_text};
 use lapse_crds::{GrantPhase, RbacRef};
-use tracing::warn;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span, warn};
 
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
@@ -61,7 +63,16 @@ impl Expired {
         let (client, touched, metrics, left) = (&client, &touched, &metrics, &left);
         named
             .for_each_concurrent(AT_ONCE, async |name| {
-                let is_taken = take(client, touched, metrics, &name).await;
+                let span = info_span!(
+                    target: TRACES,
+                    "expire Grant",
+                    lapse.kind = "Grant",
+                    lapse.name = bounded_text(&name),
+                    lapse.outcome = Empty,
+                );
+                let is_taken = take(client, touched, metrics, &name).instrument(span.clone()).await;
+                span.record("lapse.outcome", if is_taken { "taken" } else { "left" });
+                drop(span);
                 let others = left.fetch_sub(1, Ordering::Relaxed) - 1;
                 if is_taken && others >= AT_ONCE {
                     touched.queue.soon(Item::Grant(name), Lane::End, AFTER_OTHERS);

@@ -15,14 +15,15 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Heartbeat, read_settings};
+use lapse_cluster::process::{Heartbeat, TRACES, read_settings};
 use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, Stored, bounded, connect, next_page, read};
 use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::Guards;
 use super::orphans::remove;
@@ -86,6 +87,23 @@ impl Report {
 
 /// Looks at everything once. `index`: what is known of the Grants; without it, they are asked for.
 async fn sweep(client: &Client, clock: &Clock, index: Option<&Index>, beats: &Heartbeat) -> Report {
+    let span = info_span!(
+        target: TRACES,
+        "sweep",
+        otel.status_code = Empty,
+        lapse.removed = Empty,
+        lapse.outcome = Empty,
+    );
+    let report = look(client, clock, index, beats).instrument(span.clone()).await;
+    span.record("lapse.removed", report.removed);
+    span.record("lapse.outcome", if report.is_success() { "succeeded" } else { "failed" });
+    if !report.is_success() {
+        span.record("otel.status_code", "ERROR");
+    }
+    report
+}
+
+async fn look(client: &Client, clock: &Clock, index: Option<&Index>, beats: &Heartbeat) -> Report {
     let mut report = Report { beats: beats.clone(), ..Report::default() };
     // What has expired goes as it is listed. What is left is listed before the Grants: a Grant is written before its
     // objects, so each of them has its Grant in a list that is made later.

@@ -154,6 +154,11 @@ impl Template {
         let mut env: BTreeMap<_, _> = from_chart
             .filter_map(|variable| Some((variable.name.clone(), self.value(pod, variable)?)))
             .collect();
+        // As the kubelet does, in values, too.
+        let known = env.clone();
+        for value in env.values_mut() {
+            *value = expand(value, &known);
+        }
         for key in PASSED_ON {
             if let Ok(value) = std::env::var(key) {
                 env.insert(key.to_owned(), value);

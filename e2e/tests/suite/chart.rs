@@ -43,6 +43,10 @@ async fn lints_and_its_output_is_accepted() {
             r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32"]"#,
             "--set-json",
             "networkPolicy.metricsFrom=[]",
+            "--set-json",
+            r#"networkPolicy.egress.collectorTo=[{"podSelector":{}}]"#,
+            "--set",
+            "tracing.endpoint=http://otel:4318,tracing.samplingRatio=0.5",
         ],
     ];
     for values in cases {

@@ -180,6 +180,35 @@ async fn what_is_reached_is_limited_to_names_and_the_api_server() {
     }
 }
 
+/// The collector of traces is reached, too, where there is one: by the port of its endpoint unless others are named.
+#[tokio::test]
+async fn the_collector_of_traces_is_reached() {
+    let limited = "networkPolicy.egress.enabled=true";
+    for (endpoint, more, ports, is_open) in [
+        ("http://otel.observability:4318", &[][..], vec![4318], true),
+        ("http://otel.observability", &[], vec![80], true),
+        ("http://[fd00::1]:4318/prefix", &[], vec![4318], true),
+        (
+            "http://otel.observability",
+            &[
+                "networkPolicy.egress.collectorPorts=[4318,4319]",
+                r#"networkPolicy.egress.collectorTo=[{"namespaceSelector":{}}]"#,
+            ],
+            vec![4318, 4319],
+            false,
+        ),
+    ] {
+        let endpoint = format!("tracing.endpoint={endpoint:?}");
+        let values = [&[limited, &endpoint], more].concat();
+        for (component, policy) in policies(&values).await {
+            let egress = policy.spec.unwrap().egress.unwrap();
+            let [_, _, collector] = egress.as_slice() else { panic!("{component}: {egress:?}") };
+            assert_eq!(numbers(collector.ports.as_ref()), ports, "{component}");
+            assert_eq!(collector.to.is_none(), is_open, "{component}");
+        }
+    }
+}
+
 /// A controller that is cut off ends nothing: Helm sees where the API server listens, and refuses.
 #[tokio::test]
 async fn a_policy_that_would_cut_the_controller_off_is_refused() {

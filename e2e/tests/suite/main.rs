@@ -48,6 +48,7 @@ mod started;
 mod stolen;
 mod told;
 mod too_old;
+mod traces;
 mod uninstall;
 mod upgraded;
 mod waiting;

@@ -117,6 +117,7 @@ async fn notes(grantable_rules: &Value) -> String {
     "networkPolicy.egress.enabled=true", r#"networkPolicy.egress.apiServerCIDRs=["10.96.0.1/32"]"#,
     r#"metrics.service.annotations={"x":"y"}"#, "metrics.dashboard.enabled=true",
     r#"metrics.dashboard.annotations={"folder":"Security"}"#,
+    r#"tracing.endpoint="http://otel:4318""#, "networkPolicy.egress.collectorTo=[{\"podSelector\":{}}]",
 ])]
 #[tokio::test]
 async fn what_is_rendered_has_no_trailing_blanks(#[case] values: &[&str]) {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionReview, META_API_VERSION_V1, META_KIND};
+use lapse_cluster::process::follow_caller;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use crate::admission::Admission;
 use crate::dispatch;
@@ -44,7 +45,7 @@ async fn handle(State(admission): State<Arc<Admission>>, request: Request) -> Re
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "POST an AdmissionReview\n");
     }
     match read(body).await {
-        Ok(review) => Box::pin(answer(&admission, webhook, review)).await,
+        Ok(review) => Box::pin(answer(&admission, webhook, review, &parts.headers)).await,
         Err(response) => response,
     }
 }
@@ -86,11 +87,14 @@ async fn answer(
     admission: &Admission,
     webhook: Webhook,
     review: AdmissionReview<DynamicObject>,
+    headers: &HeaderMap,
 ) -> Response {
     let Ok(request) = review.try_into() else {
         return refuse(StatusCode::BAD_REQUEST, "the AdmissionReview has no request\n");
     };
-    match dispatch::review(admission, webhook, &request).await {
+    let span = dispatch::span_of(webhook, &request);
+    follow_caller(&span, headers);
+    match dispatch::review(admission, webhook, &request).instrument(span).await {
         Ok(response) => {
             let no_store = [(header::CACHE_CONTROL, "no-store")];
             (no_store, Json(response.into_review())).into_response()

@@ -10,6 +10,7 @@ use lapse_engine::clipped;
 use lapse_engine::request::foreseen_refusal;
 use lapse_engine::target::check_rules;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::case::is_object_name;
 use super::draft::{Draft, nonce};
@@ -68,7 +69,7 @@ async fn foreseen(
     let made = AccessRequest { metadata, spec, status: None };
     // A task of its own: reads that others share are not given up half way.
     let reader = admission.reader().clone();
-    let looking = tokio::spawn(async move { reader.observe_new(made).await });
+    let looking = tokio::spawn(async move { reader.observe_new(made).await }.in_current_span());
     let observed = timeout(FORESIGHT, looking).await.ok()?.ok()?;
     foreseen_refusal(&observed, now)
 }

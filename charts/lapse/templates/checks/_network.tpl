@@ -3,10 +3,16 @@
 {{- if and $policy.egress.enabled (not $policy.enabled) }}
 {{ printf "networkPolicy.egress.enabled is true and networkPolicy.enabled is false, so that nothing would be limited. Set both, or neither" }}
 {{- end }}
-{{- range $i, $peer := $policy.metricsFrom }}
+{{- range $name, $peers := dict "metricsFrom" $policy.metricsFrom "egress.collectorTo" $policy.egress.collectorTo }}
+{{- range $i, $peer := $peers }}
 {{- if and $peer.ipBlock (or (hasKey $peer "podSelector") (hasKey $peer "namespaceSelector")) }}
-{{ printf "networkPolicy.metricsFrom[%d] has ipBlock beside a selector: a peer is one or the other. Make two entries of it" $i }}
+{{ printf "networkPolicy.%s[%d] has ipBlock beside a selector: a peer is one or the other. Make two entries of it" $name $i }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- $port := include "lapse.collectorPort" . | int }}
+{{- if or (lt $port 1) (gt $port 65535) }}
+{{ printf "tracing.endpoint is %q: a port is a number from 1 to 65535" .Values.tracing.endpoint }}
 {{- end }}
 {{- $octet := "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])" }}
 {{- $four := printf "^(%s\\.){3}%s/(3[0-2]|[12]?[0-9])$" $octet $octet }}

@@ -72,6 +72,14 @@ async fn rendered_with(more: &[&str]) -> Answer {
     &[r#"networkPolicy.metricsFrom=[{"ipBlock":{"cidr":"10.0.0.0/8"},"podSelector":{}}]"#],
     "a peer is one or the other"
 )]
+#[case::two_peers_of_traces(
+    &[r#"networkPolicy.egress.collectorTo=[{"ipBlock":{"cidr":"10.0.0.0/8"},"podSelector":{}}]"#],
+    "networkPolicy.egress.collectorTo[0]"
+)]
+#[case::port_of_the_collector(
+    &[r#"tracing.endpoint="http://otel:70000""#],
+    "tracing.endpoint is \"http://otel:70000\": a port is a number"
+)]
 #[tokio::test]
 async fn values_that_contradict_one_another(#[case] values: &[&str], #[case] words: &str) {
     let sets: Vec<&str> = values.iter().flat_map(|value| ["--set-json", *value]).collect();
@@ -79,6 +87,19 @@ async fn values_that_contradict_one_another(#[case] values: &[&str], #[case] wor
     assert!(!answer.success(), "{values:?} were accepted");
     assert!(answer.stderr.contains("nothing was changed. "), "{}", answer.stderr);
     assert!(answer.stderr.contains(words), "{}", answer.stderr);
+}
+
+/// The schema says it.
+#[rstest]
+#[case("tracing.endpoint=\"otel.observability:4317\"")]
+#[case("tracing.endpoint=\"https://otel.observability:4318\"")]
+#[case("tracing.samplingRatio=1.5")]
+#[tokio::test]
+async fn a_collector_that_cannot_be_called(#[case] value: &str) {
+    let answer = rendered_with(&["--set-json", value]).await;
+    let (path, _) = value.split_once('=').unwrap();
+    let place = format!("/{}", path.replace('.', "/"));
+    assert!(!answer.success() && answer.stderr.contains(&place), "{}", answer.stderr);
 }
 
 #[tokio::test]
@@ -104,6 +125,7 @@ async fn all_that_is_wrong_is_told_at_once() {
 #[case(r#"controller.resources={"limits":{"memory":1000000000},"requests":{"memory":"900M"}}"#)]
 #[case(r#"controller.tolerations=[{"operator":"Exists"},{"key":"a","value":"b","effect":"NoExecute","tolerationSeconds":5}]"#)]
 #[case(r#"webhook.url="https://[fd00::1]:9443""#)]
+#[case(r#"tracing={"endpoint":"http://[fd00::1]:4318/prefix","samplingRatio":0.05}"#)]
 #[tokio::test]
 async fn values_that_make_sense_are_taken(#[case] value: &str) {
     rendered_with(&["--set-json", value]).await.ok().unwrap();

@@ -71,9 +71,11 @@ async fn streams_outlive_the_right_that_they_were_opened_by() {
     let port = free_port().unwrap();
     let ports = format!("{port}:8080");
     let mut forward = Stream::open(&town, &["port-forward", "deployment/checkout", &ports]);
+    let mut watch = Stream::open(&town, &["get", "configmaps", "--watch", "--output=name"]);
     assert_eq!(exec.run("echo before").await, "before");
     logs.line().await;
     forward.line().await;
+    assert_eq!(watch.line().await, "configmap/kube-root-ca.crt");
     let forwarded = async || Ok((answer(port).await? == "up\n").then_some(()));
     eventually("the port to be forwarded", SOON, forwarded).await.unwrap();
 
@@ -85,7 +87,11 @@ async fn streams_outlive_the_right_that_they_were_opened_by() {
         logs.line().await;
     }
     eventually("the port to be forwarded still", SOON, forwarded).await.unwrap();
-    for stream in [&mut exec, &mut logs, &mut forward] {
+    let later = ["create", "configmap", "made-after-the-end"];
+    town.kubectl(&town.admin, &later).await.ok().unwrap();
+    assert_eq!(watch.line().await, "configmap/made-after-the-end");
+    town.kubectl(&town.admin, &["delete", "configmap", "made-after-the-end"]).await.ok().unwrap();
+    for stream in [&mut exec, &mut logs, &mut forward, &mut watch] {
         stream.ensure_open();
     }
 

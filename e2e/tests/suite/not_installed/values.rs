@@ -94,6 +94,7 @@ async fn values_that_contradict_one_another(#[case] values: &[&str], #[case] wor
 #[case("tracing.endpoint=\"otel.observability:4317\"")]
 #[case("tracing.endpoint=\"https://otel.observability:4318\"")]
 #[case("tracing.samplingRatio=1.5")]
+#[case("tracing.samplingRatio=\"1.5\"")]
 #[tokio::test]
 async fn a_collector_that_cannot_be_called(#[case] value: &str) {
     let answer = rendered_with(&["--set-json", value]).await;

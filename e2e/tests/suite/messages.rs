@@ -136,7 +136,9 @@ async fn of_fields() {
             json!({"roles": [edit], "namespaces": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
         ),
         json!({"schedule": {"timeZone": "Mars", "windows": []}}),
-        json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "25:00", "end": "9"}]}}),
+        // One a policy: the API server tells several in an order that changes.
+        json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "25:00", "end": "10:00"}]}}),
+        json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "09:00", "end": "9"}]}}),
         json!({"conditions": [{"expression": "requester.credentialId != ''", "message": "no"}]}),
         json!({"ticket": {"pattern": "("}}),
         ban(json!([{"all": true, "kubernetes": {"roles": [edit]}}])),

@@ -270,6 +270,11 @@ async fn the_mark_is_written_by_lapse_alone() {
     let untracked = Patch::Merge(&untracked);
     for who in [&world.alice, &world.mallory] {
         world.bind(&format!("{}-labels", who.name), &labeller, &rbac::user(&who.name)).await;
+        eventually("the authorizer to know of it", SOON, async || {
+            Ok(world.may(who, "patch", "namespaces").await.then_some(()))
+        })
+        .await
+        .unwrap();
         let namespaces: Api<Namespace> = Api::all(who.client.clone());
         let only_here = PatchParams { dry_run: true, ..PatchParams::default() };
         let written = [

@@ -24,6 +24,17 @@ pub enum Scope {
     Cluster,
 }
 
+impl Scope {
+    /// Whether it reaches a namespace.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.contains(namespace),
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Privilege {

@@ -10,7 +10,6 @@ use lapse_crds::{
 use super::started::{covers, place};
 use crate::lifetime::has_ended;
 use crate::summary::GrantSummary;
-use crate::target::Scope;
 
 /// How exact the record says when a pod was last entered: somebody who enters it again and again costs no write each
 /// time.
@@ -106,12 +105,7 @@ pub fn entered_to_end(grant: &Grant) -> impl Iterator<Item = &EnteredPod> {
     let scope = place(&grant.spec).filter(|_| ends);
     let all = grant.status.iter().flat_map(|status| &status.entered);
     all.filter(move |entered| {
-        let is_there = match &scope {
-            Some(Scope::Cluster) => true,
-            Some(Scope::Namespaces(names)) => names.contains(&entered.namespace),
-            None => false,
-        };
-        entered.tracked && is_there
+        entered.tracked && scope.as_ref().is_some_and(|scope| scope.covers(&entered.namespace))
     })
 }
 

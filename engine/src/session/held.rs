@@ -21,12 +21,9 @@ pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
     let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
     let accounts = live.session.as_ref().map_or(&[][..], |session| &session.impersonates);
     let reaches = |(namespace, name): (&str, &str)| {
-        let is_within = match live.target.as_ref().map(|target| &target.scope) {
-            Some(Scope::Cluster) => !accounts.is_empty(),
-            Some(Scope::Namespaces(names)) => names.contains(namespace),
-            None => false,
-        };
-        is_within && accounts.iter().any(|account| account == EVERY_ACCOUNT || account == name)
+        let target = live.target.as_ref();
+        target.is_some_and(|target| target.scope.covers(namespace))
+            && accounts.iter().any(|account| account == EVERY_ACCOUNT || account == name)
     };
     disguised.is_some_and(reaches)
 }

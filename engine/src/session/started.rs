@@ -122,11 +122,7 @@ pub fn started_under<'a>(
 /// Whether a right is held in a namespace.
 pub(super) fn covers(grant: &GrantSummary, namespace: &str) -> bool {
     let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
-    match target.map(|target| &target.scope) {
-        Some(Scope::Cluster) => true,
-        Some(Scope::Namespaces(names)) => names.contains(namespace),
-        None => false,
-    }
+    target.is_some_and(|target| target.scope.covers(namespace))
 }
 
 /// Whether what was started under a grant is deleted at its end.

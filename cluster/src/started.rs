@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::{ContainerState, EphemeralContainer, Pod, Replic
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, ObjectMeta};
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{
-    EnteredPod, GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, created_at, goes_by,
+    EnteredPod, GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, Grant, TRACK_WORKLOADS, created_at,
+    goes_by,
 };
 use lapse_engine::Read;
 use lapse_engine::session::{
@@ -33,9 +34,6 @@ pub fn resource_of(kind: StartedKind) -> ApiResource {
         StartedKind::Pod => ApiResource::erase::<Pod>(&()),
     }
 }
-
-/// The label by which a namespace opts in.
-const TRACKED: &str = "lapse.dev/track-workloads";
 
 /// How many objects are listed at once.
 const PAGE: u32 = 200;
@@ -78,7 +76,9 @@ impl Reader {
         let is_tracked = |entered: &&EnteredPod| {
             let known = namespaces.get(&entered.namespace).and_then(Read::found);
             // What is not known is not left alone.
-            known.is_none_or(|known| known.labels.get(TRACKED).is_some_and(|said| said == "true"))
+            known.is_none_or(|known| {
+                known.labels.get(TRACK_WORKLOADS).is_some_and(|said| said == "true")
+            })
         };
         let looks = pods.into_iter().filter(is_tracked).map(|entered| async move {
             let api: Api<Pod> = Api::namespaced(self.client().clone(), &entered.namespace);

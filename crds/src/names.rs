@@ -1,5 +1,7 @@
 //! Names that Lapse writes on the objects of a cluster.
 
+/// The label by which a namespace opts in: what the holder of a right starts and enters there is tracked (`true`).
+pub const TRACK_WORKLOADS: &str = "lapse.dev/track-workloads";
 /// The API group of every kind of Lapse.
 pub const API_GROUP: &str = "lapse.dev";
 /// The version of the API.

@@ -98,6 +98,18 @@ impl CallError {
         self.reason() == Some("AlreadyExists")
     }
 
+    /// Whether a refusal may pass by itself: for lack of rights that were just given, or of a namespace that was just made.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.code(), Some(403 | 404 | 409 | 410))
+    }
+
+    /// Whether the API server has too much to do.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        matches!(self.code(), Some(429 | 503))
+    }
+
     /// Whether the object is not as the call expected (another version, or another UID).
     #[must_use]
     pub fn is_conflict(&self) -> bool {

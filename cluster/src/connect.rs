@@ -1,16 +1,16 @@
 //! A client for the cluster that the process runs in, or that KUBECONFIG names.
 
+mod connections;
+
 use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Response};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use kube::client::ConfigExt as _;
 use kube::{Client, Config};
 use tower::ServiceBuilder;
-use tower::util::MapResponseLayer;
 
+use self::connections::{Connections, Limits, connector};
 use crate::clock::Clock;
 
 /// Why there is no client.
@@ -36,13 +36,18 @@ pub async fn connect(clock: &Clock, program: &str) -> Result<Client, ConnectErro
     Ok(connect_with(config, clock)?)
 }
 
-/// How long the API server may take to begin an answer. A call has its own, shorter limit; this one is for watches,
-/// for which `kube` has none.
-const ANSWER: Duration = Duration::from_secs(20);
-
 /// Connects as [`connect`] does, to the cluster that the configuration names.
-pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
+pub fn connect_with(config: Config, clock: &Clock) -> kube::Result<Client> {
+    connect_within(config, clock, Limits::default())
+}
+
+fn connect_within(mut config: Config, clock: &Clock, limits: Limits) -> kube::Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(5));
+    if let Some(proxy) = &config.proxy_url {
+        return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy.clone()) });
+    }
+    let connector = connector(config.connect_timeout);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
     let namespace = config.default_namespace.clone();
     let clock = clock.clone();
     let observe = move |headers: &HeaderMap| {
@@ -51,23 +56,6 @@ pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
             clock.observe(date);
         }
     };
-    if config.proxy_url.is_some() {
-        let observe_date = MapResponseLayer::new(move |response: Response<_>| {
-            observe(response.headers());
-            response
-        });
-        return Ok(ClientBuilder::try_from(config)?.with_layer(&observe_date).build());
-    }
-    // The client that kube builds by default leaves Nagle's algorithm on (RFC 896): a write, whose head
-    // and body are sent apart, then waits 40 ms for the acknowledgement of its first half.
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_keepalive(Some(Duration::from_secs(30)));
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -76,9 +64,9 @@ pub fn connect_with(mut config: Config, clock: &Clock) -> kube::Result<Client> {
             observe(response.headers());
             response
         })
-        .map_err(tower::BoxError::from)
-        // Until an answer begins. What follows may go on, as a watch does.
-        .timeout(ANSWER)
-        .service(http);
+        .service(Connections::new(connector, limits));
     Ok(Client::new(service, namespace))
 }
+
+#[cfg(test)]
+mod tests;

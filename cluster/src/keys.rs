@@ -1,17 +1,19 @@
 //! The published keys of the webhook, followed as they change.
 
-use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use lapse_engine::attest::KeySet;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::watch::{FIRST_LIST, FirstLists, Follow, Restarts};
 use crate::{CallError, bounded};
 
 /// The config map with the public keys, which only the webhook writes.
 pub const ATTESTATION_KEYS: &str = "lapse-attestation-keys";
+/// The `ConfigMap` with what hosts are to trust.
+pub const ENDPOINT_TRUST: &str = "lapse-endpoint-trust";
 
 fn read(map: &ConfigMap) -> KeySet {
     let (keys, errors) = KeySet::read(map.data.iter().flatten());
@@ -28,28 +30,55 @@ pub async fn read_keys(client: &Client, namespace: &str) -> Result<KeySet, CallE
     Ok(read(&bounded(what, maps.get(ATTESTATION_KEYS)).await?))
 }
 
-/// Follows the published keys until the receiver is dropped.
-pub async fn follow_keys(client: Client, namespace: String, keys: watch::Sender<KeySet>) {
+/// Follows the published keys until the receiver is dropped. Like every watch it starts from the beginning when a list
+/// hangs, and at each of the `restarts`: a key that was made after etcd was restored must be known, too.
+pub async fn follow_keys(
+    client: Client,
+    namespace: String,
+    restarts: Restarts,
+    keys: watch::Sender<KeySet>,
+) {
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let config = crate::watch::config().fields(&format!("metadata.name={ATTESTATION_KEYS}"));
-    let events = crate::watch::events(maps, config);
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) => {
-                info!("read the published attestation keys");
-                keys.send_replace(read(&map));
-            }
-            // Without keys nothing verifies, so nothing is granted; what is granted stays.
-            Ok(watcher::Event::Delete(_)) => {
-                warn!("the published attestation keys are gone: nothing is granted");
-                keys.send_replace(KeySet::default());
-            }
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
-            Err(error) => warn!(%error, "following the attestation keys"),
-        }
-        if keys.is_closed() {
-            return;
-        }
+    let fields = format!("metadata.name={ATTESTATION_KEYS}");
+    let events = || crate::watch::events(maps.clone(), crate::watch::config().fields(&fields));
+    // Nobody waits for this list alone: without keys nothing verifies.
+    let first_lists = FirstLists::new(1);
+    let follow =
+        Follow { what: "attestation keys", events, restarts, patience: FIRST_LIST, first_lists };
+    let mut listed = None;
+    let follow = follow.run(
+        |event| match event {
+            Event::Init => listed = None,
+            Event::InitApply(map) => listed = Some(read(&map)),
+            // What was distrusted while nobody saw it, by deletion of the map, is not trusted any more.
+            Event::InitDone => replace(&keys, listed.take().unwrap_or_default()),
+            Event::Apply(map) => replace(&keys, read(&map)),
+            Event::Delete(_) => replace(&keys, KeySet::default()),
+        },
+        // What is trusted stays so: a right that is held is not touched by it, and none is given while the API server
+        // cannot be asked.
+        |_| {},
+    );
+    tokio::select! {
+        () = follow => {}
+        () = keys.closed() => {}
     }
 }
+
+/// Without keys nothing verifies, so nothing is granted; what is granted stays.
+fn replace(keys: &watch::Sender<KeySet>, seen: KeySet) {
+    if seen.is_empty() {
+        warn!("there are no published attestation keys: nothing is granted");
+    }
+    let is_news = keys.send_if_modified(|known| {
+        let is_news = *known != seen;
+        *known = seen;
+        is_news
+    });
+    if is_news {
+        info!("read the published attestation keys");
+    }
+}
+
+#[cfg(test)]
+mod tests;

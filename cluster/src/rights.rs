@@ -19,11 +19,13 @@ pub enum Component {
     Controller,
     /// Says who asks and who decides.
     Webhook,
+    /// Carries orders to hosts, and what they answer.
+    Gateway,
 }
 
 impl Component {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Controller, Self::Webhook];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Controller, Self::Webhook, Self::Gateway];
 
     /// The name of its service account in the installation's namespace, and of its roles.
     #[must_use]
@@ -31,6 +33,7 @@ impl Component {
         match self {
             Self::Controller => "lapse-controller",
             Self::Webhook => "lapse-webhook",
+            Self::Gateway => "lapse-gateway",
         }
     }
 }
@@ -77,6 +80,8 @@ pub enum When {
     ClusterWideRules,
     /// With `endsWorkloads`.
     Workloads,
+    /// With `hasGateway`.
+    Gateway,
 }
 
 /// A right that a program needs: each of the verbs on each of the resources.
@@ -146,6 +151,7 @@ pub fn needs(of: Component) -> &'static [Need] {
     match of {
         Component::Controller => list::CONTROLLER,
         Component::Webhook => list::WEBHOOK,
+        Component::Gateway => list::GATEWAY,
     }
 }
 
@@ -199,6 +205,7 @@ impl When {
             Self::Rules => rules,
             Self::ClusterWideRules => wide && rules,
             Self::Workloads => settings.controller.ends_workloads,
+            Self::Gateway => settings.has_gateway,
         }
     }
 
@@ -211,6 +218,7 @@ impl When {
                 ", with `controller.allowClusterWide` and `controller.grantableRules`"
             }
             Self::Workloads => ", with `controller.endWorkloads`",
+            Self::Gateway => ", with `gateway.enabled`",
         }
     }
 }

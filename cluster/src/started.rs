@@ -59,7 +59,7 @@ impl Reader {
         let namespaces: Vec<Option<String>> = match scope {
             Some(Scope::Cluster) => vec![None],
             Some(Scope::Namespaces(names)) => names.into_iter().map(Some).collect(),
-            None => return Ok(Vec::new()),
+            Some(Scope::Endpoint(_)) | None => return Ok(Vec::new()),
         };
         let looks = namespaces.iter().map(|namespace| {
             Look { reader: self, grant, namespace: namespace.as_deref() }.everything()

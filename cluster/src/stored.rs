@@ -35,7 +35,7 @@ impl<K: DeserializeOwned> Stored<K> {
 
 impl<K> Stored<K> {
     /// Part of the object, or why it cannot be decoded: what a type does not name is passed over.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_str(self.text.get()).map_err(|error| error.to_string())
     }
 

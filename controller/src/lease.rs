@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::api::PostParams;
+use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lapse_cluster::process::Heartbeat;
 use lapse_cluster::{CallError, bounded, clock};
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 pub(crate) use self::hold::Hold;
 use crate::metrics::Metrics;
 
-/// The name of the lease, which the chart creates.
+/// The name of the lease, which the chart creates. One that somebody deletes is made again.
 const NAME: &str = "lapse-controller";
 /// How long a lease is worth without renewal.
 const DURATION: Duration = Duration::from_secs(8);
@@ -35,21 +35,47 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// How long others wait at most for a holder that said that it would not renew for longer.
 const LONGEST: Duration = Duration::from_mins(10);
 
+/// How long a lease must be gone until it is made again. Whoever takes Lapse away deletes it first, while controllers
+/// still run: they must not go on giving for that.
+const GONE: Duration = Duration::from_secs(30);
+
+/// A moment, by both clocks. The monotonic one stands still while the machine is suspended, and the other can be set
+/// back: what has passed by either has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    monotonic: Instant,
+    wall: DateTime<Utc>,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: clock::now() }
+    }
+
+    fn after(self, time: Duration) -> Self {
+        Self { monotonic: self.monotonic + time, wall: self.wall + time }
+    }
+
+    fn has_passed(self, now: Self) -> bool {
+        now.monotonic >= self.monotonic || now.wall >= self.wall
+    }
+}
+
 /// How this process stands with the lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Standing {
-    /// Until when it is held, by the monotonic clock.
-    until: Option<Instant>,
+    /// Until when it is held.
+    until: Option<Moment>,
     /// How many times it was gained: one that lapsed and was renewed too late was gained anew.
     gained: u64,
 }
 
 impl Standing {
-    fn is_held(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+    fn is_held(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| !until.has_passed(now))
     }
 
-    fn becomes(self, until: Option<Instant>, now: Instant) -> Self {
+    fn becomes(self, until: Option<Moment>, now: Moment) -> Self {
         let next = Self { until, ..self };
         let is_gained = next.is_held(now) && !self.is_held(now);
         Self { gained: self.gained + u64::from(is_gained), ..next }
@@ -66,7 +92,7 @@ pub(crate) struct Leadership {
 impl Leadership {
     /// Whether the lease is held at this very moment.
     pub(crate) fn is_held(&self) -> bool {
-        self.standing.borrow().is_held(Instant::now())
+        self.standing.borrow().is_held(Moment::now())
     }
 
     /// Waits until the lease is gained, after having been lost or never held.
@@ -90,6 +116,21 @@ struct Seen {
     at: Instant,
     /// For how long it counts.
     counts_for: Duration,
+}
+
+/// A lease that is not there.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    since: Instant,
+}
+
+impl Gone {
+    /// Whether it is to be made again: it counts as held for as long as what was last seen of it said, so that what
+    /// drains Lapse is not undone by its deletion.
+    fn is_over(self, seen: Option<&Seen>, now: Instant) -> bool {
+        let counts = seen.is_none_or(|seen| now >= seen.at + seen.counts_for);
+        counts && now >= self.since + GONE
+    }
 }
 
 /// For how long a record counts that is not renewed: as long as it says, since what drains Lapse leaves one that
@@ -124,6 +165,9 @@ pub(crate) struct Candidate {
     seen: Option<Seen>,
     /// The lease as this process wrote it last: as long as nobody else does, renewing it takes one call.
     own: Option<Lease>,
+    /// How the lease was labelled and annotated: Helm knows its own by that.
+    labelled: ObjectMeta,
+    gone: Option<Gone>,
     metrics: Arc<Metrics>,
 }
 
@@ -137,7 +181,10 @@ impl Candidate {
         let (standing, receiver) = watch::channel(Standing::default());
         let api = Api::namespaced(client, namespace);
         let leadership = Leadership { standing: receiver, gains_seen: 0 };
-        (Self { api, me, standing, seen: None, own: None, metrics }, leadership)
+        let labelled = labelled(&ObjectMeta::default());
+        let candidate =
+            Self { api, me, standing, seen: None, own: None, labelled, gone: None, metrics };
+        (candidate, leadership)
     }
 
     pub(crate) async fn run(mut self, beats: Heartbeat, stop: CancellationToken) {
@@ -145,13 +192,13 @@ impl Candidate {
             beats.beat();
             match self.step().await {
                 Ok(renewed) => {
-                    self.publish(renewed.map(|at| at + DURATION.saturating_sub(MARGIN)));
+                    self.publish(renewed.map(|at| at.after(DURATION.saturating_sub(MARGIN))));
                 }
                 // What was held stays held until it lapses by itself.
                 Err(error) => {
                     warn!(%error, "the lease could not be renewed");
                     let until = self.standing.borrow().until;
-                    self.publish(until.filter(|until| Instant::now() < *until));
+                    self.publish(until.filter(|until| !until.has_passed(Moment::now())));
                 }
             }
             tokio::select! {
@@ -164,9 +211,9 @@ impl Candidate {
         }
     }
 
-    fn publish(&self, until: Option<Instant>) {
+    fn publish(&self, until: Option<Moment>) {
         let was = *self.standing.borrow();
-        let now = Instant::now();
+        let now = Moment::now();
         let next = was.becomes(until, now);
         if was.until.is_some() != next.is_held(now) || was.gained != next.gained {
             info!(identity = %self.me, held = next.is_held(now), "the lease for granting");
@@ -176,10 +223,10 @@ impl Candidate {
     }
 
     /// Holds the lease, or tries to. Returns when the write began by which it is held: nobody else counts from before.
-    async fn step(&mut self) -> Result<Option<Instant>, CallError> {
+    async fn step(&mut self) -> Result<Option<Moment>, CallError> {
         if let Some(own) = self.own.take() {
             let spec = own.spec.clone().unwrap_or_default();
-            let started = Instant::now();
+            let started = Moment::now();
             match self.write(own, &spec, Move::Renew).await {
                 Ok(()) => return Ok(Some(started)),
                 // Somebody wrote it.
@@ -187,8 +234,13 @@ impl Candidate {
                 Err(error) => return Err(error),
             }
         }
-        let lease = bounded("reading the lease", self.api.get(NAME)).await?;
+        let lease = match bounded("reading the lease", self.api.get(NAME)).await {
+            Err(error) if error.is_not_found() => return self.make_again(error).await,
+            other => other?,
+        };
         let now = Instant::now();
+        self.gone = None;
+        self.labelled = labelled(&lease.metadata);
         let spec = lease.spec.clone().unwrap_or_default();
         let renewed = spec.renew_time.as_ref().map(lapse_crds::from_micro_time);
         let record = (spec.holder_identity.clone(), renewed);
@@ -201,11 +253,28 @@ impl Candidate {
         if next == Move::Wait {
             return Ok(None);
         }
-        let started = Instant::now();
+        let started = Moment::now();
         match self.write(lease, &spec, next).await {
             Ok(()) => Ok(Some(started)),
             // Somebody else was faster.
             Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the lease again that somebody deleted, once nobody can rely on it.
+    async fn make_again(&mut self, why: CallError) -> Result<Option<Moment>, CallError> {
+        let now = Moment::now();
+        let gone = *self.gone.get_or_insert(Gone { since: now.monotonic });
+        if !gone.is_over(self.seen.as_ref(), now.monotonic) {
+            return Err(why);
+        }
+        warn!("the lease was deleted, and is made again");
+        let lease = Lease { metadata: self.labelled.clone(), spec: None };
+        match self.write(lease, &LeaseSpec::default(), Move::Acquire).await {
+            Ok(()) => Ok(Some(now)),
+            // Somebody else was faster.
+            Err(error) if error.is_conflict() || error.is_already_exists() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -247,11 +316,46 @@ impl Candidate {
     }
 }
 
+/// What a lease that is made in place of this one has of it: the API server makes one of a write that names no version.
+fn labelled(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(NAME.to_owned()),
+        labels: metadata.labels.clone(),
+        annotations: metadata.annotations.clone(),
+        ..ObjectMeta::default()
+    }
+}
+
+/// However it ends, by a mistake, say, nobody is told that this process leads.
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        self.publish(None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
     use rstest::rstest;
 
     use super::*;
+    use crate::fake::{api_server, refusal};
+
+    #[tokio::test]
+    async fn a_candidate_that_panics_leads_no_more() {
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let client = api_server(async |_| refusal(500, "InternalError"));
+        let (candidate, leadership) =
+            Candidate::new(client, "lapse", "me".to_owned(), metrics.clone());
+        candidate.publish(Some(Moment::now().after(DURATION)));
+        assert_eq!((leadership.is_held(), metrics.leader.get()), (true, 1));
+        let ended = tokio::spawn(async move {
+            let _candidate = candidate;
+            panic!("a mistake");
+        });
+        ended.await.unwrap_err();
+        assert_eq!((leadership.is_held(), metrics.leader.get()), (false, 0));
+    }
 
     #[rstest]
     #[case(Some("me"), 0, Move::Renew)]
@@ -292,9 +396,24 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_lapsed_is_gained_anew() {
+    fn a_lease_that_is_gone_counts_as_it_said_and_for_a_while() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let gone = Gone { since: at(0) };
+        let seen = |seconds: u64| {
+            let record = (Some("other".to_owned()), None);
+            Seen { record, at: at(0), counts_for: Duration::from_secs(seconds) }
+        };
+        assert_eq!([29, 30].map(|now| gone.is_over(None, at(now))), [false, true]);
+        assert_eq!([29, 30].map(|now| gone.is_over(Some(&seen(8)), at(now))), [false, true]);
+        let drained = seen(LONGEST.as_secs());
+        assert_eq!([599, 600].map(|now| gone.is_over(Some(&drained), at(now))), [false, true]);
+    }
+
+    #[test]
+    fn a_lease_that_lapsed_is_gained_anew() {
+        let start = Moment::now();
+        let at = |seconds: u64| start.after(Duration::from_secs(seconds));
         let held = Standing::default().becomes(Some(at(6)), at(0));
         assert_eq!((held.gained, held.is_held(at(5)), held.is_held(at(6))), (1, true, false));
         let renewed = held.becomes(Some(at(8)), at(2));
@@ -303,6 +422,17 @@ mod tests {
         assert_eq!((late.gained, late.is_held(at(16))), (2, true), "nobody said that it was lost");
         assert_eq!(late.becomes(None, at(17)).becomes(Some(at(30)), at(25)).gained, 3);
         assert_eq!(late.becomes(Some(at(18)), at(19)).gained, 2, "it lapsed before it was known");
+    }
+
+    /// A machine that was suspended for a minute has lived through a moment, by the one clock. The other may be set.
+    #[test]
+    fn a_lease_lapses_by_either_clock() {
+        let start = Moment::now();
+        let held = Standing::default().becomes(Some(start.after(DURATION)), start);
+        let minute = Duration::from_mins(1);
+        let resumed = Moment { monotonic: start.monotonic, ..start.after(minute) };
+        let set_back = Moment { wall: start.wall - minute, ..start.after(minute) };
+        assert_eq!([start, resumed, set_back].map(|now| held.is_held(now)), [true, false, false]);
     }
 
     #[test]

@@ -7,7 +7,11 @@ mod deadlines;
 mod drain;
 mod echoes;
 mod elevate;
+mod endpoint;
 mod error;
+#[cfg(test)]
+mod fake;
+mod finalizers;
 mod grant;
 mod in_hand;
 mod lease;

@@ -26,6 +26,7 @@ pub(crate) enum KindLabel {
     AccessDecision,
     Grant,
     JitPolicy,
+    Endpoint,
 }
 
 impl KindLabel {
@@ -36,6 +37,7 @@ impl KindLabel {
             Self::AccessDecision => "AccessDecision",
             Self::Grant => "Grant",
             Self::JitPolicy => "JitPolicy",
+            Self::Endpoint => "Endpoint",
         }
     }
 }
@@ -83,6 +85,7 @@ const NOT_GIVEN: &str = "NotGiven";
 /// What the controller counts and measures.
 pub(crate) struct Metrics {
     reconciliations: Family<Reconciliation, Counter>,
+    panics: Family<OfKind, Counter>,
     pub(crate) granted: Counter,
     pub(crate) emergencies: Counter,
     ended: Family<Reason, Counter>,
@@ -90,6 +93,7 @@ pub(crate) struct Metrics {
     pub(crate) lateness: Histogram,
     pub(crate) revocation_failures: Counter,
     pub(crate) orphans_removed: Counter,
+    pub(crate) events_dropped: Counter,
     records_deleted: Family<OfKind, Counter>,
     sweeps: Family<OfOutcome, Counter>,
     swept_at: Gauge<f64, AtomicU64>,
@@ -106,6 +110,7 @@ impl Metrics {
         let latency = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let metrics = Self {
             reconciliations: Family::default(),
+            panics: Family::default(),
             granted: Counter::default(),
             emergencies: Counter::default(),
             ended: Family::default(),
@@ -113,6 +118,7 @@ impl Metrics {
             lateness: latency(),
             revocation_failures: Counter::default(),
             orphans_removed: Counter::default(),
+            events_dropped: Counter::default(),
             records_deleted: Family::default(),
             sweeps: Family::default(),
             swept_at: Gauge::default(),
@@ -124,6 +130,7 @@ impl Metrics {
         metrics.begin_at_zero();
         let Self {
             reconciliations,
+            panics,
             granted,
             emergencies,
             ended,
@@ -131,6 +138,7 @@ impl Metrics {
             lateness,
             revocation_failures,
             orphans_removed,
+            events_dropped,
             records_deleted,
             sweeps,
             swept_at,
@@ -139,11 +147,7 @@ impl Metrics {
             leader,
             clock_skew,
         } = &metrics;
-        registry.register(
-            "reconciliations",
-            "Reconciliations, by kind and outcome",
-            reconciliations.clone(),
-        );
+        register_reconciliations(registry, reconciliations, panics);
         registry.register("grants_given", "Rights given", granted.clone());
         registry.register(
             "emergencies_given",
@@ -174,17 +178,16 @@ impl Metrics {
             orphans_removed.clone(),
         );
         registry.register(
+            "events_dropped",
+            "Events that could not be written",
+            events_dropped.clone(),
+        );
+        registry.register(
             "records_deleted",
             "Objects that were over and whose retention had passed, by kind",
             records_deleted.clone(),
         );
-        registry.register("sweeps", "Sweeps of this process, by outcome", sweeps.clone());
-        registry.register_with_unit(
-            "sweep_last_success_timestamp",
-            "When a sweep of this process last succeeded, in seconds since 1970",
-            Unit::Seconds,
-            swept_at.clone(),
-        );
+        register_sweeps(registry, sweeps, swept_at);
         gauges.register(registry);
         standing.register(registry);
         registry.register("leader", "Whether this process holds the lease", leader.clone());
@@ -200,6 +203,7 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for outcome in Outcome::ALL {
             for kind in [KindLabel::AccessRequest, KindLabel::Grant, KindLabel::JitPolicy] {
+                self.panics.get_or_create(&OfKind { kind }).inc_by(0);
                 self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc_by(0);
             }
             self.sweeps.get_or_create(&OfOutcome { outcome }).inc_by(0);
@@ -215,6 +219,10 @@ impl Metrics {
     pub(crate) fn reconciled(&self, kind: KindLabel, is_ok: bool) {
         let outcome = Outcome::of(is_ok);
         self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
+    }
+
+    pub(crate) fn panicked(&self, kind: KindLabel) {
+        self.panics.get_or_create(&OfKind { kind }).inc();
     }
 
     pub(crate) fn ended(&self, reason: Option<EndReason>) {
@@ -234,6 +242,37 @@ impl Metrics {
             self.swept_at.set(at.timestamp_millis() as f64 / 1000.0);
         }
     }
+}
+
+fn register_reconciliations(
+    registry: &mut Registry,
+    reconciliations: &Family<Reconciliation, Counter>,
+    panics: &Family<OfKind, Counter>,
+) {
+    registry.register(
+        "reconciliations",
+        "Reconciliations, by kind and outcome",
+        reconciliations.clone(),
+    );
+    registry.register(
+        "panics",
+        "Reconciliations that panicked, by kind: a mistake in the program, and the object is tried again",
+        panics.clone(),
+    );
+}
+
+fn register_sweeps(
+    registry: &mut Registry,
+    sweeps: &Family<OfOutcome, Counter>,
+    swept_at: &Gauge<f64, AtomicU64>,
+) {
+    registry.register("sweeps", "Sweeps of this process, by outcome", sweeps.clone());
+    registry.register_with_unit(
+        "sweep_last_success_timestamp",
+        "When a sweep of this process last succeeded, in seconds since 1970",
+        Unit::Seconds,
+        swept_at.clone(),
+    );
 }
 
 impl Reason {

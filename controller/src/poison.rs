@@ -2,20 +2,51 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Resource};
 use lapse_cluster::{bounded, read};
-use lapse_crds::Timestamp;
-use lapse_engine::notice::Notice;
+use lapse_crds::{JitPolicy, RequestRef, Timestamp};
+use lapse_engine::notice::{Notice, panicked as panicked_notice};
 use lapse_engine::waiting::STALLED;
 use lapse_engine::{Read, clipped};
 use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::context::Context;
-use crate::queue::{Done, Reconciled};
+use crate::notify::about;
+use crate::queue::{Done, Item, Reconciled};
 
 const REASON: &str = "Unreadable";
+
+/// Tells an object that its reconciliation panicked, once: the name of the event sees to that.
+pub(crate) fn panicked(context: &Context, item: &Item) {
+    let index = context.reader.index();
+    let about = match item {
+        Item::Request { namespace, name, .. } => {
+            index.request_named(namespace, name).map(|known| {
+                let (namespace, name) = (namespace.clone(), name.clone());
+                about(&RequestRef { namespace, name, uid: known.uid })
+            })
+        }
+        Item::Grant(name) => index
+            .grant(name)
+            .and_then(|known| known.summary.ok())
+            .map(|grant| about(&grant.request)),
+        Item::Policy(name) => index.policy(name).map(|known| ObjectReference {
+            api_version: Some(JitPolicy::api_version(&()).into_owned()),
+            kind: Some(JitPolicy::kind(&()).into_owned()),
+            name: Some(name.clone()),
+            uid: Some(known.state.uid.clone()),
+            ..ObjectReference::default()
+        }),
+        // It is counted, and in the log.
+        Item::Endpoint(_) => None,
+    };
+    let Some(about) = about else { return };
+    let event = format!("{}.panicked", about.uid.as_deref().unwrap_or_default());
+    context.notifier.tell_once(&event, about, &panicked_notice(), context.clock.now());
+}
 
 /// Gives an object that cannot be decoded a condition and an event, once.
 pub(crate) async fn report<K>(
@@ -63,7 +94,7 @@ where
     let patched = api.patch_status(name, &params, &patch);
     bounded(format!("reporting on {kind} {name}"), patched).await?;
     let notice = Notice { warning: true, reason: REASON.to_owned(), message };
-    context.notifier.tell_of(&object, &resource, &notice, context.clock.now()).await;
+    context.notifier.tell_of(&object, &resource, &notice, context.clock.now());
     Ok(Done::Until(None))
 }
 

@@ -105,8 +105,6 @@ mod tests {
         assert_eq!(wrong(&health), [""; 0]);
         wait(RECONCILIATION).await;
         assert!(wrong(&health)[0].starts_with("[-]reconciliations failed"), "{:?}", wrong(&health));
-        for worker in workers {
-            worker.abort();
-        }
+        drop(workers);
     }
 }

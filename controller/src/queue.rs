@@ -16,9 +16,8 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::jitter;
-use lapse_cluster::process::{Heartbeat, TRACES, Work, bounded_text};
+use lapse_cluster::process::{Heartbeat, TRACES, Tasks, Work, bounded_text};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info_span, warn};
@@ -129,7 +128,10 @@ impl Queue {
                 metrics.reconciled(kind, true);
                 let freed = self.state().done(&job);
                 match done {
-                    Done::Until(Some(at)) => self.at(job.item, job.lane, at),
+                    Done::Until(Some(at)) => {
+                        let lane = job.later();
+                        self.at(job.item, lane, at);
+                    }
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
                         let pool = job.lane.pool();
@@ -143,11 +145,15 @@ impl Queue {
             None => ReconcileError::Panicked,
         };
         metrics.reconciled(kind, false);
+        if matches!(failure, ReconcileError::Panicked) {
+            metrics.panicked(kind);
+        }
         let (count, freed) = self.state().failed(&job);
-        let wait = failure.retry_after(count.saturating_sub(1), jitter());
+        let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
+        let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane == Lane::End);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         warn!(?kind, object = %job.item, error = %failure, wait_ms, "will try again");
-        self.soon(job.item, job.lane, wait);
+        self.soon(job.item, lane, wait);
         self.wake(freed);
     }
 
@@ -157,14 +163,15 @@ impl Queue {
         }
     }
 
-    /// Starts as many workers as each pool has places. They finish what they have begun when asked to stop.
+    /// Starts as many workers as each pool has places. They finish what they have begun when asked to stop, and end by
+    /// nothing else: a place that is lost would be lost for good.
     pub(crate) fn work<F>(
         &self,
         metrics: &Arc<Metrics>,
         work: &Work,
         stop: &CancellationToken,
         reconcile: impl Fn(Job) -> F + Clone + Send + 'static,
-    ) -> Vec<JoinHandle<()>>
+    ) -> Tasks
     where
         F: Future<Output = Reconciled> + Send + 'static,
     {
@@ -172,7 +179,7 @@ impl Queue {
         let worker = |pool| {
             let (queue, metrics, stop) = (self.clone(), metrics.clone(), stop.clone());
             let (work, reconcile) = (work.clone(), reconcile.clone());
-            tokio::spawn(async move {
+            async move {
                 loop {
                     let job = tokio::select! {
                         job = queue.take(pool) => job,
@@ -188,9 +195,13 @@ impl Queue {
                         .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
                     queue.finish(&metrics, job, outcome.ok());
                 }
-            })
+            }
         };
-        places.map(worker).collect()
+        let mut workers = Tasks::default();
+        for pool in places {
+            workers.spawn("a worker", worker(pool));
+        }
+        workers
     }
 }
 
@@ -199,7 +210,7 @@ fn span_of(job: &Job) -> Span {
     let kind = job.item.kind().name();
     let (namespace, name) = match &job.item {
         Item::Request { namespace, name, .. } => (Some(namespace.as_str()), name),
-        Item::Grant(name) | Item::Policy(name) => (None, name),
+        Item::Grant(name) | Item::Policy(name) | Item::Endpoint(name) => (None, name),
     };
     info_span!(
         target: TRACES,
@@ -228,6 +239,45 @@ impl Item {
             Self::Request { .. } => KindLabel::AccessRequest,
             Self::Grant(_) => KindLabel::Grant,
             Self::Policy(_) => KindLabel::JitPolicy,
+            Self::Endpoint(_) => KindLabel::Endpoint,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_stops_no_other() {
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let mut workers = queue.work(&metrics, &Work::default(), &stop, move |job| {
+            let sender = sender.clone();
+            async move {
+                assert_ne!(job.item.to_string(), "odd", "a mistake");
+                sender.send(job.item).unwrap();
+                Ok(Done::Until(None))
+            }
+        });
+        // More of them than there are places.
+        for _ in 0..=Pool::End.places() {
+            queue.now(Item::Grant("odd".to_owned()), Lane::End);
+            queue.now(Item::Grant("fix".to_owned()), Lane::End);
+            tokio::select! {
+                item = done.recv() => assert_eq!(item, Some(Item::Grant("fix".to_owned()))),
+                ended = workers.ended() => panic!("{ended}"),
+            }
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let counted =
+            text.lines().find(|line| line.starts_with(r#"lapse_panics_total{kind="Grant"}"#));
+        assert!(counted.is_some_and(|line| !line.ends_with(" 0")), "{text}");
     }
 }

@@ -1,5 +1,7 @@
 //! Puts the parts together, and stops them in order.
 
+use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,34 +10,44 @@ use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::{
-    Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
+    Health, ReadinessGate, Tasks, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_cluster::{Reader, connect, follow_keys, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::RunOptions;
 use crate::context::Context;
 use crate::deadlines::Deadlines;
 use crate::echoes::Echoes;
+use crate::error::ReconcileError;
 use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::pulses::{self, Pulses};
 use crate::queue::{Item, Job, Queue, Reconciled};
-use crate::revoke::{Expiry, Guards, Orphans, sweeping};
+use crate::revoke::{Expiry, Guards, Orphans, Sweep};
 use crate::standing::counting;
 use crate::touched::Touched;
 use crate::watch::{WATCHES, Watches};
-use crate::{grant, policy, request, retention};
+use crate::{endpoint, grant, poison, policy, request, retention};
 
+/// By how much the replicas that do not lead take what is over one after the other, and in how many shares. What the one
+/// has taken the others need not.
+const STAGGER: Duration = Duration::from_millis(20);
+const STAGGER_SHARES: u32 = 4;
+/// How long the first sweep may take before rights are given.
+const FIRST_SWEEP: Duration = Duration::from_secs(20);
 /// How long work in flight may take to finish at the end.
 const GRACE: Duration = Duration::from_secs(15);
+/// How long the last events may take.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// Runs the controller until it is asked to stop.
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
@@ -54,8 +66,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let serving = tokio::spawn(serve(options.listen, health.clone(), Arc::new(registry)));
 
     let (keys_sender, keys) = watch::channel(KeySet::default());
-    let following =
-        tokio::spawn(follow_keys(client.clone(), settings.namespace.clone(), keys_sender));
+    let mut tasks = Tasks::default();
+    let namespace = settings.namespace.clone();
     let (candidate, leadership) =
         Candidate::new(client.clone(), &settings.namespace, identity.clone(), metrics.clone());
 
@@ -70,15 +82,23 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         echoes: Echoes::default(),
     };
     let (orphans, suspects) = Orphans::new();
-    let (expiry, expired) = Expiry::new();
-    let (revision, restarts) = Revision::new(index.clone());
+    let (expiry, expired) = Expiry::new(staggered(leadership.clone(), getrandom::u32()?));
+    let (revision, restarts) = Revision::new({
+        let index = index.clone();
+        move || index.doubt()
+    });
+    let following = follow_keys(client.clone(), namespace, restarts.clone(), keys_sender);
+    tasks.spawn("what follows the attestation keys", following);
     let first_lists = FirstLists::new(WATCHES);
     let reader = Reader::new(client.clone(), index, keys.clone()).watching_accounts();
+    let events_dropped = metrics.events_dropped.clone();
+    let (notifier, writers) = Notifier::new(client.clone(), &identity, events_dropped);
+    tasks.spawn("what writes events", writers.run());
     let context = Arc::new(Context {
         reader: reader.clone(),
         clock: clock.clone(),
         leadership: leadership.clone(),
-        notifier: Notifier::new(client.clone(), &identity),
+        notifier: notifier.clone(),
         metrics: metrics.clone(),
         touched: touched.clone(),
     });
@@ -91,80 +111,138 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         restarts,
         first_lists: first_lists.clone(),
     };
-    let observing = tokio::spawn(watches.run());
+    tasks.spawn("what watches the cluster", watches.run());
     let deadlines = touched.deadlines.clone();
     let timing = deadlines.run(clock.clone(), pulses.deadlines, move |name| expiry.is_up(name));
-    let timing = tokio::spawn(timing);
-    let expiring = tokio::spawn(expired.run(client.clone(), touched.clone(), metrics.clone()));
-    let keeping_time = tokio::spawn(queue.clone().keep_time(pulses.queue));
-    let orphaned = tokio::spawn(Orphans::run(reader, clock.clone(), suspects, metrics.clone()));
-    let sweeping =
-        sweeping(client, clock, touched.clone(), metrics.clone(), revision, guards, pulses.sweep);
-    let sweeping = tokio::spawn(sweeping);
-    let keeping = tokio::spawn(retention::keeping(context.clone(), first_lists.clone()));
-    let counting = tokio::spawn(counting(context.clone(), options.standing));
-    let waking = tokio::spawn(wake(touched, leadership, keys));
+    tasks.spawn("what says that a right is over", timing);
+    let expiring = expired.run(client.clone(), touched.clone(), metrics.clone());
+    tasks.spawn("what takes rights that are over", expiring);
+    tasks.spawn("the timers of the queue", queue.clone().keep_time(pulses.queue));
+    let orphaned = Orphans::run(reader, clock.clone(), suspects, metrics.clone());
+    tasks.spawn("the look-out for orphans", orphaned);
+    let swept = CancellationToken::new();
+    let sweep = Sweep {
+        client,
+        clock,
+        touched: touched.clone(),
+        metrics: metrics.clone(),
+        notifier: notifier.clone(),
+    };
+    tasks.spawn("the sweep", sweep.run(revision, guards, pulses.sweep, swept.clone()));
+    let keeping = retention::keeping(context.clone(), first_lists.clone());
+    tasks.spawn("what deletes what is over", keeping);
+    let counting = counting(context.clone(), options.standing);
+    tasks.spawn("what counts standing privileges", counting);
+    tasks.spawn("what queues what the lease brings", wake(touched, leadership, keys));
 
     let stop = CancellationToken::new();
     let resign = CancellationToken::new();
     // Without what guards it nothing is given. Nothing that takes rights waits for that.
     let usable = supported(context.reader.client().clone()).boxed().shared();
-    let leading = lead(usable.clone(), candidate, health.clone(), resign.clone());
-    let leading = tokio::spawn(leading);
+    let leading = lead(usable.clone(), swept, candidate, health.clone(), resign.clone());
+    let mut leader = Tasks::default();
+    leader.spawn("what sees to the lease", leading);
     let reconcile = move |job| reconcile(context.clone(), job);
     let workers = queue.work(&metrics, &pulses.reconciliations, &stop, reconcile);
+    tasks.spawn("what reports readiness", report_ready(first_lists, usable, listed));
+    let mut running = Running { workers, leader, stop, resign, notifier };
 
-    let ready = tokio::spawn(report_ready(first_lists, usable, listed));
-    tokio::select! {
-        stopped = stop_requested() => stopped.context("waiting for a signal")?,
-        served = serving => served?.context("serving health and metrics")?,
-        _ = observing => anyhow::bail!("the watches have ended"),
-        _ = timing => anyhow::bail!("the timers have ended"),
-        _ = expiring => anyhow::bail!("nobody takes what has expired"),
-        _ = keeping_time => anyhow::bail!("the timers of the queue have ended"),
-        _ = sweeping => anyhow::bail!("the sweep has ended"),
-        _ = orphaned => anyhow::bail!("the look-out for orphans has ended"),
-        _ = following => anyhow::bail!("the attestation keys are no longer followed"),
-        _ = keeping => anyhow::bail!("nobody deletes what is over"),
-        _ = counting => anyhow::bail!("nobody counts who holds standing privileges"),
-        _ = waking => anyhow::bail!("nobody queues what the lease brings"),
+    let outcome = running.until_it_stops(serving, tasks).await;
+    if let Err(error) = &outcome {
+        error!(%error, "stopping, to be started anew");
     }
-
-    // First no new work, then what is in flight, then the lease: nothing is left half done, and the
-    // next holder starts at once.
     health.stop();
-    ready.abort();
-    stop.cancel();
-    let finished = tokio::time::timeout(GRACE, futures::future::join_all(workers)).await;
-    if finished.is_err() {
-        warn!(grace_s = GRACE.as_secs(), "work in flight did not finish in time");
-    }
-    resign.cancel();
-    let _ = tokio::time::timeout(GRACE, leading).await;
+    running.finish().await;
     info!("stopped");
-    Ok(())
+    outcome
 }
 
-/// Brings one object to where it must be.
+/// What is to end in order.
+struct Running {
+    workers: Tasks,
+    leader: Tasks,
+    stop: CancellationToken,
+    resign: CancellationToken,
+    notifier: Notifier,
+}
+
+impl Running {
+    /// Waits until somebody stops the process, or a part of it ends. Liveness would notice some of them in minutes, and
+    /// some never.
+    async fn until_it_stops(
+        &mut self,
+        serving: JoinHandle<std::io::Result<()>>,
+        mut tasks: Tasks,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            stopped = stop_requested() => stopped.context("waiting for a signal"),
+            served = serving => match served {
+                Ok(served) => served.context("serving health and metrics"),
+                Err(panicked) => Err(panicked).context("serving health and metrics"),
+            },
+            ended = tasks.ended() => Err(ended.into()),
+            ended = self.leader.ended() => Err(ended.into()),
+            ended = self.workers.ended() => Err(ended.into()),
+        }
+    }
+
+    /// First no new work, then what is in flight, then the lease: nothing is left half done, and the next holder starts
+    /// at once.
+    async fn finish(self) {
+        let Self { workers, leader, stop, resign, notifier } = self;
+        stop.cancel();
+        if !workers.finish(GRACE).await {
+            warn!(grace_s = GRACE.as_secs(), "work in flight did not finish in time");
+        }
+        resign.cancel();
+        leader.finish(GRACE).await;
+        let _ = tokio::time::timeout(LAST_EVENTS, notifier.finish()).await;
+    }
+}
+
+/// How long others have to take what is over: none for whoever leads.
+fn staggered(leadership: Leadership, number: u32) -> impl Fn() -> Duration {
+    let share = 1 + number % STAGGER_SHARES;
+    move || if leadership.is_held() { Duration::ZERO } else { STAGGER * share }
+}
+
+/// Brings one object to where it must be. One over which that panics says so.
 async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
+    let reconciled = AssertUnwindSafe(reconcile_one(&context, &job)).catch_unwind().await;
+    reconciled.unwrap_or_else(|_| {
+        poison::panicked(&context, &job.item);
+        Err(ReconcileError::Panicked)
+    })
+}
+
+async fn reconcile_one(context: &Context, job: &Job) -> Reconciled {
     match &job.item {
         Item::Request { namespace, name, .. } => {
-            Box::pin(request::reconcile(&context, namespace, name, &job)).await
+            Box::pin(request::reconcile(context, namespace, name, job)).await
         }
-        Item::Grant(name) => grant::reconcile(&context, name, job.lane).await,
-        Item::Policy(name) => policy::reconcile(&context, name).await,
+        Item::Grant(name) => grant::reconcile(context, name, job.lane).await,
+        Item::Policy(name) => policy::reconcile(context, name).await,
+        Item::Endpoint(name) => endpoint::reconcile(context, name).await,
     }
 }
 
-/// Asks for the lease, which granting needs, once that can come to anything.
+/// Asks for the lease, which granting needs, once that can come to anything, and what is over has been taken.
 async fn lead(
     usable: impl Future<Output = ()>,
+    swept: CancellationToken,
     candidate: Candidate,
     health: Health,
     resign: CancellationToken,
 ) {
     tokio::select! {
-        () = usable => candidate.run(pulses::lease(&health), resign).await,
+        () = usable => {
+            // What cannot be swept keeps nobody from a right for long.
+            tokio::select! {
+                _ = tokio::time::timeout(FIRST_SWEEP, swept.cancelled()) => {}
+                () = resign.cancelled() => return,
+            }
+            candidate.run(pulses::lease(&health), resign).await;
+        }
         () = resign.cancelled() => {}
     }
 }
@@ -180,6 +258,7 @@ async fn report_ready(
     usable.await;
     info!("ready");
     listed.set(true);
+    pending::<()>().await;
 }
 
 /// Queues everything when the lease is gained or the keys change.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use kube::api::ObjectMeta;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::{Change, Index, KnownGrant, KnownRequest, version};
 use lapse_crds::{AccessRequest, Grant, GrantPhase};
 use lapse_engine::attest::Attested;
+use lapse_engine::endpoint::{Hold, hold};
 use lapse_engine::grant::grant_name;
 use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::ResolvedTarget;
@@ -32,16 +34,15 @@ pub(crate) struct Touched {
 impl Touched {
     /// A Grant, whatever is to be done about it.
     pub(crate) fn grant(&self, name: &str) {
-        self.grant_in(name, Lane::Follow);
+        let Some(known) = self.index.grant(name) else { return };
+        let lane = known.live().map_or(Lane::Follow, |grant| self.lane_of(grant));
+        self.queue.now(Item::Grant(name.to_owned()), lane);
     }
 
-    /// The same, at least as urgently as that.
-    fn grant_in(&self, name: &str, least: Lane) {
-        let lane = match self.index.grant(name) {
-            Some(known) => known.live().map_or(Lane::Follow, |grant| self.lane_of(grant)),
-            None => return,
-        };
-        self.queue.now(Item::Grant(name.to_owned()), lane.min(least));
+    /// A Grant of which something is gone, so that it ends, unless it is over.
+    pub(crate) fn ending_if_live(&self, name: &str) {
+        let Some(known) = self.index.grant(name) else { return };
+        if known.live().is_some() { self.ending(name) } else { self.grant(name) }
     }
 
     /// A Grant that ends.
@@ -138,12 +139,17 @@ impl Touched {
             .for_each(|request| self.request_in(request, Lane::Check));
     }
 
-    /// The Grants that are not over of which this holds.
+    /// The Grants that are not over of which this holds: it may end those that are held.
     pub(crate) fn grants_that(&self, are_touched: impl Fn(&GrantSummary) -> bool) {
         let live = self.index.live_grants();
-        live.iter()
-            .filter(|grant| are_touched(grant))
-            .for_each(|grant| self.grant_in(&grant.name, Lane::Check));
+        for grant in live.iter().filter(|grant| are_touched(grant)) {
+            let least = match grant.phase() {
+                GrantPhase::Active => Lane::Held,
+                // It is to be given, and giving takes no place from what ends.
+                GrantPhase::Pending | GrantPhase::Ending | GrantPhase::Ended => Lane::Check,
+            };
+            self.queue.now(Item::Grant(grant.name.to_string()), self.lane_of(grant).min(least));
+        }
     }
 
     /// The grants and requests whose target something bears on.
@@ -185,6 +191,12 @@ impl Touched {
         }
         if was_live && !is_live {
             self.extensions_of(grant);
+            // It may be the last one that kept its Endpoint.
+            let live = before.as_ref().and_then(|grant| grant.live.as_ref());
+            let place = live.and_then(|live| live.target.as_ref()?.scope.endpoint());
+            if let Some(place) = place {
+                self.queue.now(Item::Endpoint(place.name.clone()), Lane::Follow);
+            }
         }
     }
 
@@ -219,6 +231,18 @@ impl Touched {
         }
     }
 
+    /// An Endpoint, and the rights on its host.
+    pub(crate) fn endpoint(&self, metadata: &ObjectMeta, stands: bool) {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        for grant in self.index.live_on(name) {
+            self.grant(&grant);
+        }
+        // Most of what happens to it is what its agent says.
+        if stands && hold(metadata, false) != Hold::AsItIs {
+            self.queue.now(Item::Endpoint(name.to_owned()), Lane::Follow);
+        }
+    }
+
     /// What is over cannot be extended any more.
     fn extensions_of(&self, grant: &GrantSummary) {
         let of = &grant.request;
@@ -229,39 +253,20 @@ impl Touched {
         });
     }
 
-    /// The Grant of a request, if it has one.
-    pub(crate) fn grant_of(&self, namespace: &str, name: &str, uid: &str) {
-        self.grant(&grant_name(namespace, name, uid));
+    /// The Grant of a request, if it has one. It ends with its request.
+    pub(crate) fn grant_of(&self, namespace: &str, name: &str, uid: &str, is_gone: bool) {
+        let grant = grant_name(namespace, name, uid);
+        if is_gone { self.ending_if_live(&grant) } else { self.grant(&grant) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lapse_engine::attest::{AttestationError, KeySet};
+    use lapse_engine::attest::AttestationError;
     use serde_json::json;
-    use tokio::sync::watch;
 
     use super::*;
-
-    fn touched() -> Touched {
-        let settings = serde_json::from_value(json!({
-            "namespace": "lapse-system", "bindableRoles": [], "grantableRules": [],
-            "allowClusterWide": false, "protectedNamespaces": [],
-            "duration": {"min": "5m", "max": "24h"},
-            "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
-        }))
-        .unwrap();
-        let queue = Queue::new(Clock::default());
-        let (_, keys) = watch::channel(KeySet::default());
-        Touched {
-            queue: queue.clone(),
-            index: Index::new(settings, keys, true),
-            clock: Clock::default(),
-            deadlines: Deadlines::default(),
-            in_hand: InHand::new(queue),
-            echoes: Echoes::default(),
-        }
-    }
+    use crate::fake::{held, touched};
 
     fn request() -> Attested<AccessRequest> {
         let object = serde_json::from_value(json!({
@@ -289,8 +294,25 @@ mod tests {
         assert!(waiting.contains(&(Item::Grant(grant.clone()), Lane::End)), "{waiting:?}");
 
         // Nothing happened while the next was in hand.
-        let touched = self::touched();
+        let touched = crate::fake::touched();
         drop(touched.in_hand.take(&grant));
         assert_eq!(touched.queue.waiting(), []);
+    }
+
+    /// What ends a right has places of its own, whoever ends it, and what only shows it again has none of them.
+    #[tokio::test]
+    async fn what_ends_a_right_waits_for_nothing_that_is_given() {
+        let touched = touched();
+        drop(touched.index.wrote_grant(&held("g", "2999-01-01T00:00:00Z")));
+        let lane = |touch: &dyn Fn(&Touched)| {
+            let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+            touch(&fresh);
+            fresh.queue.waiting()
+        };
+        let g = || Item::Grant("g".to_owned());
+        assert_eq!(lane(&|t| t.grants_that(|_| true)), [(g(), Lane::Held)]);
+        assert_eq!(lane(&|t| t.targets_that(|_| true)), [(g(), Lane::Held)]);
+        assert_eq!(lane(&|t| t.ending_if_live("g")), [(g(), Lane::End)]);
+        assert_eq!(lane(&|t| t.grant("g")), [(g(), Lane::Follow)]);
     }
 }

@@ -6,6 +6,7 @@
 //! | [`AccessRequest`] | namespace | the requester |
 //! | [`AccessDecision`] | namespace | approvers, reviewers, and the requester to end early |
 //! | [`Grant`] | cluster | the controller alone |
+//! | [`Endpoint`] | cluster | its owners; its status the gateway |
 //!
 //! The Rust types are the source: the YAML of the custom resource definitions is generated from
 //! them by the program `crdgen`, and a test fails when the two differ. What a person reads in
@@ -28,7 +29,9 @@ mod columns;
 mod conditions;
 mod decision;
 mod duration;
+mod elevation;
 mod emergency;
+mod endpoint;
 mod entered;
 mod grant;
 #[cfg(test)]
@@ -50,19 +53,24 @@ pub use columns::Columns;
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
 pub use duration::{DurationError, GrantDuration};
+pub use elevation::{Admin, Command, EndpointTarget};
 pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
+pub use endpoint::{
+    AgentReport, Capability, Endpoint, EndpointSpec, EndpointStatus, EnrolledAgent, Enrolment,
+    LocalUser, OrderState, OrderStatus, Platform, SigningRequest,
+};
 pub use entered::{EnteredPod, MOST_ENTERED, StreamKind};
 pub use grant::{
     EndReason, Grant, GrantPhase, GrantSpec, GrantStatus, RbacKind, RbacRef, RequestRef,
 };
 pub use names::{
-    API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, EXPIRES_AT, GRANT_FINALIZER, GRANT_LABEL,
-    GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, MANAGED_BY, MANAGED_BY_LAPSE, OBJECT_PREFIX,
-    RELEASE, REQUEST_UID, STARTED_BY, TICKET, TRACK_WORKLOADS,
+    API_GROUP, API_VERSION, ATTESTATION, EMERGENCY, ENDPOINT_LABEL, EXPIRES_AT, GRANT_FINALIZER,
+    GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, MANAGED_BY, MANAGED_BY_LAPSE,
+    OBJECT_PREFIX, RELEASE, REQUEST_UID, STARTED_BY, TICKET, TRACK_WORKLOADS,
 };
 pub use offer::{
-    KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue, NamespaceSet,
-    PolicyTarget,
+    EndpointTargets, KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue,
+    LocalUsers, NamespaceSet, PolicyTarget,
 };
 pub use policy::{
     ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits,
@@ -75,7 +83,8 @@ pub use request::{
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
 pub use session::{
-    EVERY_ACCOUNT, GrantSession, Guard, OnEnd, OpenStreams, Session, StartedWorkloads,
+    EVERY_ACCOUNT, GrantSession, Guard, LocalSessions, OnEnd, OpenStreams, Session,
+    StartedWorkloads,
 };
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
@@ -84,8 +93,13 @@ pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time}
 /// All custom resource definitions, in the order in which they are installed.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut crds =
-        vec![JitPolicy::crd(), AccessRequest::crd(), AccessDecision::crd(), Grant::crd()];
+    let mut crds = vec![
+        JitPolicy::crd(),
+        AccessRequest::crd(),
+        AccessDecision::crd(),
+        Grant::crd(),
+        Endpoint::crd(),
+    ];
     for crd in &mut crds {
         // Whatever installs them, the chart can tell whether they are newer than its own.
         let annotations = crd.metadata.annotations.get_or_insert_default();
@@ -132,7 +146,8 @@ mod tests {
             Some("object") if says("additionalProperties") => {
                 require("maxProperties", says("maxProperties"));
             }
-            Some("object") => require("properties", says("properties")),
+            // What an object does not list is dropped, unless it says that it is kept.
+            Some("object") => require("end", !says("x-kubernetes-preserve-unknown-fields")),
             Some("boolean" | "integer") => {}
             _ => require("type", false),
         }
@@ -163,6 +178,7 @@ mod tests {
             "list": {"type": "array", "maxItems": 2, "items": {"type": "string", "enum": ["A"]}},
             "many": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "boolean"}},
             "map": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 2}},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             "any": {},
         }});
         let mut found = unbounded("Kind", &schema);
@@ -172,6 +188,7 @@ mod tests {
             "Kind.list has no x-kubernetes-list-type",
             "Kind.many has no maxItems",
             "Kind.map has no maxProperties",
+            "Kind.open has no end",
             "Kind.text has no maxLength or enum",
         ];
         assert_eq!(found, expected);

@@ -16,6 +16,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY_LAPSE: &str = "lapse";
 /// Label with the name of the Grant that an object was made for.
 pub const GRANT_LABEL: &str = "lapse.dev/grant";
+/// Label of a Grant that gives a right on a host, with the name of its Endpoint as far as a label has room.
+pub const ENDPOINT_LABEL: &str = "lapse.dev/endpoint";
 /// Annotation with the UID of the Grant that an object was made for.
 pub const GRANT_UID: &str = "lapse.dev/grant-uid";
 /// Annotation with the ticket of the request that an object was made for.

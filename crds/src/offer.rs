@@ -1,4 +1,4 @@
-//! What a policy is about: roles of Kubernetes, and where.
+//! What a policy is about: roles of Kubernetes and where, or hosts and what may be done on them.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{RoleRef, RoleRule, schema};
+use crate::{Admin, Command, RoleRef, RoleRule, schema};
 
 /// What a policy is about: exactly one kind of target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
-    validation = Rule::new("has(self.kubernetes) != (has(self.all) && self.all)")
-        .message("a target has exactly one kind; set kubernetes, or, with effect Deny, all")
+    validation = Rule::new("(has(self.kubernetes) ? 1 : 0) + (has(self.endpoint) ? 1 : 0) + (has(self.all) && self.all ? 1 : 0) == 1")
+        .message("a target has exactly one kind; set kubernetes or endpoint, or, with effect Deny, all")
 )]
 pub struct PolicyTarget {
     /// Everything, of every kind. With effect Deny alone.
@@ -21,6 +21,57 @@ pub struct PolicyTarget {
     /// Existing roles of Kubernetes, in namespaces or cluster-wide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTargets>,
+    /// Hosts outside the cluster, and what may be done on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointTargets>,
+}
+
+/// Hosts, and the elevations that may be asked for on them. A request may ask for any one of these on any one of
+/// the hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.all) && self.all && (has(self.selector) || has(self.names) && size(self.names) > 0))")
+        .message("all excludes names and selector: name or select endpoints, or take all of them")
+)]
+pub struct EndpointTargets {
+    /// These Endpoints, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::object_names")]
+    pub names: Vec<String>,
+    /// Those whose labels match, as they are labelled at the time. Whoever may label Endpoints decides what this
+    /// means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// Every Endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Whether `sudo` for everything may be asked for. Who has it can undo anything on that host, the end of the
+    /// right included: such a right is ended by what its holder left standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Admin>,
+    /// The commands that may be asked for; a request names some of them. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub commands: Vec<Command>,
+    /// The local groups that may be asked for. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::local_names")]
+    pub groups: Vec<String>,
+    /// Who is which local user. `Mapped`, the default: as the Endpoint says in `spec.users`. `SameName`: besides, who
+    /// is not listed there is the local user of their own user name, where that can be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_users: Option<LocalUsers>,
+}
+
+/// Who is which local user of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LocalUsers {
+    /// As the Endpoint says.
+    #[default]
+    Mapped,
+    /// As the Endpoint says, and else the user of the same name.
+    SameName,
 }
 
 /// Roles of Kubernetes that may be asked for, and where. A request may ask for any one of the roles

@@ -47,7 +47,9 @@ use crate::{
     validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.separationOfDuties) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
         .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, separationOfDuties, conditions, onRoleWidened, approval, emergency, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
-        .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers")
+        .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers"),
+    validation = Rule::new("!has(self.session) || !has(self.session.onEnd) || !has(self.session.onEnd.localSessions) || self.targets.exists(target, has(target.endpoint))")
+        .message("session.onEnd.localSessions is for hosts, and no target is an endpoint; leave it out")
 )]
 pub struct JitPolicySpec {
     /// What the policy is for, in words for people.

@@ -95,6 +95,79 @@ pub(crate) fn namespace_names(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A set of names of objects, at most 64.
+pub(crate) fn object_names(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": object_name(generator),
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// The name of a user or a group of a host. Only what no file of rules can read as something else: `ALL`, `#0`,
+/// `%wheel`, `a,b` and `+netgroup` are names to `sudo`, and none here.
+pub(crate) fn local_name(_: &mut SchemaGenerator) -> Schema {
+    short(
+        1,
+        32,
+        "^[a-z_][a-z0-9_-]*$",
+        "must be the name of a local user or group: lower case letters, digits, _ and -, a letter or _ first",
+    )
+}
+
+/// A set of names of local groups, at most 64.
+pub(crate) fn local_names(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": local_name(generator),
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// The path of a program of a host.
+pub(crate) fn program_path(_: &mut SchemaGenerator) -> Schema {
+    short(
+        1,
+        255,
+        r"^(/[A-Za-z0-9_+][A-Za-z0-9_.+-]*)+$",
+        "must be an absolute path of letters, digits, _, ., + and -, without wildcards and without .. or hidden parts",
+    )
+}
+
+/// The arguments of a program, at most 32.
+pub(crate) fn program_arguments(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            // Printable ASCII without white space, which joins and parts arguments in a rule of sudo. A rule in CEL says
+            // that in words, and costs more in a list of lists than the API server allows.
+            "pattern": "^[!-~]+$",
+        },
+        "x-kubernetes-list-type": "atomic",
+    })
+}
+
+/// A regular expression over arguments.
+pub(crate) fn arguments_pattern(_: &mut SchemaGenerator) -> Schema {
+    short(
+        2,
+        255,
+        r"^\^[ -~]*\$$",
+        "must begin with ^ and end with $, in printable ASCII: what is not anchored matches anything around it",
+    )
+}
+
+/// A SHA-256, as text.
+pub(crate) fn sha256(_: &mut SchemaGenerator) -> Schema {
+    short(1, 71, "^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits in lower case")
+}
+
 /// The name of a user, a group or a service account.
 pub(crate) fn subject_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "maxLength": 1024 })

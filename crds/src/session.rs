@@ -53,6 +53,10 @@ pub struct OnEnd {
     /// `port-forward`), which Kubernetes lets go on. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_streams: Option<OpenStreams>,
+    /// What becomes of what the local user of a host has open there when the right ends. Only where a target is an
+    /// endpoint. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_sessions: Option<LocalSessions>,
     /// The longest time that a pod has to stop when it is deleted at the end of the right. A pod that asks for
     /// less has less. Only with `startedWorkloads: Delete` or `openStreams: DeletePods`. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +81,16 @@ pub enum OpenStreams {
     /// The pods that the holder went into are deleted, in the namespaces of the right that carry the label
     /// `lapse.dev/track-workloads: "true"`: whatever owns them makes new ones.
     DeletePods,
+}
+
+/// What becomes of what a local user has open on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LocalSessions {
+    /// It goes on, without the right.
+    Keep,
+    /// The user is logged off, once the right is gone: all of their sessions are killed with what runs in them, and
+    /// so are their jobs of cron and at. Services of the host that run as the user go on, and they may log in again.
+    LogOff,
 }
 
 /// Whether the holder of a right is kept from making it last.
@@ -112,6 +126,9 @@ pub struct GrantSession {
     /// What becomes of what its holder opened to pods. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_streams: Option<OpenStreams>,
+    /// What becomes of what its local user has open on the host. Absent: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_sessions: Option<LocalSessions>,
     /// The longest time that a pod has to stop at its end. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_grace_period: Option<GrantDuration>,

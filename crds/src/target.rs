@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{RoleRule, schema};
+use crate::{EndpointTarget, RoleRule, schema};
 
 /// The kinds of role.
 #[derive(
@@ -47,8 +47,8 @@ impl fmt::Display for RoleRef {
 /// What is asked for: exactly one kind of target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
-    validation = Rule::new("has(self.kubernetes)")
-        .message("a target has exactly one kind; set kubernetes")
+    validation = Rule::new("has(self.kubernetes) != has(self.endpoint)")
+        .message("a target has exactly one kind; set kubernetes or endpoint")
 )]
 pub struct Target {
     /// An existing role of Kubernetes, or rules, and where they hold for the time of the grant.
@@ -60,6 +60,12 @@ pub struct Target {
     /// JitPolicies say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTarget>,
+    /// A host outside the cluster, and what may be done there for the time of the grant.
+    ///
+    /// For example `{name: web-1, group: adm}` asks to be a member of the local group `adm`, and
+    /// `{name: web-1, commands: [{path: /usr/bin/systemctl, args: [restart, nginx]}]}` to run just that as root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointTarget>,
 }
 
 /// A role of Kubernetes, or rules, and where they hold.

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod chart_docs;
 pub mod demo;
+pub mod host;
 pub mod node;
 pub mod plane;
 pub mod playground;

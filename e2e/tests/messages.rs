@@ -16,7 +16,7 @@ use regex::Regex;
 const WORDS: usize = 3;
 
 /// Files whose texts are no messages to people, or are shown to them elsewhere, with the reason.
-const ELSEWHERE: [(&str, &str); 16] = [
+const ELSEWHERE: [(&str, &str); 17] = [
     ("cluster/src/rights", "charts/lapse/README.md shows them, which is generated and compared"),
     ("cluster/src/connect.rs", "a program without a cluster says it as it ends"),
     ("cluster/src/index", "faults in what Lapse itself wrote, for the log"),
@@ -32,11 +32,12 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("crds/src/bin", "a tool of the project"),
     ("webhook/src/keys", "for the log"),
     ("webhook/src/metrics.rs", "descriptions of metrics: docs/operations.md has them"),
+    ("webhook/src/run.rs", "what a program says as it ends, for the log"),
     ("webhook/src/server", "answers to what is not the API server"),
 ];
 
 /// Single texts that are no messages to people, or that need more than a test can bring about, with the reason.
-const SINGLE: [(&str, &str); 33] = [
+const SINGLE: [(&str, &str); 36] = [
     (
         "What credentialID was called by older releases. Nothing is stamped here any more.",
         "documentation",
@@ -55,6 +56,18 @@ const SINGLE: [(&str, &str); 33] = [
         "the webhook {webhook} calls neither a service nor a usable URL: install the chart again",
         "for the log",
     ),
+    ("too many wait", "for the log"),
+    ("no role is looked at to say no", "whoever may not say no by this alone is judged in full"),
+    (
+        "no policy is known to decide about it",
+        "whoever may not say no by this alone is judged in full",
+    ),
+    ("JitPolicy {name} is not known", "whoever may not say no by this alone is judged in full"),
+    ("JitPolicy {} says nothing of it", "whoever may not say no by this alone is judged in full"),
+    (
+        "the API server did not say in time what the caller may",
+        "whoever may not say no by this alone is judged in full",
+    ),
     ("left to the schema", "for the log"),
     ("judged and stamped", "for the log"),
     ("marked what is started", "for the log"),
@@ -63,9 +76,6 @@ const SINGLE: [(&str, &str); 33] = [
     ("could not record which pod is entered", "for the log"),
     ("Drawing a random number: {error}", "the system has none"),
     ("the keys changed {TRIES} times while they were being read", "for the log"),
-    ("the watches have ended", "for the log"),
-    ("nobody looks out for a revision that runs backwards", "for the log"),
-    ("the attestation keys are no longer followed", "for the log"),
     ("Grant {grant} has another UID", "suite stolen: to who stole a token"),
     ("no such object follows from a Grant", "suite stolen: to who stole a token"),
     ("the Grant was deleted", "suite stolen: to who stole a token"),

@@ -13,6 +13,7 @@ use lapse_engine::peers::Peers;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::request::{Observed, decide};
 use lapse_engine::role::RoleRules;
+use lapse_engine::surroundings::Surroundings;
 use lapse_engine::target::Namespace;
 use lapse_engine::{Read, Settings};
 use serde_json::{Value, json};
@@ -109,7 +110,10 @@ fn observed(policies: usize, is_named: bool) -> Observed {
         role: Read::Found(RoleRules::default()),
         accounts: Read::Found(Vec::new()),
         banned_roles: BannedRoles::new(),
-        namespaces: BTreeMap::from([("shop".to_owned(), Read::Found(Namespace::default()))]),
+        surroundings: Surroundings {
+            namespaces: BTreeMap::from([("shop".to_owned(), Read::Found(Namespace::default()))]),
+            endpoint: None,
+        },
         grant: Read::Missing,
         peers: Read::Found(Peers::default()),
         engaging: Read::Found(Vec::new()),

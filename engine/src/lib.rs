@@ -12,10 +12,12 @@
 //! - [`risk`]: the rights of a role that let its holder climb, and as whom they can act.
 //! - [`attest`]: the signature by which an object proves that admission stamped it.
 //! - [`condition`]: the rules that a policy states in CEL, bounded.
+//! - [`elevation`] and [`endpoint`]: what may be done on hosts, who is whom there, and what their agents say.
 //! - [`duties`]: which policies are kept apart, and who is engaged in them.
 //! - [`schedule`]: the hours in which rights may be held.
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
+//! - [`order`]: what a host is told, what it answers, and whom it trusts.
 //! - [`session`]: what is known of people while they hold a right.
 //! - [`size`]: how much a request or a decision may store.
 //! - [`retention`]: when what is over is deleted.
@@ -31,11 +33,16 @@ pub mod checks;
 pub mod condition;
 pub mod confine;
 pub mod duties;
+pub mod elevation;
+pub mod endpoint;
 pub mod grant;
 mod groups;
 pub mod identity;
 pub mod lifetime;
+#[cfg(test)]
+mod messages;
 pub mod notice;
+pub mod order;
 pub mod pattern;
 pub mod peers;
 pub mod policy;
@@ -55,6 +62,7 @@ pub mod size;
 pub mod standing;
 pub mod summary;
 pub mod supported;
+pub mod surroundings;
 pub mod target;
 #[cfg(test)]
 mod testing;

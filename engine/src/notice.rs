@@ -16,6 +16,14 @@ pub struct Notice {
     pub message: String,
 }
 
+/// What is told of an object whose reconciliation panicked.
+#[must_use]
+pub fn panicked() -> Notice {
+    let message = "Lapse made a mistake over this object, and tries again. What it gives ends at its time all the same. The \
+                   log of the controllers says where: please report it.";
+    Notice { warning: true, reason: "Panicked".to_owned(), message: message.to_owned() }
+}
+
 /// The most characters of the name of an event (RFC 1123 subdomain).
 const LONGEST_NAME: usize = 253;
 /// How much of a hash ends the name.
@@ -55,5 +63,10 @@ mod tests {
         }
         let name = event_name(&format!("{}.-b", "a".repeat(234)), "uid", "Granted", time(0));
         assert!(name.contains("a."), "neither a dot nor a dash before the hash: {name}");
+    }
+
+    #[test]
+    fn a_mistake_of_the_program() {
+        insta::assert_snapshot!(panicked().message, @"Lapse made a mistake over this object, and tries again. What it gives ends at its time all the same. The log of the controllers says where: please report it.");
     }
 }

@@ -21,6 +21,9 @@ pub struct Settings {
     pub duration: InstallationBounds,
     /// Who the controller is.
     pub controller: ControllerSettings,
+    /// Whether there is a gateway, by which hosts are reached. Absent in the settings of earlier releases.
+    #[serde(default)]
+    pub has_gateway: bool,
 }
 
 /// The shortest and the longest duration of any grant.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use lapse_crds::{KubernetesTarget, RoleKind, RoleRef, RoleRule, Target};
+use lapse_crds::{EndpointTarget, KubernetesTarget, RoleKind, RoleRef, RoleRule, Target};
 
 use crate::Read;
+use crate::elevation::Elevation;
 use crate::rules::{InvalidRule, covers, in_words, valid};
 use crate::words::{few, shortened};
 
@@ -15,13 +16,26 @@ const SHOWN_NAMESPACES: usize = 2;
 /// How many characters lists show of what is asked for, and of where.
 const SHOWN_CHARACTERS: usize = 40;
 
-/// Where a role is bound.
+/// Where a privilege is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// In these namespaces; never empty.
     Namespaces(BTreeSet<String>),
     /// In the whole cluster.
     Cluster,
+    /// On a host outside the cluster.
+    Endpoint(EndpointPlace),
+}
+
+/// A host, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPlace {
+    /// The name of the Endpoint.
+    pub name: String,
+    /// Its UID, in a Grant.
+    pub uid: Option<String>,
+    /// The local user: in a request the one that it names, in a Grant the one who may.
+    pub local_user: Option<String>,
 }
 
 impl Scope {
@@ -31,6 +45,16 @@ impl Scope {
         match self {
             Self::Cluster => true,
             Self::Namespaces(names) => names.contains(namespace),
+            Self::Endpoint(_) => false,
+        }
+    }
+
+    /// The host, if it is one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&EndpointPlace> {
+        match self {
+            Self::Endpoint(place) => Some(place),
+            Self::Namespaces(_) | Self::Cluster => None,
         }
     }
 }
@@ -42,6 +66,8 @@ pub enum Privilege {
     Role(RoleRef),
     /// Rules that the request spells out; never empty.
     Rules(Vec<RoleRule>),
+    /// Something on a host.
+    Elevation(Elevation),
 }
 
 /// A privilege and where it holds.
@@ -79,7 +105,7 @@ impl Privilege {
     pub fn role(&self) -> Option<&RoleRef> {
         match self {
             Self::Role(role) => Some(role),
-            Self::Rules(_) => None,
+            Self::Rules(_) | Self::Elevation(_) => None,
         }
     }
 
@@ -87,7 +113,7 @@ impl Privilege {
     #[must_use]
     pub fn rules(&self) -> Option<Vec<PolicyRule>> {
         match self {
-            Self::Role(_) => None,
+            Self::Role(_) | Self::Elevation(_) => None,
             Self::Rules(rules) => Some(rules.iter().map(PolicyRule::from).collect()),
         }
     }
@@ -98,6 +124,7 @@ impl fmt::Display for Privilege {
         match self {
             Self::Role(role) => write!(f, "{role}"),
             Self::Rules(rules) => f.write_str(&in_words(rules)),
+            Self::Elevation(elevation) => write!(f, "{elevation}"),
         }
     }
 }
@@ -107,8 +134,14 @@ impl ResolvedTarget {
     /// target has no kind, which the schema refuses.
     #[must_use]
     pub fn resolve(target: &Target, request_namespace: &str) -> Option<Self> {
-        let KubernetesTarget { role, rules, namespaces, cluster_wide } =
-            target.kubernetes.as_ref()?;
+        let Target { kubernetes, endpoint } = target;
+        if let Some(target) = endpoint {
+            let EndpointTarget { name, uid, local_user, .. } = target.clone();
+            let privilege = Privilege::Elevation(Elevation::of(target)?);
+            let scope = Scope::Endpoint(EndpointPlace { name, uid, local_user });
+            return Some(Self { privilege, scope });
+        }
+        let KubernetesTarget { role, rules, namespaces, cluster_wide } = kubernetes.as_ref()?;
         let privilege = match (role, rules.as_slice()) {
             (Some(role), []) => Privilege::Role(role.clone()),
             (None, [_, ..]) => Privilege::Rules(rules.clone()),
@@ -136,6 +169,7 @@ impl ResolvedTarget {
                 format!("in {}", few(names.iter().map(String::as_str), SHOWN_NAMESPACES))
             }
             Scope::Cluster => "cluster-wide".to_owned(),
+            Scope::Endpoint(place) => format!("on {}", place.name),
         };
         format!("{} {}", shortened(&what, SHOWN_CHARACTERS), shortened(&place, SHOWN_CHARACTERS))
     }
@@ -146,12 +180,31 @@ impl ResolvedTarget {
         let (namespaces, cluster_wide) = match &self.scope {
             Scope::Namespaces(names) => (names.iter().cloned().collect(), false),
             Scope::Cluster => (Vec::new(), true),
+            Scope::Endpoint(place) => return self.on(place),
         };
         let (role, rules) = match self.privilege.clone() {
             Privilege::Role(role) => (Some(role), Vec::new()),
             Privilege::Rules(rules) => (None, rules),
+            Privilege::Elevation(_) => (None, Vec::new()),
         };
-        Target { kubernetes: Some(KubernetesTarget { role, rules, namespaces, cluster_wide }) }
+        Target {
+            kubernetes: Some(KubernetesTarget { role, rules, namespaces, cluster_wide }),
+            endpoint: None,
+        }
+    }
+
+    fn on(&self, place: &EndpointPlace) -> Target {
+        let EndpointPlace { name, uid, local_user } = place.clone();
+        let mut target = EndpointTarget { name, uid, local_user, ..EndpointTarget::default() };
+        match &self.privilege {
+            Privilege::Elevation(Elevation::Admin) => target.admin = Some(lapse_crds::Admin {}),
+            Privilege::Elevation(Elevation::Commands(commands)) => {
+                target.commands.clone_from(commands);
+            }
+            Privilege::Elevation(Elevation::Group(group)) => target.group = Some(group.clone()),
+            Privilege::Role(_) | Privilege::Rules(_) => {}
+        }
+        Target { kubernetes: None, endpoint: Some(target) }
     }
 
     /// Whether all of another target lies within this one: the same role, or no rules beyond, in no other
@@ -159,22 +212,32 @@ impl ResolvedTarget {
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         let has_place = match (&self.scope, &other.scope) {
+            (Scope::Endpoint(own), Scope::Endpoint(other)) => {
+                // Who names no local user asks for the one that they are.
+                let is_same = |other: &String| own.local_user.as_ref() == Some(other);
+                own.name == other.name && other.local_user.as_ref().is_none_or(is_same)
+            }
+            (Scope::Endpoint(_), _)
+            | (_, Scope::Endpoint(_))
+            | (Scope::Namespaces(_), Scope::Cluster) => false,
             (Scope::Cluster, _) => true,
-            (Scope::Namespaces(_), Scope::Cluster) => false,
             (Scope::Namespaces(own), Scope::Namespaces(others)) => others.is_subset(own),
         };
         let has_privilege = match (self.privilege.rules(), other.privilege.rules()) {
             (Some(own), Some(others)) => covers(&own, &others).is_ok(),
-            _ => self.privilege == other.privilege,
+            _ => match (&self.privilege, &other.privilege) {
+                (Privilege::Elevation(own), Privilege::Elevation(other)) => own.contains(other),
+                (own, other) => own == other,
+            },
         };
         has_privilege && has_place
     }
 
-    /// The namespaces of the target; none when it is the whole cluster.
+    /// The namespaces of the target; none when it is the whole cluster, or a host.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
         match &self.scope {
             Scope::Namespaces(names) => Some(names.iter().map(String::as_str)),
-            Scope::Cluster => None,
+            Scope::Cluster | Scope::Endpoint(_) => None,
         }
         .into_iter()
         .flatten()
@@ -190,12 +253,21 @@ impl ResolvedTarget {
                 .map(|name| of(Scope::Namespaces(BTreeSet::from([name.clone()]))))
                 .collect(),
             // A Role holds nowhere as a whole cluster.
-            (Scope::Cluster, RoleKind::Role) => Vec::new(),
+            (Scope::Cluster | Scope::Endpoint(_), RoleKind::Role) => Vec::new(),
             (scope, RoleKind::ClusterRole) => vec![of(scope.clone())],
         }
     }
 
-    /// Where bindings must stand for the target to be held.
+    /// The host and what is asked for there, if it is on one.
+    #[must_use]
+    pub fn on_endpoint(&self) -> Option<(&EndpointPlace, &Elevation)> {
+        match (&self.scope, &self.privilege) {
+            (Scope::Endpoint(place), Privilege::Elevation(elevation)) => Some((place, elevation)),
+            _ => None,
+        }
+    }
+
+    /// Where bindings must stand for the target to be held. Nowhere for a host: its agent holds it.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         match &self.scope {
@@ -203,6 +275,7 @@ impl ResolvedTarget {
                 names.iter().map(|name| Place { namespace: Some(name.clone()) }).collect()
             }
             Scope::Cluster => vec![Place { namespace: None }],
+            Scope::Endpoint(_) => Vec::new(),
         }
     }
 }
@@ -226,6 +299,10 @@ impl fmt::Display for ResolvedTarget {
                 write!(f, "{} in {names}", self.privilege)
             }
             Scope::Cluster => write!(f, "{} in the whole cluster", self.privilege),
+            Scope::Endpoint(place) => match &place.local_user {
+                Some(user) => write!(f, "{} on {} as {user}", self.privilege, place.name),
+                None => write!(f, "{} on {}", self.privilege, place.name),
+            },
         }
     }
 }

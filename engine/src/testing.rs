@@ -3,8 +3,6 @@
 pub(crate) mod life;
 pub(crate) mod tell;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use lapse_crds::{
     AccessRequestSpec, Approval, DurationBounds, Emergency, EmergencyReview, Identity, JitPolicy,
@@ -19,7 +17,8 @@ use crate::policy::{Policy, PolicyState};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
-use crate::target::{Namespace, Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 use crate::{ControllerSettings, InstallationBounds, Read, Settings};
 
 pub(crate) fn settings() -> Settings {
@@ -34,6 +33,7 @@ pub(crate) fn settings() -> Settings {
             service_account: "lapse-controller".into(),
             ends_workloads: true,
         },
+        has_gateway: false,
     }
 }
 
@@ -136,6 +136,7 @@ pub(crate) fn request_spec() -> AccessRequestSpec {
                 namespaces: vec![],
                 cluster_wide: false,
             }),
+            endpoint: None,
         },
         duration: "1h".parse().ok(),
         start_time: None,
@@ -162,7 +163,7 @@ pub(crate) struct Fixture {
     pub(crate) policy: JitPolicy,
     pub(crate) role: Read<RoleRules>,
     pub(crate) accounts: Read<Vec<ServiceAccount>>,
-    pub(crate) namespaces: Namespaces,
+    pub(crate) surroundings: Surroundings,
     pub(crate) now: DateTime<Utc>,
     pub(crate) peers: Read<Peers>,
     pub(crate) duties: Duties,
@@ -178,7 +179,7 @@ impl Default for Fixture {
             policy: policy("shop-debug"),
             role: Read::Found(RoleRules::default()),
             accounts: Read::Found(vec![]),
-            namespaces: BTreeMap::from([("shop".into(), Read::Found(Namespace::default()))]),
+            surroundings: life::surroundings(&["shop"]),
             now: life::time(0),
             peers: Read::Found(Peers::default()),
             duties: Duties::default(),
@@ -206,7 +207,7 @@ impl Fixture {
             policies: &[PolicyState::of(&self.policy, &settings)].into(),
             role: &self.role,
             accounts: &self.accounts,
-            namespaces: &self.namespaces,
+            known: &self.surroundings,
             settings: &settings,
         })
     }

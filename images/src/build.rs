@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::cargo;
 
 /// What is in the image: each a package with a program of its name.
-pub const PROGRAMS: [&str; 2] = ["lapse-controller", "lapse-webhook"];
+pub const PROGRAMS: [&str; 3] = ["lapse-controller", "lapse-webhook", "lapse-gateway"];
 
 /// An architecture that the image is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

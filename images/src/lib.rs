@@ -1,4 +1,5 @@
-//! Builds the image of Lapse: both programs, linked statically, and nothing else.
+//! Builds the image of Lapse: the three programs of the cluster, linked statically, and nothing else; and the package of
+//! the agent.
 //!
 //! No registry and no daemon is needed: the image is an archive that container runtimes import and that tools push.
 //! The same commit, built with the same Rust, linker and C library, gives the same bytes.
@@ -6,16 +7,30 @@
 pub mod archive;
 pub mod build;
 pub mod cargo;
+pub mod deb;
 mod release;
 mod sbom;
 
 pub use self::release::{NAME, Options, Written, image_of, run};
 
 use std::path::Path;
+use std::process::ExitCode;
 
 /// The root of the workspace that this library was compiled in.
 #[must_use]
 pub fn workspace() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)
+}
+
+/// How a program ends with this, and what it says.
+#[must_use]
+pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

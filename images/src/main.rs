@@ -3,14 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lapse_images::{Options, run};
+use lapse_images::{Options, exit, run};
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()))
 }

@@ -99,6 +99,7 @@ fn the_image_has_the_static_programs_and_nothing_else() {
         "usr/local/",
         "usr/local/bin/",
         "usr/local/bin/lapse-controller",
+        "usr/local/bin/lapse-gateway",
         "usr/local/bin/lapse-webhook",
     ];
     assert_eq!(paths, expected);

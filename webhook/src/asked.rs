@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     JitPolicy,
     /// A grant.
     Grant,
+    /// The status of an endpoint.
+    EndpointStatus,
     /// A role or a binding.
     Rbac(RbacKind),
 }
@@ -27,10 +29,13 @@ pub(crate) enum Kind {
 impl Kind {
     /// The kind that a review is about, if it is one of these.
     pub(crate) fn of(request: &Request) -> Option<Self> {
-        if !request.sub_resource.as_deref().unwrap_or_default().is_empty() {
-            return None;
-        }
         let kind = &request.kind;
+        let is_ours = (&*kind.group, &*kind.version) == (API_GROUP, API_VERSION);
+        match request.sub_resource.as_deref().unwrap_or_default() {
+            "" => {}
+            "status" if is_ours && kind.kind == "Endpoint" => return Some(Self::EndpointStatus),
+            _ => return None,
+        }
         let all: &[Self] = match (&*kind.group, &*kind.version) {
             (API_GROUP, API_VERSION) => {
                 &[Self::AccessRequest, Self::AccessDecision, Self::JitPolicy, Self::Grant]
@@ -53,6 +58,7 @@ impl Kind {
             Self::AccessDecision => "AccessDecision",
             Self::JitPolicy => "JitPolicy",
             Self::Grant => "Grant",
+            Self::EndpointStatus => "Endpoint",
             Self::Rbac(RbacKind::Role) => "Role",
             Self::Rbac(RbacKind::ClusterRole) => "ClusterRole",
             Self::Rbac(RbacKind::RoleBinding) => "RoleBinding",

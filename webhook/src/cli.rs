@@ -67,6 +67,16 @@ pub struct Run {
         value_delimiter = ','
     )]
     pub sans: Vec<String>,
+
+    /// A DNS name or an IP address by which the agents of hosts call the gateway; repeat it for several (in the
+    /// variable: separated by commas). Its certificate is for these. Without any, there is no gateway.
+    #[arg(
+        long = "gateway-name",
+        value_name = "NAME",
+        env = "LAPSE_GATEWAY_NAMES",
+        value_delimiter = ','
+    )]
+    pub gateway_names: Vec<String>,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::entry::Webhook;
 use crate::metrics::{AdmissionOutcome, Labels};
-use crate::{confine, entered, session, stamp, started, validate};
+use crate::{confine, enrol, entered, order, session, stamp, started, validate};
 
 /// How long an answer may take. The API server waits 5 s, and then tells the person nothing useful.
 const LIMIT: Duration = Duration::from_millis(4500);
@@ -118,6 +118,12 @@ async fn decide(
         (Webhook::Stamp, Some(Kind::AccessDecision), Create) => {
             Some(stamp::decision(admission, request).await)
         }
+        (Webhook::Order, Some(Kind::Grant), Create) => {
+            Some(order::order(admission, request).boxed().await)
+        }
+        (Webhook::Enrol, Some(Kind::EndpointStatus), Update) => {
+            Some(enrol::enrol(admission, request))
+        }
         (
             Webhook::Validate,
             Some(kind @ (Kind::AccessRequest | Kind::AccessDecision)),
@@ -145,6 +151,8 @@ async fn decide(
         }
         (
             Webhook::Stamp
+            | Webhook::Order
+            | Webhook::Enrol
             | Webhook::Validate
             | Webhook::Confine
             | Webhook::Started

@@ -14,6 +14,10 @@ pub(crate) enum Half {
 pub(crate) enum Webhook {
     /// Stamps and signs requests and decisions.
     Stamp,
+    /// Signs orders to hosts, once they are confirmed.
+    Order,
+    /// Signs certificates of agents, once their tokens are checked.
+    Enrol,
     /// Refuses what is not stamped and signed, and policies that cannot work.
     Validate,
     /// Refuses what the controller writes and what does not follow from what is stored.
@@ -34,8 +38,10 @@ pub(crate) enum Webhook {
 
 impl Webhook {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Stamp,
+        Self::Order,
+        Self::Enrol,
         Self::Validate,
         Self::Confine,
         Self::Session,
@@ -49,7 +55,9 @@ impl Webhook {
     /// Its configuration.
     pub(crate) fn half(self) -> Half {
         match self {
-            Self::Stamp | Self::Started | Self::Copied => Half::Mutating,
+            Self::Stamp | Self::Order | Self::Enrol | Self::Started | Self::Copied => {
+                Half::Mutating
+            }
             Self::Validate
             | Self::Confine
             | Self::Session
@@ -63,6 +71,8 @@ impl Webhook {
     pub(crate) fn entry(self) -> &'static str {
         match self {
             Self::Stamp => "stamp.lapse.dev",
+            Self::Order => "order.lapse.dev",
+            Self::Enrol => "enrol.lapse.dev",
             Self::Validate => "validate.lapse.dev",
             Self::Confine => "confine.lapse.dev",
             Self::Session => "session.lapse.dev",
@@ -78,6 +88,8 @@ impl Webhook {
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Stamp => "mutate",
+            Self::Order => "order",
+            Self::Enrol => "enrol",
             Self::Validate => "validate",
             Self::Confine => "confine",
             Self::Session => "session",

@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::entry::Webhook;
 use crate::keys::Keys;
-use crate::server::router;
+use crate::server::router_of_nobody;
 use crate::testing;
 
 /// Admission with keys of its own, and a cluster that does not answer.
@@ -36,7 +36,7 @@ impl Setup {
         let within = runtime.enter();
         let admission = Arc::new(testing::admission(keys.clone(), key_set.clone()));
         drop(within);
-        Self { runtime, router: router(admission), keys, key_set }
+        Self { runtime, router: router_of_nobody(admission), keys, key_set }
     }
 
     fn post(&self, webhook: Webhook, body: &[u8]) -> (StatusCode, Vec<u8>) {

@@ -21,20 +21,25 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use lapse_cluster::process::Heartbeat;
-use lapse_cluster::{ATTESTATION_KEYS, CallError, bounded, clock, watch as watching};
+use lapse_cluster::{
+    ATTESTATION_KEYS, CallError, ENDPOINT_TRUST, bounded, clock, watch as watching,
+};
 use lapse_engine::attest::KeySet;
+use lapse_engine::order::TrustError;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::configuration::{self, ConfigurationError, FIELD_MANAGER};
-use crate::keys::{self, KeyMaterialError, Keys, Standing, Stored};
+use crate::keys::{self, GatewayFiles, KeyMaterialError, Keys, Material, Names, Standing, Stored};
 
 /// The Secret that the replicas share.
 const SECRET: &str = "lapse-webhook-keys";
-/// How often to look without an event: certificates grow old silently.
-const ROUND: Duration = Duration::from_mins(10);
+/// The Secret with the files of the gateway.
+const GATEWAY_TLS: &str = "lapse-gateway-tls";
+/// How often to look without an event: certificates grow old silently, and a watch may miss something.
+const ROUND: Duration = Duration::from_mins(1);
 /// How often to start over within a round when another replica was faster.
 const TRIES: usize = 10;
 /// The longest wait after failures.
@@ -52,6 +57,9 @@ pub(crate) enum KeeperError {
     /// A public key cannot be written.
     #[error("writing a public key: {0}")]
     Publish(#[from] serde_json::Error),
+    /// What hosts are to trust cannot be signed.
+    #[error("signing what hosts trust: {0}")]
+    Trust(#[from] TrustError),
     /// A configuration cannot be mended.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
@@ -85,17 +93,20 @@ pub(crate) struct Keeper {
     secrets: Api<Secret>,
     maps: Api<ConfigMap>,
     names: BTreeSet<String>,
+    gateway_names: BTreeSet<String>,
     state: watch::Sender<Option<State>>,
     key_set: watch::Sender<KeySet>,
     settled: watch::Sender<bool>,
 }
 
 impl Keeper {
-    /// A keeper that reports through these. `names` are those of the serving certificate.
+    /// A keeper that reports through these. `names` are those of the serving certificate, `gateway_names` those of the
+    /// gateway's: none where there is none.
     pub(crate) fn new(
         client: Client,
         namespace: &str,
         names: BTreeSet<String>,
+        gateway_names: BTreeSet<String>,
         state: watch::Sender<Option<State>>,
         key_set: watch::Sender<KeySet>,
         settled: watch::Sender<bool>,
@@ -106,6 +117,7 @@ impl Keeper {
             client,
             namespace: namespace.to_owned(),
             names,
+            gateway_names,
             state,
             key_set,
             settled,
@@ -113,11 +125,19 @@ impl Keeper {
     }
 
     /// Goes on for ever.
-    pub(crate) async fn run(self, beats: Heartbeat) {
+    pub(crate) async fn run(self, mut restarts: watching::Restarts, beats: Heartbeat) {
         let changed = Notify::new();
         let listen = async {
-            let mut events = self.events();
-            while events.next().await.is_some() {
+            loop {
+                let mut events = self.events();
+                loop {
+                    tokio::select! {
+                        event = events.next() => if event.is_none() { return },
+                        // Etcd was restored: what is kept may be what it was then, and these watches wait for the future.
+                        () = restarts.next() => break,
+                    }
+                    changed.notify_one();
+                }
                 changed.notify_one();
             }
         };
@@ -206,7 +226,8 @@ impl Keeper {
         let standing = signing.map(|key| keys::standing(&published, &key, now));
         let due = signing.filter(|_| standing == Some(Standing::Due));
         let standing = standing.unwrap_or(Standing::Absent);
-        if let Some(renewal) = keys::next(&stored, standing, &self.names, now) {
+        let names = Names { webhook: &self.names, gateway: &self.gateway_names };
+        if let Some(renewal) = keys::next(&stored, standing, names, now) {
             let material = keys::make(stored, &renewal, now)?;
             if renewal.signing {
                 let mut data = published;
@@ -247,14 +268,43 @@ impl Keeper {
         self.key_set.send_replace(key_set);
         let version = secret.metadata.resource_version;
         let known = self.state.borrow().as_ref().map(|state| state.version.clone());
+        let key_valid_from = keys::valid_from(&published, &verifying).unwrap_or(now);
+        if !self.gateway_names.is_empty() {
+            self.settle_gateway(&material, key_valid_from, now).await?;
+        }
         if known != Some(version.clone()) {
-            let key_valid_from = keys::valid_from(&published, &verifying).unwrap_or(now);
             let keys = Arc::new(Keys::new(material)?);
             let certificate_expires = keys.certificate_expires.to_rfc3339();
             info!(certificate_expires, "keys are in force");
             self.state.send_replace(Some(State { keys, key_valid_from, version }));
         }
         Ok(true)
+    }
+
+    /// Gives the gateway its files, and hosts what they are to trust.
+    async fn settle_gateway(
+        &self,
+        material: &Material,
+        valid_from: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), KeeperError> {
+        let mut map = self.read(&self.maps, ENDPOINT_TRUST).await?;
+        let published = map.data.clone().unwrap_or_default();
+        let data = keys::trust_of(&published, material, valid_from, now)?;
+        if data != published {
+            map.data = Some(data);
+            self.replace(&self.maps, ENDPOINT_TRUST, &map).await?;
+            info!("published what hosts are to trust");
+        }
+        if let Some(files) = GatewayFiles::of(material) {
+            let mut secret = self.read(&self.secrets, GATEWAY_TLS).await?;
+            if secret.data.as_ref() != Some(files.data()) {
+                secret.data = Some(files.data().clone());
+                self.replace(&self.secrets, GATEWAY_TLS, &secret).await?;
+                info!("gave the gateway its certificate");
+            }
+        }
+        Ok(())
     }
 
     async fn read<K>(&self, api: &Api<K>, name: &str) -> Result<K, CallError>
@@ -305,3 +355,6 @@ where
         })
         .boxed()
 }
+
+#[cfg(test)]
+mod tests;

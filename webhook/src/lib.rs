@@ -22,6 +22,7 @@ pub mod cli;
 mod configuration;
 mod confine;
 mod dispatch;
+mod enrol;
 mod entered;
 mod entry;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod keys;
 mod messages;
 mod metrics;
 mod news;
+mod order;
 mod run;
 mod said;
 mod server;

@@ -13,18 +13,18 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let traces = start_telemetry("lapse-webhook", runtime.handle());
+        let telemetry = start_telemetry("lapse-webhook", runtime.handle());
         let outcome = runtime.block_on(lapse_webhook::run(options));
-        traces.finish();
+        if let Err(problem) = &outcome {
+            error!("{problem:#}");
+        }
+        telemetry.finish();
         // A name that is still being looked up is not waited for.
         runtime.shutdown_background();
         outcome
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            error!("{problem:#}");
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
 }

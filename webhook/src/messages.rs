@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
 use crate::testing::{self, access_request};
-use crate::{confine, dispatch, entered, entry::Webhook, stamp, started, validate};
+use crate::{confine, dispatch, enrol, entered, entry::Webhook, stamp, started, validate};
 
 /// What is sent to the client, beside the name of the object.
 fn told(request: &Request, decided: Result<Admitted, NotAdmitted>) -> String {
@@ -136,9 +136,71 @@ async fn to_whoever_gives_rights() {
     });
     let request = testing::request(&grant, &json!({}));
     let mut lines = vec![told(&request, confine::grant(&admission, &request).await)];
+    let mut order = grant.clone();
+    order["spec"] = json!({
+        "request": {"namespace": "ops", "name": "fix", "uid": "r"}, "policy": {"name": "p", "uid": "p", "generation": 1},
+        "subject": {"kind": "User", "name": "alice"}, "target": {"endpoint": {"name": "web-1", "admin": {}}},
+        "startsAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-01-01T01:00:00Z", "rulesHash": "h",
+    });
+    let request = testing::request(&order, &json!({}));
+    lines.push(told(&request, confine::grant(&admission, &request).await));
     let request = testing::request(&binding, &json!({}));
     let answer = confine::object(&admission, RbacKind::RoleBinding, &request).await;
     lines.push(told(&request, answer));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// To whoever enrols a host, by the gateway.
+#[tokio::test]
+async fn to_whoever_enrols_a_host() {
+    let admission = testing::signing();
+    let hash = lapse_engine::endpoint::hash_of_token("token");
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let agent = json!({
+        "publicKey": "k".repeat(44), "machine": hash, "enrolledAt": "2026-01-01T00:00:00Z", "tokenHash": hash,
+        "certificate": "c", "certificateExpiresAt": "2026-01-01T00:00:00Z",
+    });
+    let until =
+        |year: u16| json!({"tokenHash": hash, "expiresAt": format!("{year}-01-01T00:00:00Z")});
+    let asks = |token: &str| json!({"csr": csr, "token": token, "machine": hash});
+    let mut lines = Vec::new();
+    for (enrolment, old, signing) in [
+        (json!(null), json!({}), asks("token")),
+        (until(2096), json!({}), asks("another")),
+        (until(2096), json!({"agent": agent}), asks("token")),
+        (until(2001), json!({}), asks("token")),
+        (until(2096), json!({}), json!({"csr": csr, "token": "token"})),
+        (until(2096), json!({}), json!({"csr": "x", "token": "token"})),
+        (until(2096), json!({"agent": agent}), json!({"csr": csr})),
+        (until(2096), json!({"agent": agent}), json!(null)),
+        (until(2096), json!({}), asks("token")),
+    ] {
+        let mut spec = json!({"platform": "Linux", "enrolment": enrolment});
+        if spec["enrolment"].is_null() {
+            spec.as_object_mut().unwrap().remove("enrolment");
+        }
+        let endpoint = |status: &Value| {
+            json!({
+                "apiVersion": "lapse.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": "web-1", "uid": "u-1"},
+                "spec": spec, "status": status,
+            })
+        };
+        let mut new = json!({});
+        if !signing.is_null() {
+            new = old.clone();
+            new["signing"] = signing;
+        }
+        let change =
+            json!({"operation": "UPDATE", "subResource": "status", "oldObject": endpoint(&old)});
+        let mut going = endpoint(&new);
+        let request = testing::request(&going, &change);
+        lines.push(told(&request, enrol::enrol(&admission, &request)));
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let request = testing::request(&going, &change);
+        lines.push(told(&request, enrol::enrol(&admission, &request)));
+    }
+    lines.dedup();
     insta::assert_snapshot!(lines.join("\n"));
 }
 

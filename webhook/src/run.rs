@@ -7,16 +7,17 @@ use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
 use lapse_cluster::process::{
-    Health, ReadinessGate, read_settings, register_build_info, serve, stop_requested,
+    Health, ReadinessGate, Tasks, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
 use lapse_cluster::{Reader, connect, supported};
+use lapse_crds::JitPolicy;
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admission::Admission;
 use crate::cli::Run;
@@ -27,8 +28,11 @@ use crate::server;
 
 /// After how long what takes connections hangs: it goes round once a second.
 const ADMISSION_HANGS: Duration = Duration::from_mins(1);
-/// After how long what keeps the keys hangs: it goes round every ten minutes, and each of its calls ends.
+/// After how long what keeps the keys hangs: it goes round every minute, and each of its calls ends.
 const KEYS_HANG: Duration = Duration::from_mins(30);
+
+/// How long what is still asked may take at the end; the server itself takes less.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// Serves admission until it is asked to stop.
 ///
@@ -51,17 +55,29 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         client.clone(),
         &settings.namespace,
         names,
+        keys::normalize(&options.gateway_names),
         state_sender,
         key_set_sender.clone(),
         settled_sender,
     );
     let index = Index::new(settings, key_set.clone(), false);
-    let (revision, restarts) = Revision::new(index.clone());
-    let looking = tokio::spawn(revision.look_out(client.clone()));
+    let (revision, restarts) = Revision::new({
+        let index = index.clone();
+        move || index.doubt()
+    });
+    let mut tasks = Tasks::default();
+    let looking = revision.look_out::<JitPolicy>(client.clone());
+    tasks.spawn("the look-out for a revision that runs backwards", looking);
     let first_lists = FirstLists::new(Feed::WATCHES);
-    let feed = Feed { client: client.clone(), index: index.clone(), restarts, first_lists };
-    let feeding = tokio::spawn(async move { feed.run(&()).await });
-    let verifying = tokio::spawn(verify_again(index.clone(), key_set.clone()));
+    let feed = Feed {
+        client: client.clone(),
+        index: index.clone(),
+        restarts: restarts.clone(),
+        first_lists,
+    };
+    tasks.spawn("what watches the cluster", async move { feed.run(&()).await });
+    let verifying = verify_again(index.clone(), key_set.clone());
+    tasks.spawn("what follows the attestation keys", verifying);
     let reader = Reader::new(client, index, key_set);
     let admission = Admission::new(reader.clone(), key_set_sender, state.clone(), metrics.clone());
 
@@ -76,32 +92,37 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         let beats = health.heartbeat("admission", ADMISSION_HANGS);
         server::serve(listener, tls, Arc::new(admission), beats, stop.clone())
     };
-    let admissions = tokio::spawn(admissions);
+    let mut answering = Tasks::default();
+    answering.spawn("what answers the API server", admissions);
     // Without what guards Lapse there are no keys, and nothing is signed.
     let (usable, of_keys) = (supported(reader.client().clone()), health.clone());
-    let keeper = tokio::spawn(async move {
+    tasks.spawn("what keeps the keys", async move {
         usable.await;
-        keeper.run(of_keys.heartbeat("keys", KEYS_HANG)).await;
+        keeper.run(restarts, of_keys.heartbeat("keys", KEYS_HANG)).await;
     });
     let report = report(reader, state, settled, address, gates, metrics);
-    let report = tokio::spawn(report);
+    tasks.spawn("what reports readiness", report);
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
 
-    tokio::select! {
-        stopped = stop_requested() => stopped.context("listening for signals")?,
+    // Liveness would notice some of them in half an hour, and some never.
+    let outcome = tokio::select! {
+        stopped = stop_requested() => stopped.context("listening for signals"),
         failed = monitoring => {
             let address = options.metrics_listen;
-            failed.with_context(|| format!("serving health and metrics on {address}"))?;
+            failed.with_context(|| format!("serving health and metrics on {address}"))
         }
-        _ = feeding => anyhow::bail!("the watches have ended"),
-        _ = looking => anyhow::bail!("nobody looks out for a revision that runs backwards"),
-        _ = verifying => anyhow::bail!("the attestation keys are no longer followed"),
+        ended = tasks.ended() => Err(ended.into()),
+        ended = answering.ended() => Err(ended.into()),
+    };
+    if let Err(error) = &outcome {
+        error!(%error, "stopping, to be started anew");
     }
     health.stop();
-    keeper.abort();
-    report.abort();
     stop.cancel();
-    admissions.await.context("answering what was still asked")
+    if !answering.finish(GRACE).await {
+        warn!(grace_s = GRACE.as_secs(), "what was still asked was not answered in time");
+    }
+    outcome
 }
 
 /// What was signed by a key that was not known is verified when it is.

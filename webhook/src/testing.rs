@@ -1,6 +1,6 @@
 //! Fixtures of the tests: keys, an admission that knows them, and what the API server sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -35,7 +35,9 @@ pub(crate) fn at(time: &str) -> DateTime<Utc> {
 pub(crate) fn material(names: &[&str], now: DateTime<Utc>) -> Material {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let stored = Stored::default();
-    let renewal = keys::next(&stored, Standing::Absent, &keys::normalize(&names), now).unwrap();
+    let (webhook, gateway) = (keys::normalize(&names), BTreeSet::new());
+    let names = keys::Names { webhook: &webhook, gateway: &gateway };
+    let renewal = keys::next(&stored, Standing::Absent, names, now).unwrap();
     keys::make(stored, &renewal, now).unwrap()
 }
 
@@ -61,13 +63,18 @@ pub(crate) fn settings() -> Settings {
             service_account: "lapse-controller".into(),
             ends_workloads: false,
         },
+        has_gateway: false,
     }
 }
 
 /// Admission with these keys, and a cluster that does not answer.
 pub(crate) fn admission(keys: Arc<Keys>, key_set: KeySet) -> Admission {
     let nowhere = Config::new("http://127.0.0.1:1/".parse().unwrap());
-    let client = Client::try_from(nowhere).unwrap();
+    admission_of(Client::try_from(nowhere).unwrap(), keys, key_set)
+}
+
+/// Admission with these keys, in the cluster of this client.
+pub(crate) fn admission_of(client: Client, keys: Arc<Keys>, key_set: KeySet) -> Admission {
     let (key_set_sender, key_set) = watch::channel(key_set);
     let index = Index::new(settings(), key_set.clone(), false);
     let reader = Reader::new(client, index, key_set);

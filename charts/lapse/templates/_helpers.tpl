@@ -62,6 +62,10 @@ request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].orValue([
 (request.userInfo.username == {{ include "lapse.webhookUser" . | squote }} && {{ include "lapse.hasToken" . }})
 {{- end }}
 
+{{- define "lapse.isGateway" -}}
+(request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:lapse-gateway' && {{ include "lapse.hasToken" . }})
+{{- end }}
+
 {{/*
 That the caller really is one of Kubernetes' own controllers that end the lives of objects: the garbage
 collector removes the finalizers of foreground and orphan deletion, the namespace controller empties
@@ -176,7 +180,7 @@ policies and bindings, and the webhooks without clientConfig, which the webhook 
 */}}
 {{- define "lapse.admissionObjects" -}}
 {{- $objects := list }}
-{{- $names := list "admission/attestation-keys" "admission/controller-only" "admission/controller-rbac" "admission/decisions-kept" "admission/guard" "admission/identity" "admission/immutable" "admission/own-namespace" "admission/ownership" "admission/rbac-reserved" "admission/size" "admission/started" "admission/status-final" "admission/webhook-configurations" "webhook/configurations" }}
+{{- $names := list "admission/attestation-keys" "admission/controller-only" "admission/controller-rbac" "admission/decisions-kept" "admission/endpoints" "admission/guard" "admission/identity" "admission/immutable" "admission/own-namespace" "admission/ownership" "admission/rbac-reserved" "admission/size" "admission/started" "admission/status-final" "admission/webhook-configurations" "webhook/configurations" }}
 {{- range $name := $names }}
 {{- range $text := regexSplit "(?m)^---$" (include (print $.Template.BasePath "/" $name ".yaml") $) -1 }}
 {{- $object := fromYaml $text }}

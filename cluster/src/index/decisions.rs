@@ -18,7 +18,7 @@ use crate::Stored;
 /// a watch that is late.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
-/// The request that a decision is about.
+/// The request that a decision is about, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// Its namespace.
@@ -27,6 +27,8 @@ pub struct About {
     pub name: String,
     /// Its UID; absent if nobody stamped the decision.
     pub uid: Option<String>,
+    /// What is said about it.
+    pub verdict: Verdict,
 }
 
 /// A decision as it was shown.
@@ -46,7 +48,12 @@ impl Decoded {
             .inspect_err(|error| warn!(name = %key.1, %error, "a decision cannot be decoded"))
             .ok()?;
         let of = &attested.object.spec.request;
-        let about = About { namespace: key.0.clone(), name: of.name.clone(), uid: of.uid.clone() };
+        let about = About {
+            namespace: key.0.clone(),
+            name: of.name.clone(),
+            uid: of.uid.clone(),
+            verdict: attested.object.spec.verdict,
+        };
         let may_pass = attested.attestation.as_ref().is_err_and(AttestationError::may_pass);
         let unverified = may_pass.then(|| stored.clone());
         Some(Self { about, key, attested: without_ornaments(attested), unverified })
@@ -163,9 +170,9 @@ impl Decisions {
     pub(super) fn delete(&mut self, stored: &Stored<AccessDecision>) -> Option<About> {
         let key = key(stored.meta());
         let uid = self.remove(&key);
-        let object = stored.object().ok()?;
-        let name = object.spec.request.name;
-        Some(About { namespace: key.0, name, uid: uid.or(object.spec.request.uid) })
+        let spec = stored.object().ok()?.spec;
+        let uid = uid.or(spec.request.uid);
+        Some(About { namespace: key.0, name: spec.request.name, uid, verdict: spec.verdict })
     }
 
     fn remove(&mut self, key: &Key) -> Option<String> {

@@ -144,6 +144,8 @@ pub(super) struct Grants {
     by_name: HashMap<Arc<str>, (KnownGrant, u64)>,
     by_person: HashMap<Arc<Subject>, OfPerson>,
     live_by_policy: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// By the name of the Endpoint that they are held on.
+    live_on: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     /// Those to which something may still happen.
     open: BTreeSet<Arc<str>>,
     live: BTreeSet<Arc<str>>,
@@ -200,6 +202,12 @@ impl OfPerson {
     fn is_empty(&self) -> bool {
         self.live.is_empty() && self.owing.is_empty() && self.recent.is_empty()
     }
+}
+
+/// The Endpoint that a Grant which is not over is held on.
+fn endpoint_of(grant: &GrantSummary) -> Option<&str> {
+    let target = grant.live.as_ref()?.target.as_ref()?;
+    Some(&target.scope.endpoint()?.name)
 }
 
 /// When a Grant that is over was verified to be gone.
@@ -293,6 +301,9 @@ impl Grants {
             let of_policy = self.live_by_policy.entry(grant.policy.clone()).or_default();
             of_policy.insert(name.clone());
         }
+        if let Some(endpoint) = endpoint_of(grant) {
+            self.live_on.entry(endpoint.into()).or_default().insert(name.clone());
+        }
     }
 
     fn remove(&mut self, name: &str) -> Option<KnownGrant> {
@@ -313,6 +324,14 @@ impl Grants {
             of_policy.remove(name);
             if of_policy.is_empty() {
                 self.live_by_policy.remove(&*grant.policy);
+            }
+        }
+        if let Some(endpoint) = endpoint_of(grant)
+            && let Some(on_endpoint) = self.live_on.get_mut(endpoint)
+        {
+            on_endpoint.remove(name);
+            if on_endpoint.is_empty() {
+                self.live_on.remove(endpoint);
             }
         }
         remove_orphan(&mut self.orphans, &known.name, grant);
@@ -401,6 +420,10 @@ impl Grants {
         let names =
             policies.iter().filter_map(|policy| self.live_by_policy.get(&**policy)).flatten();
         Ok(self.all(names).cloned().collect())
+    }
+
+    pub(super) fn live_on(&self, endpoint: &str) -> Vec<Arc<str>> {
+        self.live_on.get(endpoint).into_iter().flatten().cloned().collect()
     }
 
     pub(super) fn open(&self) -> Vec<String> {

@@ -74,12 +74,6 @@ impl Index {
         Self(Arc::new(Shared { settings, keys, tables: RwLock::new(tables), news }))
     }
 
-    /// One that nothing feeds.
-    #[cfg(test)]
-    pub(crate) fn empty() -> Self {
-        Self::new(tests::settings(), watch::channel(KeySet::default()).1, true)
-    }
-
     fn tables(&self) -> RwLockReadGuard<'_, Tables> {
         // Each change leaves the tables whole, so what panicked elsewhere is no reason to stop.
         self.0.tables.read().unwrap_or_else(PoisonError::into_inner)
@@ -107,7 +101,8 @@ impl Index {
     }
 
     /// Whether every Grant is known that there is.
-    pub(crate) fn knows_all_grants(&self) -> bool {
+    #[must_use]
+    pub fn knows_all_grants(&self) -> bool {
         self.tables().has_all(&[Indexed::Grants])
     }
 
@@ -279,7 +274,7 @@ impl Index {
 
     /// What is known of all kinds may never have been: the revision of the cluster ran backwards. Each kind is
     /// forgotten when its watch has ended.
-    pub(crate) fn doubt(&self) {
+    pub fn doubt(&self) {
         self.write().complete.clear();
         self.told(());
     }
@@ -380,6 +375,12 @@ impl Index {
         Read::Found(Peers { requests, grants })
     }
 
+    /// The names of the Grants that are not over and are held on an Endpoint, as far as they are seen.
+    #[must_use]
+    pub fn live_on(&self, endpoint: &str) -> Vec<Arc<str>> {
+        self.tables().grants.live_on(endpoint)
+    }
+
     /// The live Grants by these policies. One that cannot be decoded is a failure: nobody knows who holds it.
     #[must_use]
     pub fn live_by(&self, policies: &BTreeSet<String>) -> Read<Vec<Arc<GrantSummary>>> {
@@ -456,6 +457,12 @@ impl Index {
         namespace: Option<&str>,
     ) -> Vec<String> {
         self.tables().policies.naming(role, namespace)
+    }
+
+    /// Whether a Deny policy names a role, wherever it looks for it.
+    #[must_use]
+    pub fn is_banned(&self, role: &lapse_crds::RoleRef) -> bool {
+        self.tables().policies.is_banned(role)
     }
 
     /// How many rights by the policy of this UID are held.

@@ -168,6 +168,11 @@ impl PolicyTable {
         names.filter(is_looked_for).cloned().collect()
     }
 
+    pub(super) fn is_banned(&self, role: &RoleRef) -> bool {
+        let mut naming = self.naming.get(role).into_iter().flatten();
+        naming.any(|name| self.by_name.get(name).is_some_and(|known| known.state.denies()))
+    }
+
     pub(super) fn retentions(&self) -> Retentions {
         let of = |known: &Arc<KnownPolicy>| (known.state.uid.clone(), known.retention);
         self.by_name.values().map(of).collect()

@@ -54,8 +54,15 @@ impl Tables {
     }
 
     pub(super) fn good_for(&self, about: &About) -> GoodFor {
-        let uid = about.uid.as_deref().unwrap_or_default();
-        let grant = self.grants.by_request(&about.namespace, &about.name, uid);
+        self.good_for_request(
+            &about.namespace,
+            &about.name,
+            about.uid.as_deref().unwrap_or_default(),
+        )
+    }
+
+    fn good_for_request(&self, namespace: &str, name: &str, uid: &str) -> GoodFor {
+        let grant = self.grants.by_request(namespace, name, uid);
         self.good_beside(grant.as_deref(), uid)
     }
 
@@ -72,9 +79,7 @@ impl Tables {
 
     pub(super) fn request_changed(&mut self, request: &KnownRequest, is_there: bool) {
         let KnownRequest { namespace, name, uid, .. } = request;
-        let about =
-            About { namespace: namespace.clone(), name: name.clone(), uid: Some(uid.clone()) };
-        let good_for = match self.good_for(&about) {
+        let good_for = match self.good_for_request(namespace, name, uid) {
             // It is known, and over; nothing of it is kept to say so.
             GoodFor::Unknown => GoodFor::Nothing,
             other => other,

@@ -12,7 +12,7 @@ use lapse_engine::lifetime::is_stopping;
 use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::role::RoleRules;
 use lapse_engine::summary::GrantSummary;
-use lapse_engine::target::Namespaces;
+use lapse_engine::surroundings::Surroundings;
 
 use super::ObserveError;
 use crate::{Occasion, Reader, objects};
@@ -73,7 +73,7 @@ impl Reader {
         }
         // More can be started for as long as there is a right.
         let started = if is_stopping(&grant) { Some(self.started(&grant).await) } else { None };
-        let Rest { request, policies, role, banned_roles, namespaces } = rest;
+        let Rest { request, policies, role, banned_roles, surroundings } = rest;
         Ok(Some(Observed {
             objects,
             request,
@@ -81,7 +81,7 @@ impl Reader {
             policies,
             role,
             banned_roles,
-            namespaces,
+            surroundings,
             started,
             obstacle: None,
             grant,
@@ -116,25 +116,33 @@ impl Reader {
             || now >= grant.expires_at.time();
         let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
         let (false, Some(target)) = (is_certain, target) else {
-            // The request bears on it once more when a Grant that is over was deleted.
+            // The request bears on it once more when a Grant that is over was deleted, and what its agent says on the
+            // end of a right on a host.
             let request = if grant.live.is_none() { request.await } else { unread() };
-            return Rest { request, ..Rest::default() };
+            let endpoint = match target {
+                Some(target) => self.endpoint_of(target).await,
+                None => None,
+            };
+            let surroundings = Surroundings { endpoint, ..Surroundings::default() };
+            return Rest { request, surroundings, ..Rest::default() };
         };
         if self.somebody_said_no(grant) {
-            return Rest { request: request.await, ..Rest::default() };
+            let (request, endpoint) = tokio::join!(request, self.endpoint_of(target));
+            let surroundings = Surroundings { endpoint, ..Surroundings::default() };
+            return Rest { request, surroundings, ..Rest::default() };
         }
-        let (request, policies, role, namespaces) = tokio::join!(
+        let (request, policies, role, surroundings) = tokio::join!(
             request,
             self.policies(Some(&grant.policy), occasion),
             self.role(target),
-            self.namespaces(target),
+            self.surroundings(target),
         );
         let who = request.found().and_then(|request| request.spec.requester.as_ref());
         let banned_roles = match (policies.found(), who) {
             (Some(policies), Some(who)) => self.banned_roles(policies, who, target).await,
             _ => BannedRoles::new(),
         };
-        Rest { request, policies, role, banned_roles, namespaces }
+        Rest { request, policies, role, banned_roles, surroundings }
     }
 
     /// Whether somebody denied or ended a right, so that it ends whatever else there is.
@@ -163,7 +171,7 @@ struct Rest {
     policies: Read<Policies>,
     role: Read<RoleRules>,
     banned_roles: BannedRoles,
-    namespaces: Namespaces,
+    surroundings: Surroundings,
 }
 
 impl Default for Rest {
@@ -174,7 +182,7 @@ impl Default for Rest {
             policies: unread(),
             role: unread(),
             banned_roles: BannedRoles::new(),
-            namespaces: Namespaces::new(),
+            surroundings: Surroundings::default(),
         }
     }
 }

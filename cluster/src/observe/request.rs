@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use lapse_crds::{AccessRequest, RequestRef};
 use lapse_engine::Read;
 use lapse_engine::attest::{AttestationError, Attested};
@@ -10,7 +11,8 @@ use lapse_engine::grant::grant_name;
 use lapse_engine::policy::{BannedRoles, Policies};
 use lapse_engine::request::{Observed, shows_evaluation};
 use lapse_engine::summary::GrantSummary;
-use lapse_engine::target::{Namespaces, ResolvedTarget};
+use lapse_engine::surroundings::Surroundings;
+use lapse_engine::target::ResolvedTarget;
 
 use super::ObserveError;
 use crate::{Occasion, Reader};
@@ -33,17 +35,20 @@ impl Reader {
     ) -> Result<Option<Observed>, ObserveError> {
         let known = self.index().request(&of.uid).and_then(|known| known.object);
         let (request, rest) = if let Some(known) = known {
-            tokio::join!(self.request_of(of), self.rest_of_request(&known, policy, occasion))
+            let rest = self.rest_of_request(&known, policy, occasion).boxed();
+            tokio::join!(self.request_of(of), rest)
         } else {
             let request = self.request_of(of).await;
             let rest = match &request {
-                Ok(Some(request)) => self.rest_of_request(&request.object, policy, occasion).await,
+                Ok(Some(request)) => {
+                    self.rest_of_request(&request.object, policy, occasion).boxed().await
+                }
                 Ok(None) | Err(_) => Rest::default(),
             };
             (request, rest)
         };
         let Some(request) = request? else { return Ok(None) };
-        let Rest { policies, role, accounts, namespaces, banned_roles, mut grant } = rest;
+        let Rest { policies, role, accounts, surroundings, banned_roles, mut grant } = rest;
         // That a right which is held was deleted is final, and so it is not concluded from what is not seen yet.
         let recorded = request.object.status.as_ref().and_then(|status| status.grant.as_ref());
         if let (Read::Missing, Some(recorded)) = (&grant, recorded) {
@@ -64,7 +69,7 @@ impl Reader {
             role,
             accounts,
             banned_roles,
-            namespaces,
+            surroundings,
             grant,
             peers,
             engaging,
@@ -81,17 +86,17 @@ impl Reader {
         let target = ResolvedTarget::resolve(&request.spec.target, &namespace);
         let index = self.index();
         let policies = index.policies();
-        let (role, namespaces, banned_roles) = match (&target, &request.spec.requester) {
+        let (role, surroundings, banned_roles) = match (&target, &request.spec.requester) {
             (Some(target), Some(who)) => {
                 let none = Policies::default();
                 let all = policies.found().unwrap_or(&none);
                 tokio::join!(
                     self.role(target),
-                    self.namespaces(target),
+                    self.surroundings(target),
                     self.banned_roles(all, who, target)
                 )
             }
-            _ => (Read::Missing, Namespaces::new(), BannedRoles::new()),
+            _ => (Read::Missing, Surroundings::default(), BannedRoles::new()),
         };
         let extends = request.spec.extends.as_deref().map(|name| (&*namespace, name));
         let requester = request.spec.requester.as_ref();
@@ -104,7 +109,7 @@ impl Reader {
             role,
             accounts: Read::Found(Vec::new()),
             banned_roles,
-            namespaces,
+            surroundings,
             peers,
             grant: Read::Missing,
             settings: self.settings().clone(),
@@ -121,15 +126,22 @@ impl Reader {
         &self,
         of: &RequestRef,
     ) -> Result<Option<Observed>, ObserveError> {
+        let observed = self.observe_outcome(of).await?;
+        Ok(observed.filter(|observed| shows_evaluation(&observed.request.object)))
+    }
+
+    /// The same of a request whose status may not even show yet that it was approved: for whoever has nothing to say of
+    /// it but what became of its right. `None` if one of them is gone, or the Grant is not known.
+    ///
+    /// # Errors
+    /// As of [`Reader::observe_request`].
+    pub async fn observe_outcome(&self, of: &RequestRef) -> Result<Option<Observed>, ObserveError> {
         let grant = grant_name(&of.namespace, &of.name, &of.uid);
         if self.index().grant(&grant).is_none() {
             return Ok(None);
         }
         let (request, grant) = tokio::join!(self.request_of(of), self.grant(&grant));
         let (Some(request), Read::Found(grant)) = (request?, grant) else { return Ok(None) };
-        if !shows_evaluation(&request.object) {
-            return Ok(None);
-        }
         let unread = || "what has its right follows that alone".to_owned();
         Ok(Some(Observed {
             request,
@@ -139,7 +151,7 @@ impl Reader {
             role: Read::Failed(unread()),
             accounts: Read::Failed(unread()),
             banned_roles: BannedRoles::new(),
-            namespaces: Namespaces::new(),
+            surroundings: Surroundings::default(),
             peers: Read::Failed(unread()),
             engaging: Read::Failed(unread()),
             settings: self.settings().clone(),
@@ -191,10 +203,10 @@ impl Reader {
                     let accounts = self.accounts(target, &role).await;
                     (role, accounts)
                 };
-                tokio::join!(role, self.namespaces(target))
+                tokio::join!(role, self.surroundings(target))
             } else {
                 let why = "the target has no kind".to_owned();
-                ((Read::Failed(why.clone()), Read::Failed(why)), Namespaces::new())
+                ((Read::Failed(why.clone()), Read::Failed(why)), Surroundings::default())
             }
         };
         let grant = grant_name(&namespace, &name, &text(&known.metadata.uid));
@@ -214,9 +226,9 @@ impl Reader {
             };
             (policies, banned_roles)
         };
-        let ((policies, banned_roles), grant, ((role, accounts), namespaces)) =
+        let ((policies, banned_roles), grant, ((role, accounts), surroundings)) =
             tokio::join!(policies, grant, place);
-        Rest { policies, role, accounts, namespaces, banned_roles, grant }
+        Rest { policies, role, accounts, surroundings, banned_roles, grant }
     }
 }
 
@@ -225,7 +237,7 @@ struct Rest {
     policies: Read<Policies>,
     role: Read<lapse_engine::role::RoleRules>,
     accounts: Read<Vec<lapse_engine::risk::ServiceAccount>>,
-    namespaces: Namespaces,
+    surroundings: Surroundings,
     banned_roles: BannedRoles,
     grant: Read<lapse_crds::Grant>,
 }
@@ -236,7 +248,7 @@ impl Default for Rest {
             policies: Read::Missing,
             role: Read::Missing,
             accounts: Read::Missing,
-            namespaces: Namespaces::new(),
+            surroundings: Surroundings::default(),
             banned_roles: BannedRoles::new(),
             grant: Read::Missing,
         }

@@ -55,11 +55,11 @@ pub(super) enum TracesError {
 /// What sends spans, if anything does.
 #[derive(Debug, Default)]
 #[must_use = "the last spans are sent by `finish`"]
-pub struct Traces(Option<SdkTracerProvider>);
+pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Sends what is left, for a bounded time. It blocks, and the runtime must still run.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(provider) = self.0
             && let Err(error) = provider.shutdown_with_timeout(FLUSH)
         {

@@ -10,15 +10,17 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{Api, Client, Resource};
-use lapse_crds::{AccessRequest, Grant, Identity, RoleKind, RoleRef};
+use lapse_crds::{AccessRequest, Endpoint, Grant, Identity, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
+use lapse_engine::endpoint::EndpointFacts;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::role::RoleRules;
+use lapse_engine::surroundings::Surroundings;
 use lapse_engine::target::{Namespace as Labelled, Namespaces, Privilege, ResolvedTarget};
 use lapse_engine::{Read, Settings};
 use serde::de::DeserializeOwned;
@@ -134,6 +136,8 @@ impl Reader {
             Privilege::Rules(_) => {
                 return RoleRules::spelled_out(target).map_or(Read::Missing, Read::Found);
             }
+            // What is held on a host allows nothing in the cluster.
+            Privilege::Elevation(_) => return Read::Found(RoleRules::default()),
         };
         match kind {
             RoleKind::ClusterRole => self.rules(None, name).await.map(RoleRules::of_cluster_role),
@@ -177,9 +181,30 @@ impl Reader {
         join_all(reads).await.into_iter().collect()
     }
 
-    /// The namespaces of a target.
-    pub async fn namespaces(&self, target: &ResolvedTarget) -> Namespaces {
-        self.namespaces_of(target.namespaces()).await
+    /// What is known of where a target holds.
+    pub async fn surroundings(&self, target: &ResolvedTarget) -> Surroundings {
+        let namespaces = self.namespaces_of(target.namespaces());
+        let (namespaces, endpoint) = join(namespaces, self.endpoint_of(target)).await;
+        Surroundings { namespaces, endpoint }
+    }
+
+    /// What is known of the Endpoint of a target, if it is on one.
+    pub async fn endpoint_of(&self, target: &ResolvedTarget) -> Option<Read<EndpointFacts>> {
+        let place = target.scope.endpoint()?;
+        Some(self.endpoint(&place.name).await)
+    }
+
+    /// What is known of an Endpoint.
+    pub async fn endpoint(&self, name: &str) -> Read<EndpointFacts> {
+        let api: Api<Stored<Endpoint>> = Api::all(self.client.clone());
+        match self.get(api, name).await {
+            Read::Found(stored) => match stored.object() {
+                Ok(endpoint) => Read::Found(EndpointFacts::of(&endpoint)),
+                Err(why) => Read::Failed(format!("Endpoint {name} cannot be decoded: {why}")),
+            },
+            Read::Missing => Read::Missing,
+            Read::Failed(why) => Read::Failed(why),
+        }
     }
 
     /// The namespaces of these names.

@@ -34,7 +34,7 @@ const fn own(
 pub(super) const CONTROLLER: &[Need] = &[
     need(
         API_GROUP,
-        &["accessrequests", "jitpolicies", "grants"],
+        &["accessrequests", "jitpolicies", "grants", "endpoints"],
         &["get", "list", "watch"],
         "to follow what is asked and offered, and to read it live before anything is given",
     ),
@@ -62,6 +62,12 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["grants"],
         &["patch"],
         "to let a Grant go, by its finalizer, once its right is gone",
+    ),
+    need(
+        API_GROUP,
+        &["endpoints"],
+        &["patch"],
+        "to keep an Endpoint, by its finalizer, while there are rights on its host; an admission policy keeps it to that",
     ),
     need(
         API_GROUP,
@@ -152,8 +158,8 @@ pub(super) const CONTROLLER: &[Need] = &[
         "coordination.k8s.io",
         &["leases"],
         &["lapse-controller"],
-        &["get", "update"],
-        "so that one controller at a time grants",
+        &["get", "update", "create"],
+        "so that one controller at a time grants, also after somebody deleted it",
     ),
     own(
         RBAC,
@@ -175,7 +181,7 @@ pub(super) const CONTROLLER: &[Need] = &[
 pub(super) const WEBHOOK: &[Need] = &[
     need(
         API_GROUP,
-        &["accessrequests", "jitpolicies", "grants"],
+        &["accessrequests", "jitpolicies", "grants", "endpoints"],
         &["get"],
         "a decision is judged by what is stored at that moment, read live",
     ),
@@ -243,4 +249,56 @@ pub(super) const WEBHOOK: &[Need] = &[
         &["get", "list", "watch", "update"],
         "to publish its public keys",
     ),
+    Need {
+        when: When::Gateway,
+        ..own(
+            "",
+            &["secrets"],
+            &["lapse-gateway-tls"],
+            &["get", "update"],
+            "to give the gateway its certificate",
+        )
+    },
+    Need {
+        when: When::Gateway,
+        ..own(
+            "",
+            &["configmaps"],
+            &["lapse-endpoint-trust"],
+            &["get", "update"],
+            "to say what hosts are to trust",
+        )
+    },
+];
+
+/// What the gateway needs, where there is one.
+pub(super) const GATEWAY: &[Need] = &[
+    Need {
+        when: When::Gateway,
+        ..need(
+            API_GROUP,
+            &["endpoints", "grants"],
+            &["get", "list", "watch"],
+            "to carry orders to hosts, which the webhook has signed",
+        )
+    },
+    Need {
+        when: When::Gateway,
+        ..need(
+            API_GROUP,
+            &["endpoints/status"],
+            &["patch"],
+            "to carry back what agents say, which they have signed, and what they ask for to enrol",
+        )
+    },
+    Need {
+        when: When::Gateway,
+        ..own(
+            "",
+            &["configmaps"],
+            &["lapse-endpoint-trust"],
+            &["get", "list", "watch"],
+            "to tell hosts what to trust",
+        )
+    },
 ];

@@ -17,6 +17,7 @@ fn settings() -> Settings {
             service_account: "lapse-controller".into(),
             ends_workloads: false,
         },
+        has_gateway: false,
     }
 }
 

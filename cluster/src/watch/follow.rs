@@ -1,5 +1,6 @@
 //! One watch: calls back for each event, and starts again when it must.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures::{Stream, StreamExt as _, pin_mut};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Restarts;
 
@@ -45,6 +46,9 @@ const LOST: Duration = Duration::from_secs(20);
 
 /// Failures that are further apart are not in a row. One try can take twenty seconds, and there are pauses.
 const APART: Duration = Duration::from_secs(40);
+
+/// How soon all is listed again when something that was shown made the program panic.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// A watch of one kind.
 pub struct Follow<S> {
@@ -101,6 +105,7 @@ impl<S> Follow<S> {
         let Self { what, events, mut restarts, patience, first_lists } = self;
         let mut was_listed = false;
         loop {
+            let mut has_panicked = false;
             let why = {
                 let stream = events();
                 pin_mut!(stream);
@@ -140,7 +145,18 @@ impl<S> Follow<S> {
                                 // A long list is not one that hangs.
                                 overdue.as_mut().reset(Instant::now() + patience);
                             }
-                            on_event(event);
+                            // What a mistake hid is not known, so the list is not taken for whole.
+                            if has_panicked && matches!(event, Event::InitDone) {
+                                break Some(Doubt::Lost);
+                            }
+                            // It ends no process, which would meet the same object when it starts again.
+                            if catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err() {
+                                error!(what, "what a watch showed made the program panic");
+                                has_panicked = true;
+                                if is_listed {
+                                    break Some(Doubt::Lost);
+                                }
+                            }
                         }
                         Some(Err(error)) => {
                             warn!(what, %error, "a watch starts again");
@@ -161,6 +177,9 @@ impl<S> Follow<S> {
             if let Some(why) = why {
                 on_doubt(why);
             }
+            if has_panicked {
+                tokio::time::sleep(AFTER_PANIC).await;
+            }
         }
     }
 }
@@ -172,7 +191,7 @@ mod tests {
     use super::*;
 
     fn follow<S>(first_lists: &FirstLists, events: S) -> Follow<S> {
-        let (_, restarts) = crate::watch::Revision::new(crate::index::Index::empty());
+        let (_, restarts) = crate::watch::Revision::new(|| ());
         let patience = Duration::from_millis(10);
         Follow { what: "tests", events, restarts, patience, first_lists: first_lists.clone() }
     }
@@ -239,6 +258,38 @@ mod tests {
         assert_eq!(*restarts.borrow(), []);
         within(5).await;
         assert_eq!(restarts.borrow().first(), Some(&Doubt::Lost));
+    }
+
+    /// The others are shown, and nothing is concluded from a list that hides one.
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_over_one_object_stops_no_watch() {
+        let first_lists = FirstLists::new(1);
+        let lists = std::cell::Cell::new(0);
+        let events = || {
+            lists.set(lists.get() + 1);
+            let list = [Event::Init, Event::InitApply(1), Event::InitApply(2), Event::InitApply(3)];
+            let list = list.into_iter().chain([Event::InitDone]).map(Ok);
+            stream::iter(list).chain(if lists.get() < 3 {
+                stream::pending().left_stream()
+            } else {
+                stream::empty().right_stream()
+            })
+        };
+        let (mut shown, mut doubts) = (Vec::new(), Vec::new());
+        let follow = follow(&first_lists, events);
+        let running = follow.run(
+            |event| match event {
+                Event::InitApply(2) if lists.get() < 3 => panic!("a mistake"),
+                Event::InitApply(number) => shown.push(number),
+                Event::InitDone => shown.push(0),
+                _ => {}
+            },
+            |why| doubts.push(why),
+        );
+        running.await;
+        assert_eq!(shown, [1, 3, 1, 3, 1, 2, 3, 0]);
+        assert_eq!(doubts, [Doubt::Lost, Doubt::Lost]);
+        first_lists.all().await;
     }
 
     #[test]

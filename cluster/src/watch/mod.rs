@@ -30,10 +30,14 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// How long a watch must have gone well until it is as if it had never failed.
 const WELL: Duration = Duration::from_secs(20);
 
+/// How long the API server lets a watch last, in seconds. One that says nothing five seconds later is dead (`kube`), and
+/// begins anew; with a list or two that are not answered, either, it is replaced within a minute.
+const LASTS: u32 = 30;
+
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 #[must_use]
 pub fn config() -> Config {
-    Config::default().timeout(50)
+    Config::default().timeout(LASTS)
 }
 
 /// Watches objects, and starts again after each failure.

@@ -3,18 +3,17 @@
 //! Revisions only grow, unless somebody restores etcd from a backup. A watch that goes on from a
 //! revision of the future then waits for it, and sees nothing of what happens meanwhile.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::ListParams;
-use kube::{Api, Client};
-use lapse_crds::JitPolicy;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::bounded;
-use crate::index::Index;
 
 /// How often the revision is asked for.
 const PERIOD: Duration = Duration::from_secs(20);
@@ -22,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(20);
 /// The highest revision that was seen.
 pub struct Revision {
     highest: Mutex<u64>,
-    index: Index,
+    doubt: Box<dyn Fn() + Send + Sync>,
     restarts: watch::Sender<()>,
 }
 
@@ -41,20 +40,25 @@ impl Restarts {
 }
 
 impl Revision {
-    /// Nothing was seen yet. What this index knows is in doubt when the revision runs backwards.
+    /// Nothing was seen yet. When the revision runs backwards, what is known is in doubt from that moment: this is called
+    /// before any watch starts again.
     #[must_use]
-    pub fn new(index: Index) -> (Self, Restarts) {
+    pub fn new(doubt: impl Fn() + Send + Sync + 'static) -> (Self, Restarts) {
         let (restarts, receiver) = watch::channel(());
-        (Self { highest: Mutex::new(0), index, restarts }, Restarts(receiver))
+        (Self { highest: Mutex::new(0), doubt: Box::new(doubt), restarts }, Restarts(receiver))
     }
 
-    /// Asks for the revision again and again, until it is dropped: for a process that makes no fresh lists otherwise.
-    pub async fn look_out(self, client: Client) {
-        let policies: Api<JitPolicy> = Api::all(client);
+    /// Asks for the revision again and again, with a list of one object of this kind, until it is dropped: for a process
+    /// that makes no fresh lists otherwise.
+    pub async fn look_out<K>(self, client: Client)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let objects: Api<K> = Api::all(client);
         let one = ListParams::default().limit(1);
         loop {
             tokio::time::sleep(PERIOD).await;
-            match bounded("asking for the revision", policies.list_metadata(&one)).await {
+            match bounded("asking for the revision", objects.list_metadata(&one)).await {
                 Ok(list) => self.observe(list.metadata.resource_version.as_deref()),
                 Err(error) => warn!(%error, "the revision is not known"),
             }
@@ -71,7 +75,7 @@ impl Revision {
                 highest = *highest,
                 "the revision ran backwards: every watch starts again"
             );
-            self.index.doubt();
+            (self.doubt)();
             self.restarts.send_replace(());
         }
         *highest = revision;
@@ -80,17 +84,25 @@ impl Revision {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
     use super::*;
 
     #[test]
     fn only_a_step_back_restarts() {
-        let (revision, restarts) = Revision::new(Index::empty());
+        let doubted = Arc::new(AtomicUsize::new(0));
+        let doubts = doubted.clone();
+        let (revision, restarts) = Revision::new(move || {
+            doubts.fetch_add(1, SeqCst);
+        });
         let restarted = |restarts: &Restarts| restarts.0.has_changed().unwrap();
         for seen in [Some("7"), Some("7"), None, Some("rubbish"), Some("9")] {
             revision.observe(seen);
             assert!(!restarted(&restarts), "{seen:?}");
         }
         revision.observe(Some("3"));
-        assert!(restarted(&restarts));
+        assert!(restarted(&restarts) && doubted.load(SeqCst) == 1);
     }
 }

@@ -54,12 +54,12 @@ pub(super) async fn end(reader: &Reader, clock: &Clock, round: &mut Round) {
 async fn end_one(reader: &Reader, clock: &Clock, grant: Grant) -> Result<(), String> {
     let name = grant.name_any();
     // What bears on whether the right goes on need not be read: it does not.
-    let known = GrantSummary { is_deleted: true, ..GrantSummary::of(&grant) };
-    let mut last = String::from("it has not ended");
+    let mut known = GrantSummary { is_deleted: true, ..GrantSummary::of(&grant) };
+    let mut last = String::from("it has not ended, or its request does not say so");
     for _ in 0..LOOKS {
         match look(reader, clock, &known).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+            Ok(None) => return Ok(()),
+            Ok(Some(seen)) => known = GrantSummary { is_deleted: true, ..GrantSummary::of(&seen) },
             // A controller takes it back, too.
             Err(error) => last = error.to_string(),
         }
@@ -67,15 +67,15 @@ async fn end_one(reader: &Reader, clock: &Clock, grant: Grant) -> Result<(), Str
     Err(format!("Grant {name}: {last}"))
 }
 
-/// Looks at a Grant once, and does what is to be done; says whether that was nothing.
+/// Looks at a Grant once, and does what is to be done. Returns what it saw, unless that was the last.
 async fn look(
     reader: &Reader,
     clock: &Clock,
     known: &GrantSummary,
-) -> Result<bool, ReconcileError> {
+) -> Result<Option<Grant>, ReconcileError> {
     let client = reader.client();
     let observed = reader.observe_grant(known, Occasion::Follow, clock.now()).boxed().await?;
-    let Some(observed) = observed else { return Ok(true) };
+    let Some(observed) = observed else { return Ok(None) };
     let grant = &observed.grant;
     let Plan { actions, status, .. } = drain(&observed, clock.now());
     // Why it ends is said first: a controller that sees a binding go would say that somebody deleted it.
@@ -90,7 +90,7 @@ async fn look(
     if has_ended(grant) {
         tell_request(reader, clock, grant).await?;
     }
-    let is_done = actions.is_empty() && has_ended(grant);
+    let is_done = actions.is_empty() && has_ended(grant) && !goes(grant);
     for action in actions {
         match action {
             Action::Delete { object, uid } => {
@@ -105,7 +105,14 @@ async fn look(
             Action::Create(_) => {}
         }
     }
-    Ok(is_done)
+    Ok((!is_done).then_some(observed.grant))
+}
+
+/// Whether a Grant that is over is to go, and is kept by Lapse's finalizer alone.
+fn goes(grant: &Grant) -> bool {
+    grant.metadata.deletion_timestamp.is_some()
+        && grant.finalizers().iter().any(|finalizer| finalizer == GRANT_FINALIZER)
+        && awaits_review(grant).is_none()
 }
 
 /// Has the request say what became of its right: nobody else will.
@@ -113,7 +120,7 @@ async fn tell_request(reader: &Reader, clock: &Clock, grant: &Grant) -> Result<(
     // A request is looked up by what is known of its Grant.
     drop(reader.index().wrote_grant(grant));
     let of = &grant.spec.request;
-    let Some(observed) = reader.observe_following(of).boxed().await? else { return Ok(()) };
+    let Some(observed) = reader.observe_outcome(of).boxed().await? else { return Ok(()) };
     let plan = request::decide(&observed, clock.now());
     let Some(status) = plan.status else { return Ok(()) };
     let api: Api<AccessRequest> = Api::namespaced(reader.client().clone(), &of.namespace);
@@ -125,7 +132,7 @@ async fn tell_request(reader: &Reader, clock: &Clock, grant: &Grant) -> Result<(
 }
 
 /// Lets every Grant go that has ended: nobody would take the finalizer off any more.
-pub(super) async fn let_go(reader: &Reader, round: &mut Round) {
+pub(super) async fn let_go(reader: &Reader, clock: &Clock, round: &mut Round) {
     let api: Api<Stored<Grant>> = Api::all(reader.client().clone());
     let mut params = ListParams::default().limit(PAGE);
     loop {
@@ -133,7 +140,7 @@ pub(super) async fn let_go(reader: &Reader, round: &mut Round) {
             Ok(page) => page,
             Err(error) => return round.left.push(error.to_string()),
         };
-        let mut held = Vec::new();
+        let (mut held, mut going) = (Vec::new(), Vec::new());
         for stored in page.items {
             let is_held = stored.finalizers().iter().any(|finalizer| finalizer == GRANT_FINALIZER);
             match stored.object() {
@@ -143,10 +150,15 @@ pub(super) async fn let_go(reader: &Reader, round: &mut Round) {
                 }
                 // The first pass has said why it could not be ended.
                 Ok(grant) if !has_ended(&grant) => {}
+                // It goes when its request knows that it ended.
+                Ok(grant) if goes(&grant) => going.push(grant),
                 // Of one that cannot be decoded nothing stands any more, or it is told.
                 Ok(_) | Err(_) => held.push(stored),
             }
         }
+        let told = going.into_iter().map(|grant| end_one(reader, clock, grant).boxed());
+        let told: Vec<_> = stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
+        round.left.extend(told.into_iter().filter_map(Result::err));
         let releases = held.iter().map(|stored| remove_finalizer(reader.client(), stored.meta()));
         let outcomes: Vec<Result<(), CallError>> =
             stream::iter(releases).buffer_unordered(AT_ONCE).collect().await;

@@ -94,7 +94,7 @@ async fn rounds(
         objects::remove_all(&reader, &mut round).await;
         // They are many, and no hurry: what is over gives nothing.
         if began >= quiet_from {
-            grants::let_go(&reader, &mut round).await;
+            grants::let_go(&reader, clock, &mut round).await;
         }
         ended += round.ended;
         removed += round.removed;

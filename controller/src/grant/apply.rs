@@ -4,19 +4,19 @@ use std::mem::{Discriminant, discriminant};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use kube::api::{ObjectMeta, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::ObjectMeta;
+use lapse_cluster::CallError;
 use lapse_cluster::index::version;
 use lapse_cluster::objects::{self, ObjectPlace};
-use lapse_cluster::{CallError, bounded};
-use lapse_crds::{GRANT_FINALIZER, Grant};
+use lapse_crds::Grant;
 use lapse_engine::grant::{Action, Content, LiveObject, ObjectSpec};
-use serde_json::json;
 use tracing::info;
 
 use crate::context::Context;
 use crate::echoes::Object;
 use crate::elevate::{kubernetes, started};
+use crate::finalizers;
 
 /// How many calls are made at once.
 const AT_ONCE: usize = 8;
@@ -137,19 +137,7 @@ pub(crate) async fn remove_finalizer(
     client: &Client,
     metadata: &ObjectMeta,
 ) -> Result<(), CallError> {
-    let api: Api<Grant> = Api::all(client.clone());
     let name = metadata.name.as_deref().unwrap_or_default();
-    let others: Vec<&String> =
-        metadata.finalizers.iter().flatten().filter(|f| *f != GRANT_FINALIZER).collect();
-    // With its version: a finalizer that somebody added in between is not lost.
-    let patch = Patch::Merge(json!({"metadata": {
-        "finalizers": others,
-        "resourceVersion": metadata.resource_version,
-    }}));
-    let params = PatchParams::default();
-    let patched = api.patch_metadata(name, &params, &patch);
-    match bounded(format!("letting Grant {name} go"), patched).await {
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
+    let others: Vec<&str> = finalizers::of_others(metadata).collect();
+    finalizers::set::<Grant>(client, format!("letting Grant {name} go"), metadata, &others).await
 }

@@ -33,7 +33,7 @@ pub(crate) async fn begin(
         policies: seen.policies.clone(),
         role: seen.role.clone(),
         banned_roles: seen.banned_roles.clone(),
-        namespaces: seen.namespaces.clone(),
+        surroundings: seen.surroundings.clone(),
         started: None,
         obstacle: None,
         grant,
@@ -41,13 +41,13 @@ pub(crate) async fn begin(
     match super::converge(context, &summary, Some(Box::new(observed))).boxed().await {
         Ok(converged) => {
             if let Some(at) = converged.wake_at {
-                context.touched.queue.at(Item::Grant(summary.name.to_string()), Lane::Follow, at);
+                context.touched.queue.at(Item::Grant(summary.name.to_string()), Lane::Held, at);
             }
             converged.written
         }
         Err(error) => {
             warn!(%error, "a right could not be given at once");
-            let wait = error.retry_after(0, 1.0);
+            let wait = error.retry_after(0, 1.0, false);
             context.touched.queue.soon(Item::Grant(summary.name.to_string()), Lane::Give, wait);
             None
         }

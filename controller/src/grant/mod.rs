@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use lapse_cluster::Occasion;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::Read;
-use lapse_engine::grant::{Observed, Obstacle, decide};
+use lapse_engine::grant::{Action, Observed, Obstacle, decide};
 use lapse_engine::summary::GrantSummary;
 
 pub(crate) use self::apply::remove_finalizer;
@@ -19,8 +19,6 @@ use crate::error::ReconcileError;
 use crate::poison;
 use crate::queue::{Done, Lane, Reconciled};
 
-/// How soon a warning that could not be given is tried again.
-const TELL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// How long after the timer of its end a grant is looked at in any case.
 const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
@@ -61,6 +59,7 @@ async fn converge(
 ) -> Result<Converged, ReconcileError> {
     let mut obstacle: Option<Obstacle> = None;
     let mut known = known.clone();
+    let mut unsaid = None;
     for _ in 0..ROUNDS {
         let mut observed = match seen.take() {
             Some(observed) => observed,
@@ -79,10 +78,8 @@ async fn converge(
         }
         if plan.actions.is_empty() {
             let written = report::report(context, &observed.grant, plan.status).await?;
-            let is_told = report::tell(context, &observed.grant, plan.warning).await;
-            let retry = (!is_told).then(|| context.clock.now() + TELL_AGAIN);
-            let next = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
-            let wake_at = next.into_iter().chain(retry).min();
+            report::tell(context, &observed.grant, plan.warning);
+            let wake_at = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
             return Ok(Converged { wake_at, written });
         }
         let gives = plan.gives();
@@ -90,6 +87,8 @@ async fn converge(
             Ok(made) => {
                 if plan.report_always {
                     report::report(context, &observed.grant, plan.status).await?;
+                } else if !gives {
+                    unsaid = Some((observed.grant.clone(), plan.status));
                 }
                 if gives && made.is_all {
                     // What was made is recorded as it was stored: the rest was seen a moment ago.
@@ -108,8 +107,12 @@ async fn converge(
         };
         // What cannot be given will not be. What cannot be taken is tried again for ever, and said.
         if failure.is_lasting() && gives {
-            obstacle = Some(Obstacle { message: failure.to_string(), lasting: true });
-            continue;
+            let (message, now) = (failure.to_string(), context.clock.now());
+            let refused = Obstacle::refused(&observed.grant, message, failure.may_pass(), now);
+            if refused.lasting {
+                obstacle = Some(refused);
+                continue;
+            }
         }
         // What will be tried again is said, so that whoever waits knows for what. No end is concluded from
         // what was seen before some of it was made.
@@ -121,7 +124,12 @@ async fn converge(
             plan.status
         };
         report::report(context, &observed.grant, status).await?;
-        return Err(failure.into());
+        let takes = plan.actions.iter().any(|action| matches!(action, Action::Delete { .. }));
+        return Err(if takes { ReconcileError::NotTaken(failure) } else { failure.into() });
+    }
+    // What was taken stands nevertheless: somebody's finalizer keeps it, say.
+    if let Some((grant, status)) = unsaid {
+        report::report(context, &grant, status).await?;
     }
     Err(ReconcileError::Unstable(ROUNDS))
 }

@@ -1,15 +1,15 @@
 //! Writes the status of a grant, counts what became of it, and gives warnings: before the end, and when
 //! a review is overdue.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Api, Resource as _};
+use kube::Api;
 use lapse_cluster::{CallError, replace_status};
-use lapse_crds::{AccessRequest, Grant, GrantPhase, GrantStatus};
+use lapse_crds::{Grant, GrantPhase, GrantStatus};
 use lapse_engine::grant::Warning;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::context::Context;
 use crate::echoes::Object;
+use crate::notify::about;
 
 /// Writes the status, if there is anything new; returns what was written. It fails when somebody else wrote in
 /// between.
@@ -33,35 +33,13 @@ pub(super) async fn report(
     Ok(Some(written))
 }
 
-/// Tells what there is to tell of a right; says whether it need not be tried again. The event
-/// stands on the request, where people look.
+/// Tells what there is to tell of a right. The event stands on the request, where people look.
 ///
 /// Every replica does this, with the lease or without: the name of the event sees to it that it is told
 /// once, and a warning that waits for the next holder of the lease may come after the end.
-pub(super) async fn tell(context: &Context, grant: &Grant, warning: Option<Warning>) -> bool {
-    let Some(Warning { event, notice }) = warning else { return true };
-    let of = &grant.spec.request;
-    let about = ObjectReference {
-        api_version: Some(AccessRequest::api_version(&()).into_owned()),
-        kind: Some(AccessRequest::kind(&()).into_owned()),
-        namespace: Some(of.namespace.clone()),
-        name: Some(of.name.clone()),
-        uid: Some(of.uid.clone()),
-        ..ObjectReference::default()
-    };
-    let now = context.clock.now();
-    match context.notifier.tell_once(&event, about, &notice, now).await {
-        Ok(true) => {
-            info!(grant = grant.metadata.name, %event, "gave a warning");
-            true
-        }
-        Ok(false) => true,
-        Err(error) => {
-            warn!(%error, "a warning could not be given");
-            // A namespace that is going takes no events, and will not.
-            error.is_lasting()
-        }
-    }
+pub(super) fn tell(context: &Context, grant: &Grant, warning: Option<Warning>) {
+    let Some(Warning { event, notice }) = warning else { return };
+    context.notifier.tell_once(&event, about(&grant.spec.request), &notice, context.clock.now());
 }
 
 fn count(context: &Context, grant: &Grant, status: &GrantStatus) {

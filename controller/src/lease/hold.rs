@@ -3,16 +3,21 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::api::PostParams;
+use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lapse_cluster::{CALL_LIMIT, CallError, bounded, clock};
 use lapse_crds::micro_time;
 use tracing::warn;
 
-use super::{DURATION, LONGEST, NAME, PERIOD};
+use super::{DURATION, LONGEST, NAME, PERIOD, labelled};
 
 /// How often it is tried to write the lease while its holder writes it, too.
 const TRIES: usize = 10;
+
+/// Whether somebody wrote it in between, or made it.
+fn is_anothers(error: &CallError) -> bool {
+    error.is_conflict() || error.is_already_exists()
+}
 
 /// The lease, held by a process that gives nothing.
 pub(crate) struct Hold {
@@ -71,8 +76,12 @@ impl Hold {
         let mut tries = 0;
         loop {
             let lease = match bounded("reading the lease", self.api.get(NAME)).await {
-                // Whoever deleted it has seen to it that nobody gives anything.
-                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_not_found() && held_for.is_none() => return Ok(None),
+                // A controller would make it again, and give.
+                Err(error) if error.is_not_found() => {
+                    let metadata = labelled(&ObjectMeta::default());
+                    Lease { metadata, spec: None }
+                }
                 other => other?,
             };
             let spec = lease.spec.clone().unwrap_or_default();
@@ -96,7 +105,7 @@ impl Hold {
             match bounded("writing the lease", self.api.replace(NAME, &post, &lease)).await {
                 Ok(_) => return Ok(was),
                 // Somebody wrote it in between.
-                Err(error) if error.is_conflict() && tries < TRIES => tries += 1,
+                Err(error) if is_anothers(&error) && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use lapse_cluster::index::Index;
 use lapse_crds::{ConditionStatus, GrantPhase, Subject};
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::Scope;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::family::Family;
@@ -19,10 +20,11 @@ use super::{KindLabel, OfKind};
 pub(super) enum ScopeLabel {
     namespace,
     cluster,
+    endpoint,
 }
 
 impl ScopeLabel {
-    const ALL: [Self; 2] = [Self::namespace, Self::cluster];
+    const ALL: [Self; 3] = [Self::namespace, Self::cluster, Self::endpoint];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,18 +121,36 @@ impl Gauges {
         self.admission_changed.set(number(changed));
     }
 
-    /// Counts what the index knows. While that is not all, the gauges keep what they say. `overdue` is called for each
+    /// Counts what the index knows. While that is not all, the gauges keep what they say, but for that of what is overdue:
+    /// a right whose time is up is none the less so while something else is not known. `overdue` is called for each
     /// Grant whose time is up, or that was deleted, and whose right has not ended.
-    pub(crate) fn count(&self, index: &Index, now: DateTime<Utc>, overdue: impl Fn(&str)) {
+    pub(crate) fn count(
+        &self,
+        index: &Index,
+        now: DateTime<Utc>,
+        overdue: impl FnMut(&GrantSummary),
+    ) {
+        self.count_overdue(index, now, overdue);
         if index.is_complete() {
-            self.count_grants(index, now, overdue);
+            self.count_grants(index, now);
             self.count_objects(index);
         }
     }
 
-    fn count_grants(&self, index: &Index, now: DateTime<Utc>, overdue: impl Fn(&str)) {
-        let (mut active, mut late, mut pending, mut unreviewed) = (0, 0, 0, 0);
-        let mut holders: [HashSet<Subject>; 2] = Default::default();
+    fn count_overdue(
+        &self,
+        index: &Index,
+        now: DateTime<Utc>,
+        mut overdue: impl FnMut(&GrantSummary),
+    ) {
+        let live = index.live_grants();
+        let late = live.iter().filter(|grant| is_due(grant, now));
+        self.overdue.set(number(late.inspect(|grant| overdue(grant)).count()));
+    }
+
+    fn count_grants(&self, index: &Index, now: DateTime<Utc>) {
+        let (mut active, mut pending, mut unreviewed) = (0, 0, 0);
+        let mut holders: [HashSet<Subject>; 3] = Default::default();
         for grant in index.open_grants().iter().filter_map(|name| index.grant(name)?.summary.ok()) {
             if grant.phase() == GrantPhase::Active {
                 active += 1;
@@ -139,26 +159,19 @@ impl Gauges {
                     let scope = match target.scope {
                         Scope::Namespaces(_) => ScopeLabel::namespace,
                         Scope::Cluster => ScopeLabel::cluster,
+                        Scope::Endpoint(_) => ScopeLabel::endpoint,
                     };
                     holders[scope as usize].insert(Subject::clone(&grant.subject));
                 }
             }
             pending += i64::from(grant.review_by.is_some());
             unreviewed += i64::from(grant.review_by.is_some_and(|by| now >= by.time()));
-            // One that has ended may stay: until it is reviewed, or until what was started under it has stopped.
-            let is_over = now >= grant.expires_at.time();
-            let is_due = grant.live.is_some() && (grant.is_deleted || is_over);
-            if is_due {
-                late += 1;
-                overdue(&grant.name);
-            }
         }
         self.active.set(active);
         for scope in ScopeLabel::ALL {
             let holders = number(holders[scope as usize].len());
             self.subjects.get_or_create(&OfScope { scope }).set(holders);
         }
-        self.overdue.set(late);
         self.reviews_pending.set(pending);
         self.reviews_overdue.set(unreviewed);
     }
@@ -183,6 +196,40 @@ impl Gauges {
     }
 }
 
+/// Whether a right is to be gone by now that has not ended. One on a host may end only when its agent is connected, or
+/// at its time.
+fn is_due(grant: &GrantSummary, now: DateTime<Utc>) -> bool {
+    let Some(live) = &grant.live else { return false };
+    let is_on_host = live.target.as_ref().is_some_and(|target| target.scope.endpoint().is_some());
+    let is_taken_back = live.phase == GrantPhase::Ending && !is_on_host;
+    grant.is_deleted || is_taken_back || now >= grant.expires_at.time()
+}
+
 pub(super) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{held, touched};
+
+    #[test]
+    fn what_is_overdue_is_counted_also_while_something_else_is_not_known() {
+        let index = touched().index;
+        let mut taken_back = held("denied", "2999-01-01T00:00:00Z");
+        taken_back.status.as_mut().unwrap().phase = GrantPhase::Ending;
+        for grant in
+            [held("over", "2026-01-02T00:00:00Z"), held("held", "2999-01-01T00:00:00Z"), taken_back]
+        {
+            drop(index.wrote_grant(&grant));
+        }
+        assert!(!index.is_complete());
+        let (gauges, mut named) = (Gauges::default(), Vec::new());
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        gauges.count(&index, now, |grant| named.push(grant.name.to_string()));
+        named.sort();
+        assert_eq!(named, ["denied", "over"]);
+        assert_eq!((gauges.overdue.get(), gauges.active.get()), (2, 0));
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) async fn reconcile(context: &Context, name: &str) -> Reconciled {
         let api: Api<JitPolicy> = Api::all(context.client());
         replace_status(&api, &updated).await?;
         if let Some(notice) = notice {
-            context.notifier.tell(&updated, &notice, now).await;
+            context.notifier.tell(&updated, &notice, now);
         }
     }
     // Whether a role comes or goes is told by its watch.

@@ -5,6 +5,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+/// How many that have failed are looked at by the workers of ends at once.
+const MOST_FAILING: usize = 8;
+
 /// An object that is reconciled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Item {
@@ -21,13 +24,15 @@ pub(crate) enum Item {
     Grant(String),
     /// A policy, by its name.
     Policy(String),
+    /// An Endpoint, by its name.
+    Endpoint(String),
 }
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request { namespace, name, .. } => write!(f, "{namespace}/{name}"),
-            Self::Grant(name) | Self::Policy(name) => f.write_str(name),
+            Self::Grant(name) | Self::Policy(name) | Self::Endpoint(name) => f.write_str(name),
         }
     }
 }
@@ -37,22 +42,25 @@ impl fmt::Display for Item {
 pub(crate) enum Lane {
     /// A right ends.
     End,
+    /// What others did, or a policy or the time says, may end a right that is held.
+    Held,
     /// Somebody asks in an emergency.
     Emergency,
     /// Somebody asks, or what was asked for can be given.
     Give,
-    /// What others did, or a policy says, may change what is held or waits.
+    /// What others did, or a policy says, may change what waits.
     Check,
     /// Something may have changed, or is to be written down.
     Follow,
 }
 
 impl Lane {
-    const ALL: [Self; 5] = [Self::End, Self::Emergency, Self::Give, Self::Check, Self::Follow];
+    const ALL: [Self; 6] =
+        [Self::End, Self::Held, Self::Emergency, Self::Give, Self::Check, Self::Follow];
 
     pub(super) fn pool(self) -> Pool {
         match self {
-            Self::End => Pool::End,
+            Self::End | Self::Held => Pool::End,
             Self::Emergency | Self::Give | Self::Check => Pool::Give,
             Self::Follow => Pool::Follow,
         }
@@ -106,18 +114,26 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// In which lane it is looked at later: what is due of a Grant then may be its end.
+    pub(super) fn later(&self) -> Lane {
+        match (&self.item, self.lane) {
+            (Item::Grant(_), Lane::Follow) => Lane::Held,
+            (_, lane) => lane,
+        }
+    }
+
     /// Whose turn it takes.
     pub(crate) fn requester(&self) -> &str {
         match &self.item {
             Item::Request { requester, .. } => requester,
-            Item::Grant(_) | Item::Policy(_) => "",
+            Item::Grant(_) | Item::Policy(_) | Item::Endpoint(_) => "",
         }
     }
 
     fn turns(&self) -> impl Iterator<Item = Turn> {
         let person = match &self.item {
             Item::Request { requester, .. } => Some(Turn::Person(requester.clone())),
-            Item::Grant(_) | Item::Policy(_) => None,
+            Item::Grant(_) | Item::Policy(_) | Item::Endpoint(_) => None,
         };
         person.into_iter().chain(self.has_common_turn.then_some(Turn::KeptApart))
     }
@@ -164,13 +180,14 @@ impl State {
         self.lanes.entry(lane as u8).or_default().push_front(item);
     }
 
-    /// Notes that an object is to be looked at then; an earlier time stands.
+    /// Notes that an object is to be looked at then; an earlier time stands, and the more urgent lane.
     pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: DateTime<Utc>) {
-        if let Some(known) = self.due.get(&item) {
-            if known.0 <= at {
-                return;
+        let (mut at, mut lane) = (at, lane);
+        if let Some(known) = self.due.remove(&item) {
+            if let Some((_, known_lane)) = self.later.remove(&known) {
+                lane = lane.min(known_lane);
             }
-            self.later.remove(known);
+            at = at.min(known.0);
         }
         self.counter += 1;
         let key = (at, self.counter);
@@ -202,11 +219,33 @@ impl State {
         (due, None)
     }
 
-    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not.
+    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Those that have failed
+    /// get half of the places of ends: what hangs in one namespace, and is tried again and again, keeps no other end.
     pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
+        let failing = self.running.keys().filter(|item| self.failures.contains_key(*item)).count();
+        let is_crowded = pool == Pool::End && failing >= MOST_FAILING;
+        let mut left = Vec::new();
+        let job = self.take_next(pool, is_crowded, &mut left);
+        // As they were, the first first.
+        for (item, lane) in left.into_iter().rev() {
+            self.lanes.entry(lane as u8).or_default().push_front(item);
+        }
+        job
+    }
+
+    fn take_next(
+        &mut self,
+        pool: Pool,
+        is_crowded: bool,
+        left: &mut Vec<(Item, Lane)>,
+    ) -> Option<Job> {
         for lane in pool.lanes() {
             while let Some(item) = self.lanes.get_mut(&(lane as u8)).and_then(VecDeque::pop_front) {
                 if self.waiting.get(&item) != Some(&lane) {
+                    continue;
+                }
+                if is_crowded && self.failures.contains_key(&item) {
+                    left.push((item, lane));
                     continue;
                 }
                 let has_common_turn = self.in_common_turn.contains(&item);

@@ -38,7 +38,7 @@ pub(super) async fn report(
     }
     if let Some(notice) = notice {
         info!(%namespace, %name, %phase, reason = %notice.reason, "request");
-        context.notifier.tell(request, &notice, context.clock.now()).await;
+        context.notifier.tell(request, &notice, context.clock.now());
     }
     Ok(())
 }

@@ -9,9 +9,10 @@
 mod expire;
 mod guards;
 mod orphans;
+mod pace;
 mod sweep;
 
 pub(crate) use expire::Expiry;
 pub(crate) use guards::Guards;
 pub(crate) use orphans::{Orphans, remove};
-pub(crate) use sweep::{sweep_once, sweeping};
+pub(crate) use sweep::{Sweep, sweep_once};

@@ -14,6 +14,9 @@ use tracing::{info, warn};
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
 
+/// How many objects are looked at at once.
+const AT_ONCE: usize = 16;
+
 /// Where objects are named that seem to have no grant.
 #[derive(Clone)]
 pub(crate) struct Orphans(mpsc::UnboundedSender<ObjectMarks>);
@@ -34,17 +37,19 @@ impl Orphans {
     pub(crate) async fn run(
         reader: Reader,
         clock: Clock,
-        mut suspects: mpsc::UnboundedReceiver<ObjectMarks>,
+        suspects: mpsc::UnboundedReceiver<ObjectMarks>,
         metrics: Arc<Metrics>,
     ) {
-        while let Some(object) = suspects.next().await {
-            let grant = match &object.grant {
-                Some(name) => reader.grant(name).await,
-                None => Read::Missing,
-            };
-            match fate(&object, &grant, clock.now()) {
-                Fate::Keep => {}
-                Fate::Remove(why) => match remove(reader.client(), &object, &why).await {
+        let (reader, clock, metrics) = (&reader, &clock, &metrics);
+        suspects
+            .for_each_concurrent(AT_ONCE, async |object| {
+                let grant = match &object.grant {
+                    Some(name) => reader.grant(name).await,
+                    None => Read::Missing,
+                };
+                let home = &reader.settings().namespace;
+                let Fate::Remove(why) = fate(&object, &grant, home, clock.now()) else { return };
+                match remove(reader.client(), &object, &why).await {
                     Ok(()) => {
                         metrics.orphans_removed.inc();
                     }
@@ -52,9 +57,9 @@ impl Orphans {
                         warn!(%error, "the sweep will try again");
                         metrics.revocation_failures.inc();
                     }
-                },
-            }
-        }
+                }
+            })
+            .await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lapse_cluster::index::{About, Change, KnownGrant, KnownPolicy, KnownRequest};
 use lapse_cluster::watch::Listener;
-use lapse_crds::SubjectKind;
+use lapse_crds::{SubjectKind, Verdict};
 use lapse_engine::policy::may_decide;
 
 use super::Watches;
@@ -45,7 +45,8 @@ impl Listener for Watches {
         } else if self.touched.echoes.is_one(&object, known.version) {
             return;
         }
-        self.touched.grant_of(&known.namespace, &known.name, &known.uid);
+        let is_gone = change.after.is_none();
+        self.touched.grant_of(&known.namespace, &known.name, &known.uid, is_gone);
         if let Some(known) = &change.after {
             self.touched.request(known);
         }
@@ -64,12 +65,15 @@ impl Listener for Watches {
     }
 
     fn decision(&self, about: About) {
-        let About { namespace, name, uid } = about;
+        let About { namespace, name, uid, verdict } = about;
         let grant = uid.map(|uid| lapse_engine::grant::grant_name(&namespace, &name, &uid));
         let known = grant.and_then(|grant| self.touched.index.grant(&grant));
         match known {
-            // What is said of a right that is held ends it, most often; its request follows it.
-            Some(known) if known.live().is_some() => self.touched.ending(&known.name),
+            // Its request follows it. What let it be given is listed with each new list, for every right that is held:
+            // what ends one does not wait behind all of that.
+            Some(known) if known.live().is_some() && says_no(verdict) => {
+                self.touched.ending(&known.name);
+            }
             Some(known) => self.touched.grant(&known.name),
             None => self.touched.request_named(&namespace, &name),
         }
@@ -80,10 +84,63 @@ impl Listener for Watches {
     }
 }
 
+/// Whether it ends a right.
+fn says_no(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Deny | Verdict::End => true,
+        Verdict::Approve | Verdict::Review => false,
+    }
+}
+
 /// Whether a service account holds the right; of what cannot be decoded that is not known.
 fn holds_as_account(known: Option<&KnownGrant>) -> bool {
     known.is_some_and(|known| match &known.summary {
         Ok(grant) => grant.live.is_some() && grant.subject.kind == SubjectKind::ServiceAccount,
         Err(_) => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_cluster::Reader;
+    use lapse_cluster::watch::{FirstLists, Revision};
+    use lapse_engine::attest::KeySet;
+    use lapse_engine::grant::grant_name;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::fake::{api_server, held, refusal, touched};
+    use crate::queue::{Item, Lane};
+    use crate::revoke::Orphans;
+
+    /// A list of all decisions shows each that let a right be given.
+    #[tokio::test]
+    async fn what_ends_a_right_does_not_wait_behind_what_gave_it() {
+        let uid = "request-of-fix".to_owned();
+        let name = grant_name("shop", "fix", &uid);
+        for (verdict, lane) in [
+            (Verdict::Approve, Lane::Follow),
+            (Verdict::Review, Lane::Follow),
+            (Verdict::Deny, Lane::End),
+            (Verdict::End, Lane::End),
+        ] {
+            let touched = touched();
+            let mut grant = held("fix", "2999-01-01T00:00:00Z");
+            grant.metadata.name = Some(name.clone());
+            drop(touched.index.wrote_grant(&grant));
+            let client = api_server(async |_| refusal(500, "InternalError"));
+            let (_, keys) = watch::channel(KeySet::default());
+            let watches = Watches {
+                client: client.clone(),
+                reader: Reader::new(client, touched.index.clone(), keys),
+                touched: touched.clone(),
+                orphans: Orphans::new().0,
+                restarts: Revision::new(|| ()).1,
+                first_lists: FirstLists::new(0),
+            };
+            let (namespace, about) = ("shop".to_owned(), "fix".to_owned());
+            watches.decision(About { namespace, name: about, uid: Some(uid.clone()), verdict });
+            assert_eq!(touched.queue.waiting(), [(Item::Grant(name.clone()), lane)], "{verdict}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Watches {
 }
 
 /// How many watches [`Watches::run`] runs.
-pub(crate) const WATCHES: usize = Feed::WATCHES + 6;
+pub(crate) const WATCHES: usize = Feed::WATCHES + 7;
 
 impl Watches {
     fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
@@ -57,6 +57,7 @@ impl Watches {
             watches.roles::<Role>("Roles", RoleKind::Role),
             watches.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
             watches.accounts(),
+            watches.endpoints(),
         );
     }
 }

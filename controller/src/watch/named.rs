@@ -8,7 +8,8 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_cluster::watch;
-use lapse_crds::{RbacKind, RoleKind, RoleRef};
+use lapse_crds::{Endpoint, RbacKind, RoleKind, RoleRef};
+use lapse_engine::target::Privilege;
 use serde::de::DeserializeOwned;
 
 use super::{Watches, is_ours};
@@ -47,17 +48,31 @@ impl Watches {
         self.metadata::<K>(what, |role, change| {
             self.rights_changed(own(kind), &role.metadata, change);
             let (name, namespace) = (role.name_any(), role.namespace());
-            let role = RoleRef { kind, name: name.clone() };
+            let role = RoleRef { kind, name };
             let naming = self.touched.index.policies_naming(&role, namespace.as_deref());
             for policy in &naming {
                 self.touched.policy(policy);
             }
+            let is_banned = self.touched.index.is_banned(&role);
             self.touched.targets_that(|target| {
                 let is_there = |place: &str| target.namespaces().any(|within| within == place);
-                let role = target.privilege.role();
-                role.is_some_and(|role| role.kind == kind && role.name == name)
-                    && namespace.as_deref().is_none_or(is_there)
+                let is_touched = match &target.privilege {
+                    Privilege::Role(given) => *given == role,
+                    // A ban on a role is one on its rules, whoever spells them out.
+                    Privilege::Rules(_) => is_banned,
+                    Privilege::Elevation(_) => false,
+                };
+                is_touched && namespace.as_deref().is_none_or(is_there)
             });
+        })
+        .await;
+    }
+
+    /// What an agent says of the rights on its host, and whether its Endpoint goes. Requests that wait are looked at when
+    /// they are approved, and when their time comes: a thousand agents that connect touch none of them.
+    pub(super) async fn endpoints(&self) {
+        self.metadata::<Endpoint>("Endpoints", |endpoint, change| {
+            self.touched.endpoint(&endpoint.metadata, matches!(change, Change::Stands));
         })
         .await;
     }

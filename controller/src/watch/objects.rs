@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use lapse_cluster::index::version;
-use lapse_crds::{GRANT_LABEL, GRANT_UID, RbacKind, SubjectKind};
+use lapse_crds::{GRANT_LABEL, RbacKind, SubjectKind};
 use lapse_engine::grant::ObjectMarks;
 use serde::de::DeserializeOwned;
 
@@ -33,12 +33,13 @@ impl Watches {
         }
         match change {
             _ if !is_ours(object) => {}
-            // The grant of an object that is gone looks at it, unless it is over.
+            // The grant of an object that is gone looks at it, unless it is over: nobody takes one from a right but to
+            // end it.
             Change::Gone => {
                 if !self.touched.echoes.is_gone(&Object::rbac(kind, object))
                     && let Some(grant) = grant_of(object)
                 {
-                    self.touched.grant(grant);
+                    self.touched.ending_if_live(grant);
                 }
             }
             Change::Stands => self.object_stands(kind, object),
@@ -60,19 +61,19 @@ impl Watches {
         if self.touched.echoes.is_one(&Object::rbac(kind, object), version(object)) {
             return;
         }
-        let uid =
-            object.annotations.as_ref().and_then(|all| all.get(GRANT_UID)).map(String::as_str);
+        let marks = ObjectMarks::of(kind, object);
+        let home = &self.touched.index.settings().namespace;
         let known = grant_of(object).filter(|name| {
             let known = self.touched.index.grant(name);
             known.is_some_and(|known| match &known.summary {
-                Ok(grant) => uid == Some(&*grant.uid) && grant.live.is_some(),
+                Ok(grant) => marks.is_of(grant, home),
                 // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
                 Err(_) => true,
             })
         });
         match known {
             Some(name) => self.touched.grant(name),
-            None => self.orphans.suspect(ObjectMarks::of(kind, object)),
+            None => self.orphans.suspect(marks),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bare;
 mod cases;
 mod figure;
+mod gateway;
 mod machine;
 mod options;
 mod process;

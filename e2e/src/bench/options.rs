@@ -30,6 +30,9 @@ pub struct Options {
     /// How much to do: small is to see that it works, about a twentieth
     #[arg(long, value_name = "SIZE", default_value = "full")]
     pub size: Size,
+    /// How many agents the case gateway connects, instead of what the size says
+    #[arg(long, value_name = "NUMBER")]
+    pub agents: Option<usize>,
     /// Where the files of the control planes go, and stay: the audit log tells what took how long
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,

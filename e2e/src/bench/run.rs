@@ -6,19 +6,24 @@ use super::cases::Case;
 use super::machine::Machine;
 use super::options::Options;
 use super::report::{Build, Outcome, Report};
-use super::setting::Setting;
+use super::setting::{Setting, Size};
 use crate::plane::Progress;
 
 /// Measures, and prints what was measured.
 ///
 /// # Errors
-/// If this is no release build, or if a case did not give all figures; the figures of the others are printed.
+/// If this is no release build and the size is not small, or if a case did not give all figures; the figures of the
+/// others are printed.
 pub async fn run(options: Options) -> Result<()> {
     if options.list {
         println!("{}", list());
         return Ok(());
     }
-    ensure!(!cfg!(debug_assertions), "measure a release build: cargo run --release …");
+    let is_debug = cfg!(debug_assertions);
+    ensure!(
+        !is_debug || options.size == Size::Small,
+        "measure a release build: cargo run --release …"
+    );
     let own = if options.programs.is_some() { Build::Given } else { Build::Own };
     let mut builds = vec![(own, options.programs.clone())];
     if options.before.is_some() {
@@ -32,6 +37,7 @@ pub async fn run(options: Options) -> Result<()> {
             let setting = Setting {
                 programs: programs.clone(),
                 size: options.size,
+                agents: options.agents,
                 folder: options.folder.clone(),
             };
             let mut figures = Vec::new();
@@ -46,7 +52,7 @@ pub async fn run(options: Options) -> Result<()> {
     let report = Report {
         machine: Machine::this()?,
         date: lapse_cluster::clock::now().format("%Y-%m-%d").to_string(),
-        size: options.size.word(),
+        size: if is_debug { "small, a debug build" } else { options.size.word() },
         outcomes,
     };
     println!("{}", report.table());

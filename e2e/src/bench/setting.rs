@@ -10,6 +10,8 @@ pub(super) struct Setting {
     /// The folder with the programs, if they are not this workspace's own.
     pub(super) programs: Option<PathBuf>,
     pub(super) size: Size,
+    /// How many agents there are, if it is not as many as the size says.
+    pub(super) agents: Option<usize>,
     /// Where the files of the control plane go.
     pub(super) folder: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::seen::{Moment, Seen};
 use super::setting::Setting;
-use crate::plane::{InstallOptions, Lapse, PlaneOptions, SOON, User, eventually};
+use crate::plane::{InstallOptions, Lapse, PlaneOptions, SOON, User, eventually, policy_reported};
 
 /// Where people ask.
 pub(super) const NAMESPACE: &str = "bench";
@@ -47,24 +47,34 @@ pub(super) struct Town {
 impl Town {
     /// A town with one controller and one webhook.
     pub(super) async fn found(setting: &Setting) -> Result<Self> {
-        Self::with(setting, 1, false).await
+        Self::with(setting, (1, 0), false).await
+    }
+
+    /// A town with a gateway for hosts.
+    pub(super) async fn found_with_gateway(setting: &Setting) -> Result<Self> {
+        Self::with(setting, (1, 1), false).await
     }
 
     /// A town for gigabytes of objects.
     pub(super) async fn found_for_much(setting: &Setting) -> Result<Self> {
-        Self::with(setting, 1, true).await
+        Self::with(setting, (1, 0), true).await
     }
 
     /// A town with two controllers.
     pub(super) async fn found_with_two(setting: &Setting) -> Result<Self> {
-        Self::with(setting, 2, false).await
+        Self::with(setting, (2, 0), false).await
     }
 
-    async fn with(setting: &Setting, controllers: usize, thrifty: bool) -> Result<Self> {
+    async fn with(
+        setting: &Setting,
+        (controllers, gateways): (usize, usize),
+        thrifty: bool,
+    ) -> Result<Self> {
         let folder = setting.folder.clone();
         let plane = PlaneOptions { folder, thrifty, ..PlaneOptions::default() };
         let programs = setting.programs.clone();
-        let install = InstallOptions { controllers, programs, ..InstallOptions::default() };
+        let install =
+            InstallOptions { controllers, gateways, programs, ..InstallOptions::default() };
         let lapse = Lapse::start(plane, install).await?;
         let plane = lapse.plane();
         let admin = plane.admin().await?;
@@ -88,14 +98,27 @@ impl Town {
 
     /// Somebody asks.
     pub(super) async fn ask(&self, index: usize, name: &str, duration: &str) -> Result<()> {
+        let target = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}});
+        self.ask_for(index, name, duration, POLICY, &target).await
+    }
+
+    /// Somebody asks for something else, under another policy.
+    pub(super) async fn ask_for(
+        &self,
+        index: usize,
+        name: &str,
+        duration: &str,
+        policy: &str,
+        target: &Value,
+    ) -> Result<()> {
         let person = self.people.get(index % PEOPLE).context("there are no people")?;
         let requests: Api<AccessRequest> = Api::namespaced(person.client.clone(), NAMESPACE);
         let request = serde_json::from_value(json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
             "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {
-                "policy": POLICY,
-                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+                "policy": policy,
+                "target": target,
                 "duration": duration,
                 "reason": "How long does it take?",
             },
@@ -284,10 +307,5 @@ pub(super) async fn policy(admin: &Client, name: &str) -> Result<()> {
         },
     }))?;
     policies.create(&PostParams::default(), &policy).await?;
-    eventually(&format!("policy {name} to be reported on"), SOON, async || {
-        let policy = policies.get(name).await?;
-        let observed = policy.status.and_then(|status| status.observed_generation);
-        Ok((observed == policy.metadata.generation).then_some(()))
-    })
-    .await
+    policy_reported(admin, name).await
 }

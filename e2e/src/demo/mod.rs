@@ -3,6 +3,7 @@
 //! Every line that says what happened comes from the answer of the API server, and the demo fails
 //! when an answer is not the one that the story tells.
 
+mod host;
 mod story;
 mod teller;
 
@@ -21,9 +22,12 @@ use crate::playground::examples;
 pub async fn run() -> Result<()> {
     let started = Instant::now();
     let plane = PlaneOptions { progress: Progress::Steps, ..PlaneOptions::default() };
-    let lapse = Lapse::start(plane, InstallOptions::default()).await?;
+    let left_out = crate::host::possible().err();
+    let gateways = usize::from(left_out.is_none());
+    let lapse =
+        Lapse::start(plane, InstallOptions { gateways, ..InstallOptions::default() }).await?;
     examples::apply(lapse.plane()).await?;
-    let told = match story::tell(lapse.plane()).await {
+    let told = match tell(&lapse, left_out).await {
         Ok(()) => Ok(()),
         Err(error) => Err(error.context(witnesses(&lapse).await)),
     };
@@ -32,6 +36,17 @@ pub async fn run() -> Result<()> {
     stopped?;
     println!("\nTold in {} s, with nothing left behind.", started.elapsed().as_secs());
     Ok(())
+}
+
+async fn tell(lapse: &Lapse, left_out: Option<anyhow::Error>) -> Result<()> {
+    story::tell(lapse.plane()).await?;
+    match left_out {
+        None => host::tell(lapse).await,
+        Some(why) => {
+            println!("\nThe second act, on a real host, is left out: {why:#}.");
+            Ok(())
+        }
+    }
 }
 
 /// What else there is to see when something did not happen as told.

@@ -4,6 +4,7 @@ use anstream::println;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, ensure};
 
+use crate::host::Host;
 use crate::plane::{Answer, Plane, User};
 
 const CHAPTER: Style = AnsiColor::Cyan.on_default().bold();
@@ -47,25 +48,44 @@ impl Teller<'_> {
             println!("       {QUIET}| {line}{QUIET:#}");
         }
         let answer = self.plane.kubectl_with_input(user, args, input).await?;
-        let (success, contains) = match expected {
-            Expect::Done(text) => (true, text),
-            Expect::Refused(text) => (false, text),
-        };
-        let style = if answer.success() { DONE } else { REFUSED };
-        let text = text(&answer);
-        for line in text.lines() {
-            println!("         {style}{line}{style:#}");
-        }
-        ensure!(
-            answer.success() == success && text.contains(contains),
-            "the story says that `{}` by {} {} and answers {contains:?}; it answered ({}): {text}",
-            answer.command,
-            user.name,
-            if success { "succeeds" } else { "is refused" },
-            answer.status,
-        );
+        answered(&user.name, &answer, expected)?;
         Ok(answer.stdout)
     }
+
+    /// Has a person do something on a host, shows it, and fails if it is not as expected.
+    pub(super) async fn on_host(
+        &self,
+        host: &Host,
+        user: &str,
+        script: &str,
+        expected: Expect<'_>,
+    ) -> Result<()> {
+        println!("{PERSON}{user:>6}{PERSON:#}@{} $ {script}", host.name());
+        let answer = host.as_user(user, script).await?;
+        answered(user, &answer, expected)
+    }
+}
+
+/// Shows an answer, and fails if it is not as expected.
+fn answered(user: &str, answer: &Answer, expected: Expect<'_>) -> Result<()> {
+    let (success, contains) = match expected {
+        Expect::Done(text) => (true, text),
+        Expect::Refused(text) => (false, text),
+    };
+    let style = if answer.success() { DONE } else { REFUSED };
+    let text = text(answer);
+    for line in text.lines() {
+        println!("         {style}{line}{style:#}");
+    }
+    ensure!(
+        answer.success() == success && text.contains(contains),
+        "the story says that `{}` by {} {} and answers {contains:?}; it answered ({}): {text}",
+        answer.command,
+        user,
+        if success { "succeeds" } else { "is refused" },
+        answer.status,
+    );
+    Ok(())
 }
 
 fn text(answer: &Answer) -> String {

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec, Secret, Volume};
 use kube::Api;
 
-use super::net::{free_port, http_get, http_status, loopback};
+use super::net::{SOON, eventually, free_port, http_get, http_status, loopback};
 use super::process::{Process, Spec};
 use super::servers::ready;
+use super::user::write_private;
 use super::{Plane, User};
 
 /// What a person may set for their own runs, and the chart does not.
@@ -25,8 +26,8 @@ pub struct Component {
     pub process: Process,
     /// Where it serves `/metrics`, `/livez` and `/readyz`.
     pub metrics: SocketAddr,
-    /// Where it serves admission, if it does.
-    pub admission: Option<SocketAddr>,
+    /// Where it serves admission, or agents, if it does.
+    pub served: Option<SocketAddr>,
 }
 
 impl Component {
@@ -70,6 +71,7 @@ pub(super) struct Template {
     pod: PodSpec,
     account: User,
     configmaps: BTreeMap<String, ConfigMap>,
+    secrets: BTreeMap<String, Secret>,
 }
 
 impl Template {
@@ -88,26 +90,44 @@ impl Template {
                 configmaps.insert(source.name.clone(), configmap);
             }
         }
+        let mut secrets = BTreeMap::new();
+        let mounted = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref());
+        for name in mounted.filter_map(|source| source.secret_name.clone()) {
+            secrets.insert(name.clone(), filled(plane, namespace, &name).await?);
+        }
         let (deployment, namespace) = (deployment.to_owned(), namespace.to_owned());
-        Ok(Self { deployment, namespace, pod, account, configmaps })
+        Ok(Self { deployment, namespace, pod, account, configmaps, secrets })
     }
 
-    /// Starts one replica.
-    pub(super) fn start(&self, plane: &Plane, name: &str, program: &Path) -> Result<Component> {
+    /// Starts one replica, which calls this URL instead of the API server's own, if there is any.
+    pub(super) fn start(
+        &self,
+        plane: &Plane,
+        name: &str,
+        program: &Path,
+        api: Option<&str>,
+    ) -> Result<Component> {
         let container = self.pod.containers.first();
         let container =
             container.with_context(|| format!("{} has no container", self.deployment))?;
         let folder = plane.folder().join("components").join(name);
         let mounts = self.write_mounts(&folder, container)?;
-        let env = self.environment(name, container);
-        let (metrics, admission) = (loopback(free_port()?), loopback(free_port()?));
+        let mut env = self.environment(name, container);
+        if let Some(url) = api {
+            let text = fs::read_to_string(&self.account.kubeconfig)?;
+            let file = folder.join("kubeconfig");
+            write_private(&file, &text.replace(plane.server(), url))?;
+            env.insert("KUBECONFIG".to_owned(), file.display().to_string());
+        }
+        let (metrics, address) = (loopback(free_port()?), loopback(free_port()?));
         let args = container.args.iter().flatten().map(|arg| expand(arg, &env)).collect();
         let mut args = relocate(args, &mounts);
-        let serves_admission = set_flag(&mut args, "--metrics-listen", &metrics.to_string());
-        if serves_admission {
-            set_flag(&mut args, "--listen", &admission.to_string());
+        let is_served = set_flag(&mut args, "--metrics-listen", &metrics.to_string());
+        if is_served {
+            set_flag(&mut args, "--listen", &address.to_string());
             let named = "--san=127.0.0.1".to_owned();
-            if !args.contains(&named) {
+            let is_admission = args.iter().any(|arg| arg.starts_with("--san="));
+            if is_admission && !args.contains(&named) {
                 args.push(named);
             }
         } else {
@@ -122,8 +142,8 @@ impl Template {
             folder: Some(folder),
             log: plane.log_file(name),
         })?;
-        let admission = serves_admission.then_some(admission);
-        Ok(Component { process, metrics, admission })
+        let served = is_served.then_some(address);
+        Ok(Component { process, metrics, served })
     }
 
     /// Writes the files of mounted `ConfigMap`s; returns which path stands for which.
@@ -133,20 +153,27 @@ impl Template {
         for mount in container.volume_mounts.iter().flatten() {
             let mut volumes = self.pod.volumes.iter().flatten();
             let volume = volumes.find(|volume| volume.name == mount.name);
-            let source = volume.and_then(|volume| volume.config_map.as_ref());
-            let Some(configmap) = source.and_then(|source| self.configmaps.get(&source.name))
-            else {
-                continue;
-            };
+            let Some(files) = volume.and_then(|volume| self.files_of(volume)) else { continue };
             let place = folder.join(&mount.name);
             fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
-            for (key, value) in configmap.data.iter().flatten() {
+            for (key, value) in files {
                 let file = place.join(key);
                 fs::write(&file, value).with_context(|| format!("writing {}", file.display()))?;
             }
             mounts.push((mount.mount_path.clone(), place));
         }
         Ok(mounts)
+    }
+
+    /// The files of a volume, if it has any here.
+    fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, Vec<u8>>> {
+        if let Some(source) = &volume.config_map {
+            let data = self.configmaps.get(&source.name)?.data.iter().flatten();
+            return Some(data.map(|(key, value)| (key.clone(), value.clone().into())).collect());
+        }
+        let name = volume.secret.as_ref()?.secret_name.as_ref()?;
+        let data = self.secrets.get(name)?.data.iter().flatten();
+        Some(data.map(|(key, value)| (key.clone(), value.0.clone())).collect())
     }
 
     fn environment(&self, pod: &str, container: &Container) -> BTreeMap<String, String> {
@@ -184,6 +211,18 @@ impl Template {
             _ => None,
         }
     }
+}
+
+/// A Secret, once somebody has written something into it: a pod that mounts it would start with what is there, and look
+/// again.
+async fn filled(plane: &Plane, namespace: &str, name: &str) -> Result<Secret> {
+    let admin = plane.admin().await?;
+    let secrets: Api<Secret> = Api::namespaced(admin.client, namespace);
+    eventually(&format!("Secret {name} to be filled"), SOON, async || {
+        let secret = secrets.get(name).await?;
+        Ok(secret.data.as_ref().is_some_and(|data| !data.is_empty()).then_some(secret))
+    })
+    .await
 }
 
 /// Replaces `$(NAME)`, as the kubelet does.

@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use tokio::sync::OnceCell;
 
+use super::api_proxy::ApiProxy;
 use super::component::{Component, Template};
 use super::net::{SOON, eventually};
 use super::proxy::Proxy;
@@ -24,6 +25,7 @@ pub const NAMESPACE: &str = "lapse-system";
 
 const CONTROLLER: &str = "lapse-controller";
 const WEBHOOK: &str = "lapse-webhook";
+const GATEWAY: &str = "lapse-gateway";
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Wider than what an installation should allow: here people try things.
@@ -50,6 +52,10 @@ pub struct InstallOptions {
     pub controllers: usize,
     /// How many webhooks to run.
     pub webhooks: usize,
+    /// How many gateways to run. With any, the chart has one.
+    pub gateways: usize,
+    /// Whether the controllers call the API server through an [`ApiProxy`].
+    pub behind_proxy: bool,
     /// `KEY=VALUE` for Helm's `--set`.
     pub set: Vec<String>,
     /// Files for Helm's `--values`, after the playground's own values.
@@ -65,6 +71,8 @@ impl Default for InstallOptions {
         Self {
             controllers: 1,
             webhooks: 1,
+            gateways: 0,
+            behind_proxy: false,
             set: Vec::new(),
             values: Vec::new(),
             programs: None,
@@ -76,7 +84,8 @@ impl Default for InstallOptions {
 impl InstallOptions {
     /// The packages whose programs will run.
     fn packages(&self) -> Vec<&'static str> {
-        let wanted = [(self.controllers, CONTROLLER), (self.webhooks, WEBHOOK)];
+        let wanted =
+            [(self.controllers, CONTROLLER), (self.webhooks, WEBHOOK), (self.gateways, GATEWAY)];
         let wanted = wanted.into_iter().filter(|(count, _)| *count > 0);
         wanted.map(|(_, package)| package).collect()
     }
@@ -97,8 +106,12 @@ pub struct Lapse {
     pub controllers: Vec<Component>,
     /// The webhooks, `webhook-0` and on.
     pub webhooks: Vec<Component>,
+    /// The gateways, `gateway-0` and on.
+    pub gateways: Vec<Component>,
     /// What stands between the API server and the webhooks.
     pub proxy: Arc<Proxy>,
+    /// What stands between the controllers and the API server, if anything does.
+    pub api: Option<Arc<ApiProxy>>,
     plane: Arc<Plane>,
     options: InstallOptions,
     programs: BTreeMap<String, PathBuf>,
@@ -127,8 +140,9 @@ impl Lapse {
         options: InstallOptions,
     ) -> Result<Self> {
         let programs = options.ready_programs().await?;
-        let (controllers, webhooks) = (Vec::new(), Vec::new());
-        Ok(Self { controllers, webhooks, proxy, plane, options, programs })
+        let api = options.behind_proxy.then(|| ApiProxy::start(&plane)).transpose()?.map(Arc::new);
+        let (controllers, webhooks, gateways) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { controllers, webhooks, gateways, proxy, api, plane, options, programs })
     }
 
     /// Starts the components as the chart in the cluster has them, and waits until admission works.
@@ -136,10 +150,12 @@ impl Lapse {
         self.wait_for_crds().await?;
         let count = self.options.webhooks;
         self.webhooks = self.replicas(WEBHOOK, "webhook", count).await?;
-        let backends = self.webhooks.iter().filter_map(|webhook| webhook.admission).collect();
+        let backends = self.webhooks.iter().filter_map(|webhook| webhook.served).collect();
         self.proxy.set_backends(backends);
         let count = self.options.controllers;
         self.controllers = self.replicas(CONTROLLER, "controller", count).await?;
+        let count = self.options.gateways;
+        self.gateways = self.replicas(GATEWAY, "gateway", count).await?;
         for component in self.components() {
             component.ready().await?;
         }
@@ -179,7 +195,10 @@ impl Lapse {
             args.extend(["--values".to_owned(), path(file)?]);
         }
         let sets = self.options.set.iter().map(String::as_str).chain(set.iter().copied());
-        for pair in std::iter::once(url.as_str()).chain(sets) {
+        // Hosts of the tests call it by the address of the machine on their own network.
+        let gateway = ["gateway.enabled=true", "gateway.names={127.0.0.1,10.77.0.1}"];
+        let gateway = gateway.into_iter().filter(|_| self.options.gateways > 0);
+        for pair in std::iter::once(url.as_str()).chain(gateway).chain(sets) {
             ensure!(pair.contains('='), "`{pair}` is not KEY=VALUE, as Helm's --set wants it");
             args.extend(["--set".to_owned(), pair.to_owned()]);
         }
@@ -195,7 +214,7 @@ impl Lapse {
 
     /// All components, webhooks first.
     pub fn components(&self) -> impl Iterator<Item = &Component> {
-        self.webhooks.iter().chain(&self.controllers)
+        self.webhooks.iter().chain(&self.controllers).chain(&self.gateways)
     }
 
     /// Stops the components, all at the same time.
@@ -225,8 +244,9 @@ impl Lapse {
         let program = self.programs.get(deployment);
         let program = program.with_context(|| format!("{deployment} was not built"))?;
         progress.step(&format!("starting {deployment} ({count})"));
+        let api = self.api.as_ref().filter(|_| deployment == CONTROLLER).map(|api| api.url());
         (0..count)
-            .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program))
+            .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program, api))
             .collect()
     }
 

@@ -4,6 +4,7 @@
 //! log, admission, garbage collection, namespaces and aggregated roles are Kubernetes' own. There
 //! are no nodes, so no pods; [`install`] runs Lapse's components as processes instead.
 
+pub mod api_proxy;
 mod certs;
 mod command;
 pub mod component;
@@ -14,6 +15,7 @@ pub mod install;
 mod kubeconfig;
 mod module;
 mod net;
+mod objects;
 mod process;
 mod programs;
 mod progress;
@@ -44,6 +46,7 @@ pub use self::ground::Ground;
 pub use self::install::{InstallOptions, Lapse};
 use self::kubeconfig::Credentials;
 pub use self::net::{SOON, eventually, free_port, http_status, loopback};
+pub use self::objects::{apply, policy_reported};
 pub use self::process::{Process, Spec};
 pub use self::progress::Progress;
 pub(crate) use self::progress::line;

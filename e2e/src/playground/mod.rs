@@ -90,6 +90,8 @@ async fn start(options: &Options) -> Result<Lapse> {
     let install = InstallOptions {
         controllers: options.controllers,
         webhooks: options.webhooks,
+        gateways: 0,
+        behind_proxy: false,
         set: options.helm_set.clone(),
         values: options.values.clone(),
         programs: None,

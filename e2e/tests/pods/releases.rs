@@ -83,5 +83,5 @@ async fn an_uninstallation_ends_rights_first() {
     assert_eq!(town.pods("controller").await.len() + town.pods("drain").await.len(), 0);
     let definitions: Api<CustomResourceDefinition> = Api::all(town.admin.client.clone());
     let kept = definitions.list(&ListParams::default()).await.unwrap();
-    assert_eq!(kept.iter().filter(|one| one.spec.group == "lapse.dev").count(), 4);
+    assert_eq!(kept.iter().filter(|one| one.spec.group == "lapse.dev").count(), 5);
 }

@@ -1,14 +1,17 @@
 //! Events: people are told of everything, whatever the name, and may read what they are told.
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use lapse_crds::RequestPhase;
-use lapse_e2e::plane::{User, eventually};
+use lapse_e2e::plane::{InstallOptions, User, eventually};
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::rbac;
-use crate::world::{SOON, World, refused};
+use crate::world::{SOON, World, refused, typed};
 
 /// Waits until somebody reads these reasons in the events about a request.
 async fn reads(world: &World, who: &User, request: &str, reasons: &[&str]) {
@@ -75,4 +78,50 @@ async fn every_role_for_people_reads_events_where_it_is_bound() {
         refused(world.kubectl(&who, &elsewhere, None).await, "forbidden");
         assert!(!world.may(&who, "create", "events").await, "{role} makes events");
     }
+}
+
+/// Where events are stored may hang on its own: nobody waits for it.
+#[tokio::test]
+async fn a_store_of_events_that_hangs_delays_nothing() {
+    let world = World::own("events-hang", InstallOptions::default()).await;
+    // It is admission that hangs here: a listener that accepts, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (first, mut asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+            let _ = first.try_send(());
+        }
+    });
+    let rule = json!({
+        "apiGroups": ["events.k8s.io"], "apiVersions": ["v1"], "resources": ["events"], "operations": ["CREATE"],
+    });
+    let of_world = json!({"matchLabels": {"kubernetes.io/metadata.name": world.ns}});
+    let hook = json!({
+        "name": "hangs.example.com", "clientConfig": {"url": format!("https://127.0.0.1:{port}/")},
+        "rules": [rule], "namespaceSelector": of_world, "failurePolicy": "Fail", "timeoutSeconds": 30,
+        "sideEffects": "None", "admissionReviewVersions": ["v1"],
+    });
+    let hooks: Api<ValidatingWebhookConfiguration> = Api::all(world.admin.client.clone());
+    let hook = typed(json!({"metadata": {"name": "hangs"}, "webhooks": [hook]}));
+    hooks.create(&PostParams::default(), &hook).await.unwrap();
+    // The API server learns of it a moment later.
+    let mut number = 0;
+    eventually("an event to hang", SOON, async || {
+        number += 1;
+        world.ask(&format!("before-{number}"), json!({})).await;
+        let second = std::time::Duration::from_secs(1);
+        Ok(tokio::time::timeout(second, asked.recv()).await.ok())
+    })
+    .await
+    .unwrap();
+    // Within the ten seconds that one event takes until it is given up, a whole life of a right.
+    let begun = std::time::Instant::now();
+    world.granted("fix", json!({})).await;
+    world.decide(&world.bob, "fix", json!({"verdict": "Deny"})).await.unwrap();
+    world.locked_out(&world.alice).await;
+    world.phase("fix", RequestPhase::Ended).await;
+    assert!(begun.elapsed() < lapse_cluster::CALL_LIMIT, "it took {:?}", begun.elapsed());
 }

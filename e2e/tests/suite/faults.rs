@@ -2,10 +2,10 @@
 //! of its own.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
-use kube::api::PostParams;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, RoleBinding};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use lapse_crds::{AccessRequest, EndReason, GrantPhase, RequestPhase};
+use lapse_crds::{AccessRequest, EndReason, Grant, GrantPhase, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
@@ -303,6 +303,86 @@ async fn without_the_right_to_bind_a_request_fails_and_says_so() {
     world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
     world.phase("held", RequestPhase::Ended).await;
     world.locked_out(&world.alice).await;
+}
+
+/// After an upgrade, say, an API server knows late what the controller may do.
+#[tokio::test]
+async fn a_refusal_that_passes_fails_no_request() {
+    let world = World::own("passes", InstallOptions::default()).await;
+    let roles: Api<ClusterRole> = Api::all(world.admin.client.clone());
+    let whole = roles.get("lapse-controller").await.unwrap().rules;
+    take_the_right_to(&world, "create", "rolebindings").await;
+    world.ask("fix", json!({})).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    let requests: Api<AccessRequest> = world.api(&world.admin);
+    eventually("the request to say what it waits for", SOON, async || {
+        let status = requests.get("fix").await?.status.unwrap_or_default();
+        let granted = status.conditions.iter().find(|known| known.r#type == "Granted");
+        let said = granted.is_some_and(|known| known.message.contains("forbidden"));
+        Ok((said && status.phase == RequestPhase::Pending).then_some(()))
+    })
+    .await
+    .unwrap();
+    let mut role = roles.get("lapse-controller").await.unwrap();
+    role.rules = whole;
+    roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
+    world.phase("fix", RequestPhase::Active).await;
+    assert!(world.can_write(&world.alice).await);
+}
+
+/// What somebody's finalizer keeps still gives its right. That is said, and when it goes, the right has ended.
+#[tokio::test]
+async fn a_binding_that_is_kept_is_said_and_its_end_is_noticed() {
+    let world = World::own("kept", InstallOptions::default()).await;
+    let guard = ["delete", "validatingadmissionpolicybinding", "lapse-rbac-reserved"];
+    world.kubectl(&world.admin, &guard, None).await.unwrap();
+    let grant = world.granted("fix", json!({})).await.grant.unwrap().name;
+    let bindings: Api<RoleBinding> = Api::namespaced(world.admin.client.clone(), &world.ns);
+    let name = format!("lapse:{grant}");
+    let keep = |finalizers: serde_json::Value| {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+        let (bindings, name) = (bindings.clone(), name.clone());
+        // The API server learns late that the guard is gone.
+        async move {
+            eventually("the finalizers to be written", SOON, async || {
+                Ok(bindings.patch(&name, &PatchParams::default(), &patch).await.ok())
+            })
+            .await
+            .unwrap()
+        }
+    };
+    keep(json!(["example.com/keep"])).await;
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    let grants: Api<Grant> = Api::all(world.admin.client.clone());
+    eventually("the Grant to say that its right stands", SOON, async || {
+        let status = grants.get(&grant).await?.status.unwrap_or_default();
+        Ok((status.phase == GrantPhase::Ending).then_some(()))
+    })
+    .await
+    .unwrap();
+    keep(json!(null)).await;
+    world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+}
+
+/// Somebody deletes the lease: rights are given again after a while, and those that were given end meanwhile.
+#[tokio::test]
+async fn a_lease_that_is_lost_is_made_again() {
+    let world = World::own("lost", InstallOptions::default()).await;
+    world.granted("held", json!({})).await;
+    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    let before = leases.get("lapse-controller").await.unwrap();
+    leases.delete("lapse-controller", &DeleteParams::default()).await.unwrap();
+    world.decide(&world.alice, "held", json!({"verdict": "End"})).await.unwrap();
+    world.phase("held", RequestPhase::Ended).await;
+    let after = eventually("the lease to be made again", SOON, async || {
+        leases.get_opt("lapse-controller").await.map_err(Into::into)
+    })
+    .await
+    .unwrap();
+    world.granted("fix", json!({})).await;
+    assert_ne!(after.uid(), before.uid());
+    assert_eq!(after.labels(), before.labels(), "Helm knows its objects by these");
 }
 
 /// A refusal is final, so whoever asks right after a policy was stored is not refused for want of it, however far the

@@ -86,6 +86,11 @@ async fn of_fields() {
         spec(json!({"role": edit, "clusterWide": true, "namespaces": ["a"]})),
         spec(json!({"role": edit, "namespaces": ["Shop"]})),
         spec(json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": []}]})),
+        json!({"target": {"endpoint": {"name": "web-1"}}}),
+        json!({"target": {"endpoint": {"name": "web-1", "group": "%adm"}}}),
+        json!({"target": {"endpoint": {"name": "web-1", "commands": [{"path": "/usr/bin/*"}]}}}),
+        json!({"target": {"endpoint": {"name": "web-1", "commands": [{"path": "/bin/id", "args": ["-u"], "argsPattern": "^x$"}]}}}),
+        json!({"target": {"endpoint": {"name": "web-1", "commands": [{"path": "/bin/id", "argsPattern": "x"}]}}}),
         json!({"startTime": "tomorrow"}),
         json!({"startTime": "9999-12-31T23:59:59Z"}),
         json!({"emergency": true, "startTime": "2100-01-01T00:00:00Z"}),
@@ -135,6 +140,7 @@ async fn of_fields() {
         offer(
             json!({"roles": [edit], "namespaces": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
         ),
+        json!({"requesters": somebody, "targets": [{"endpoint": {"all": true, "names": ["a"], "admin": {}}}]}),
         json!({"schedule": {"timeZone": "Mars", "windows": []}}),
         // One a policy: the API server tells several in an order that changes.
         json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "25:00", "end": "10:00"}]}}),
@@ -149,6 +155,18 @@ async fn of_fields() {
         },
     ] {
         book.add(&world.admin, &given, &policy(&given)).await;
+    }
+    let users = |kind: &str| json!([{"subject": {"kind": kind, "name": "x"}, "localUser": "al"}]);
+    for given in [
+        json!({"users": users("Group")}),
+        json!({"enrolment": {"tokenHash": "abc", "expiresAt": "2036-01-01T00:00:00Z"}}),
+    ] {
+        let mut endpoint = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": "told"},
+            "spec": {"platform": "Linux"},
+        });
+        specify(&mut endpoint, &given);
+        book.add(&world.admin, &given, &endpoint).await;
     }
     book.text = book.text.replace(&stands, "UID-OF-STANDS");
     assert_eq!(book.other, Vec::<Value>::new());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::ResourceExt as _;
-use lapse_e2e::plane::{Plane, eventually, promtool, workspace};
+use lapse_e2e::plane::{InstallOptions, Plane, eventually, promtool, workspace};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -91,13 +91,15 @@ fn named(expression: &str) -> impl Iterator<Item = &str> {
 /// What no program serves never fires, and shows nothing.
 #[tokio::test]
 async fn alerts_and_dashboard_name_only_what_is_served() {
-    let world = World::shared("monitoring-names").await;
+    let options = InstallOptions { gateways: 1, ..InstallOptions::default() };
+    let world = World::own("monitoring-names", options).await;
     // The webhook has answered something.
     world.granted("asked", serde_json::json!({})).await;
     let is_leading = &world.lapse.controllers[0];
-    eventually("standing privileges to be counted", SOON, async || {
+    eventually("standing privileges to be counted, and a sweep", SOON, async || {
         let text = is_leading.metrics_text().await?;
-        Ok(text.contains("lapse_subjects_standing{").then_some(()))
+        let both = ["lapse_subjects_standing{", "lapse_policies{"];
+        Ok(both.iter().all(|name| text.contains(name)).then_some(()))
     })
     .await
     .unwrap();
@@ -205,7 +207,7 @@ async fn monitors_select_both_programs(
     assert_eq!(spec[endpoints][0]["port"], "metrics");
     assert_eq!(spec["selector"]["matchLabels"]["app.kubernetes.io/instance"], "lapse");
     let components = &spec["selector"]["matchExpressions"][0]["values"];
-    assert_eq!(components, &serde_json::json!(["controller", "webhook"]));
+    assert_eq!(components, &serde_json::json!(["controller", "webhook", "gateway"]));
 }
 
 /// What cannot work is refused before anything is installed, and says what to do.

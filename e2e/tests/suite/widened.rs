@@ -118,3 +118,30 @@ async fn an_approval_is_void_when_the_policy_changed_and_changed_back() {
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
 }
+
+/// A ban on a role is one on what it allows, also of what it allows only later, and whoever spelled it out.
+#[tokio::test]
+async fn a_right_by_rules_ends_when_a_denied_role_gains_them() {
+    let world = World::shared("gains").await;
+    role(&world, json!(["get"])).await;
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
+    let within = json!({"names": [world.ns]});
+    let targets = json!([{"kubernetes": {"rules": rules, "namespaces": within}}]);
+    world.policy(json!({"targets": targets})).await;
+    let mend = json!([{"kind": "Role", "name": "mend"}]);
+    let denied = json!([{"kubernetes": {"roles": mend, "namespaces": within}}]);
+    let developers = json!([{"kind": "Group", "name": "gains-developers"}]);
+    world
+        .apply(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "gains-ban"},
+            "spec": {"effect": "Deny", "requesters": developers, "targets": denied},
+        }))
+        .await;
+    world.granted("fix", json!({"target": {"kubernetes": {"rules": rules}}})).await;
+    assert!(world.can_write(&world.alice).await);
+
+    role(&world, json!(["create", "get"])).await;
+    let status = world.phase("fix", RequestPhase::Ended).await;
+    assert_eq!(status.end_reason, Some(EndReason::DeniedByPolicy));
+    world.locked_out(&world.alice).await;
+}

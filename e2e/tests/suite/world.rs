@@ -10,15 +10,16 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::GroupVersionKind;
-use kube::{Api, Resource, ResourceExt as _};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Resource};
 use lapse_crds::{
     AccessDecision, AccessRequest, AccessRequestStatus, Conditions as _, Grant, GrantPhase,
-    JitPolicy, RequestPhase,
+    RequestPhase,
 };
 pub(crate) use lapse_e2e::plane::SOON;
-use lapse_e2e::plane::{InstallOptions, Lapse, Plane, PlaneOptions, User, eventually};
+use lapse_e2e::plane::{
+    InstallOptions, Lapse, Plane, PlaneOptions, User, apply, eventually, policy_reported,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -90,21 +91,7 @@ impl World {
 
     /// Applies an object as the administrator.
     pub(crate) async fn apply(&self, object: Value) {
-        let mut object: DynamicObject = serde_json::from_value(object).unwrap();
-        let types = object.types.clone().unwrap();
-        let (group, version) =
-            types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
-        let kind = GroupVersionKind::gvk(group, version, &types.kind);
-        let resource = kube::api::ApiResource::from_gvk(&kind);
-        let cluster_wide = ["Namespace", "ClusterRoleBinding", "ClusterRole", "JitPolicy"];
-        let api: Api<DynamicObject> = if cluster_wide.contains(&types.kind.as_str()) {
-            object.metadata.namespace = None;
-            Api::all_with(self.admin.client.clone(), &resource)
-        } else {
-            Api::namespaced_with(self.admin.client.clone(), &self.ns, &resource)
-        };
-        let params = PatchParams::apply("e2e").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+        apply(&self.admin.client, &self.ns, object).await.unwrap();
     }
 
     /// The policy of this corner, with some fields of its spec replaced, and waits until it is ready.
@@ -133,14 +120,7 @@ impl World {
             "apiVersion": "lapse.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,
         }))
         .await;
-        let policies: Api<JitPolicy> = Api::all(self.admin.client.clone());
-        eventually(&format!("policy {name} to be reported on"), SOON, async || {
-            let policy = policies.get(name).await?;
-            let observed = policy.status.and_then(|status| status.observed_generation);
-            Ok((observed == policy.metadata.generation).then_some(()))
-        })
-        .await
-        .unwrap();
+        policy_reported(&self.admin.client, name).await.unwrap();
     }
 
     /// Applies a policy with some fields of its spec replaced as a dry run, with kubectl.

@@ -9,5 +9,6 @@ mod tally;
 pub use basis::Basis;
 pub use judge::{Judgement, Refusal, judge};
 pub use review::{Review, judge_review};
+pub(crate) use statement::not_verified_yet;
 pub use statement::{Statement, Statements};
 pub use tally::{Progress, progress};

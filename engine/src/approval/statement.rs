@@ -2,13 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
     AccessDecision, GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, Verdict,
+    created_at,
 };
 
 use crate::attest::Attested;
 use crate::role::Kept;
+
+/// For how long after a decision was made its key may be one that is still to be published. A key is published before
+/// anything is signed with it, and seen within a minute. Whoever writes a decision with a made-up key, past admission,
+/// holds up its request for so long and no longer.
+const KEY_PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// Why it is not known what was said about this request, if it is not: somebody has just said something, and the key
+/// that signed it is not known yet. It may be a Deny, so nothing is given meanwhile.
+pub(crate) fn not_verified_yet(
+    request_uid: &str,
+    decisions: &[Attested<AccessDecision>],
+    now: DateTime<Utc>,
+) -> Option<String> {
+    decisions.iter().find_map(|decision| {
+        let Attested { object, attestation } = decision;
+        let error = attestation.as_ref().err().filter(|error| error.may_pass())?;
+        let is_about = object.spec.request.uid.as_deref() == Some(request_uid);
+        let created = created_at(&object.metadata)?;
+        (is_about && (now - created).abs() <= KEY_PATIENCE).then(|| {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            format!("AccessDecision {name} cannot be verified yet: {error}")
+        })
+    })
+}
 
 /// A decision about the request, stamped at admission.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,7 +46,7 @@ pub enum KeyError {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     key: VerifyingKey,
     valid_from: DateTime<Utc>,
@@ -54,7 +54,7 @@ struct Entry {
 }
 
 /// The keys that are known. Empty: nothing verifies.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet(BTreeMap<String, Entry>);
 
 /// The identifier of a key: the first 16 hexadecimal digits of the SHA-256 of its bytes.

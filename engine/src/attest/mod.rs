@@ -167,6 +167,21 @@ pub fn verify(
     annotation: Option<&str>,
     created: DateTime<Utc>,
 ) -> Result<Attestation, AttestationError> {
+    let attestation = verify_content(keys, subject, annotation)?;
+    let admitted = attestation.admitted_at;
+    if (created - admitted.time()).abs() > FRESHNESS {
+        return Err(AttestationError::Stale { created: created.to_rfc3339(), admitted });
+    }
+    Ok(attestation)
+}
+
+/// Verifies who signed an object, and that it is what was signed; not that it is the one object that was made then. That
+/// is enough for what carries its own end, and is told apart by a name that is never given again: an order.
+pub fn verify_content(
+    keys: &KeySet,
+    subject: &Subject<'_>,
+    annotation: Option<&str>,
+) -> Result<Attestation, AttestationError> {
     let annotation = annotation.ok_or(AttestationError::Absent)?;
     let attestation: Attestation = serde_json::from_str(annotation)
         .map_err(|error| AttestationError::Malformed(error.to_string()))?;
@@ -179,10 +194,6 @@ pub fn verify(
     if !attestation.named && !is_generated(subject.name, subject.generate_name) {
         return Err(AttestationError::Name);
     }
-    let admitted = attestation.admitted_at;
-    if (created - admitted.time()).abs() > FRESHNESS {
-        return Err(AttestationError::Stale { created: created.to_rfc3339(), admitted });
-    }
     Ok(attestation)
 }
 
@@ -193,12 +204,20 @@ fn verify_signature(
 ) -> Result<(), AttestationError> {
     let bytes =
         signed_bytes(subject, attestation.named, attestation.admitted_at, &attestation.nonce)?;
-    let signature = BASE64
-        .decode(&attestation.signature)
-        .ok()
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
+    let signature = read_signature(&attestation.signature)
         .ok_or_else(|| AttestationError::Malformed("the signature is not 64 bytes".into()))?;
     key.verify_strict(&bytes, &signature).map_err(|_| AttestationError::Mismatch)
+}
+
+/// A signature, from base64.
+pub(crate) fn read_signature(text: &str) -> Option<Signature> {
+    Signature::from_slice(&BASE64.decode(text).ok()?).ok()
+}
+
+/// A public key, from base64.
+pub(crate) fn read_key(text: &str) -> Option<VerifyingKey> {
+    let bytes = <[u8; 32]>::try_from(BASE64.decode(text).ok()?).ok()?;
+    VerifyingKey::from_bytes(&bytes).ok()
 }
 
 /// Whether the API server can have made this name from this `generateName`.

@@ -2,9 +2,10 @@
 
 use super::{CheckResult, Context};
 use crate::condition::{Facts, RequestFacts, TargetFacts, TargetKind};
+use crate::elevation::Elevation;
 use crate::policy::requested_duration;
-use crate::target::Scope;
-use lapse_crds::RoleKind;
+use crate::target::{Privilege, Scope};
+use lapse_crds::{RoleKind, RoleRef};
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let conditions = context.policy.conditions();
@@ -47,10 +48,20 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
 fn facts(context: &Context<'_>) -> Option<Facts> {
     let Context { spec, requester, target, policy, .. } = context;
     let role = target.privilege.role();
-    let kind = match role.map(|role| role.kind) {
-        Some(RoleKind::ClusterRole) => TargetKind::ClusterRole,
-        Some(RoleKind::Role) => TargetKind::Role,
-        None => TargetKind::Rules,
+    let (mut programs, mut group) = (Vec::new(), None);
+    let kind = match &target.privilege {
+        Privilege::Role(RoleRef { kind: RoleKind::ClusterRole, .. }) => TargetKind::ClusterRole,
+        Privilege::Role(RoleRef { kind: RoleKind::Role, .. }) => TargetKind::Role,
+        Privilege::Rules(_) => TargetKind::Rules,
+        Privilege::Elevation(Elevation::Admin) => TargetKind::Admin,
+        Privilege::Elevation(Elevation::Commands(commands)) => {
+            programs.extend(commands.iter().map(|command| command.path.clone()));
+            TargetKind::Commands
+        }
+        Privilege::Elevation(Elevation::Group(name)) => {
+            group = Some(name.clone());
+            TargetKind::Group
+        }
     };
     Some(Facts {
         requester: (*requester).clone(),
@@ -68,6 +79,9 @@ fn facts(context: &Context<'_>) -> Option<Facts> {
             role: role.map(|role| role.name.clone()),
             namespaces: target.namespaces().map(ToOwned::to_owned).collect(),
             cluster_wide: target.scope == Scope::Cluster,
+            endpoint: target.scope.endpoint().map(|place| place.name.clone()),
+            programs,
+            group,
         },
         policy: policy.name().to_owned(),
         now: context.now,

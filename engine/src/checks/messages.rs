@@ -82,13 +82,13 @@ fn outcomes() {
             asking(|f| {
                 f.target = edit_in(&["shop", "shop-staging"]);
                 let going = crate::target::Namespace { is_going: true, ..Default::default() };
-                f.namespaces.insert("shop".into(), Read::Found(going));
-                f.namespaces.insert("shop-staging".into(), Read::Missing);
+                f.surroundings.namespaces.insert("shop".into(), Read::Found(going));
+                f.surroundings.namespaces.insert("shop-staging".into(), Read::Missing);
             }),
         ),
         (
             "a namespace cannot be read",
-            asking(|f| drop(f.namespaces.insert("shop".into(), failed()))),
+            asking(|f| drop(f.surroundings.namespaces.insert("shop".into(), failed()))),
         ),
         ("elsewhere", asking(|f| f.target = edit_in(&["bank"]))),
         (

@@ -5,6 +5,7 @@ mod conditions;
 mod debts;
 mod duration;
 mod duties;
+mod endpoint;
 mod limits;
 mod policy;
 mod reason;
@@ -27,7 +28,8 @@ use crate::peers::{Extended, InLine, Peers};
 use crate::policy::{Policies, Policy};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 use crate::{Read, Settings, identity};
 
 /// How a check came out.
@@ -74,8 +76,8 @@ pub struct Context<'a> {
     pub role: &'a Read<RoleRules>,
     /// The service accounts in its namespaces, if the role lets its holder act as any.
     pub accounts: &'a Read<Vec<ServiceAccount>>,
-    /// The namespaces of the target.
-    pub namespaces: &'a Namespaces,
+    /// What is known of where it would hold.
+    pub known: &'a Surroundings,
     /// What the installation allows.
     pub settings: &'a Settings,
     /// The time.

@@ -2,7 +2,9 @@
 
 use super::{CheckResult, Context};
 use crate::Read;
+use crate::elevation::power_of;
 use crate::risk::{Reach, Risk, WithinReach, assess, within_reach};
+use crate::target::Privilege;
 
 /// The risk of the role where it is asked for; `None` if its rules are not known.
 pub(crate) fn risk_of(context: &Context<'_>) -> Option<Risk> {
@@ -13,13 +15,21 @@ pub(crate) fn risk_of(context: &Context<'_>) -> Option<Risk> {
 /// Whether the role surely lets nobody climb, neither by itself nor by a service account within its reach.
 pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
     let reached = |risk: &Risk| context.accounts.found().map(|all| within_reach(risk, all));
+    if let Privilege::Elevation(elevation) = &context.target.privilege {
+        return power_of(elevation).is_none();
+    }
     risk_of(context).is_some_and(|risk| {
         !risk.escalates() && reached(&risk).is_some_and(|reached| reached.climbers.is_empty())
     })
 }
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
-    let Context { policy, target, namespaces, .. } = context;
+    let Context { policy, target, known, .. } = context;
+    if let Privilege::Elevation(elevation) = &target.privilege {
+        let power = power_of(elevation).map(|power| format!("{power}."));
+        let harmless = || "Nothing is known by which it would give more than it says.".to_owned();
+        return CheckResult::Pass(power.unwrap_or_else(harmless));
+    }
     let risk = match (risk_of(context), context.role) {
         (Some(risk), _) => risk,
         (None, Read::Failed(why)) => {
@@ -38,7 +48,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             ));
         }
     };
-    let is_accepted = policy.accepts_escalation(target, namespaces);
+    let is_accepted = policy.accepts_escalation(target, known);
     let risk = if is_accepted { risk.accepted() } else { risk };
     let refusals = [risk.refusal(), reached.refusal().filter(|_| !is_accepted)];
     if let Some(why) = sentences(refusals) {
@@ -109,7 +119,10 @@ mod tests {
             target: edit_in(&["kube-system"]),
             ..Fixture::default()
         };
-        fixture.namespaces.insert("kube-system".into(), Read::Found(Namespace::default()));
+        fixture
+            .surroundings
+            .namespaces
+            .insert("kube-system".into(), Read::Found(Namespace::default()));
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
             "This role lets its holder climb. In kube-system it can read secrets (get secrets): list and watch show what is in them as well as get, tokens and passwords included. Ask for a role without these rights, or under a policy with allowEscalation.",

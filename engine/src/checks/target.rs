@@ -2,12 +2,12 @@
 
 use lapse_crds::RoleKind;
 
-use super::{CheckResult, Context};
+use super::{CheckResult, Context, endpoint};
 use crate::Read;
 use crate::target::{ResolvedTarget, check_rules};
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
-    let Context { target, policy, role, namespaces, settings, .. } = context;
+    let Context { target, policy, role, known, settings, .. } = context;
     // A policy that offers all namespaces, or selects some, does not offer the protected ones.
     for namespace in target.namespaces() {
         let is_offered = policy.offers_protected(namespace);
@@ -18,8 +18,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     if let Some(why) = invalid_rule(context) {
         return CheckResult::Fail(why);
     }
-    if !policy.offers(target, namespaces) {
-        let shortfall = policy.shortfall(target, namespaces);
+    if !policy.offers(target, known) {
+        let shortfall = policy.shortfall(target, known);
         let shortfall = shortfall.map(|missing| format!(" {missing}.")).unwrap_or_default();
         return CheckResult::Fail(format!(
             "{target} was asked for, but JitPolicy {} offers {}.{shortfall} Ask for no more than that, or under another \
@@ -41,7 +41,10 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             ));
         }
     }
-    for (namespace, found) in *namespaces {
+    if let Some(endpoint) = &known.endpoint {
+        return endpoint::check(context, endpoint);
+    }
+    for (namespace, found) in &known.namespaces {
         match found {
             Read::Found(found) if found.is_going => {
                 return CheckResult::Fail(format!(
@@ -137,7 +140,8 @@ mod tests {
         #[case] passes: bool,
     ) {
         let mut fixture = Fixture { target: edit_in(&[namespace]), ..Fixture::default() };
-        fixture.namespaces = [(namespace.to_owned(), Read::Found(Namespace::default()))].into();
+        fixture.surroundings.namespaces =
+            [(namespace.to_owned(), Read::Found(Namespace::default()))].into();
         let offered = fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap();
         offered.namespaces.as_mut().unwrap().all = true;
         offered.namespaces.as_mut().unwrap().names = vec![];
@@ -190,7 +194,7 @@ mod tests {
         let failed = Fixture { role: Read::Failed("timeout".into()), ..Fixture::default() };
         assert!(matches!(failed.outcome(check), CheckResult::Pending(_)));
         let mut gone = Fixture::default();
-        gone.namespaces.insert("shop".into(), Read::Missing);
+        gone.surroundings.namespaces.insert("shop".into(), Read::Missing);
         assert_eq!(
             gone.outcome(check),
             CheckResult::Fail(
@@ -198,7 +202,7 @@ mod tests {
             )
         );
         let going = Namespace { is_going: true, ..Namespace::default() };
-        gone.namespaces.insert("shop".into(), Read::Found(going));
+        gone.surroundings.namespaces.insert("shop".into(), Read::Found(going));
         assert_eq!(
             gone.outcome(check),
             CheckResult::Fail(

@@ -54,6 +54,12 @@ pub struct TargetFacts {
     pub namespaces: Vec<String>,
     /// Whether it is the whole cluster: `target.clusterWide`.
     pub cluster_wide: bool,
+    /// The name of the Endpoint: `target.endpoint`.
+    pub endpoint: Option<String>,
+    /// The programs of the commands, by their paths: `target.programs`.
+    pub programs: Vec<String>,
+    /// The local group: `target.group`.
+    pub group: Option<String>,
 }
 
 /// The kinds of right that can be asked for.
@@ -65,6 +71,12 @@ pub enum TargetKind {
     Role,
     /// Rules that the request spells out.
     Rules,
+    /// `sudo` for everything on a host.
+    Admin,
+    /// `sudo` for commands on a host.
+    Commands,
+    /// Membership of a group of a host.
+    Group,
 }
 
 /// The variables with fields, each field with its shape. The bounds are those of the schema of the API.
@@ -97,6 +109,9 @@ const FIELDS: [(&str, &[(&str, Shape)]); 4] = [
             ("role", Shape::text(253)),
             ("namespaces", Shape::texts(64, 63)),
             ("clusterWide", Shape::of(Type::Bool)),
+            ("endpoint", Shape::text(253)),
+            ("programs", Shape::texts(32, 255)),
+            ("group", Shape::text(32)),
         ],
     ),
     ("policy", &[("name", Shape::text(253))]),
@@ -156,6 +171,9 @@ impl Facts {
             ("target", "role") => optional(&target.role),
             ("target", "namespaces") => target.namespaces.clone().into(),
             ("target", "clusterWide") => target.cluster_wide.into(),
+            ("target", "endpoint") => optional(&target.endpoint),
+            ("target", "programs") => target.programs.clone().into(),
+            ("target", "group") => optional(&target.group),
             ("policy", "name") => policy.clone().into(),
             _ => Value::Null,
         }
@@ -188,6 +206,9 @@ pub(super) fn samples() -> [(&'static str, Facts); 3] {
             role: Some("edit".into()),
             namespaces: vec!["shop".into(), "shop-staging".into()],
             cluster_wide: false,
+            endpoint: None,
+            programs: vec![],
+            group: None,
         },
         policy: "shop-debug".into(),
         now: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),

@@ -36,7 +36,7 @@ pub fn grant(
     if (now - start).abs() <= SKEW && is_written(&decide(&observed, start), written) {
         return Ok(());
     }
-    if let Some(why) = observed.first_failure() {
+    if let Some(why) = observed.first_failure(now) {
         return Err(Unconfirmed::Unknown(why));
     }
     let differs = |expected: &Grant| {

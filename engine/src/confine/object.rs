@@ -5,7 +5,7 @@ use lapse_crds::{AccessDecision, Grant, GrantPhase, RbacKind, created_at};
 
 use super::{Unconfirmed, obstacle};
 use crate::Read;
-use crate::approval::Statements;
+use crate::approval::{Statements, not_verified_yet};
 use crate::attest::Attested;
 use crate::grant::{Action, ObjectSpec, Observed, decide};
 use crate::identity::username_of;
@@ -52,6 +52,9 @@ pub fn object_of_confirmed(
     }
     if statements.end_of(&username_of(&grant.spec.subject)) {
         return refused("Ended early by its requester.");
+    }
+    if let Some(why) = not_verified_yet(&grant.spec.request.uid, said, now) {
+        return Err(Unconfirmed::Unknown(why));
     }
     let is_it = |object: &ObjectSpec| {
         object.kind() == kind && object.place == *place && object.name == name
@@ -102,7 +105,7 @@ pub fn object(
     let phase = status.map(|status| status.phase).unwrap_or_default();
     // An end that is certain needs no look-up.
     if phase == GrantPhase::Pending
-        && let Some(why) = observed.first_failure()
+        && let Some(why) = observed.first_failure(now)
     {
         return Err(Unconfirmed::Unknown(why));
     }

@@ -180,7 +180,7 @@ fn nothing_is_given_that_nobody_approved(#[case] observed: Observed, #[case] wor
 #[case::grant(Observed { grant: Read::Failed("down".into()), ..approved() })]
 #[case::namespace({
     let mut observed = approved();
-    observed.namespaces.insert("shop".into(), Read::Failed("down".into()));
+    observed.surroundings.namespaces.insert("shop".into(), Read::Failed("down".into()));
     observed
 })]
 fn what_cannot_be_looked_up_is_not_known(#[case] observed: Observed) {
@@ -385,6 +385,8 @@ fn refusals() {
         let decisions = Read::Found(decisions);
         object_of_confirmed(&marked(), &decisions, "lapse-system", kind, &place, &name, time(now))
     };
+    let unverified = life::of_unknown_key(life::decision(Verdict::Deny, bob(), 20), 20);
+    assert!(matches!(confirmed(vec![unverified], 30), Err(Unconfirmed::Unknown(_))));
     let ended = life::decision(Verdict::End, person("alice", &["shop-developers"]), 20);
     let denied = life::decision(Verdict::Deny, bob(), 20);
     let lines = [

@@ -7,10 +7,11 @@ use lapse_crds::{
 };
 
 use super::columns::columns;
+use super::host::{Certainty, HostState};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
 use super::warnings::{WarningOutlook, outlook};
-use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, review, stopping};
+use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, host, review, stopping};
 use crate::Read;
 use crate::lifetime::{STOPPED, awaits_review, is_settled};
 use crate::policy::PolicyState;
@@ -134,7 +135,7 @@ const ENDED: &str = "Ended";
 fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
     let expiry = expiry(&observed.grant);
     let next = banned_from(observed, now).map_or(expiry, |from| from.min(expiry));
-    match observed.first_failure() {
+    match observed.first_failure(now) {
         Some(_) => next.min(now + LOOK_AGAIN),
         None => next,
     }
@@ -151,7 +152,7 @@ pub(super) fn uid(grant: &Grant) -> &str {
 /// Creates the bindings that are missing; when all stand, the grant is active.
 fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
-    if let Some(why) = observed.first_failure() {
+    if let Some(why) = observed.first_failure(now) {
         let message = format!("It waits for a look-up to succeed: {why}");
         return waiting(observed, message, now);
     }
@@ -173,6 +174,9 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         let message = obstacle.unwrap_or_else(|| "It is being made.".to_owned());
         return Plan { actions: missing, ..waiting(observed, message, now) };
     }
+    if host::state(observed).is_some_and(|state| state != HostState::Given) {
+        return waiting(observed, NOT_CARRIED_OUT.to_owned(), now);
+    }
     let mut status = grant.status.clone().unwrap_or_default();
     status.phase = GrantPhase::Active;
     record(&mut status, recorded);
@@ -181,6 +185,10 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     condition(&mut status, grant, ACTIVE, ConditionStatus::True, "Given", message, now);
     holds(observed, status, now)
 }
+
+/// What a grant on a host waits for.
+const NOT_CARRIED_OUT: &str =
+    "It waits for the agent of the Endpoint to carry it out, which it does when it is connected.";
 
 /// Takes down what stands, each by what it is for.
 fn record(status: &mut GrantStatus, objects: Vec<(&ObjectSpec, RbacRef)>) {
@@ -207,7 +215,8 @@ fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
     }
 }
 
-/// Takes the right back. It is `Ended` only when a live read shows that each binding is gone.
+/// Takes the right back. It is `Ended` only when a live read shows that each binding is gone, or an agent says so of its
+/// host; or when nobody can say any more, and its own time is over there.
 pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
@@ -221,11 +230,20 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
     };
     let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     condition(&mut status, grant, ACTIVE, ConditionStatus::False, &short, why.clone(), now);
-    if actions.is_empty() && !is_unread {
+    let on_host = host::certainty(observed, now);
+    let open_until = match on_host {
+        Some(Certainty::Open(at)) => Some(at),
+        Some(Certainty::Verified | Certainty::Unverified) | None => None,
+    };
+    if actions.is_empty() && !is_unread && open_until.is_none() {
+        let verified = match on_host {
+            Some(Certainty::Unverified) => "Unverified",
+            _ => "Verified",
+        };
         status.phase = GrantPhase::Ended;
         status.ended_at = Some(now.into());
         status.rights_end_by = rights_end_by(grant, now).map(Into::into);
-        condition(&mut status, grant, ENDED, ConditionStatus::True, "Verified", why, now);
+        condition(&mut status, grant, ENDED, ConditionStatus::True, verified, why, now);
         // What was started goes after the right is gone: before, more could be started.
         let stopping = stopping::begin(grant, &mut status, now);
         return Plan {
@@ -244,7 +262,7 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
         status: changed(grant, status),
         report_always: false,
         warning: None,
-        wake_at: Some(now + RETRY),
+        wake_at: Some(open_until.unwrap_or(now + RETRY)),
     }
 }
 
@@ -311,7 +329,7 @@ pub(super) fn has_finalizer(grant: &Grant) -> bool {
 }
 
 /// Whether the request has recorded all that became of its right, or is gone itself.
-fn request_knows(observed: &Observed) -> bool {
+pub(super) fn request_knows(observed: &Observed) -> bool {
     match &observed.request {
         Read::Missing => true,
         Read::Failed(_) => false,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{EndReason, GrantPhase};
 
-use super::decide::{changed, deletions, end, has_finalizer};
+use super::decide::{changed, deletions, end, has_finalizer, request_knows};
 use super::reasons::why_ended;
 use super::{Action, Observed, Plan, decide, stopping};
 use crate::lifetime::awaits_review;
@@ -27,7 +27,10 @@ pub fn drain(observed: &Observed, now: DateTime<Utc>) -> Plan {
             let stop = stopping::outlook(observed, &mut status, now);
             actions.extend(stop.actions);
             let leaves = has_finalizer(&observed.grant) && awaits_review(&observed.grant).is_none();
-            if actions.is_empty() && leaves {
+            // One that goes unseen would be given again, if Lapse is not taken away in the end.
+            let is_known =
+                observed.grant.metadata.deletion_timestamp.is_none() || request_knows(observed);
+            if actions.is_empty() && leaves && is_known {
                 actions.push(Action::RemoveFinalizer);
             }
             Plan {
@@ -55,6 +58,10 @@ mod tests {
         for _ in 0..5 {
             let plan = drain(&observed, time(now));
             if let Some(status) = plan.status {
+                if status.phase == GrantPhase::Ended {
+                    // Its request is told before the next look.
+                    observed.request = Read::Missing;
+                }
                 observed.grant.status = Some(status);
             }
             for action in plan.actions {
@@ -91,6 +98,23 @@ mod tests {
         assert_eq!(done.len(), standing + 1);
         assert_eq!(done.last(), Some(&Action::RemoveFinalizer));
         assert_eq!(drain(&observed, time(now)).actions, [], "nothing is done twice");
+    }
+
+    /// Somebody deleted it, and the controller crashed before its request was told: if Lapse stays after all, the request
+    /// would be approved, with nothing given.
+    #[test]
+    fn one_that_goes_waits_for_its_request() {
+        let (mut observed, _) = drained(active(), 100);
+        observed.grant.metadata.finalizers = Some(vec![lapse_crds::GRANT_FINALIZER.to_owned()]);
+        observed.grant.metadata.deletion_timestamp = Some(deleted_at());
+        let mut leaves = |request| {
+            observed.request = request;
+            drain(&observed, time(100)).actions == [Action::RemoveFinalizer]
+        };
+        let request = active().request;
+        assert!(!leaves(Read::Failed("timeout".to_owned())));
+        assert!(!leaves(request), "it still says that the right is held");
+        assert!(leaves(Read::Missing));
     }
 
     /// Nothing is said to be gone that could not be looked at.

@@ -82,10 +82,10 @@ fn example(reason: EndReason) -> Vec<Observed> {
             when(|o| o.role = Read::Missing),
             when(|o| {
                 let going = Namespace { is_going: true, ..Namespace::default() };
-                o.namespaces.insert("shop".into(), Read::Found(going));
+                o.surroundings.namespaces.insert("shop".into(), Read::Found(going));
             }),
             when(|o| {
-                o.namespaces.insert("shop".into(), Read::Missing);
+                o.surroundings.namespaces.insert("shop".into(), Read::Missing);
                 o.objects[0].1 = Read::Missing;
             }),
         ],
@@ -162,11 +162,14 @@ fn orphans() {
         (marks(None), Read::Found(ended()), 2),
         (marks(None), Read::Found(deleted), 2),
         (marks(None), Read::Found(written()), END),
+        // A binding in no namespace.
+        (marks(None), Read::Found(written()), 2),
     ];
-    let said = given.map(|(marks, grant, now)| match fate(&marks, &grant, time(now)) {
-        Fate::Remove(why) => why,
-        Fate::Keep => panic!("{marks:?} is kept"),
-    });
+    let said =
+        given.map(|(marks, grant, now)| match fate(&marks, &grant, "lapse-system", time(now)) {
+            Fate::Remove(why) => why,
+            Fate::Keep => panic!("{marks:?} is kept"),
+        });
     insta::assert_snapshot!(said.join("\n"));
 }
 
@@ -191,4 +194,11 @@ fn not_given() {
         waiting(|o| o.role = Read::Found(role("get delete"))),
     ];
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// What is told of a right that outlives its time.
+#[test]
+fn outlived() {
+    let grant = crate::summary::GrantSummary::of(&active().grant);
+    insta::assert_snapshot!(super::late(&grant, time(END + 30)).unwrap().notice.message);
 }

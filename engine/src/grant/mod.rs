@@ -3,6 +3,8 @@
 mod columns;
 mod decide;
 mod drain;
+mod host;
+mod late;
 mod name;
 mod object;
 mod observed;
@@ -17,6 +19,7 @@ mod messages;
 
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;
+pub use late::late;
 pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};

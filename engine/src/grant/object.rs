@@ -78,7 +78,7 @@ pub enum LiveContent {
 impl ObjectSpec {
     /// The objects of a grant, in the order in which they are made: the marker, in the namespace of Lapse
     /// itself (`home`); a role for each place, if the request spelled out rules; a binding for each place.
-    /// None if the target has no kind, which the schema refuses.
+    /// None for a host, and if the target has no kind, which the schema refuses.
     #[must_use]
     pub fn all_of(grant: &Grant, home: &str) -> Vec<Self> {
         let GrantSpec { request, subject, target, session, .. } = &grant.spec;
@@ -173,6 +173,10 @@ fn all(
 ) -> Vec<ObjectSpec> {
     let name = object_name(grant);
     let object = |place: Place, content| ObjectSpec { place, name: name.clone(), content };
+    // What gives a right on a host stands there.
+    if matches!(target.privilege, Privilege::Elevation(_)) {
+        return Vec::new();
+    }
     let mut objects = Vec::new();
     if let Some(session) = session {
         let role = marker_role(session.guard);
@@ -185,10 +189,8 @@ fn all(
         objects.extend(target.places().into_iter().map(|place| object(place, role())));
     }
     objects.extend(target.places().into_iter().map(|place| {
-        let role = match &target.privilege {
-            Privilege::Role(role) => role.clone(),
-            Privilege::Rules(_) => RoleRef { kind: own_role(&place), name: name.clone() },
-        };
+        let role = target.privilege.role().cloned();
+        let role = role.unwrap_or_else(|| RoleRef { kind: own_role(&place), name: name.clone() });
         object(place, Content::Binding { role, subject: subject.clone() })
     }));
     objects

@@ -1,14 +1,16 @@
 //! What a decision about a grant is made from.
 
-use lapse_crds::{AccessDecision, AccessRequest, Grant};
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, created_at};
 
 use super::{LiveObject, ObjectSpec};
 use crate::Read;
+use crate::approval::not_verified_yet;
 use crate::attest::Attested;
 use crate::policy::{BannedRoles, Policies, PolicyState};
 use crate::role::RoleRules;
 use crate::session::Started;
-use crate::target::Namespaces;
+use crate::surroundings::Surroundings;
 
 /// Everything that bears on a grant. A look-up that failed revokes nothing and grants nothing; what
 /// follows from the grant alone, its end above all, needs none of them.
@@ -29,8 +31,8 @@ pub struct Observed {
     pub role: Read<RoleRules>,
     /// The rules of the roles that Deny policies name, if the request spelled out rules.
     pub banned_roles: BannedRoles,
-    /// The namespaces of the target.
-    pub namespaces: Namespaces,
+    /// What is known of where the target holds.
+    pub surroundings: Surroundings,
     /// What was started under the grant, once the right is being taken back; `None` if nobody has looked.
     pub started: Option<Read<Vec<Started>>>,
     /// What stopped the last try to give the right.
@@ -39,29 +41,31 @@ pub struct Observed {
 
 impl Observed {
     /// What could not be looked up, in words, if anything.
-    pub(crate) fn first_failure(&self) -> Option<String> {
+    pub(crate) fn first_failure(&self, now: DateTime<Utc>) -> Option<String> {
         // Without `..`: what is looked up in future counts, too.
         let Self {
-            grant: _,
+            grant,
             objects,
             request,
             decisions,
             policies,
             role,
             banned_roles,
-            namespaces,
+            surroundings,
             // It bears on the end alone, which looks at it itself.
             started: _,
             obstacle: _,
         } = self;
+        let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
         let unread = objects.iter().find_map(|(_, live)| live.failure());
         unread
             .or_else(|| request.failure())
             .or_else(|| decisions.failure())
+            .or_else(|| not_verified_yet(&grant.spec.request.uid, said, now))
             .or_else(|| policies.failure())
             .or_else(|| role.failure())
             .or_else(|| banned_roles.values().find_map(Read::failure))
-            .or_else(|| namespaces.values().find_map(Read::failure))
+            .or_else(|| surroundings.failure())
     }
 
     /// The policy that gave the right, if it was read and still exists: one of the same name that was made
@@ -79,4 +83,40 @@ pub struct Obstacle {
     pub message: String,
     /// Whether trying again is useless.
     pub lasting: bool,
+}
+
+/// How long a refusal that may pass is tried again.
+const PASSES_WITHIN: TimeDelta = TimeDelta::seconds(30);
+
+impl Obstacle {
+    /// What the API server refused while the right of a Grant was given. Rights that somebody was given a moment ago, and a
+    /// namespace that was made, are not known to all at once, so a refusal that may pass by itself is final only after a while.
+    #[must_use]
+    pub fn refused(grant: &Grant, message: String, may_pass: bool, now: DateTime<Utc>) -> Self {
+        let since = created_at(&grant.metadata);
+        let is_new = since.is_some_and(|since| now < since + PASSES_WITHIN);
+        Self { message, lasting: !(may_pass && is_new) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::life::{deleted_at, pending};
+
+    #[test]
+    fn a_refusal_that_may_pass_is_final_after_a_while() {
+        let mut grant = pending().grant;
+        grant.metadata.creation_timestamp = Some(deleted_at());
+        let created = created_at(&grant.metadata).unwrap();
+        let is_final = |may_pass, seconds| {
+            let now = created + TimeDelta::seconds(seconds);
+            Obstacle::refused(&grant, "creating RoleBinding: 403".into(), may_pass, now).lasting
+        };
+        assert_eq!(
+            [is_final(true, 0), is_final(true, 29), is_final(true, 30)],
+            [false, false, true]
+        );
+        assert!(is_final(false, 0), "the API server will not understand it better later");
+    }
 }

@@ -7,7 +7,9 @@ use lapse_crds::{
     OBJECT_PREFIX, RbacKind,
 };
 
+use super::{ObjectSpec, object_name};
 use crate::Read;
+use crate::summary::GrantSummary;
 
 /// What a binding or a role says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,28 @@ impl ObjectMarks {
             name,
         }
     }
+
+    /// Whether it is an object of this grant, where that has one (`home` is the namespace of Lapse itself). A second
+    /// marker or binding with the label of a grant, under another name or in another place, is nobody's.
+    #[must_use]
+    pub fn is_of(&self, grant: &GrantSummary, home: &str) -> bool {
+        self.grant_uid.as_deref() == Some(&*grant.uid)
+            && self.is_one_of(&ObjectSpec::all_of_live(grant, home))
+    }
+
+    /// Whether its name follows from the grant that its label names.
+    #[must_use]
+    pub fn has_the_name_of_its_grant(&self) -> bool {
+        self.grant.as_deref().is_some_and(|grant| self.name == object_name(grant))
+    }
+
+    fn is_one_of(&self, objects: &[ObjectSpec]) -> bool {
+        objects.iter().any(|object| {
+            object.kind() == self.kind
+                && object.place.namespace == self.namespace
+                && object.name == self.name
+        })
+    }
 }
 
 /// What is to become of an object.
@@ -63,9 +87,10 @@ pub enum Fate {
     Remove(String),
 }
 
-/// Judges an object by its grant. When the grant cannot be read, its own end still counts.
+/// Judges an object by its grant. When the grant cannot be read, its own end still counts. `home`: the namespace of Lapse
+/// itself.
 #[must_use]
-pub fn fate(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) -> Fate {
+pub fn fate(object: &ObjectMarks, grant: &Read<Grant>, home: &str, now: DateTime<Utc>) -> Fate {
     let remove = |why: &str| Fate::Remove(why.to_owned());
     if !object.is_ours {
         return Fate::Keep;
@@ -87,6 +112,8 @@ pub fn fate(object: &ObjectMarks, grant: &Read<Grant>, now: DateTime<Utc>) -> Fa
         remove("its Grant was deleted")
     } else if now >= grant.spec.expires_at.time() {
         remove("its Grant has expired")
+    } else if !object.is_one_of(&ObjectSpec::all_of(grant, home)) {
+        remove("its Grant has no such object")
     } else {
         Fate::Keep
     }

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequest, EndReason, GrantSpec, Identity, PolicyMode};
 
-use super::Observed;
 use super::decide::{expiry, uid};
-use super::object::all_recorded;
+use super::object::{Content, ObjectSpec, all_recorded};
+use super::{Observed, host};
 use crate::Read;
 use crate::approval::Statements;
 use crate::policy::{Bans, Policy, RolesKnown, Rule};
@@ -28,6 +28,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
         .or_else(|| why_namespace_ended(observed))
+        .or_else(|| host::why_ended(observed))
         .or_else(|| why_policy_ended(observed, now))
         .or_else(|| why_role_ended(observed))
 }
@@ -59,7 +60,8 @@ fn why_people_ended(observed: &Observed) -> Option<End> {
 /// A namespace that is being deleted keeps its bindings, and what they allow, for as long as a pod hangs in it.
 fn why_namespace_ended(observed: &Observed) -> Option<End> {
     let is_going = |namespace: &Read<Namespace>| namespace.found().is_some_and(|it| it.is_going);
-    let (name, _) = observed.namespaces.iter().find(|(_, namespace)| is_going(namespace))?;
+    let (name, _) =
+        observed.surroundings.namespaces.iter().find(|(_, namespace)| is_going(namespace))?;
     let message = format!("Namespace {name} is being deleted.");
     Some((Some(EndReason::TargetDeleted), message))
 }
@@ -115,8 +117,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
         return Some((Some(EndReason::DeniedByPolicy), ban.message(requester)));
     }
     // What cannot be read may be what was offered.
-    let is_known =
-        !observed.namespaces.values().any(|namespace| matches!(namespace, Read::Failed(_)));
+    let is_known = observed.surroundings.failure().is_none();
     let policy = match &state.compiled {
         Ok(Rule::Allow(policy)) if is_known => policy,
         Ok(Rule::Deny(_)) => {
@@ -127,7 +128,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     };
     let message = if !policy.allows_requester(requester) {
         format!("JitPolicy {} no longer allows {}.", of_grant.name, requester.username)
-    } else if !policy.offers(&target, &observed.namespaces) {
+    } else if !policy.offers(&target, &observed.surroundings) {
         format!("JitPolicy {} no longer offers {target}.", of_grant.name)
     } else {
         return None;
@@ -160,7 +161,7 @@ pub(super) fn banned_from(observed: &Observed, now: DateTime<Utc>) -> Option<Dat
 fn bans(observed: &Observed) -> Option<Bans<'_>> {
     let (requester, target) = (requester(observed)?, target(observed)?);
     let roles = RolesKnown { asked: &observed.role, banned: &observed.banned_roles };
-    Some(Bans::on(observed.policies.found()?, requester, &target, &observed.namespaces, roles))
+    Some(Bans::on(observed.policies.found()?, requester, &target, &observed.surroundings, roles))
 }
 
 fn requester(observed: &Observed) -> Option<&Identity> {
@@ -179,6 +180,14 @@ pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
     if observed.role.is_missing() {
         return Some((Some(EndReason::TargetDeleted), "The role was deleted.".to_owned()));
     }
+    if let Some(gone) = host::why_gone(observed) {
+        return Some(gone);
+    }
+    // A process that has just started may see what somebody's word led to before it has listed that word. Nothing stands any
+    // more, so why it went can wait.
+    if is_all_gone(observed) && observed.decisions.failure().is_some() {
+        return None;
+    }
     observed.objects.iter().find_map(|(object, live)| {
         let recorded = all_recorded(status).find(|known| object.is_recorded_as(known));
         match live {
@@ -186,7 +195,7 @@ pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
             Read::Missing => {
                 let namespace = object.place.namespace.as_ref();
                 let gone = namespace.is_some_and(|name| {
-                    observed.namespaces.get(name).is_some_and(Read::is_missing)
+                    observed.surroundings.namespaces.get(name).is_some_and(Read::is_missing)
                 });
                 Some(if gone {
                     let message = format!("Namespace {} was deleted.", namespace?);
@@ -207,6 +216,13 @@ pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
     })
 }
 
+/// Whether none of its bindings is there.
+fn is_all_gone(observed: &Observed) -> bool {
+    let is_binding = |object: &ObjectSpec| matches!(object.content, Content::Binding { .. });
+    let mut bindings = observed.objects.iter().filter(|(object, _)| is_binding(object)).peekable();
+    bindings.peek().is_some() && bindings.all(|(_, live)| live.is_missing())
+}
+
 /// Why a right cannot be given, for good.
 pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     let never = |message: String| Some((None, message));
@@ -218,6 +234,9 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     }
     if observed.role.is_missing() {
         return never("The role does not exist any more.".to_owned());
+    }
+    if let Some(never) = host::why_not_given(observed).or_else(|| host::why_gone(observed)) {
+        return Some(never);
     }
     observed.objects.iter().find_map(|(object, live)| {
         let live = live.found()?;

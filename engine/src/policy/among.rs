@@ -243,7 +243,7 @@ mod tests {
             with("trial", |policy| policy.spec.mode = PolicyMode::Audit),
             with("ban", |policy| {
                 policy.spec.effect = PolicyEffect::Deny;
-                policy.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
+                policy.spec.targets = vec![PolicyTarget { all: true, ..PolicyTarget::default() }];
             }),
         ];
         insta::assert_snapshot!(lint_among(&this, &others.into()).join("\n"), @r"

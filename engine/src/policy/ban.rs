@@ -5,12 +5,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lapse_crds::{Identity, JitPolicySpec, PolicyRef, PolicyTarget, RoleRef, Subject, SubjectKind};
 
-use super::compile::{check_all_rules, compile_schedule};
+use super::compile::{check_all_targets, compile_schedule};
 use super::offer::{Offer, RolesKnown};
 use super::{BannedRoles, PolicyError, describe};
 use crate::schedule::{Hours, Schedule};
 use crate::summary::GrantSummary;
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 use crate::{Read, identity};
 
 /// What a Deny policy says.
@@ -48,13 +49,12 @@ impl Ban {
             Ok(schedule) => (schedule, None),
             Err(error) => (None, Some(error)),
         };
-        let defect = defect.or_else(|| check_all_rules(&spec.targets).err());
+        let defect = defect.or_else(|| check_all_targets(&spec.targets).err());
         let forbidden = |target: &PolicyTarget| {
-            let PolicyTarget { all, kubernetes } = target;
-            if *all {
+            if target.all {
                 return Some(Forbidden::Everything);
             }
-            kubernetes.as_ref().map(|targets| Forbidden::Some(Offer::of(targets)))
+            Offer::of(target).map(Forbidden::Some)
         };
         let ban = Self {
             reference,
@@ -93,7 +93,7 @@ impl Ban {
         &self,
         who: &Identity,
         target: &ResolvedTarget,
-        known: &Namespaces,
+        known: &Surroundings,
         roles: RolesKnown<'_>,
     ) -> bool {
         self.is_for(who)
@@ -114,7 +114,9 @@ impl Ban {
             target.is_some_and(|target| {
                 self.targets.iter().any(|forbidden| match forbidden {
                     Forbidden::Everything => true,
-                    Forbidden::Some(offer) => offer.overlaps(target, &Namespaces::new(), roles),
+                    Forbidden::Some(offer) => {
+                        offer.overlaps(target, &Surroundings::default(), roles)
+                    }
                 })
             })
         };

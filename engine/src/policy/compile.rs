@@ -4,8 +4,8 @@ use std::fmt;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
-    ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
-    PolicyTarget, RoleRef, Separation,
+    ConditionRule, EndpointTargets, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets,
+    OnRoleWidened, PolicyTarget, RoleRef, Separation,
 };
 
 use super::approval::approval_rules;
@@ -175,14 +175,18 @@ fn bounds(asked: &lapse_crds::DurationBounds, settings: &Settings) -> Result<Bou
 }
 
 fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Offer, PolicyError> {
-    let field = format!("spec.targets[{index}].kubernetes");
-    let PolicyTarget { all: false, kubernetes: Some(targets) } = target else {
+    let Some(offer) = Offer::of(target) else {
         let message = format!(
-            "{field} is missing: an Allow policy spells out each target; set it, and leave all out, which is for Deny \
-             policies"
+            "spec.targets[{index}] has neither kubernetes nor endpoint: an Allow policy spells out each target; set one, \
+             and leave all out, which is for Deny policies"
         );
         return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
     };
+    if let Some(targets) = &target.endpoint {
+        check_commands(&format!("spec.targets[{index}].endpoint"), targets)?;
+    }
+    let Some(targets) = &target.kubernetes else { return Ok(offer) };
+    let field = format!("spec.targets[{index}].kubernetes");
     for role in &targets.roles {
         check_bindable(&field, role, settings)?;
     }
@@ -205,7 +209,6 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         );
         return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
     }
-    let offer = Offer::of(targets);
     for name in targets.namespaces.iter().flat_map(|set| &set.names) {
         let is_offered = offer.offers_protected(name, settings);
         if let Some(why) = settings.protection_of(name).filter(|_| !is_offered) {
@@ -216,12 +219,69 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
     Ok(offer)
 }
 
-/// Checks the rules that are spelled out in targets.
-pub(super) fn check_all_rules(targets: &[PolicyTarget]) -> Result<(), PolicyError> {
-    targets.iter().enumerate().try_for_each(|(index, target)| match &target.kubernetes {
-        Some(targets) => check_rules(&format!("spec.targets[{index}].kubernetes"), targets),
-        None => Ok(()),
+/// Checks the rules and the commands that are spelled out in targets.
+pub(super) fn check_all_targets(targets: &[PolicyTarget]) -> Result<(), PolicyError> {
+    targets.iter().enumerate().try_for_each(|(index, target)| {
+        if let Some(targets) = &target.kubernetes {
+            check_rules(&format!("spec.targets[{index}].kubernetes"), targets)?;
+        }
+        match &target.endpoint {
+            Some(targets) => check_commands(&format!("spec.targets[{index}].endpoint"), targets),
+            None => Ok(()),
+        }
     })
+}
+
+/// Checks the expressions of commands: they must compile, and be anchored at both ends.
+fn check_commands(field: &str, targets: &EndpointTargets) -> Result<(), PolicyError> {
+    targets.commands.iter().enumerate().try_for_each(|(position, command)| {
+        let Some(source) = &command.args_pattern else { return Ok(()) };
+        let field = format!("{field}.commands[{position}].argsPattern");
+        let compiled = match not_portable(source) {
+            Some(what) => Err(format!(
+                "{field}: {what} means something else to sudo, which reads POSIX expressions; write it out, such as \
+                 [0-9] for a digit"
+            )),
+            None => Pattern::compile(&field, source).map(drop),
+        };
+        compiled.map_err(|why| PolicyError::new(PolicyErrorReason::InvalidPattern, why))
+    })
+}
+
+/// What of an expression has another meaning as a POSIX extended expression, or to `sudo`, if anything: what is approved
+/// must be what is given. Of `^a|b$` each half is anchored at one end alone there, and would match anything around it.
+fn not_portable(source: &str) -> Option<String> {
+    let inner = source.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).unwrap_or(source);
+    let characters: Vec<char> = inner.chars().collect();
+    let (mut depth, mut in_class, mut index) = (0_i32, false, 0);
+    while let Some(&first) = characters.get(index) {
+        let second = characters.get(index + 1).copied().unwrap_or_default();
+        let is_lazy = "*+?}(".contains(first) && second == '?';
+        match first {
+            '\\' if in_class || second.is_ascii_alphanumeric() || "<>`'".contains(second) => {
+                return Some(format!("\\{second}"));
+            }
+            '\\' => index += 1,
+            '[' if in_class => return Some("[ within [ ]".to_owned()),
+            '[' => {
+                in_class = true;
+                // A bracket that comes first is one of the characters.
+                index += usize::from(second == '^');
+                index += usize::from(characters.get(index + 1) == Some(&']'));
+            }
+            ']' => in_class = false,
+            _ if in_class => {}
+            '(' if is_lazy => return Some("(?".to_owned()),
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '|' if depth == 0 => return Some("| outside of ( )".to_owned()),
+            '^' | '$' => return Some(format!("{first} within the expression")),
+            _ if is_lazy => return Some(format!("{first}?")),
+            _ => {}
+        }
+        index += 1;
+    }
+    None
 }
 
 fn check_rules(field: &str, targets: &KubernetesTargets) -> Result<(), PolicyError> {
@@ -306,6 +366,22 @@ mod tests {
         let mut policy = policy("shop-debug");
         change(&mut policy.spec);
         Policy::compile(&policy, &settings()).err().map(|error| error.reason)
+    }
+
+    #[rstest]
+    #[case("^status [a-z]+$", None)]
+    #[case("^(restart|reload) nginx$", None)]
+    #[case(r"^a\.b$", None)]
+    #[case("^[^]x]+$", None)]
+    #[case("^a|b$", Some("| outside of ( )"))]
+    #[case("^a$, /bin/sh ^.*$", Some("$ within the expression"))]
+    #[case(r"^\d+$", Some(r"\d"))]
+    #[case("^a+?$", Some("+?"))]
+    #[case("^(?i)a$", Some("(?"))]
+    #[case("^[[:digit:]]$", Some("[ within [ ]"))]
+    #[case(r"^[\d]$", Some(r"\d"))]
+    fn expressions_mean_the_same_to_sudo(#[case] source: &str, #[case] expected: Option<&str>) {
+        assert_eq!(not_portable(source).as_deref(), expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod state;
 mod messages;
 
 use lapse_crds::{
-    GrantDuration, GrantSession, Identity, JitPolicy, PolicyMode, PolicyRef, Subject,
+    GrantDuration, GrantSession, Identity, JitPolicy, LocalUsers, PolicyMode, PolicyRef, Subject,
 };
 
 pub use among::lint_among;
@@ -44,7 +44,8 @@ use crate::condition::Condition;
 use crate::identity;
 use crate::pattern::Pattern;
 use crate::schedule::Schedule;
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 
 /// A policy that was checked: its bounds lie within the installation's, its roles can be bound, its
 /// approval can be reached.
@@ -136,31 +137,38 @@ impl Policy {
 
     /// Whether the whole target lies within one entry of what is offered.
     #[must_use]
-    pub fn offers(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
-        self.targets.iter().any(|offer| offer.contains(target, namespaces, &self.settings))
+    pub fn offers(&self, target: &ResolvedTarget, known: &Surroundings) -> bool {
+        self.targets.iter().any(|offer| offer.contains(target, known, &self.settings))
     }
 
-    /// The right that is asked for beyond the rules that are offered there, in words; `None` if none are.
+    /// What is asked for beyond what is offered there, in words; `None` if nothing is offered there that could be compared.
     #[must_use]
-    pub fn shortfall(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> Option<String> {
+    pub fn shortfall(&self, target: &ResolvedTarget, known: &Surroundings) -> Option<String> {
         let offers = self.targets.iter();
         let mut shortfalls =
-            offers.filter_map(|offer| offer.shortfall(target, namespaces, &self.settings));
-        shortfalls.next().map(|missing| missing.to_string())
+            offers.filter_map(|offer| offer.shortfall(target, known, &self.settings));
+        shortfalls.next()
     }
 
     /// Whether the target is offered although its role may let its holder climb.
     #[must_use]
-    pub fn accepts_escalation(&self, target: &ResolvedTarget, namespaces: &Namespaces) -> bool {
-        self.targets.iter().any(|offer| {
-            offer.allows_escalation() && offer.contains(target, namespaces, &self.settings)
-        })
+    pub fn accepts_escalation(&self, target: &ResolvedTarget, known: &Surroundings) -> bool {
+        self.targets
+            .iter()
+            .any(|offer| offer.allows_escalation() && offer.contains(target, known, &self.settings))
     }
 
     /// Whether a protected namespace is offered: by its name, and where climbing is accepted.
     #[must_use]
     pub fn offers_protected(&self, namespace: &str) -> bool {
         self.targets.iter().any(|offer| offer.offers_protected(namespace, &self.settings))
+    }
+
+    /// Who is which local user on the endpoint of a target, as the first entry says that offers it.
+    #[must_use]
+    pub fn local_users(&self, target: &ResolvedTarget, known: &Surroundings) -> LocalUsers {
+        let said = self.targets.iter().find_map(|offer| offer.local_users(target, known));
+        said.unwrap_or_default()
     }
 
     /// How long a grant may last.

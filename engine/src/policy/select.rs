@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, Identity, PolicyMode, PolicyRef};
 
 use super::{Ban, Bans, Policies, Policy, PolicyState, RolesKnown, Rule, describe};
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 
 /// How many policies that do not decide are shown on a request.
 const SHOWN_CANDIDATES: usize = 16;
@@ -33,8 +34,8 @@ pub struct Asked<'a> {
     pub target: &'a ResolvedTarget,
     /// Whether it is an emergency, which not every policy gives anything in.
     pub emergency: bool,
-    /// The namespaces of the target.
-    pub namespaces: &'a Namespaces,
+    /// What is known of where it would hold.
+    pub known: &'a Surroundings,
     /// The rules of the roles that bear on it.
     pub roles: RolesKnown<'a>,
     /// When the right would start.
@@ -46,8 +47,8 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, emergency: _, namespaces, roles, at } = asked;
-    let bans = Bans::on(policies, requester, target, namespaces, roles);
+    let Asked { policy, requester, target, emergency: _, known, roles, at } = asked;
+    let bans = Bans::on(policies, requester, target, known, roles);
     let banned_from = bans.return_at(at);
     if let Some(ban) = bans.in_force(at) {
         return Selection {
@@ -175,7 +176,7 @@ fn suitability<'a>(
 }
 
 fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, Unsuitable> {
-    let Asked { requester, target, emergency, namespaces, .. } = asked;
+    let Asked { requester, target, emergency, known, .. } = asked;
     if state.mode == PolicyMode::Disabled {
         return Err(Unsuitable::Others(DISABLED.to_owned()));
     }
@@ -187,7 +188,7 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
     if !policy.allows_requester(requester) {
         let why = format!("{} is not among its requesters", requester.username);
         Err(Unsuitable::Others(why))
-    } else if !policy.offers(target, namespaces) {
+    } else if !policy.offers(target, known) {
         Err(Unsuitable::Elsewhere(format!("it does not offer {target}")))
     } else if emergency && policy.emergency().is_none() {
         Err(Unsuitable::Elsewhere("it offers no emergency access".to_owned()))
@@ -208,9 +209,9 @@ fn would_allow(policy: &Policy, asked: Asked<'_>) -> String {
 }
 
 fn would_deny(state: &PolicyState, ban: &Ban, asked: Asked<'_>) -> Option<String> {
-    let Asked { requester, target, namespaces, roles, at, .. } = asked;
+    let Asked { requester, target, known, roles, at, .. } = asked;
     let is_audit = state.mode == PolicyMode::Audit && ban.is_in_force(at);
-    let denies = is_audit && ban.matches(requester, target, namespaces, roles);
+    let denies = is_audit && ban.matches(requester, target, known, roles);
     denies.then(|| format!("{ONLY_AUDITS}; it would deny it"))
 }
 

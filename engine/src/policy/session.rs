@@ -28,12 +28,14 @@ pub(super) fn compile_session(
             ),
         ));
     }
+    let local_sessions = on_end.and_then(|on_end| on_end.local_sessions);
     let max_grace_period = on_end.and_then(|on_end| on_end.max_grace_period);
     let guard = session.and_then(|session| session.guard).unwrap_or_default();
     Ok(GrantSession {
         guard,
         started_workloads,
         open_streams,
+        local_sessions,
         max_grace_period,
         impersonates: Vec::new(),
     })

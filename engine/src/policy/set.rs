@@ -127,7 +127,7 @@ impl Policies {
     #[must_use]
     pub fn banned_roles(&self, who: &Identity, target: &ResolvedTarget) -> BTreeSet<&RoleRef> {
         match target.privilege {
-            Privilege::Role(_) => BTreeSet::new(),
+            Privilege::Role(_) | Privilege::Elevation(_) => BTreeSet::new(),
             Privilege::Rules(_) => self.bans_of(who).flat_map(|(_, ban)| ban.roles()).collect(),
         }
     }

@@ -7,7 +7,8 @@ use lapse_crds::{Identity, JitPolicy, PolicyEffect, PolicyMode};
 
 use super::{Ban, Policies, Policy, PolicyError, PolicyErrorReason, RolesKnown};
 use crate::Settings;
-use crate::target::{Namespaces, ResolvedTarget};
+use crate::surroundings::Surroundings;
+use crate::target::ResolvedTarget;
 
 /// A policy of the cluster: compiled, or known to be unusable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl<'a> Bans<'a> {
         policies: &'a Policies,
         who: &Identity,
         target: &ResolvedTarget,
-        known: &Namespaces,
+        known: &Surroundings,
         roles: RolesKnown<'_>,
     ) -> Self {
         let in_force = policies.bans_of(who).filter(|(state, _)| state.mode == PolicyMode::Enforce);

@@ -1,9 +1,12 @@
 //! What is to be done about a request.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    ConditionStatus, GRANT_FINALIZER, Grant, GrantSession, GrantSpec, RequestPhase, RequestRef,
+    ConditionStatus, ENDPOINT_LABEL, GRANT_FINALIZER, Grant, GrantSession, GrantSpec, RequestPhase,
+    RequestRef,
 };
 
 use super::evaluate::{Chosen, Evaluation, evaluate, subject};
@@ -13,7 +16,8 @@ use crate::Read;
 use crate::grant::grant_name;
 use crate::lifetime::starts_at;
 use crate::risk::impersonated;
-use crate::target::ResolvedTarget;
+use crate::session::{of_cluster, of_host};
+use crate::target::{EndpointPlace, ResolvedTarget};
 
 pub(super) const EVALUATED: &str = "Evaluated";
 pub(super) const APPROVED: &str = "Approved";
@@ -238,6 +242,12 @@ fn on_trial(evaluation: &Evaluation, trial: &Chosen, writer: Writer<'_>) -> Plan
         .becomes(RequestPhase::Denied, "AuditMode", &message, None)
 }
 
+/// The value of the label by which the gateway finds the orders: a label has 63 bytes, a name 253.
+fn endpoint_label(name: &str) -> String {
+    let cut: String = name.chars().take(63).collect();
+    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
 /// The Grant of an approved request.
 fn grant(
     observed: &Observed,
@@ -254,12 +264,13 @@ fn grant(
     let name = grant_name(&request.namespace, &request.name, &request.uid);
     let role = observed.role.found()?;
     let expires_at = starts_at + chosen.duration()?.delta();
+    let endpoint = chosen.target.scope.endpoint();
     let spec = GrantSpec {
         request,
         policy: chosen.policy.clone(),
         subject: subject(&evaluation.requester)?,
         username: Some(evaluation.requester.username.clone()),
-        target: evaluation.target.to_api(),
+        target: chosen.target.to_api(),
         starts_at: starts_at.into(),
         // Rights are held within the hours of the policy.
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
@@ -269,14 +280,21 @@ fn grant(
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),
-        session: Some(GrantSession {
-            impersonates: impersonated(role.lists()),
-            ..chosen.session.clone()
-        }),
+        session: match endpoint {
+            None => Some(GrantSession {
+                impersonates: impersonated(role.lists()),
+                ..of_cluster(&chosen.session)
+            }),
+            Some(_) => of_host(&chosen.session),
+        },
+    };
+    let label = |place: &EndpointPlace| {
+        BTreeMap::from([(ENDPOINT_LABEL.to_owned(), endpoint_label(&place.name))])
     };
     let metadata = ObjectMeta {
         name: Some(name),
         finalizers: Some(vec![GRANT_FINALIZER.to_owned()]),
+        labels: endpoint.map(label),
         ..ObjectMeta::default()
     };
     Some(Grant { metadata, spec, status: None })

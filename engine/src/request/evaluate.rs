@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, GrantDuration, GrantSession, Identity, PolicyRef};
 
 use super::Observed;
-use crate::approval::{Basis, Progress, Statements, progress};
+use crate::approval::{Basis, Progress, Statements, not_verified_yet, progress};
 use crate::checks::{Context, Report, is_harmless};
 use crate::duties::Duties;
 use crate::lifetime::starts_at;
@@ -12,7 +12,7 @@ use crate::peers::has_place;
 use crate::policy::requested_duration;
 use crate::policy::{Asked, Policies, RolesKnown, select};
 use crate::schedule::Hours;
-use crate::target::ResolvedTarget;
+use crate::target::{ResolvedTarget, Scope};
 use crate::{Read, identity};
 
 /// What policies and people say of a request.
@@ -51,6 +51,8 @@ pub struct Chosen {
     pub review_within: Option<GrantDuration>,
     /// What the Grant says about its session.
     pub session: GrantSession,
+    /// What the Grant gives: the target with all that the request left open.
+    pub target: ResolvedTarget,
     /// The hours of the policy when the right would start; `None` is always open.
     pub hours: Option<Hours>,
     /// How far the approval is.
@@ -134,10 +136,18 @@ pub fn evaluate(
     };
     let uid = request.metadata.uid.as_deref().unwrap_or_default();
     let statements = Statements::about(uid, decisions);
-    for (name, namespace) in &observed.namespaces {
+    // Who certainly said no needs nobody else's word.
+    let is_over = statements.denial().is_some() || statements.end(requester).is_some();
+    if !is_over && let Some(why) = not_verified_yet(uid, decisions, now) {
+        return Err(why);
+    }
+    for (name, namespace) in &observed.surroundings.namespaces {
         if let Read::Failed(why) = namespace {
             return Err(format!("Namespace {name} cannot be read: {why}."));
         }
+    }
+    if let Some(Read::Failed(why)) = &observed.surroundings.endpoint {
+        return Err(format!("The Endpoint cannot be read: {why}."));
     }
     for (role, rules) in &observed.banned_roles {
         if let Read::Failed(why) = rules {
@@ -152,7 +162,7 @@ pub fn evaluate(
         requester,
         target,
         emergency: request.spec.emergency,
-        namespaces: &observed.namespaces,
+        known: &observed.surroundings,
         roles: RolesKnown { asked: &observed.role, banned: &observed.banned_roles },
         at: start,
     };
@@ -177,7 +187,7 @@ pub fn evaluate(
                 policies,
                 role: &observed.role,
                 accounts: &observed.accounts,
-                namespaces: &observed.namespaces,
+                known: &observed.surroundings,
                 settings: &observed.settings,
             };
             let report = Report::run(&context);
@@ -192,6 +202,7 @@ pub fn evaluate(
                 hours: hours.map(|schedule| schedule.at(context.starts_at())),
                 review_within: rules.map(|rules| rules.within),
                 session: policy.session(),
+                target: settled(&context),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),
@@ -211,6 +222,20 @@ pub fn evaluate(
         report,
         statements,
     })
+}
+
+/// The target with all that the request left open: as whom, on which host of that name. What stays open here a check refuses.
+fn settled(context: &Context<'_>) -> ResolvedTarget {
+    let Context { target, policy, known, requester, .. } = *context;
+    let mut settled = target.clone();
+    if let (Scope::Endpoint(place), Some(Read::Found(facts))) =
+        (&mut settled.scope, &known.endpoint)
+    {
+        let by = policy.local_users(target, known);
+        place.local_user = facts.local_user(requester, place.local_user.as_deref(), by).ok();
+        place.uid = Some(facts.uid.clone());
+    }
+    settled
 }
 
 impl Evaluation {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
 
+use crate::approval::not_verified_yet;
 use crate::attest::Attested;
 use crate::peers::Peers;
 use crate::policy::{BannedRoles, Policies};
 use crate::risk::ServiceAccount;
 use crate::role::RoleRules;
 use crate::summary::GrantSummary;
-use crate::target::Namespaces;
+use crate::surroundings::Surroundings;
 use crate::{Read, Settings};
 
 /// Everything that bears on a request.
@@ -28,8 +30,8 @@ pub struct Observed {
     pub accounts: Read<Vec<ServiceAccount>>,
     /// The rules of the roles that Deny policies name, if the request spells out rules.
     pub banned_roles: BannedRoles,
-    /// The namespaces of its target.
-    pub namespaces: Namespaces,
+    /// What is known of where its target would hold.
+    pub surroundings: Surroundings,
     /// What else the requester asks for and holds.
     pub peers: Read<Peers>,
     /// The live grants by the policies that [`crate::duties::bearing_on`] names.
@@ -44,31 +46,34 @@ pub struct Observed {
 
 impl Observed {
     /// What could not be looked up, in words, if anything.
-    pub(crate) fn first_failure(&self) -> Option<String> {
+    pub(crate) fn first_failure(&self, now: DateTime<Utc>) -> Option<String> {
         // Without `..`: what is looked up in future counts, too.
         let Self {
-            request: _,
+            request,
             policies,
             decisions,
             role,
             accounts,
             banned_roles,
-            namespaces,
+            surroundings,
             peers,
             engaging,
             grant,
             settings: _,
             obstacle: _,
         } = self;
+        let uid = request.object.metadata.uid.as_deref().unwrap_or_default();
+        let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
         policies
             .failure()
             .or_else(|| decisions.failure())
+            .or_else(|| not_verified_yet(uid, said, now))
             .or_else(|| role.failure())
             .or_else(|| accounts.failure())
             .or_else(|| peers.failure())
             .or_else(|| engaging.failure())
             .or_else(|| grant.failure())
             .or_else(|| banned_roles.values().find_map(Read::failure))
-            .or_else(|| namespaces.values().find_map(Read::failure))
+            .or_else(|| surroundings.failure())
     }
 }

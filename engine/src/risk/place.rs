@@ -26,6 +26,10 @@ impl Reach {
     pub fn of(scope: &Scope, settings: &Settings) -> Self {
         match scope {
             Scope::Cluster => Self::Cluster,
+            // What is held on a host reaches no part of the cluster.
+            Scope::Endpoint(_) => {
+                Self::Namespaces { ordinary: BTreeSet::new(), protected: BTreeSet::new() }
+            }
             Scope::Namespaces(names) => {
                 let is_protected = |name: &String| settings.protection_of(name).is_some();
                 let (protected, ordinary) = names.iter().cloned().partition(is_protected);

@@ -69,6 +69,7 @@ fn accounts(target: &ResolvedTarget, names: &[String]) -> Vec<String> {
         _ if names.is_empty() => return Vec::new(),
         Scope::Cluster => return vec!["accounts-anywhere-elevated".to_owned()],
         Scope::Namespaces(namespaces) => namespaces,
+        Scope::Endpoint(_) => return Vec::new(),
     };
     let are_all = names.iter().any(|name| name == EVERY_ACCOUNT);
     if are_all || namespaces.len() * names.len() > MOST_ACCOUNTS {
@@ -130,6 +131,7 @@ mod tests {
             guard: Guard::Enforce,
             started_workloads: None,
             open_streams: None,
+            local_sessions: None,
             max_grace_period: None,
             impersonates: accounts.iter().map(ToString::to_string).collect(),
         };

@@ -10,7 +10,7 @@ use crate::attest::Attested;
 use crate::grant::{Action, Fate, LiveObject, ObjectMarks, ObjectSpec, fate};
 use crate::policy::BannedRoles;
 use crate::role::RoleRules;
-use crate::testing::life::{attestation, time};
+use crate::testing::life::{self, attestation, time};
 use crate::testing::settings;
 use crate::{Read, grant, request};
 
@@ -98,7 +98,7 @@ impl Controller {
             role: role(world, failing),
             accounts: Read::Found(vec![]),
             banned_roles: BannedRoles::new(),
-            namespaces: namespaces(),
+            surroundings: life::surroundings(&NAMESPACES),
             grant: read(failing == Some(LookUp::Counterpart), world.grant.clone()),
             peers: Read::Found(crate::peers::Peers::default()),
             engaging: Read::Found(vec![]),
@@ -127,7 +127,7 @@ impl Controller {
             policies: Read::Found(world.policies()),
             role: role(world, failing),
             banned_roles: BannedRoles::new(),
-            namespaces: namespaces(),
+            surroundings: life::surroundings(&NAMESPACES),
             started: None,
             obstacle: None,
             grant: grant.clone(),
@@ -188,13 +188,6 @@ fn role(world: &World, failing: Option<LookUp>) -> Read<RoleRules> {
     read(failing == Some(LookUp::Role), Some(world.role.clone()))
 }
 
-fn namespaces() -> crate::target::Namespaces {
-    NAMESPACES
-        .iter()
-        .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
-        .collect()
-}
-
 /// Lets one healthy controller, and the sweep, work until there is nothing left to do.
 pub(super) fn settle(world: &mut World) {
     for _ in 0..40 {
@@ -229,7 +222,7 @@ fn sweep(world: &mut World) -> bool {
             expires_at: None,
             is_ours: true,
         };
-        fate(&binding, &grant, now) != Fate::Keep
+        fate(&binding, &grant, "lapse-system", now) != Fate::Keep
     };
     // A Grant that is live or ends looks after its bindings itself.
     let over = |grant: &Grant| {

@@ -1,6 +1,5 @@
 //! Fixtures of the lives of a request and of its grant: alice asks at 0 s, for an hour.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +17,8 @@ use crate::policy::{BannedRoles, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
 use crate::summary::GrantSummary;
+use crate::surroundings::Surroundings;
+use crate::target::Namespace;
 use crate::{Read, grant, request};
 
 pub(crate) const REQUEST_UID: &str = "uid-1";
@@ -72,6 +73,13 @@ pub(crate) fn unattested<K>(object: Attested<K>) -> Attested<K> {
     Attested { attestation: Err(AttestationError::Absent), ..object }
 }
 
+/// The same decision, made at this time and signed by a key that is not known.
+pub(crate) fn of_unknown_key(said: Attested<AccessDecision>, at: i64) -> Attested<AccessDecision> {
+    let mut object = said.object;
+    object.metadata.creation_timestamp = serde_json::from_value(time(at).to_rfc3339().into()).ok();
+    Attested { object, attestation: Err(AttestationError::UnknownKey("made-up".into())) }
+}
+
 /// When somebody deleted an object.
 pub(crate) fn deleted_at() -> Time {
     serde_json::from_value(serde_json::json!("2026-11-18T12:00:00Z")).unwrap()
@@ -99,16 +107,19 @@ pub(crate) fn asked() -> request::Observed {
         role: Read::Found(role("get")),
         accounts: Read::Found(vec![]),
         banned_roles: BannedRoles::new(),
-        namespaces: BTreeMap::from([(
-            "shop".into(),
-            Read::Found(crate::target::Namespace::default()),
-        )]),
+        surroundings: surroundings(&["shop"]),
         grant: Read::Missing,
         peers: Read::Found(crate::peers::Peers::default()),
         engaging: Read::Found(vec![]),
         settings: settings(),
         obstacle: None,
     }
+}
+
+/// Namespaces that exist.
+pub(crate) fn surroundings(namespaces: &[&str]) -> Surroundings {
+    let found = |name: &&str| ((*name).to_owned(), Read::Found(Namespace::default()));
+    Surroundings { namespaces: namespaces.iter().map(found).collect(), endpoint: None }
 }
 
 /// The same, and bob has approved it.
@@ -243,10 +254,7 @@ pub(crate) fn pending_by(mut grant: Grant, namespaces: &[&str]) -> grant::Observ
         policies: Read::Found([state(&policy("shop-debug"))].into()),
         role: asked.role,
         banned_roles: BannedRoles::new(),
-        namespaces: namespaces
-            .iter()
-            .map(|name| ((*name).to_owned(), Read::Found(crate::target::Namespace::default())))
-            .collect(),
+        surroundings: surroundings(namespaces),
         started: None,
         obstacle: None,
     }

@@ -10,11 +10,14 @@ mod object;
 
 use kube::core::DynamicObject;
 use lapse_cluster::ObserveError;
+use lapse_crds::AccessDecision;
+use lapse_engine::Read;
+use lapse_engine::attest::{AttestationError, Attested};
 use lapse_engine::confine::Unconfirmed;
 use serde::de::DeserializeOwned;
 
 pub(crate) use decision::decision;
-pub(crate) use grant::grant;
+pub(crate) use grant::{grant, order};
 pub(crate) use object::object;
 
 use crate::answer::NotAdmitted;
@@ -24,6 +27,12 @@ fn decode<K: DeserializeOwned>(object: &DynamicObject) -> Result<K, NotAdmitted>
     serde_json::to_value(object)
         .and_then(serde_json::from_value)
         .map_err(|error| NotAdmitted::invalid("spec", format!("it cannot be read: {error}")))
+}
+
+/// Whether somebody said something that was signed by a key which is not known here.
+fn has_unknown_keys(decisions: &Read<Vec<Attested<AccessDecision>>>) -> bool {
+    let decisions = decisions.found().into_iter().flatten();
+    decisions.filter_map(|said| said.attestation.as_ref().err()).any(AttestationError::may_pass)
 }
 
 /// The answer when the engine would not write the same; `what` begins the sentence.

@@ -11,7 +11,7 @@ use lapse_engine::confine::{self, Unconfirmed};
 use lapse_engine::grant::{Content, LiveObject, ObjectSpec};
 use lapse_engine::target::Place;
 
-use super::{refusal, unobserved};
+use super::{has_unknown_keys, refusal, unobserved};
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::Request;
@@ -75,7 +75,13 @@ async fn expected(
 ) -> Result<Result<ObjectSpec, Unconfirmed>, NotAdmitted> {
     let (reader, now) = (admission.reader(), clock::now());
     if confine::was_confirmed(grant, now) {
-        let decisions = reader.index().decisions(&grant.spec.request.uid);
+        let uid = &grant.spec.request.uid;
+        let mut decisions = reader.index().decisions(uid);
+        if has_unknown_keys(&decisions) {
+            admission.refresh_keys().await?;
+            reader.index().verify_again();
+            decisions = reader.index().decisions(uid);
+        }
         let home = &reader.settings().namespace;
         return Ok(confine::object_of_confirmed(grant, &decisions, home, kind, place, name, now));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
+use lapse_engine::order::{Succession, sign_succession};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
@@ -11,6 +12,7 @@ use rcgen::{
 use zeroize::Zeroizing;
 
 use super::material::{PATH_DIGITS, Pair};
+use super::publish::{HANDOVER, TOLERANCE};
 use super::{KeyMaterialError, Material, Renewal, Stored};
 
 /// How long an authority lasts.
@@ -27,9 +29,14 @@ pub(crate) fn make(
     renewal: &Renewal,
     now: DateTime<Utc>,
 ) -> Result<Material, KeyMaterialError> {
-    let signing = match stored.signing {
-        Some(key) if !renewal.signing => key,
-        _ => SigningKey::from_bytes(&*random::<32>()?),
+    let (signing, successions) = match stored.signing {
+        Some(key) if !renewal.signing => (key, stored.successions),
+        previous => {
+            let next = SigningKey::from_bytes(&*random::<32>()?);
+            let previous = previous.filter(|_| renewal.succession);
+            let successions = successions(stored.successions, previous.as_ref(), &next, now)?;
+            (next, successions)
+        }
     };
     let path = match stored.path {
         Some(path) if !renewal.path => path,
@@ -48,9 +55,42 @@ pub(crate) fn make(
     };
     let serving = match (stored.serving, &renewal.serving) {
         (Some(pair), None) => pair,
-        (_, names) => new_serving(&authority, names.iter().flatten().cloned().collect(), now)?,
+        (_, names) => {
+            let names = names.iter().flatten().cloned().collect();
+            new_serving(&authority, "lapse-webhook", names, now)?
+        }
     };
-    Ok(Material { signing, path, authority, previous_authority, serving })
+    let gateway = match (stored.gateway, &renewal.gateway) {
+        (known, None) => known,
+        (_, Some(names)) => {
+            let names = names.iter().cloned().collect();
+            Some(new_serving(&authority, "lapse-gateway", names, now)?)
+        }
+    };
+    Ok(Material { signing, successions, path, authority, previous_authority, serving, gateway })
+}
+
+/// How many successions are kept: with a new key every 90 days, those of ten years.
+const SUCCESSIONS: usize = 40;
+
+/// How hosts that know an earlier key come to know the next one. A key that is distrusted names no successor: then the
+/// chain begins anew, and hosts are enrolled again.
+fn successions(
+    known: Vec<Succession>,
+    previous: Option<&SigningKey>,
+    next: &SigningKey,
+    now: DateTime<Utc>,
+) -> Result<Vec<Succession>, KeyMaterialError> {
+    let Some(previous) = previous else { return Ok(Vec::new()) };
+    let succession =
+        sign_succession(previous, &next.verifying_key(), now - TOLERANCE, now + HANDOVER);
+    let succession = succession.map_err(|error| KeyMaterialError::Make {
+        what: "succession of keys",
+        why: error.to_string(),
+    })?;
+    let all: Vec<Succession> = known.into_iter().chain([succession]).collect();
+    let from = all.len().saturating_sub(SUCCESSIONS);
+    Ok(all.into_iter().skip(from).collect())
 }
 
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyMaterialError> {
@@ -85,12 +125,13 @@ fn new_authority(now: DateTime<Utc>) -> Result<Pair, KeyMaterialError> {
 
 fn new_serving(
     authority: &Pair,
+    common_name: &str,
     names: Vec<String>,
     now: DateTime<Utc>,
 ) -> Result<Pair, KeyMaterialError> {
     let wrong = failed("serving certificate");
     let mut params = params("serving certificate", names, now, SERVING_LIFE)?;
-    params.distinguished_name.push(DnType::CommonName, "lapse-webhook");
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -101,7 +142,7 @@ fn new_serving(
     pair("serving certificate", certificate.pem(), &key)
 }
 
-fn params(
+pub(super) fn params(
     what: &'static str,
     names: Vec<String>,
     now: DateTime<Utc>,
@@ -123,6 +164,6 @@ fn pair(what: &'static str, certificate: String, key: &KeyPair) -> Result<Pair, 
     Pair::read(certificate, key).map_err(|why| KeyMaterialError::Make { what, why })
 }
 
-fn failed(what: &'static str) -> impl Fn(rcgen::Error) -> KeyMaterialError {
+pub(super) fn failed(what: &'static str) -> impl Fn(rcgen::Error) -> KeyMaterialError {
     move |error| KeyMaterialError::Make { what, why: error.to_string() }
 }

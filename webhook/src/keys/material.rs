@@ -5,6 +5,7 @@ use std::fmt;
 
 use ed25519_dalek::SigningKey;
 use k8s_openapi::ByteString;
+use lapse_engine::order::Succession;
 use rcgen::{KeyPair, PublicKeyData as _};
 use zeroize::Zeroizing;
 
@@ -15,6 +16,8 @@ const PATH: &str = "path";
 const AUTHORITY: [&str; 2] = ["ca.crt", "ca.key"];
 const PREVIOUS_AUTHORITY: &str = "previous-ca.crt";
 const SERVING: [&str; 2] = ["tls.crt", "tls.key"];
+const GATEWAY: [&str; 2] = ["gateway.crt", "gateway.key"];
+const SUCCESSIONS: &str = "successions";
 
 /// The number of hexadecimal digits of the path: 32 bytes.
 pub(super) const PATH_DIGITS: usize = 64;
@@ -53,6 +56,8 @@ impl Pair {
 pub(crate) struct Material {
     /// Signs what was stamped.
     pub(crate) signing: SigningKey,
+    /// How it followed on the keys before it, the oldest first.
+    pub(crate) successions: Vec<Succession>,
     /// The path under which admission is served, 64 hexadecimal digits.
     pub(crate) path: Zeroizing<String>,
     /// The authority that signs serving certificates.
@@ -61,6 +66,8 @@ pub(crate) struct Material {
     pub(crate) previous_authority: Option<String>,
     /// The serving certificate.
     pub(crate) serving: Pair,
+    /// That of the gateway, where there is one.
+    pub(crate) gateway: Option<Pair>,
 }
 
 impl Material {
@@ -72,13 +79,18 @@ impl Material {
 
     /// Writes everything into the data of the Secret. What it does not know, it leaves.
     pub(crate) fn write(&self, data: &mut BTreeMap<String, ByteString>) {
-        let Self { signing, path, authority, previous_authority, serving } = self;
+        let Self { signing, successions, path, authority, previous_authority, serving, gateway } =
+            self;
         let mut set = |key: &str, value: &[u8]| {
             data.insert(key.to_owned(), ByteString(value.to_vec()));
         };
         set(SIGNING_KEY, &*Zeroizing::new(signing.to_bytes()));
         set(PATH, path.as_bytes());
-        for (keys, pair) in [(AUTHORITY, authority), (SERVING, serving)] {
+        // A list of texts is always JSON.
+        set(SUCCESSIONS, &serde_json::to_vec(successions).unwrap_or_default());
+        let gateway = gateway.as_ref().map(|pair| (GATEWAY, pair));
+        for (keys, pair) in [(AUTHORITY, authority), (SERVING, serving)].into_iter().chain(gateway)
+        {
             set(keys[0], pair.certificate.as_bytes());
             set(keys[1], pair.key.as_bytes());
         }
@@ -94,6 +106,8 @@ impl Material {
 pub(crate) struct Stored {
     /// See [`Material::signing`].
     pub(crate) signing: Option<SigningKey>,
+    /// See [`Material::successions`].
+    pub(crate) successions: Vec<Succession>,
     /// See [`Material::path`].
     pub(crate) path: Option<Zeroizing<String>>,
     /// See [`Material::authority`].
@@ -102,6 +116,8 @@ pub(crate) struct Stored {
     pub(crate) previous_authority: Option<(String, Facts)>,
     /// See [`Material::serving`].
     pub(crate) serving: Option<Pair>,
+    /// See [`Material::gateway`].
+    pub(crate) gateway: Option<Pair>,
 }
 
 impl Stored {
@@ -125,7 +141,15 @@ impl Stored {
             let why = || "it is not 64 hexadecimal digits".to_owned();
             usable(PATH, fine.then_some(()).ok_or_else(why));
         }
-        for (keys, place) in [(AUTHORITY, &mut stored.authority), (SERVING, &mut stored.serving)] {
+        if let Some(bytes) = data.get(SUCCESSIONS) {
+            let known = serde_json::from_slice(&bytes.0).map(|known| stored.successions = known);
+            usable(SUCCESSIONS, known.map_err(|error| error.to_string()));
+        }
+        for (keys, place) in [
+            (AUTHORITY, &mut stored.authority),
+            (SERVING, &mut stored.serving),
+            (GATEWAY, &mut stored.gateway),
+        ] {
             if let (Some(certificate), Some(key)) = (text(data, keys[0]), text(data, keys[1])) {
                 let pair = Pair::read((*certificate).clone(), key);
                 usable(keys[0], pair.map(|pair| *place = Some(pair)));
@@ -145,10 +169,12 @@ impl Stored {
     pub(crate) fn complete(self) -> Option<Material> {
         Some(Material {
             signing: self.signing?,
+            successions: self.successions,
             path: self.path?,
             authority: self.authority?,
             previous_authority: self.previous_authority.map(|(certificate, _)| certificate),
             serving: self.serving?,
+            gateway: self.gateway,
         })
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Pure: reading and writing the cluster is the [keeper](crate::keeper)'s.
 
+mod agent;
 mod certificate;
 mod make;
 mod material;
 mod publish;
 mod renew;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,13 +22,15 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+pub(crate) use agent::{AgentCertificate, Asked};
 pub(crate) use certificate::normalize;
 pub(crate) use make::make;
 pub(crate) use material::{Material, Stored};
 pub(crate) use publish::{
     Standing, end_handover, publish, retire_others, retire_soon, standing, valid_from,
 };
-pub(crate) use renew::{Renewal, next};
+pub(crate) use renew::{Names, Renewal, next};
+pub(crate) use trust::{GatewayFiles, trust_of};
 
 /// Why keys cannot be made or used. Never with any part of a secret.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,7 @@ pub(crate) struct Keys {
     /// When the serving certificate ends.
     pub(crate) certificate_expires: DateTime<Utc>,
     name: Option<String>,
+    authority: material::Pair,
     path: Zeroizing<String>,
     path_digest: [u8; 32],
 }
@@ -85,6 +90,7 @@ impl Keys {
             bundle: material.bundle(),
             certificate_expires: material.serving.facts.not_after,
             name: material.serving.facts.names.first().cloned(),
+            authority: material.authority.clone(),
             path_digest: Sha256::digest(material.path.as_bytes()).into(),
             path: material.path,
             signing: material.signing,
@@ -94,6 +100,17 @@ impl Keys {
     /// One of the names that the serving certificate is for.
     pub(crate) fn name(&self) -> Option<String> {
         self.name.clone()
+    }
+
+    /// Signs the certificate of an agent.
+    pub(crate) fn sign_agent(
+        &self,
+        asked: &Asked,
+        endpoint: &str,
+        uid: &str,
+        now: DateTime<Utc>,
+    ) -> Result<AgentCertificate, KeyMaterialError> {
+        agent::sign(&self.authority, asked, endpoint, uid, now)
     }
 
     /// Whether this is the path. Digests are compared, so that the time it takes says nothing about

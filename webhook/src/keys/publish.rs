@@ -9,13 +9,13 @@ use lapse_engine::attest::{PublicKey, key_id};
 /// A new key is in force from a little earlier on: another replica signs with it as soon as it reads
 /// it, and its clock may be behind the one that published it. An attacker gains nothing by it: a
 /// signature must be as old as its object in any case.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
+pub(super) const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
 /// How long a key signs before another takes its place: as long as a serving certificate lasts.
 const SIGNING_LIFE: TimeDelta = TimeDelta::days(90);
 
 /// How long a key whose time was up goes on: until each replica has read the one after it.
-const HANDOVER: TimeDelta = TimeDelta::minutes(1);
+pub(super) const HANDOVER: TimeDelta = TimeDelta::minutes(1);
 
 /// What the published keys say of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

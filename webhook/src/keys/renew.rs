@@ -12,26 +12,41 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::certificate::Facts;
+use super::material::Pair;
 use super::{Standing, Stored};
 
 /// What must be made anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is made anew, or not")]
 pub(crate) struct Renewal {
     /// The signing key.
     pub(crate) signing: bool,
+    /// Whether the key before signs for it: its time is up, and nobody distrusts it.
+    pub(crate) succession: bool,
     /// The path.
     pub(crate) path: bool,
     /// The certificate authority.
     pub(crate) authority: bool,
     /// The serving certificate, for these names.
     pub(crate) serving: Option<BTreeSet<String>>,
+    /// That of the gateway, for these names.
+    pub(crate) gateway: Option<BTreeSet<String>>,
+}
+
+/// The names of the serving certificates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    /// Those of the webhook.
+    pub(crate) webhook: &'a BTreeSet<String>,
+    /// Those of the gateway; none where there is none.
+    pub(crate) gateway: &'a BTreeSet<String>,
 }
 
 /// What must be made anew. `standing` is that of the stored signing key in the published keys.
 pub(crate) fn next(
     stored: &Stored,
     standing: Standing,
-    names: &BTreeSet<String>,
+    names: Names<'_>,
     now: DateTime<Utc>,
 ) -> Option<Renewal> {
     let authority = stored.authority.as_ref().map(|pair| &pair.facts);
@@ -40,22 +55,25 @@ pub(crate) fn next(
         // A key that is not published has signed nothing that holds: it is published before it is
         // used. So it was never in use, or somebody took it away because it leaked.
         signing: stored.signing.is_none() || standing != Standing::InForce,
+        succession: standing == Standing::Due,
         path: stored.path.is_none(),
         authority: authority.is_none_or(|facts| is_due(facts, now)),
-        serving: serving(stored, authority, previous, names, now),
+        serving: serving(stored.serving.as_ref(), authority, previous, names.webhook, now),
+        gateway: serving(stored.gateway.as_ref(), authority, previous, names.gateway, now)
+            .filter(|_| !names.gateway.is_empty()),
     };
     (renewal != Renewal::default()).then_some(renewal)
 }
 
 /// The names of the serving certificate that must be made, if one must be.
 fn serving(
-    stored: &Stored,
+    stored: Option<&Pair>,
     authority: Option<&Facts>,
     previous: Option<&Facts>,
     names: &BTreeSet<String>,
     now: DateTime<Utc>,
 ) -> Option<BTreeSet<String>> {
-    let Some(facts) = stored.serving.as_ref().map(|pair| &pair.facts) else {
+    let Some(facts) = stored.map(|pair| &pair.facts) else {
         return Some(names.clone());
     };
     let trusted = |authority: Option<&Facts>| {

@@ -7,10 +7,11 @@ use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionReview, META_API_VERSION_V1, META_KIND};
 use lapse_cluster::process::follow_caller;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, warn};
 
@@ -23,16 +24,37 @@ const LARGEST: usize = 8 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY: Duration = Duration::from_secs(5);
 
+/// Who is at the other end of a connection: somebody who knows a path of ours, or nobody yet.
+#[derive(Clone, Default)]
+pub(super) struct Caller(Arc<Notify>);
+
+impl Caller {
+    /// Waits until it is known.
+    pub(super) async fn is_known(&self) {
+        self.0.notified().await;
+    }
+}
+
 /// Everything that is served.
 pub(crate) fn router(admission: Arc<Admission>) -> Router {
     Router::new().fallback(handle).with_state(admission)
+}
+
+/// The same for a test that has no connection.
+#[cfg(test)]
+pub(crate) fn router_of_nobody(admission: Arc<Admission>) -> Router {
+    router(admission).layer(Extension(Caller::default()))
 }
 
 fn refuse(code: StatusCode, why: impl Into<String>) -> Response {
     (code, why.into()).into_response()
 }
 
-async fn handle(State(admission): State<Arc<Admission>>, request: Request) -> Response {
+async fn handle(
+    State(admission): State<Arc<Admission>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     // Who does not know the path gets nothing, and costs nothing: it is checked before the body is
     // read. The API server does not authenticate itself, so the path is what keeps others from
@@ -41,6 +63,7 @@ async fn handle(State(admission): State<Arc<Admission>>, request: Request) -> Re
         admission.metrics().stranger();
         return refuse(StatusCode::NOT_FOUND, "not found\n");
     };
+    caller.0.notify_one();
     if parts.method != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "POST an AdmissionReview\n");
     }

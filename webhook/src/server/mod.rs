@@ -7,7 +7,7 @@ mod tls;
 
 pub(crate) use check::check;
 #[cfg(test)]
-pub(crate) use http::router;
+pub(crate) use http::router_of_nobody;
 pub(crate) use listen::serve;
 pub(crate) use tls::tls_config;
 

@@ -140,6 +140,50 @@ async fn older_tls_is_refused() {
     assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
 }
 
+/// Connections that are held open, with and without TLS, keep nobody out: not even of the same address.
+#[tokio::test]
+async fn who_holds_connections_keeps_no_api_server_out() {
+    let server = server().await;
+    let known = server.connect(&[&rustls::version::TLS13]).await.unwrap();
+    let path = server.keys.path_to("mutate");
+    let (head, body) = (format!("POST {} HTTP/1.1\r\nHost: hook\r\n", *path), request());
+    let asks = async |mut stream: TlsStream<TcpStream>| {
+        let head = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap().to_lowercase();
+        assert!(answer.starts_with("http/1.1 200 ok"), "{answer}");
+        let (_, length) = answer.split_once("content-length: ").unwrap();
+        let length = length.lines().next().unwrap().parse().unwrap();
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        stream
+    };
+    let known = asks(known).await;
+    let mut strangers = Vec::new();
+    for _ in 0..600 {
+        strangers.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // Too many at once are refused, and those that have just come are let finish…
+    for stream in &mut strangers[520..] {
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await;
+        assert!(ended.is_ok(), "it is not let in");
+    }
+    // …but that is no way to hold a place.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // A stranger with TLS is one as well.
+    let _stranger = server.connect(&[&rustls::version::TLS13]).await.unwrap();
+    let path = server.keys.path_to("validate");
+    let answer = tokio::time::timeout(Duration::from_secs(30), server.post(&path, &body)).await;
+    assert_eq!(answer.expect("an answer").0, "HTTP/1.1 200 OK");
+    let ended = tokio::time::timeout(Duration::from_secs(10), strangers[0].read_u8()).await;
+    assert!(ended.is_ok(), "the longest makes place");
+    // Who is known stays.
+    asks(known).await;
+}
+
 #[tokio::test]
 async fn stopping_answers_what_was_asked() {
     let server = server().await;

@@ -13,7 +13,8 @@ use lapse_engine::Read;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::marks_of;
-use lapse_engine::target::{Namespaces, ResolvedTarget};
+use lapse_engine::surroundings::Surroundings;
+use lapse_engine::target::ResolvedTarget;
 
 use crate::admission::Admission;
 use crate::answer::{NotAdmitted, known};
@@ -24,7 +25,7 @@ pub(super) struct Around {
     /// The policy that decides, or that was thought to.
     pub(super) policy: Option<(String, Read<PolicyState>)>,
     pub(super) role: Read<RoleRules>,
-    pub(super) namespaces: Namespaces,
+    pub(super) surroundings: Surroundings,
     pub(super) banned_roles: BannedRoles,
     /// Whether the caller holds the verb that the verdict needs, or why that cannot be told.
     pub(super) may: Option<Result<bool, String>>,
@@ -53,10 +54,10 @@ impl Around {
                 None => Read::Missing,
             }
         };
-        let namespaces = async {
+        let surroundings = async {
             match &target {
-                Some(target) => reader.namespaces(target).await,
-                None => Namespaces::new(),
+                Some(target) => reader.surroundings(target).await,
+                None => Surroundings::default(),
             }
         };
         let banned_roles = async {
@@ -69,7 +70,7 @@ impl Around {
         let mut around = Self {
             policy: None,
             role: Read::Missing,
-            namespaces: Namespaces::new(),
+            surroundings: Surroundings::default(),
             banned_roles: BannedRoles::new(),
             may: None,
             holds_a_right: Ok(false),
@@ -88,9 +89,9 @@ impl Around {
                 Verdict::Deny | Verdict::End | Verdict::Review => Ok(false),
             }
         };
-        let (role, namespaces, banned_roles, around, holds_a_right) =
-            tokio::join!(role, namespaces, banned_roles, of_policy, holds_a_right);
-        Self { role, namespaces, banned_roles, holds_a_right, ..around }
+        let (role, surroundings, banned_roles, around, holds_a_right) =
+            tokio::join!(role, surroundings, banned_roles, of_policy, holds_a_right);
+        Self { role, surroundings, banned_roles, holds_a_right, ..around }
     }
 
     /// Looks at a policy, and at what the caller may do to it.
@@ -134,14 +135,18 @@ impl Around {
 
 /// The policy on which the verb counts, as far as it is known before one was found that decides: denying outlasts a
 /// broken policy, so there it is the one that the request named or was decided by.
-fn denied_by(verdict: Verdict, request: &AccessRequest, decides: Option<&str>) -> Option<String> {
+pub(super) fn denied_by(
+    verdict: Verdict,
+    request: &AccessRequest,
+    decides: Option<&str>,
+) -> Option<String> {
     let recorded = request.status.as_ref().and_then(|status| status.policy.as_ref());
     let recorded = recorded.map(|policy| &*policy.name).filter(|_| verdict == Verdict::Deny);
     decides.or(recorded).map(ToOwned::to_owned)
 }
 
 /// Whether the caller holds the verb that a verdict needs.
-async fn may(
+pub(super) async fn may(
     admission: &Admission,
     caller: &UserInfo,
     verdict: Verdict,

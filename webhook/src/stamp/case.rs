@@ -5,29 +5,25 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use lapse_cluster::{Occasion, Reader, clock};
-use lapse_crds::{
-    AccessDecisionSpec, AccessRequest, Identity, PolicyRef, RecordedRules, Verdict, created_at,
-};
+use lapse_crds::{AccessDecisionSpec, AccessRequest, Identity, PolicyRef, RecordedRules, Verdict};
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
-use lapse_engine::attest::Attested;
 use lapse_engine::duties::{Duties, bearing_on};
+use lapse_engine::elevation::power_of;
 use lapse_engine::lifetime::starts_at;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::risk::{Reach, assess, goes_on, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::is_kept_from_approving;
 use lapse_engine::summary::GrantSummary;
-use lapse_engine::target::{ResolvedTarget, Scope};
+use lapse_engine::target::{Privilege, ResolvedTarget, Scope};
 
+use super::alone::Alone;
 use super::around::{Around, policy_name};
+use super::opened::{Opened, REQUEST_NAME, check_name};
 use crate::admission::{Admission, caller};
 use crate::answer::{NotAdmitted, known};
 use crate::news::Patience;
-
-/// The fields that say what a decision is about.
-pub(super) const REQUEST_NAME: &str = "spec.request.name";
-pub(super) const REQUEST_UID: &str = "spec.request.uid";
 
 /// What a decision is judged from.
 pub(super) struct Case {
@@ -60,6 +56,52 @@ pub(super) struct Upon<'a> {
 }
 
 impl Case {
+    /// Reads what a Deny or an End is judged from, whatever else cannot be read.
+    pub(super) async fn read_alone(
+        admission: &Admission,
+        namespace: &str,
+        decision: &AccessDecisionSpec,
+        decider: &UserInfo,
+    ) -> Result<Self, NotAdmitted> {
+        let name = &decision.request.name;
+        check_name(REQUEST_NAME, name)?;
+        let index = admission.reader().index();
+        let verdict = decision.verdict;
+        let known = index.request_named(namespace, name).and_then(|known| known.object);
+        let (opened, early) = tokio::join!(Opened::read(admission, namespace, decision), async {
+            match &known {
+                Some(known) => Some(Alone::read(admission, known, verdict, decider).await),
+                None => None,
+            }
+        });
+        let opened = opened?;
+        // Of a request that was decided meanwhile the policy is another.
+        let is_of = |alone: &Alone| alone.is_of(admission, &opened.request, verdict);
+        let alone = match early.filter(is_of) {
+            Some(alone) => alone,
+            None => Alone::read(admission, &opened.request, verdict, decider).await,
+        };
+        let uid = opened.request.metadata.uid.clone().unwrap_or_default();
+        admission.said().is_shown(index, &uid).await;
+        let decisions = index.decisions(&uid);
+        let decisions = decisions.found().map(Vec::as_slice).unwrap_or_default();
+        let Opened { request, requester, target, requested_at } = opened;
+        Ok(Self {
+            statements: Statements::about(&uid, decisions),
+            duties: Duties::default(),
+            requested_at,
+            request,
+            requester,
+            target,
+            policy: alone.policy,
+            role: Err("no role is looked at to say no".to_owned()),
+            may_approve: false,
+            kept_by: None,
+            holds_what_is_not_seen: false,
+            may_deny: verdict == Verdict::Deny && alone.may.unwrap_or(false),
+        })
+    }
+
     /// Reads it: what is cheap, all at once. What a role lets its holder do, which is told to whoever approves, is read
     /// once the approval stands.
     pub(super) async fn read(
@@ -74,37 +116,15 @@ impl Case {
         let verdict = decision.verdict;
         // What to look at follows from the spec, which never changes: if it is known, nothing waits for the request.
         let known = reader.index().request_named(namespace, name).and_then(|k| k.object);
-        let (attested, early) = tokio::join!(attested(admission, namespace, name), async {
+        let (opened, early) = tokio::join!(Opened::read(admission, namespace, decision), async {
             match &known {
                 Some(known) => Some(Around::read(admission, known, verdict, decider).await),
                 None => None,
             }
         });
-        let attested = attested?;
-        let uid = attested.object.metadata.uid.clone().unwrap_or_default();
-        check_uid(decision, namespace, &uid)?;
+        let Opened { request, requester, target, requested_at } = opened?;
+        let uid = request.metadata.uid.clone().unwrap_or_default();
         let is_it = known.is_some_and(|known| known.metadata.uid.as_ref() == Some(&uid));
-        // Taking a right back must work when the key that signed the request is gone.
-        let requested_at = match attested.attestation {
-            Ok(attestation) => attestation.admitted_at.time(),
-            Err(_) if verdict != Verdict::Approve => {
-                created_at(&attested.object.metadata).unwrap_or_default()
-            }
-            Err(error) => {
-                let message = format!(
-                    "request {name} cannot be decided: {error}. Delete it and make it again"
-                );
-                return Err(NotAdmitted::invalid(REQUEST_NAME, message));
-            }
-        };
-        let request = attested.object;
-        let target = ResolvedTarget::resolve(&request.spec.target, namespace);
-        let (Some(requester), Some(target)) = (request.spec.requester.clone(), target) else {
-            let message = format!(
-                "request {name} names no requester or no target, so nothing can be decided. Delete it and make it again"
-            );
-            return Err(NotAdmitted::invalid(REQUEST_NAME, message));
-        };
         let around = match early.filter(|_| is_it) {
             Some(around) => around,
             None => Around::read(admission, &request, verdict, decider).await,
@@ -154,7 +174,7 @@ impl Case {
                 requester: &requester,
                 target: &target,
                 emergency: request.spec.emergency,
-                namespaces: &around.namespaces,
+                known: &around.surroundings,
                 roles: RolesKnown { asked: &around.role, banned: &around.banned_roles },
                 at: starts_at(&request.spec, clock::now()),
             };
@@ -170,8 +190,11 @@ impl Case {
         };
         // Saying no must be possible whatever cannot be read.
         if verdict == Verdict::Approve {
-            for namespace in around.namespaces.values() {
+            for namespace in around.surroundings.namespaces.values() {
                 known(namespace.clone())?;
+            }
+            if let Some(endpoint) = &around.surroundings.endpoint {
+                known(endpoint.clone())?;
             }
             for rules in around.banned_roles.values() {
                 known(rules.clone())?;
@@ -236,6 +259,9 @@ impl Case {
     /// What the role lets its holder do, as whom they could act, and what of it goes on after the end, in words for
     /// whoever approves.
     pub(super) async fn risk(&self, reader: &Reader) -> Result<Vec<String>, NotAdmitted> {
+        if let Privilege::Elevation(elevation) = &self.target.privilege {
+            return Ok(power_of(elevation).into_iter().collect());
+        }
         let Ok(rules) = &self.role else { return Ok(Vec::new()) };
         let reach = Reach::of(&self.target.scope, reader.settings());
         let risk = assess(rules.lists(), &reach).accepted();
@@ -309,73 +335,4 @@ async fn kept_by(
         }
     }
     Ok(None)
-}
-
-/// The request. If its signature is by a key that this replica does not know yet, the keys are read
-/// again: another replica may have made one a moment ago.
-async fn attested(
-    admission: &Admission,
-    namespace: &str,
-    name: &str,
-) -> Result<Attested<AccessRequest>, NotAdmitted> {
-    let missing = || {
-        let message = format!(
-            "there is no AccessRequest {name} in namespace {namespace}; see `kubectl get areq -n \
-             {namespace}`"
-        );
-        NotAdmitted::invalid(REQUEST_NAME, message)
-    };
-    let read = async || admission.reader().request(namespace, name).await;
-    let first = known(read().await)?.ok_or_else(missing)?;
-    match &first.attestation {
-        Err(error) if error.may_pass() => {
-            admission.refresh_keys().await?;
-            known(read().await)?.ok_or_else(missing)
-        }
-        _ => Ok(first),
-    }
-}
-
-/// An approval holds for what its author saw: one that names another UID was meant for a request of
-/// the same name that is gone.
-fn check_uid(
-    decision: &AccessDecisionSpec,
-    namespace: &str,
-    actual: &str,
-) -> Result<(), NotAdmitted> {
-    let name = &decision.request.name;
-    match decision.request.uid.as_deref() {
-        Some(named) if named != actual => {
-            let message = format!(
-                "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted \
-                 and made again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml`, then \
-                 decide upon it anew"
-            );
-            Err(NotAdmitted::invalid(REQUEST_UID, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses what is no name: it becomes part of a URL, and of a selector.
-pub(crate) fn check_name(field: &str, name: &str) -> Result<(), NotAdmitted> {
-    if is_object_name(name) {
-        return Ok(());
-    }
-    let message = format!(
-        "{field} is {name:?}, which is not the name of an object: lower case letters, digits, - and ., a letter or \
-         digit at both ends of each part"
-    );
-    Err(NotAdmitted::invalid(field, message))
-}
-
-/// Whether this is a name that the API server gives to objects (RFC 1123 subdomain).
-pub(super) fn is_object_name(name: &str) -> bool {
-    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let label = |label: &str| {
-        label.bytes().next().is_some_and(alphanumeric)
-            && label.bytes().next_back().is_some_and(alphanumeric)
-            && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }

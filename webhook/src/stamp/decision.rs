@@ -42,8 +42,24 @@ pub(crate) async fn decision(
         stamp(&mut draft, &spec, case.upon())?;
         (case.judge(&decider)?, Vec::new(), case.grant.spec.request.uid.clone())
     } else {
-        let case = Case::read(admission, namespace, &spec, &request.user_info).boxed().await?;
-        let said = judge(&mut draft, &case, &spec, &decider, now)?;
+        let by = &request.user_info;
+        let alone = match spec.verdict {
+            Verdict::Deny | Verdict::End => {
+                let case = Case::read_alone(admission, namespace, &spec, by).boxed().await?;
+                let said = judge(&mut draft, &case, &spec, &decider, now);
+                // Of an End everything is said. That another policy decides by now may be what lets somebody deny.
+                (spec.verdict == Verdict::End || said.is_ok()).then_some((case, said))
+            }
+            Verdict::Approve | Verdict::Review => None,
+        };
+        let (case, said) = if let Some(judged) = alone {
+            judged
+        } else {
+            let case = Case::read(admission, namespace, &spec, by).boxed().await?;
+            let said = judge(&mut draft, &case, &spec, &decider, now);
+            (case, said)
+        };
+        let said = said?;
         // What is dear is for those alone who may.
         let reader = admission.reader();
         let risk = match spec.verdict {

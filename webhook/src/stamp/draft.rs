@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use json_patch::{Patch, diff};
+use lapse_cluster::clock;
 use lapse_crds::{ATTESTATION, Identity};
 use lapse_engine::attest::{Subject, sign};
 use serde::Serialize;
@@ -110,6 +111,14 @@ impl<'a> Draft<'a> {
     pub(super) fn unsigned(self) -> Patch {
         diff(&self.before, &state(&self.spec, self.annotations.as_ref()))
     }
+}
+
+/// What is to be changed for an object to be signed as it came.
+pub(crate) fn sign_as_it_is(request: &Request, keys: &Keys) -> Result<Patch, NotAdmitted> {
+    let draft = Draft::of(request);
+    let draft =
+        draft.ok_or_else(|| NotAdmitted::Failed("The API server sent no object".to_owned()))?;
+    draft.sign(keys, clock::now(), nonce()?)
 }
 
 /// As a document with the places that the object has.

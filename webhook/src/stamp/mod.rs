@@ -1,13 +1,16 @@
 //! Stamping: who asks or decides is written into the object, and what was stamped is signed.
 
+mod alone;
 mod around;
 mod case;
 mod decision;
 mod draft;
+mod opened;
 mod request;
 mod review;
 
 pub(crate) use around::holds_verb;
-pub(crate) use case::check_name;
 pub(crate) use decision::decision;
+pub(crate) use draft::sign_as_it_is;
+pub(crate) use opened::check_name;
 pub(crate) use request::request;

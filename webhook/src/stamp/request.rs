@@ -12,8 +12,8 @@ use lapse_engine::target::check_rules;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use super::case::is_object_name;
 use super::draft::{Draft, nonce};
+use super::opened::is_object_name;
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
@@ -28,6 +28,9 @@ const NAMESPACES: usize = 16;
 
 /// Whether it costs little to look, and only at names of objects: the schema has not seen this request yet.
 fn is_foreseeable(spec: &AccessRequestSpec) -> bool {
+    if let Some(target) = &spec.target.endpoint {
+        return is_object_name(&target.name);
+    }
     let Some(target) = &spec.target.kubernetes else { return false };
     let is_segment = |name: &str| {
         !name.is_empty() && !name.contains(['/', '%', '?', '#']) && !name.starts_with('.')

@@ -12,7 +12,8 @@ use lapse_engine::policy::{Policy, PolicyState};
 use lapse_engine::summary::GrantSummary;
 
 use super::around::holds_verb;
-use super::case::{REQUEST_NAME, REQUEST_UID, Upon, check_name};
+use super::case::Upon;
+use super::opened::{REQUEST_NAME, REQUEST_UID, check_name};
 use crate::admission::Admission;
 use crate::answer::{NotAdmitted, known};
 

@@ -90,6 +90,10 @@ fn an_earlier_time_stands_until_it_is_looked_at() {
     state.push(grant("g"), Lane::End);
     state.take(Pool::End).unwrap();
     assert_eq!(state.take_due(time(40)), (vec![], None), "it says itself when to look again");
+    state.postpone(grant("h"), Lane::Follow, time(10));
+    state.postpone(grant("h"), Lane::End, time(20));
+    let due = state.take_due(time(10)).0;
+    assert_eq!(due, [(grant("h"), Lane::End)], "an end that failed is no less urgent for it");
 }
 
 #[test]
@@ -130,4 +134,50 @@ fn of_those_that_wait_for_a_turn_one_moves() {
     }
     assert_eq!(order.len(), 101 - 1, "each once: {order:?}");
     assert_eq!(order[..4], ["shop/help", "shop/many-7", "shop/many-1", "shop/many-2"]);
+}
+
+/// Whatever gives, and however much has to be written down, it takes no place from what may end a right.
+#[test]
+fn what_may_end_a_right_waits_behind_nothing_that_is_given() {
+    let mut state = State::default();
+    for index in 0..100 {
+        state.push(request(&format!("many-{index}"), &format!("person-{index}")), Lane::Check);
+        state.push(grant(&format!("other-{index}")), Lane::Follow);
+    }
+    state.push(grant("banned"), Lane::Held);
+    state.push(grant("denied"), Lane::End);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
+    assert_eq!(take(&mut state, Pool::End), Some(grant("banned")));
+    assert_eq!(take(&mut state, Pool::End), None);
+    let job = state.take(Pool::Follow).unwrap();
+    assert_eq!(job.later(), Lane::Held, "a ban that comes by the clock, say");
+}
+
+/// Ends that fail again and again, as where somebody's webhook hangs on deletions, leave half of the places to others.
+#[test]
+fn ends_that_fail_keep_no_other_from_its_place() {
+    let mut state = State::default();
+    let failing: Vec<_> = (0..40).map(|index| format!("failing-{index}")).collect();
+    for name in &failing {
+        state.push(grant(name), Lane::End);
+        let job = state.take(Pool::End).unwrap();
+        state.failed(&job);
+    }
+    for name in &failing {
+        state.push(grant(name), Lane::End);
+    }
+    state.push(grant("denied"), Lane::End);
+    let first: Vec<_> = (0..8).map(|_| state.take(Pool::End).unwrap()).collect();
+    let names = first.iter().map(|job| job.item.clone());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        failing[..8].iter().map(|n| grant(n)).collect::<Vec<_>>()
+    );
+    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
+    assert_eq!(take(&mut state, Pool::End), None, "the rest waits");
+    state.failed(&first[0]);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("failing-8")), "in its order");
+    // One that succeeds after all is as any other.
+    state.done(&first[1]);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("failing-9")));
 }

@@ -3,6 +3,7 @@
 mod burst;
 mod failover;
 mod flood;
+mod host;
 mod live;
 mod mass;
 mod past;
@@ -49,11 +50,15 @@ pub enum Case {
     Past,
     /// Requests as large as is let through.
     Flood,
+    /// The gateway with many agents.
+    Gateway,
+    /// A right on a real host.
+    Host,
 }
 
 impl Case {
     /// All of them, in the order in which they run.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Approval,
         Self::Deny,
         Self::End,
@@ -68,6 +73,8 @@ impl Case {
         Self::Live,
         Self::Past,
         Self::Flood,
+        Self::Gateway,
+        Self::Host,
     ];
 
     /// Those that were named, in the order in which they run; all if none was.
@@ -93,6 +100,8 @@ impl Case {
             Self::Live => "live",
             Self::Past => "past",
             Self::Flood => "flood",
+            Self::Gateway => "gateway",
+            Self::Host => "host",
         }
     }
 
@@ -123,6 +132,12 @@ impl Case {
             Self::Flood => {
                 "one requester stores 800 requests as large as is let through: others' approvals, memory"
             }
+            Self::Gateway => {
+                "10,000 agents connected: memory, share of a core, 1,000 orders, a restart"
+            }
+            Self::Host => {
+                "a right on a real host, which takes root: given, ended, and what it costs the host"
+            }
         }
     }
 
@@ -131,6 +146,7 @@ impl Case {
         let measuring: LocalBoxFuture<'_, Result<Vec<Figure>>> = match self {
             Self::Past => return past::run(setting, figures).await,
             Self::Flood => return flood::run(setting, figures).await,
+            Self::Gateway => return super::gateway::run(setting, figures).await,
             Self::Approval => single::approval(setting).boxed_local(),
             Self::Deny => single::deny(setting).boxed_local(),
             Self::End => single::end(setting).boxed_local(),
@@ -143,6 +159,7 @@ impl Case {
             Self::Failover => failover::run(setting).boxed_local(),
             Self::Rest => rest::run(setting).boxed_local(),
             Self::Live => live::run(setting).boxed_local(),
+            Self::Host => host::run(setting).boxed_local(),
         };
         figures.extend(measuring.await?);
         Ok(())

@@ -114,6 +114,7 @@ fn told<'a>(some: impl Iterator<Item = &'a Access>) -> String {
     r#"controller.grantableRules=[{"apiGroups":[""],"resources":["pods"],"resourceNames":["web"],"verbs":["get"]},{"nonResourceURLs":["/metrics"],"verbs":["get"]}]"#,
 ])]
 #[case::workloads(&["controller.endWorkloads=true"])]
+#[case::gateway(&["gateway.enabled=true"])]
 #[case::all(&[
     "controller.allowClusterWide=true",
     r#"controller.bindableRoles=[{"kind":"Role","name":"mend"}]"#,
@@ -134,7 +135,7 @@ async fn the_chart_gives_what_the_list_says(#[case] values: &[&str]) {
         assert!(missing.is_empty(), "{component:?} needs, and is not given:\n{missing}");
         let settings_say = match component {
             Component::Controller => settings.grantable_rules.as_slice(),
-            Component::Webhook => &[],
+            Component::Webhook | Component::Gateway => &[],
         };
         let settings_say: Vec<_> = settings_say.iter().map(PolicyRule::from).collect();
         assert_eq!(grantable, settings_say);

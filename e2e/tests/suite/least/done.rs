@@ -43,8 +43,8 @@ pub(super) fn done(world: &World, component: Component) -> BTreeSet<Access> {
 
 /// What is never a request of its own.
 fn unseen(access: &Access) -> bool {
-    // The API server asks for it itself when a binding is made.
-    access.verb == "bind"
+    // The API server asks for it itself when a binding is made, and when a write makes a lease anew.
+    access.verb == "bind" || (access.verb == "create" && access.resource == "leases")
 }
 
 /// Everything that people do with Lapse, and everything that it does by itself.
@@ -110,6 +110,15 @@ async fn lived_through(world: &World) {
     let again = json!({"verdict": "Review", "outcome": "Justified", "request": about});
     refused(world.decide(&world.mallory, "night", again).await, "already reviewed");
     world.locked_out(&world.alice).await;
+
+    // A host, whose agent has never enrolled.
+    let host = format!("host-{ns}");
+    world
+        .apply(json!({"apiVersion": "lapse.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": host}, "spec": {"platform": "Linux"}}))
+        .await;
+    let target = json!({"endpoint": {"name": host, "admin": {}}});
+    world.ask("host", json!({"target": target})).await;
+    world.phase("host", RequestPhase::Denied).await;
 
     // A person takes a binding away, and what is over goes.
     let held = world.granted("held", json!({})).await;

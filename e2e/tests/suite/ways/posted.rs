@@ -58,7 +58,7 @@ async fn a_review_that_somebody_posts_gives_nothing() {
     let world = World::shared("posted").await;
     world.ask("fix", json!({})).await;
     let webhook = &world.lapse.webhooks[0];
-    let address = webhook.admission.unwrap();
+    let address = webhook.served.unwrap();
     let wrong_paths =
         async || webhook.counted("lapse_webhook_wrong_path_requests_total", &[]).await.unwrap();
 

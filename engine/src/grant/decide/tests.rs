@@ -3,6 +3,7 @@
 mod activation;
 mod columns;
 mod ending;
+mod host;
 mod marker;
 mod over;
 mod properties;

@@ -23,13 +23,13 @@ const NOTHING_KNOWN: RolesKnown<'_> =
     RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
 
 fn select_for<'a>(policies: &'a Policies, who: &Identity) -> Selection<'a> {
-    let (target, namespaces) = (edit_in(&["shop"]), Namespaces::new());
+    let (target, known) = (edit_in(&["shop"]), Surroundings::default());
     let asked = Asked {
         policy: None,
         requester: who,
         target: &target,
         emergency: false,
-        namespaces: &namespaces,
+        known: &known,
         roles: NOTHING_KNOWN,
         at: now(),
     };
@@ -75,7 +75,7 @@ fn freeze(name: &str, mode: PolicyMode) -> PolicyState {
         spec.effect = PolicyEffect::Deny;
         spec.mode = mode;
         spec.description = Some("The shop is frozen until Monday.".into());
-        spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
+        spec.targets = vec![PolicyTarget { all: true, ..PolicyTarget::default() }];
     })
 }
 
@@ -94,7 +94,7 @@ fn a_deny_policy_wins_whatever_else_there_is() {
         requester: &alice,
         target: &target,
         emergency: false,
-        namespaces: &Namespaces::new(),
+        known: &Surroundings::default(),
         roles: NOTHING_KNOWN,
         at: now(),
     };

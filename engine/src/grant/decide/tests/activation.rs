@@ -8,7 +8,8 @@ use crate::grant::{Action, LiveContent, LiveObject, ObjectSpec, Observed, Obstac
 use crate::policy::Policies;
 use crate::rules::testing::rule;
 use crate::testing::life::{
-    EXPIRES_AT, active_in, bob, decision, intact, pending, pending_in, role, state, time,
+    EXPIRES_AT, active_in, bob, decision, intact, of_unknown_key, pending, pending_in, role, state,
+    time,
 };
 use crate::testing::{policy, tell};
 
@@ -186,6 +187,15 @@ fn a_look_up_that_failed_gives_nothing(#[case] change: fn(&mut Observed)) {
     assert_eq!(observed.step(17).status, None, "it is said once");
     // Just before the end nothing is put off beyond it.
     assert_eq!(observed.step(EXPIRES_AT - 1).wake_at, Some(time(EXPIRES_AT)));
+}
+
+#[test]
+fn a_decision_that_cannot_be_verified_yet_gives_nothing() {
+    let mut observed = pending();
+    observed.says(of_unknown_key(decision(Verdict::Deny, bob(), 11), 11));
+    let plan = observed.step(12);
+    assert_eq!((plan.actions, plan.wake_at), (vec![], Some(time(17))));
+    assert_ne!(observed.step(11 + 601).actions, [], "a made-up key blocks nothing for ever");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::grant::{Action, Observed, decide};
 use crate::policy::Policies;
 use crate::target::Namespace;
 use crate::testing::life::{
-    EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, role, state, time, unattested,
+    EXPIRES_AT, active, active_in, bob, decision, deleted_at, intact, of_unknown_key, role, state,
+    time, unattested,
 };
 use crate::testing::{group, person, policy, tell, user};
 
@@ -54,7 +55,7 @@ const REASONS: [(Change, EndReason); 12] = [
     (
         |o| {
             let going = Namespace { is_going: true, ..Namespace::default() };
-            o.namespaces.insert("shop".into(), Read::Found(going));
+            o.surroundings.namespaces.insert("shop".into(), Read::Found(going));
         },
         EndReason::TargetDeleted,
     ),
@@ -67,7 +68,7 @@ const REASONS: [(Change, EndReason); 12] = [
     (|o| o.role = Read::Missing, EndReason::TargetDeleted),
     (
         |o| {
-            o.namespaces.insert("shop".into(), Read::Missing);
+            o.surroundings.namespaces.insert("shop".into(), Read::Missing);
             unbind(o, 0);
         },
         EndReason::TargetDeleted,
@@ -197,6 +198,22 @@ fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {
     assert_eq!(end.end_reason, Some(EndReason::Expired));
 }
 
+/// A Deny whose key is not known yet ends nothing, and is looked for again soon; once it is known it ends the right.
+#[test]
+fn a_deny_that_cannot_be_verified_yet_is_not_lost() {
+    let mut observed = active();
+    let said = decision(Verdict::Deny, bob(), 50);
+    observed.says(of_unknown_key(said.clone(), 50));
+    let plan = decide(&observed, time(NOW));
+    assert_eq!((plan.actions, plan.status, plan.wake_at), (vec![], None, Some(time(NOW + 5))));
+    // A made-up key causes no more looks in the end.
+    assert!(decide(&observed, time(50 + 601)).wake_at > Some(time(50 + 601 + 5)));
+    observed.decisions = Read::Found(vec![said]);
+    let plan = decide(&observed, time(NOW + 5));
+    assert_eq!(plan.status.unwrap().end_reason, Some(EndReason::Revoked));
+    assert!(!plan.actions.is_empty());
+}
+
 #[test]
 fn an_end_is_told_from_the_first_step_to_the_last() {
     let mut observed = active_in(&["shop", "shop-staging"]);
@@ -259,7 +276,7 @@ fn the_reason_outlives_the_deletion_of_what_it_was_seen_in() {
     ends_with(&mut tampered, EndReason::BindingChanged);
 
     let mut gone = active_in(&["shop", "shop-staging"]);
-    gone.namespaces.insert("shop-staging".into(), Read::Missing);
+    gone.surroundings.namespaces.insert("shop-staging".into(), Read::Missing);
     unbind(&mut gone, 1);
     ends_with(&mut gone, EndReason::TargetDeleted);
     insta::assert_snapshot!(gone.status().conditions[0].message, @"Namespace shop-staging was deleted.");
@@ -268,6 +285,26 @@ fn the_reason_outlives_the_deletion_of_what_it_was_seen_in() {
     unbind(&mut removed, 1);
     ends_with(&mut removed, EndReason::BindingDeleted);
     insta::assert_snapshot!(removed.status().conditions[0].message, @"RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6 was deleted.");
+}
+
+/// A process that has just started sees that the bindings are gone before it has listed the word by which another took them.
+#[test]
+fn why_a_right_went_of_which_nothing_stands_waits_for_what_people_said() {
+    let mut observed = active_in(&["shop", "shop-staging"]);
+    unbind(&mut observed, 0);
+    observed.decisions = Read::Failed("not listed yet".into());
+    ends_with(&mut observed, EndReason::BindingDeleted);
+
+    let mut observed = active_in(&["shop", "shop-staging"]);
+    unbind(&mut observed, 0);
+    unbind(&mut observed, 1);
+    let listed = std::mem::replace(&mut observed.decisions, Read::Failed("not listed yet".into()));
+    let plan = decide(&observed, time(NOW));
+    assert_eq!((plan.actions, plan.status), (vec![], None));
+    assert_eq!(plan.wake_at, Some(time(NOW + 5)), "it looks again");
+    observed.decisions = listed;
+    end(&mut observed);
+    ends_with(&mut observed, EndReason::EndedByRequester);
 }
 
 /// Somebody deleted the binding and made another of its name: it is theirs.

@@ -79,7 +79,7 @@ fn any_change() -> impl Strategy<Value = fn(&mut Observed)> {
         |o| o.role = Read::Failed("timeout".into()),
         |o| o.role = Read::Found(RoleRules::of_cluster_role(vec![])),
         |o| o.role = Read::Found(role("get list")),
-        |o| drop(o.namespaces.insert("shop".into(), Read::Missing)),
+        |o| drop(o.surroundings.namespaces.insert("shop".into(), Read::Missing)),
         |o| o.obstacle = Some(Obstacle { message: "403".into(), lasting: true }),
     ];
     prop::sample::select(changes.to_vec())

@@ -59,6 +59,7 @@ fn an_approved_request_is_granted() {
                     cluster_wide: false,
                 },
             ),
+            endpoint: None,
         },
         starts_at: Timestamp(
             2026-11-18T11:06:50Z,
@@ -98,6 +99,7 @@ fn an_approved_request_is_granted() {
                 guard: Enforce,
                 started_workloads: None,
                 open_streams: None,
+                local_sessions: None,
                 max_grace_period: None,
                 impersonates: [],
             },

@@ -1,17 +1,26 @@
 //! The rows of the table of phases, and what a person reads in each.
 
-use lapse_crds::{Approval, CheckOutcome, PolicyMode, RequestPhase, Verdict};
+use lapse_crds::{AccessDecision, Approval, CheckOutcome, PolicyMode, RequestPhase, Verdict};
 use rstest::rstest;
 
 use crate::Read;
-use crate::attest::AttestationError;
+use crate::attest::{AttestationError, Attested};
 use crate::policy::Policies;
 use crate::request::{Observed, decide};
 use crate::role::RoleRules;
-use crate::testing::life::{approved, asked, bob, decision, role, time, unattested};
+use crate::testing::life::{
+    approved, asked, bob, decision, of_unknown_key, role, time, unattested,
+};
 use crate::testing::{group, person, stage, tell, user};
 
 const DAY: i64 = 24 * 3600;
+
+fn decisions_of(observed: &mut Observed) -> &mut Vec<Attested<AccessDecision>> {
+    match &mut observed.decisions {
+        Read::Found(decisions) => decisions,
+        _ => panic!("the decisions of the fixture cannot be read"),
+    }
+}
 
 fn phase_at(observed: &Observed, now: i64) -> RequestPhase {
     let plan = decide(observed, time(now));
@@ -46,11 +55,11 @@ fn phase_at(observed: &Observed, now: i64) -> RequestPhase {
 #[case::requester_removed(|o: &mut Observed| o.policy_becomes(|p| p.spec.requesters = vec![user("carol")]), 20, RequestPhase::Denied)]
 #[case::longest_lowered(|o: &mut Observed| o.policy_becomes(|p| p.spec.duration.as_mut().unwrap().max = "45m".parse().ok()), 20, RequestPhase::Denied)]
 #[case::role_deleted(|o: &mut Observed| o.role = Read::Missing, 20, RequestPhase::Denied)]
-#[case::namespace_deleted(|o: &mut Observed| { o.namespaces.insert("shop".into(), Read::Missing); }, 20, RequestPhase::Denied)]
+#[case::namespace_deleted(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Missing); }, 20, RequestPhase::Denied)]
 #[case::policies_unreadable(|o: &mut Observed| o.policies = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::decisions_unreadable(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::role_unreadable(|o: &mut Observed| o.role = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
-#[case::namespace_unreadable(|o: &mut Observed| { o.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, DAY, RequestPhase::Pending)]
+#[case::namespace_unreadable(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, DAY, RequestPhase::Pending)]
 #[case::grant_unreadable(|o: &mut Observed| o.grant = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 fn a_waiting_request_becomes(
     #[case] change: fn(&mut Observed),
@@ -83,7 +92,7 @@ fn a_phase_that_is_final_stays(#[case] phase: RequestPhase) {
 #[case::policies(|o: &mut Observed| o.policies = Read::Failed("timeout".into()), "The policies cannot be read: timeout")]
 #[case::decisions(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()), "The decisions cannot be read: timeout")]
 #[case::role(|o: &mut Observed| o.role = Read::Failed("timeout".into()), "ClusterRole edit cannot be read: timeout.")]
-#[case::namespace(|o: &mut Observed| { o.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, "Namespace shop cannot be read: timeout.")]
+#[case::namespace(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, "Namespace shop cannot be read: timeout.")]
 #[case::grant(|o: &mut Observed| o.grant = Read::Failed("timeout".into()), "The Grant cannot be read: timeout")]
 fn an_error_means_no_and_is_shown(#[case] change: fn(&mut Observed), #[case] words: &str) {
     let mut observed = approved();
@@ -96,6 +105,57 @@ fn an_error_means_no_and_is_shown(#[case] change: fn(&mut Observed), #[case] wor
     assert_eq!(evaluated.message, words);
     assert_eq!(evaluated.reason, "LookupFailed");
     assert_eq!(observed.step(25).status, None, "it is said once");
+}
+
+/// A decision whose key is not known yet may be a Deny: until it is, nothing is given and nothing is final.
+#[rstest]
+#[case::deny(Verdict::Deny)]
+#[case::end(Verdict::End)]
+#[case::approve(Verdict::Approve)]
+fn what_cannot_be_verified_yet_is_no_absent_decision(#[case] verdict: Verdict) {
+    let mut observed = approved();
+    let said = decision(verdict, person("alice", &[]), 15);
+    observed.says(of_unknown_key(said.clone(), 15));
+    let plan = observed.step(20);
+    assert_eq!((plan.create, plan.wake_at), (None, Some(time(25))));
+    insta::allow_duplicates!(insta::assert_snapshot!(
+        plan.status.unwrap().conditions[0].message.replace(&verdict.to_string(), "VERDICT"),
+        @"AccessDecision VERDICT alice 15 cannot be verified yet: its attestation was signed by the key made-up, which is not published"
+    ));
+    assert_eq!(phase_at(&observed, 20), RequestPhase::Pending);
+    // The key is known, and what was said counts.
+    decisions_of(&mut observed)[1] = said;
+    let expected = match verdict {
+        Verdict::Deny => RequestPhase::Denied,
+        Verdict::End => RequestPhase::Withdrawn,
+        _ => RequestPhase::Pending,
+    };
+    assert_eq!(phase_at(&observed, 25), expected);
+    assert_eq!(decide(&observed, time(25)).create.is_some(), verdict == Verdict::Approve);
+}
+
+/// Whoever gets a decision with a made-up key past admission holds up that one request, for ten minutes.
+#[test]
+fn a_made_up_key_blocks_nothing_for_ever() {
+    let mut observed = approved();
+    observed.says(of_unknown_key(decision(Verdict::Deny, person("mallory", &[]), 15), 15));
+    assert!(decide(&observed, time(15 + 600)).create.is_none());
+    assert!(decide(&observed, time(15 + 601)).create.is_some());
+    // What says when it was made beyond all reason is no better.
+    let mallory = decisions_of(&mut observed)[1].clone();
+    decisions_of(&mut observed)[1] = of_unknown_key(mallory, DAY);
+    assert!(decide(&observed, time(20)).create.is_some());
+    // It keeps nobody from saying no…
+    decisions_of(&mut observed)[1] =
+        of_unknown_key(decision(Verdict::Deny, person("mallory", &[]), 15), 15);
+    observed.says(decision(Verdict::Deny, bob(), 16));
+    assert_eq!(phase_at(&observed, 20), RequestPhase::Denied);
+    // …and one about another request holds up nothing here.
+    let mut other = of_unknown_key(decision(Verdict::Deny, person("mallory", &[]), 15), 15);
+    other.object.spec.request.uid = Some("uid-2".into());
+    let mut observed = approved();
+    observed.says(other);
+    assert!(decide(&observed, time(20)).create.is_some());
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn when_the_hours_end_a_waiting_request_is_denied() {
 fn frozen(mut observed: Observed, start: &str, end: &str) -> Observed {
     let mut freeze = policy("freeze");
     freeze.spec.effect = PolicyEffect::Deny;
-    freeze.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
+    freeze.spec.targets = vec![PolicyTarget { all: true, ..PolicyTarget::default() }];
     freeze.spec.schedule = Some(hours(start, end));
     observed.policies = Read::Found([state(&policy("shop-debug")), state(&freeze)].into());
     observed

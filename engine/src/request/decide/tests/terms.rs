@@ -167,7 +167,7 @@ impl Case {
         ban.spec.effect = PolicyEffect::Deny;
         ban.spec.mode = mode;
         ban.spec.requesters = vec![group(if is_on_alice { "shop-developers" } else { "others" })];
-        ban.spec.targets = vec![PolicyTarget { all: true, kubernetes: None }];
+        ban.spec.targets = vec![PolicyTarget { all: true, ..PolicyTarget::default() }];
         ban.spec.schedule = hours.map(Daily::schedule);
         ban
     }

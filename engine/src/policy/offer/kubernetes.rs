@@ -1,13 +1,11 @@
-//! One entry of the targets of a policy: roles and rules, and where.
+//! Roles of Kubernetes and rules, and where.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use lapse_crds::{
-    KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, NamespaceSet, RoleRef,
-    RoleRule,
-};
+use lapse_crds::{KubernetesTargets, LabelSelector, NamespaceSet, RoleRef, RoleRule};
 
+use super::labels::{describe, selects};
 use crate::role::RoleRules;
 use crate::rules::{Uncovered, covers, in_words, overlaps};
 use crate::target::{Namespaces, Privilege, ResolvedTarget, Scope};
@@ -15,7 +13,7 @@ use crate::{Read, Settings};
 
 /// Roles and rules, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offer {
+pub(in crate::policy) struct KubernetesOffer {
     roles: Vec<RoleRef>,
     rules: Vec<RoleRule>,
     namespaces: NamespaceSet,
@@ -23,7 +21,7 @@ pub(super) struct Offer {
     allow_escalation: bool,
 }
 
-impl Offer {
+impl KubernetesOffer {
     pub(super) fn of(targets: &KubernetesTargets) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
         let KubernetesTargets { roles, rules, namespaces, cluster_wide, allow_escalation } =
@@ -65,6 +63,7 @@ impl Offer {
             && match &target.privilege {
                 Privilege::Role(role) => self.roles.contains(role),
                 Privilege::Rules(asked) => self.exceeds(asked).is_none(),
+                Privilege::Elevation(_) => false,
             }
     }
 
@@ -77,6 +76,7 @@ impl Offer {
         match &target.scope {
             Scope::Cluster => self.cluster_wide,
             Scope::Namespaces(asked) => asked.iter().all(offers),
+            Scope::Endpoint(_) => false,
         }
     }
 
@@ -109,6 +109,7 @@ impl Offer {
         let NamespaceSet { names, selector, all } = &self.namespaces;
         let place = match &target.scope {
             Scope::Cluster => self.cluster_wide || *all || selector.is_some() || !names.is_empty(),
+            Scope::Endpoint(_) => false,
             Scope::Namespaces(asked) => {
                 self.cluster_wide || asked.iter().any(|name| self.has_namespace(name, known))
             }
@@ -118,6 +119,7 @@ impl Offer {
         };
         place
             && match &target.privilege {
+                Privilege::Elevation(_) => false,
                 Privilege::Role(role) => {
                     self.roles.contains(role) || shares(roles.asked, &self.rules())
                 }
@@ -190,42 +192,6 @@ pub struct RolesKnown<'a> {
     pub asked: &'a Read<RoleRules>,
     /// Those of the roles that Deny policies name.
     pub banned: &'a BannedRoles,
-}
-
-/// Whether labels meet every requirement of a selector, as Kubernetes reads it; an empty one selects
-/// nothing.
-fn selects<'a>(selector: &LabelSelector, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-    let LabelSelector { match_labels, match_expressions } = selector;
-    let meets = |requirement: &LabelRequirement| {
-        let value = label(&requirement.key);
-        let is_listed = || requirement.values.iter().any(|listed| Some(&*listed.0) == value);
-        match requirement.operator {
-            LabelOperator::In => is_listed(),
-            LabelOperator::NotIn => !is_listed(),
-            LabelOperator::Exists => value.is_some(),
-            LabelOperator::DoesNotExist => value.is_none(),
-        }
-    };
-    !(match_labels.is_empty() && match_expressions.is_empty())
-        && match_labels.iter().all(|(key, value)| label(key) == Some(&*value.0))
-        && match_expressions.iter().all(meets)
-}
-
-/// A selector in words, as `kubectl` writes it.
-fn describe(selector: &LabelSelector) -> String {
-    let equal = selector.match_labels.iter().map(|(key, value)| format!("{key}={}", value.0));
-    let expressions = selector.match_expressions.iter().map(|requirement| {
-        let LabelRequirement { key, operator, values } = requirement;
-        let values: Vec<&str> = values.iter().map(|value| value.0.as_str()).collect();
-        let values = values.join(",");
-        match operator {
-            LabelOperator::In => format!("{key} in ({values})"),
-            LabelOperator::NotIn => format!("{key} notin ({values})"),
-            LabelOperator::Exists => key.clone(),
-            LabelOperator::DoesNotExist => format!("!{key}"),
-        }
-    });
-    equal.chain(expressions).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use lapse_crds::LabelValue;
+use lapse_crds::{LabelOperator, LabelRequirement, LabelValue};
 use rstest::rstest;
 
 use super::*;
@@ -38,8 +38,8 @@ fn selects_by_labels(#[case] selector: LabelSelector, #[case] expected: bool) {
 const NOTHING_KNOWN: RolesKnown<'_> =
     RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
 
-fn offer(set: NamespaceSet, cluster_wide: bool) -> Offer {
-    Offer {
+fn offer(set: NamespaceSet, cluster_wide: bool) -> KubernetesOffer {
+    KubernetesOffer {
         roles: vec![cluster_role("edit")],
         rules: vec![],
         namespaces: set,
@@ -55,7 +55,7 @@ fn offer(set: NamespaceSet, cluster_wide: bool) -> Offer {
 #[case::cluster(offer(NamespaceSet::default(), true), false, true, true)]
 #[case::nothing(offer(NamespaceSet::default(), false), false, false, false)]
 fn contains_wholes_and_overlaps_with_parts(
-    #[case] offer: Offer,
+    #[case] offer: KubernetesOffer,
     #[case] contains_shop: bool,
     #[case] contains_cluster: bool,
     #[case] overlaps: bool,
@@ -84,7 +84,7 @@ fn what_is_protected_is_offered_by_name_and_with_escalation() {
     let all = NamespaceSet { all: true, ..NamespaceSet::default() };
     let named = |name: &str| NamespaceSet { names: vec![name.into()], ..all.clone() };
     let offers = |set: NamespaceSet, allow_escalation: bool, name: &str| {
-        let offer = Offer { allow_escalation, ..offer(set, false) };
+        let offer = KubernetesOffer { allow_escalation, ..offer(set, false) };
         offer.contains(&edit_in(&[name]), &Namespaces::new(), &settings())
     };
     assert!(!offers(all.clone(), true, "kube-system"));
@@ -102,11 +102,11 @@ fn a_namespace_that_is_not_known_is_not_selected() {
     assert!(!offer(set, false).contains(&edit_in(&["shop"]), &Namespaces::new(), &settings()));
 }
 
-fn rules_in_shop(rules: &[PolicyRule]) -> Offer {
+fn rules_in_shop(rules: &[PolicyRule]) -> KubernetesOffer {
     let set = NamespaceSet { names: vec!["shop".into()], ..NamespaceSet::default() };
     match rules {
         [] => offer(set, false),
-        _ => Offer {
+        _ => KubernetesOffer {
             rules: rules.iter().cloned().map(RoleRule::from).collect(),
             roles: vec![],
             ..offer(set, false)
@@ -158,7 +158,7 @@ fn rules_lie_within_those_that_are_offered(
 #[case::a_role_and_other_rules(rules_in_shop(&[]), asked(&[rule("get", "", "secrets", "")]), false)]
 #[case::elsewhere(rules_in_shop(&[]), ResolvedTarget { scope: edit_in(&["bank"]).scope, ..asked(&[rule("get", "", "pods", "")]) }, false)]
 fn rules_overlap_with_roles_that_contain_any_of_them(
-    #[case] ban: Offer,
+    #[case] ban: KubernetesOffer,
     #[case] target: ResolvedTarget,
     #[case] expected: bool,
 ) {

@@ -1,0 +1,237 @@
+//! One connection after another to the gateway: orders in, receipts out.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use lapse_wire::{FromAgent, Hello, Renew, ToAgent, from_agent, to_agent};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use crate::certificate::{check_next, validity};
+use crate::clock::{Clock as _, HostClock};
+use crate::identity::{HostKey, Identity, IdentityError, write_identity};
+use crate::journal::JournalError;
+use crate::link::{LinkError, Trusting, connect};
+use crate::places::Places;
+use crate::worker::{News, Task};
+
+/// The pause after a connection that ended, at first.
+pub const SHORTEST: Duration = Duration::from_secs(1);
+/// And at the most.
+pub const LONGEST: Duration = Duration::from_mins(1);
+/// After the cluster has said that this host is nobody.
+const NOBODY: Duration = Duration::from_mins(5);
+/// How long opening a connection may take, from its first answer on.
+pub const OPEN: Duration = Duration::from_secs(15);
+/// How often it is looked whether the certificate is to be renewed.
+const RENEWAL: Duration = Duration::from_hours(1);
+/// How long is waited while too much is to be done.
+const BUSY: Duration = Duration::from_millis(5);
+/// How many messages may wait to be sent.
+const WAITING: usize = 64;
+
+/// This host, as it talks to the gateway.
+pub struct Link {
+    places: Places,
+    identity: Identity,
+    key: HostKey,
+    machine: String,
+    tasks: SyncSender<Task>,
+    news: watch::Receiver<News>,
+    /// Whether the gateway has said anything on this connection.
+    has_heard: bool,
+    /// Whether a certificate was asked for.
+    asks: bool,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the gateway says: {}", .0.message())]
+    Told(#[from] Status),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the gateway has hung up")]
+    HungUp,
+    #[error("the thread that carries out orders has ended")]
+    NoWorker,
+}
+
+impl Link {
+    /// Who it is, by which key and on which machine; who carries out orders; and what the cluster is to know.
+    #[must_use]
+    pub fn new(
+        places: Places,
+        identity: Identity,
+        key: HostKey,
+        machine: String,
+        tasks: SyncSender<Task>,
+        news: watch::Receiver<News>,
+    ) -> Self {
+        let (has_heard, asks) = (false, false);
+        Self { places, identity, key, machine, tasks, news, has_heard, asks }
+    }
+
+    /// Stays connected for ever. Ends only with the thread that carries out orders.
+    pub async fn stay(mut self) {
+        let mut pause = SHORTEST;
+        loop {
+            let began = Instant::now();
+            let ended = match self.converse().await {
+                Err(ended) => ended,
+                Ok(never) => match never {},
+            };
+            if matches!(ended, Ended::NoWorker) {
+                return;
+            }
+            warn!(error = %ended, "not connected to the gateway: what is in force ends by itself, and nothing new begins");
+            // What was sent as the next certificate may be worth nothing all the same.
+            if !self.has_heard
+                && let Some(previous) = self.identity.previous.take()
+            {
+                self.identity.previous =
+                    Some(std::mem::replace(&mut self.identity.certificate, previous));
+            }
+            if began.elapsed() > LONGEST {
+                pause = SHORTEST;
+            }
+            if let Ended::Told(status) = &ended
+                && status.code() == Code::Unauthenticated
+            {
+                let why = format!("the cluster knows this host no more: {}", status.message());
+                let _ = self.hand_over(Task::EndAll(why)).await;
+                pause = NOBODY;
+            }
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
+        (self.has_heard, self.asks) = (false, false);
+        let authorities = self.news.borrow().authorities.clone();
+        let identity = Some((self.identity.certificate.as_str(), &self.key));
+        let trusting = Trusting::Authorities(&authorities);
+        let mut client = connect(&self.identity.gateway, trusting, identity).await?;
+        let (sender, stream) = mpsc::channel(WAITING);
+        let say = async |message| {
+            sender.send(FromAgent { message: Some(message) }).await.map_err(|_| Ended::HungUp)
+        };
+        let mut told = self.news.borrow_and_update().clone();
+        say(self.hello(&told)).await?;
+        let opened = timeout(OPEN, client.attach(ReceiverStream::new(stream))).await;
+        let mut inbound = opened.map_err(|_| Ended::HungUp)??.into_inner();
+        info!(gateway = self.identity.gateway, "connected to the gateway");
+        let mut sent: HashMap<String, i64> = HashMap::new();
+        let mut renewal = tokio::time::interval(RENEWAL);
+        loop {
+            let receipts = told.receipts.iter();
+            let fresh: Vec<_> = receipts
+                .filter(|receipt| sent.get(&receipt.grant) != Some(&receipt.sequence))
+                .collect();
+            for receipt in fresh {
+                let status = receipt.clone().sign(&self.identity.endpoint.uid, self.key.signing());
+                let json = status.ok().and_then(|status| serde_json::to_string(&status).ok());
+                let Some(json) = json else { continue };
+                say(from_agent::Message::Receipt(lapse_wire::Receipt { json })).await?;
+                sent.insert(receipt.grant.clone(), receipt.sequence);
+            }
+            sent.retain(|grant, _| told.receipts.iter().any(|receipt| receipt.grant == *grant));
+            tokio::select! {
+                said = inbound.message() => {
+                    let ToAgent { message } = said?.ok_or(Ended::HungUp)?;
+                    self.has_heard = true;
+                    self.hear(message.ok_or(Ended::HungUp)?).await?;
+                }
+                changed = self.news.changed() => {
+                    changed.map_err(|_| Ended::NoWorker)?;
+                    let news = self.news.borrow_and_update().clone();
+                    if news.report != told.report {
+                        say(self.hello(&news)).await?;
+                    }
+                    told = news;
+                }
+                _ = renewal.tick() => {
+                    let now = HostClock.read().map(|now| now.wall);
+                    if now.is_ok_and(|now| is_worn(&self.identity.certificate, now)) {
+                        self.asks = true;
+                        let csr = self.key.certificate_request()?;
+                        say(from_agent::Message::Renew(Renew { csr })).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hello(&self, news: &News) -> from_agent::Message {
+        let report = serde_json::to_string(&news.report).unwrap_or_default();
+        let (machine, grants) = (self.machine.clone(), news.grants.clone());
+        from_agent::Message::Hello(Hello { report, machine, grants })
+    }
+
+    async fn hear(&mut self, message: to_agent::Message) -> Result<(), Ended> {
+        let task = match message {
+            to_agent::Message::Order(order) => Task::Order(order.json),
+            to_agent::Message::Trust(trust) => Task::Trust(trust.json),
+            to_agent::Message::Recorded(recorded) => {
+                Task::Recorded { grant: recorded.grant, sequence: recorded.sequence }
+            }
+            to_agent::Message::End(end) => {
+                let lapse_wire::End { grant, reason, request_uid } = end;
+                Task::End { grant, reason, request_uid }
+            }
+            to_agent::Message::Renewed(renewed) => return self.renewed(renewed.certificate),
+        };
+        self.hand_over(task).await
+    }
+
+    fn renewed(&mut self, next: String) -> Result<(), Ended> {
+        let (authorities, key) = (self.news.borrow().authorities.clone(), self.key.public());
+        match check_next(&next, &self.identity.certificate, &key, &authorities) {
+            Ok(()) if self.asks => {
+                self.asks = false;
+                let old = std::mem::replace(&mut self.identity.certificate, next);
+                self.identity.previous = Some(old);
+                write_identity(&self.places, &self.identity)?;
+                info!("the certificate of this host is renewed");
+            }
+            Ok(()) => warn!("the gateway sent a certificate that was not asked for"),
+            Err(error) => warn!(%error, "a certificate that the gateway sent is not taken"),
+        }
+        Ok(())
+    }
+
+    /// Hands something over to whoever carries it out. While that has enough to do, the gateway is not listened to.
+    async fn hand_over(&self, task: Task) -> Result<(), Ended> {
+        let mut task = task;
+        loop {
+            match self.tasks.try_send(task) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err(Ended::NoWorker),
+                Err(TrySendError::Full(back)) => task = back,
+            }
+            sleep(BUSY).await;
+        }
+    }
+}
+
+/// Whether a third of a certificate's time has passed.
+fn is_worn(certificate: &str, now: DateTime<Utc>) -> bool {
+    validity(certificate).is_ok_and(|(from, to)| now - from > (to - from) / 3)
+}
+
+/// Between half of a pause and all of it, so that a thousand hosts do not come back at once.
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    pause.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+}

@@ -1,0 +1,194 @@
+//! What the agent remembers, as files that are there whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use serde::de::DeserializeOwned;
+
+use crate::clock::{MaxSeen, Reading};
+use crate::durable;
+use crate::places::{Id, Places};
+use crate::record::Record;
+use crate::system::System;
+
+/// How many orders are remembered.
+pub const MOST: usize = 1024;
+
+/// Why something is not remembered, or cannot be called to mind.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Reading failed.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("writing {path}: {source}")]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what this program writes.
+    #[error("{path} cannot be understood: {why}")]
+    Malformed {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What the agent remembers.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    places: Places,
+}
+
+/// The records of a host, those that cannot be read apart.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// What can be read.
+    pub read: BTreeMap<Id, Record>,
+    /// What cannot.
+    pub broken: BTreeMap<Id, JournalError>,
+}
+
+impl Journal {
+    /// The one of this host. Makes its folders if they are missing.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub fn open(places: &Places) -> Result<Self, JournalError> {
+        for path in [places.records(), places.at("/run/lapse")] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| JournalError::Write { path, source })?;
+        }
+        Ok(Self { places: places.clone() })
+    }
+
+    /// Waits until nobody else changes anything, and keeps others from it until the file is dropped.
+    ///
+    /// # Errors
+    /// If the lock cannot be had.
+    pub fn lock(&self) -> Result<File, JournalError> {
+        let path = self.places.state().join("lock");
+        let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+        locked.map_err(|source| JournalError::Write { path, source })
+    }
+
+    fn path(&self, id: &Id) -> PathBuf {
+        self.places.records().join(format!("{id}.json"))
+    }
+
+    /// What is known of an order.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, id: &Id) -> Result<Option<Record>, JournalError> {
+        read(self.path(id))
+    }
+
+    /// All that is known.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn all(&self) -> Result<Records, JournalError> {
+        let path = self.places.records();
+        let wrong = |source| JournalError::Read { path: path.clone(), source };
+        let mut records = Records::default();
+        for entry in fs::read_dir(&path).map_err(wrong)? {
+            let name = entry.map_err(wrong)?.file_name();
+            let name = name.to_string_lossy();
+            let Some(id) = name.strip_suffix(".json").and_then(Id::read) else { continue };
+            match self.read(&id) {
+                Ok(Some(record)) => _ = records.read.insert(id, record),
+                Ok(None) => {}
+                Err(error) => _ = records.broken.insert(id, error),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Remembers.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, system: &dyn System, record: &Record) -> Result<(), JournalError> {
+        let path = self.path(&Id::of(&record.grant));
+        let malformed = |why: String| JournalError::Malformed { path: path.clone(), why };
+        let bytes = serde_json::to_vec(record).map_err(|error| malformed(error.to_string()))?;
+        let written = system.replace(&path, &bytes, 0o600);
+        written.map_err(|source| JournalError::Write { path, source })
+    }
+
+    /// Forgets.
+    ///
+    /// # Errors
+    /// If it stays.
+    pub fn forget(&self, system: &dyn System, id: &Id) -> Result<(), JournalError> {
+        let path = self.path(id);
+        system.remove(&path).map_err(|source| JournalError::Write { path, source })
+    }
+
+    /// The latest that the wall clock was seen to show.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn max_seen(&self) -> Result<MaxSeen, JournalError> {
+        let first = MaxSeen { wall: DateTime::UNIX_EPOCH };
+        Ok(read(self.places.state().join("clock.json"))?.unwrap_or(first))
+    }
+
+    /// Remembers what the wall clock shows; returns the latest that it was seen to show.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn see(&self, system: &dyn System, now: &Reading) -> Result<MaxSeen, JournalError> {
+        let seen = self.max_seen()?;
+        let next = seen.with(now);
+        if next != seen {
+            self.accept_clock(system, next)?;
+        }
+        Ok(next)
+    }
+
+    /// Takes a time for the latest that was seen, whatever was seen before.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn accept_clock(&self, system: &dyn System, seen: MaxSeen) -> Result<(), JournalError> {
+        let path = self.places.state().join("clock.json");
+        let bytes = serde_json::to_vec(&seen).map_err(|error| JournalError::Malformed {
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
+        let written = system.replace(&path, &bytes, 0o600);
+        written.map_err(|source| JournalError::Write { path, source })
+    }
+}
+
+/// Reads a file of ours, if it is there.
+pub(crate) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, JournalError> {
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|source| JournalError::Read { path: path.clone(), source })?,
+    };
+    let read = serde_json::from_slice(&bytes);
+    read.map_err(|error| JournalError::Malformed { path, why: error.to_string() })
+}
+
+/// Writes a file of ours.
+pub(crate) fn write<T: serde::Serialize>(path: PathBuf, value: &T) -> Result<(), JournalError> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| JournalError::Malformed { path: path.clone(), why: error.to_string() })?;
+    durable::replace(&path, &bytes, 0o600).map_err(|source| JournalError::Write { path, source })
+}

@@ -1,0 +1,284 @@
+//! What an order gives, in the terms of the host.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_crds::{Command, LocalSessions};
+use lapse_engine::order::VerifiedOrder;
+use serde::{Deserialize, Serialize};
+
+use crate::accounts;
+use crate::clock::Reading;
+use crate::places::Places;
+
+/// How far the clock of a host may be behind that of the cluster. What it is behind is taken off a right.
+const BEHIND: TimeDelta = TimeDelta::seconds(60);
+/// How old an order may be. What has ended is remembered for as long, so that none is carried out twice.
+pub const OLDEST: TimeDelta = TimeDelta::days(7);
+
+/// What may be done on the host, by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Right {
+    /// The local user.
+    pub user: String,
+    /// Their number, as it was when the order came.
+    pub uid: u32,
+    /// From when on.
+    pub starts_at: DateTime<Utc>,
+    /// Until when, by the clock of the host.
+    pub expires_at: DateTime<Utc>,
+    /// What.
+    pub elevation: Elevation,
+    /// Whether the user is logged off when it ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_off: bool,
+}
+
+/// What may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Elevation {
+    /// sudo for everything.
+    Admin,
+    /// sudo for these.
+    Commands(Vec<Command>),
+    /// Membership of a group.
+    Group {
+        /// Its name.
+        name: String,
+        /// Its number, as it was when the order came: one that is made later under the name is another.
+        gid: u32,
+    },
+}
+
+impl fmt::Display for Elevation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admin => f.write_str("sudo"),
+            Self::Commands(commands) if commands.len() == 1 => write!(f, "sudo {}", commands[0]),
+            Self::Commands(commands) => write!(f, "sudo for {} commands", commands.len()),
+            Self::Group { name, .. } => write!(f, "group {name}"),
+        }
+    }
+}
+
+impl Elevation {
+    /// The commands that sudo is told of, if this is one of sudo. The inner `None` is every command.
+    #[must_use]
+    pub fn commands(&self) -> Option<Option<&[Command]>> {
+        match self {
+            Self::Admin => Some(None),
+            Self::Commands(commands) => Some(Some(commands)),
+            Self::Group { .. } => None,
+        }
+    }
+}
+
+/// Why an order gives nothing on this host. Shown on the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RightError {
+    /// Its time is up.
+    #[error("its time was up when it came")]
+    Over,
+    /// It is older than what is remembered.
+    #[error("it was signed more than {} days ago; ask again", OLDEST.num_days())]
+    Old,
+    /// The clock is wrong.
+    #[error(
+        "the clock of this host is {0} s behind that of the cluster: set it (timedatectl), then ask again"
+    )]
+    Behind(i64),
+    /// No such user.
+    #[error(
+        "there is no local user {0} on this host (/etc/passwd): make one, or correct spec.users of the Endpoint"
+    )]
+    NoUser(String),
+    /// Root.
+    #[error("the local user {0} has the user ID 0, and may do everything already")]
+    Root(String),
+    /// Another user.
+    #[error(
+        "the local user {user} is no longer the one with the user ID {uid} that it was when the order came"
+    )]
+    OtherUser {
+        /// The user.
+        user: String,
+        /// Their number.
+        uid: u32,
+    },
+    /// No such group.
+    #[error("there is no local group {0} on this host (/etc/group)")]
+    NoGroup(String),
+    /// Always a member.
+    #[error("{group} is the group that {user} is in by itself: a membership of it cannot end")]
+    OwnGroup {
+        /// The user.
+        user: String,
+        /// The group.
+        group: String,
+    },
+    /// A program that is not there, or that somebody but root may change.
+    #[error("{path}: {why}")]
+    Program {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of the host cannot be read.
+    #[error("reading the accounts of this host: {0}")]
+    Accounts(String),
+}
+
+/// What a verified order gives on this host, now.
+///
+/// # Errors
+/// If it gives nothing.
+pub fn right_of(
+    places: &Places,
+    order: &VerifiedOrder,
+    now: &Reading,
+) -> Result<Right, RightError> {
+    let accounts = |error: std::io::Error| RightError::Accounts(error.to_string());
+    if order.admitted_at < now.wall - OLDEST {
+        return Err(RightError::Old);
+    }
+    // The right lasts no longer than from its signature to its end, whatever this clock shows.
+    let behind = (order.admitted_at - now.wall).max(TimeDelta::zero());
+    if behind > BEHIND {
+        return Err(RightError::Behind(behind.num_seconds()));
+    }
+    let expires_at = order.spec.expires_at.time() - behind;
+    if now.wall >= expires_at {
+        return Err(RightError::Over);
+    }
+    let name = &order.local_user;
+    let user = accounts::user(places, name).map_err(accounts)?;
+    let user = user.ok_or_else(|| RightError::NoUser(name.clone()))?;
+    if user.uid == 0 {
+        return Err(RightError::Root(name.clone()));
+    }
+    let elevation = if let Some(group) = &order.target.group {
+        let found = accounts::group(places, group).map_err(accounts)?;
+        let gid = found.ok_or_else(|| RightError::NoGroup(group.clone()))?.gid;
+        if gid == user.gid {
+            return Err(RightError::OwnGroup { user: name.clone(), group: group.clone() });
+        }
+        Elevation::Group { name: group.clone(), gid }
+    } else if order.target.admin.is_some() {
+        Elevation::Admin
+    } else {
+        Elevation::Commands(order.target.commands.clone())
+    };
+    let starts_at = order.spec.starts_at.time() - behind;
+    let session = order.spec.session.as_ref();
+    let log_off = session.and_then(|session| session.local_sessions) == Some(LocalSessions::LogOff);
+    let right =
+        Right { user: name.clone(), uid: user.uid, starts_at, expires_at, elevation, log_off };
+    check(places, &right)?;
+    Ok(right)
+}
+
+/// Whether a right is still what was approved: the user and the group are who they were, and nobody but root may change the
+/// programs.
+///
+/// # Errors
+/// If it is not.
+pub fn check(places: &Places, right: &Right) -> Result<(), RightError> {
+    let accounts = |error: std::io::Error| RightError::Accounts(error.to_string());
+    let user = accounts::user(places, &right.user).map_err(accounts)?;
+    if user.is_none_or(|user| user.uid != right.uid) {
+        return Err(RightError::OtherUser { user: right.user.clone(), uid: right.uid });
+    }
+    if let Elevation::Group { name, gid } = &right.elevation {
+        let group = accounts::group_of(places, *gid).map_err(accounts)?;
+        group.ok_or_else(|| RightError::NoGroup(name.clone()))?;
+    }
+    for command in right.elevation.commands().flatten().into_iter().flatten() {
+        check_program(places, &command.path)?;
+    }
+    Ok(())
+}
+
+/// How many links are followed.
+const MOST_LINKS: usize = 40;
+
+/// A program that somebody but root may change is everything that they want it to be. So is one behind a link, or in a
+/// folder, that they may change: the whole way is walked, link by link.
+fn check_program(places: &Places, path: &str) -> Result<(), RightError> {
+    let refused = |why: String| RightError::Program { path: path.to_owned(), why };
+    let missing =
+        |error: std::io::Error| refused(format!("there is no such program on this host ({error})"));
+    let mut todo: Vec<OsString> = parts(Path::new(path));
+    let (mut place, mut links) = (places.at("/"), 0);
+    check_place(places, &place).map_err(&refused)?;
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            if place != places.at("/") {
+                place.pop();
+            }
+            continue;
+        }
+        let next = place.join(&part);
+        let found = fs::symlink_metadata(&next).map_err(missing)?;
+        check_place(places, &next).map_err(&refused)?;
+        if !found.is_symlink() {
+            place = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(refused("its links lead nowhere".to_owned()));
+        }
+        let target = fs::read_link(&next).map_err(missing)?;
+        if target.is_absolute() {
+            place = places.at("/");
+        }
+        todo.extend(parts(&target));
+    }
+    let is_file = fs::symlink_metadata(&place).is_ok_and(|found| found.is_file());
+    if is_file { Ok(()) } else { Err(refused("it is no file".to_owned())) }
+}
+
+/// The parts of a path, the first at the end.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(part) => Some(part.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    });
+    parts.rev().collect()
+}
+
+/// Whether nobody but root may change what lies at this place.
+fn check_place(places: &Places, place: &Path) -> Result<(), String> {
+    let who = match fs::symlink_metadata(place) {
+        Ok(found) if found.uid() != places.owner() => {
+            format!("belongs to the user ID {}", found.uid())
+        }
+        // The bits of a link say nothing.
+        Ok(found) if found.is_symlink() => return Ok(()),
+        Ok(found) if found.mode() & 0o002 != 0 => "can be written by everybody".to_owned(),
+        // With a list of who may (acl(5)), these bits are the most that anybody on it may.
+        Ok(found) if found.mode() & 0o020 != 0 => {
+            format!(
+                "can be written by the group ID {}, or by who is on its access list",
+                found.gid()
+            )
+        }
+        Ok(_) => return Ok(()),
+        Err(error) => format!("cannot be looked at ({error})"),
+    };
+    let place = place.display();
+    Err(format!(
+        "{place} {who}, so whoever may change it could run anything as root. Give it to root alone"
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What each command does.
+
+use std::io::Read as _;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use lapse_crds::AgentReport;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::attach::Link;
+use crate::cli;
+use crate::clock::{HostClock, MaxSeen};
+use crate::enrol::{Invitation, enrol};
+use crate::hands::Hands;
+use crate::identity::{Enrolled, machine};
+use crate::places::{Id, Places};
+use crate::probe::Probe;
+use crate::record::{Record, Stage};
+use crate::session::open_session;
+use crate::system::HostSystem;
+use crate::worker::{News, Task, Worker};
+
+/// How much longer than its last end a right may seem to last when a timer fires.
+const EARLY: Duration = Duration::from_secs(2);
+
+/// How much that the gateway said may wait to be done: it is kept from saying more meanwhile.
+const WAITING: usize = 64;
+
+fn hands(places: &Places) -> anyhow::Result<Hands> {
+    ensure!(nix::unistd::geteuid().is_root(), "only root can do this: call it with sudo");
+    Ok(Hands::new(Box::new(HostSystem), Box::new(HostClock), places.clone())?)
+}
+
+/// Becomes the agent of an Endpoint.
+///
+/// # Errors
+/// If it does not.
+pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
+    let places = Places::default();
+    let hands = hands(&places)?;
+    let is_enrolled = Enrolled::read(&places).is_ok();
+    ensure!(
+        options.again || !is_enrolled,
+        "this host has enrolled already: call it with --again, and restart lapse-agent, to enrol anew"
+    );
+    let records = hands.journal().all()?.read;
+    let in_force = records.values().filter(|record| record.is_open()).count();
+    ensure!(
+        in_force == 0,
+        "{in_force} rights are in force here: end them first (lapse-agent remove)"
+    );
+    let token = read_token(&options)?;
+    let cli::Enrol { gateway, endpoint, pin, .. } = options;
+    let enrolled = enrol(&places, Invitation { gateway, endpoint, pin, token }).await?;
+    println!("Enrolled as Endpoint {}.", enrolled.identity.endpoint.name);
+    Ok(())
+}
+
+fn read_token(options: &cli::Enrol) -> anyhow::Result<String> {
+    let mut token = String::new();
+    if options.token_file.as_os_str() == "-" {
+        std::io::stdin().take(4096).read_to_string(&mut token).context("reading the token")?;
+    } else {
+        let path = &options.token_file;
+        token =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    }
+    let token = token.trim().to_owned();
+    ensure!(
+        !token.is_empty(),
+        "the token is empty: write it to standard input, or name a file with it"
+    );
+    Ok(token)
+}
+
+/// Carries out orders.
+///
+/// # Errors
+/// If this host has not enrolled, or its state cannot be used.
+pub async fn serve() -> anyhow::Result<()> {
+    let places = Places::default();
+    let hands = hands(&places)?;
+    // Before anything else: what is over ends, also on a host that is nobody any more.
+    let round = hands.settle()?;
+    let found = hands.probe();
+    info!(known = round.records.len(), "what was in force is looked after");
+    for lack in &found.lacks {
+        warn!("{lack}");
+    }
+    let Enrolled { identity, key, trust } = Enrolled::read(&places)?;
+    let machine = machine(&places)?;
+    let Probe { capabilities, system, lacks, .. } = found;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    // A host that can do nothing says why; one that lacks something says so in its log.
+    let problem = capabilities.is_empty().then(|| lacks.join("; "));
+    let report = AgentReport { version, capabilities, system, problem };
+    let authorities = trust.authorities().to_owned();
+    let (sender, news) = watch::channel(News { report, authorities, ..News::default() });
+    let (tasks, orders) = mpsc::sync_channel(WAITING);
+    let host = identity.endpoint.clone();
+    let worker = Worker::new(hands, host, identity.enrolled_at, trust, sender);
+    let work =
+        std::thread::Builder::new().name("orders".to_owned()).spawn(move || worker.work(&orders));
+    let work = work.context("starting the thread that carries out orders")?;
+    let link = Link::new(places, identity, key, machine, tasks.clone(), news);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        () = link.stay() => anyhow::bail!("the thread that carries out orders has ended"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let _ = tasks.send(Task::Stop);
+    // What it is doing is done to its end.
+    let _ = work.join();
+    info!("stopped; what is in force ends on time without the agent");
+    Ok(())
+}
+
+/// Ends what is over: called by timers, and at each start of the host.
+///
+/// # Errors
+/// If something is not gone.
+pub fn expire(options: &cli::Expire) -> anyhow::Result<()> {
+    let places = Places::default();
+    let hands = hands(&places)?;
+    let Some(text) = &options.id else {
+        let round = hands.settle()?;
+        let left = round.records.iter().filter(|record| record.stage == Stage::Ending).count();
+        ensure!(left == 0, "{left} rights are over and not gone");
+        return Ok(());
+    };
+    let id = Id::read(text)
+        .with_context(|| format!("{text:?} is no right: it has 32 hexadecimal digits"))?;
+    if let Some(record) = hands.journal().read(&id).ok().flatten()
+        && let (Ok(now), Ok(seen)) = (hands.now(), hands.journal().max_seen())
+        && let Some(rest) = record.rest(&now, &seen).and_then(|rest| rest.to_std().ok())
+        && record.stage != Stage::Ending
+    {
+        if rest > EARLY {
+            // A timer fired that was set by another clock. The ends are set anew.
+            hands.settle()?;
+            return Ok(());
+        }
+        std::thread::sleep(rest);
+    }
+    ensure!(hands.end_now(&id, None)?, "the right {id} is not gone yet");
+    Ok(())
+}
+
+/// Puts a process of sudo where it ends with the right. The exit code 77 keeps sudo from going on; 42 lets it, as nothing
+/// that stands in the agent's place ends with that by chance.
+#[must_use]
+pub fn session(options: &cli::Session) -> u8 {
+    let user = std::env::var("PAM_RUSER").unwrap_or_default();
+    let places = Places::default();
+    match open_session(&HostSystem, &HostClock, &places, &user, options.process) {
+        Ok(()) => 42,
+        Err(error) => {
+            // PAM shows what is written here to the user.
+            println!("{error}");
+            77
+        }
+    }
+}
+
+/// Shows what is in force.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn status() -> anyhow::Result<()> {
+    let places = Places::default();
+    let hands = hands(&places)?;
+    match Enrolled::read(&places) {
+        Ok(enrolled) => println!(
+            "This host is Endpoint {} of the gateway {}.",
+            enrolled.identity.endpoint.name, enrolled.identity.gateway
+        ),
+        Err(error) => println!("{error}"),
+    }
+    let records = hands.journal().all()?;
+    for error in records.broken.values() {
+        println!("{error}");
+    }
+    let open: Vec<&Record> = records.read.values().filter(|record| record.is_open()).collect();
+    if open.is_empty() {
+        println!("No right is in force.");
+        return Ok(());
+    }
+    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "RIGHT", "UNTIL");
+    for record in open {
+        let Some(right) = &record.right else { continue };
+        let until = right.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let state = record.receipt().state.to_string();
+        println!(
+            "{state:<10} {:<16} {:<24} {until} {}",
+            right.user,
+            right.elevation.to_string(),
+            record.grant
+        );
+        if let Some(message) = &record.message {
+            println!("           {message}");
+        }
+    }
+    Ok(())
+}
+
+/// Shows what the host can do.
+///
+/// # Errors
+/// If it is not called by root.
+pub fn show_probe() -> anyhow::Result<()> {
+    let places = Places::default();
+    let Probe { dialect: _, capabilities, lacks, system } = hands(&places)?.probe();
+    println!("{}", system.unwrap_or_else(|| "a Linux host".to_owned()));
+    for capability in capabilities {
+        println!("  can:   {capability}");
+    }
+    for lack in lacks {
+        println!("  lacks: {lack}");
+    }
+    Ok(())
+}
+
+/// Believes the clock.
+///
+/// # Errors
+/// If that cannot be written.
+pub fn accept_clock() -> anyhow::Result<()> {
+    let hands = hands(&Places::default())?;
+    let _lock = hands.lock()?;
+    let wall = hands.now()?.wall;
+    hands.journal().accept_clock(hands.system(), MaxSeen { wall })?;
+    println!("The clock is believed from {} on.", wall.to_rfc3339());
+    Ok(())
+}
+
+/// Ends everything, and forgets who this host is.
+///
+/// # Errors
+/// If a right is not gone: then nothing is forgotten.
+pub fn remove() -> anyhow::Result<()> {
+    let places = Places::default();
+    let hands = hands(&places)?;
+    let left = hands.end_all("the agent was removed from the host")?;
+    ensure!(left == 0, "{left} rights are not gone yet: `lapse-agent status` says why");
+    for name in ["identity.json", "key.json", "trust.json"] {
+        crate::durable::remove(&places.state().join(name))
+            .with_context(|| format!("removing {name}"))?;
+    }
+    println!("Nothing is in force, and this host is no Endpoint any more.");
+    Ok(())
+}

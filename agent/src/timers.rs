@@ -1,0 +1,113 @@
+//! The two timers by which systemd ends a right, whether the agent lives or not. One goes by the calendar: it survives
+//! a power cut, and fires at the next start if its time has passed. The other counts: a clock that is set back does not
+//! move it. Both call `lapse-agent expire`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::places::{Id, Places};
+use crate::system::System;
+
+/// The service that both start, which comes with the package.
+pub const SERVICE: &str = "lapse-end@.service";
+
+/// Why a right has no timers.
+#[derive(Debug, thiserror::Error)]
+pub enum TimerError {
+    /// A file cannot be written or removed.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// systemd does not take them.
+    #[error("systemd does not start the timers of its end: {0}")]
+    Start(String),
+}
+
+struct Files {
+    calendar: PathBuf,
+    wanted: PathBuf,
+    counting: PathBuf,
+    stamp: PathBuf,
+}
+
+fn names(id: &Id) -> [String; 2] {
+    [format!("lapse-end-{id}.timer"), format!("lapse-after-{id}.timer")]
+}
+
+fn files(places: &Places, id: &Id) -> Files {
+    let [calendar, counting] = names(id);
+    Files {
+        wanted: places.at("/etc/systemd/system/timers.target.wants").join(&calendar),
+        stamp: places.at("/var/lib/systemd/timers").join(format!("stamp-{calendar}")),
+        calendar: places.at("/etc/systemd/system").join(calendar),
+        counting: places.at("/run/systemd/system").join(counting),
+    }
+}
+
+fn text(id: &Id, grant: &str, when: &str) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    writeln!(text, "# Written by lapse-agent, and removed by it at the end.")?;
+    writeln!(text, "[Unit]\nDescription=The end of the Grant {grant}\n")?;
+    writeln!(text, "[Timer]\n{when}\nAccuracySec=50ms\nUnit=lapse-end@{id}.service")?;
+    Ok(text)
+}
+
+/// Starts the timers of a right that ends at this time by the clock, and after this time in any case.
+///
+/// # Errors
+/// If one of them does not run.
+pub fn arm(
+    system: &dyn System,
+    places: &Places,
+    (id, grant): (&Id, &str),
+    end: DateTime<Utc>,
+    rest: TimeDelta,
+) -> Result<(), TimerError> {
+    let Files { calendar, wanted, counting, stamp: _ } = files(places, id);
+    let at = end.format("OnCalendar=%Y-%m-%d %H:%M:%S%.6f UTC\nPersistent=true");
+    let after = format!("OnActiveSec={}us", rest.num_microseconds().unwrap_or(i64::MAX).max(1));
+    let wrong = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| TimerError::File { path, source }
+    };
+    for (path, when) in [(&calendar, at.to_string()), (&counting, after)] {
+        let text = text(id, grant, &when).map_err(|error| TimerError::Start(error.to_string()))?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(wrong(path))?;
+        }
+        system.replace(path, text.as_bytes(), 0o644).map_err(wrong(path))?;
+    }
+    if let Some(folder) = wanted.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong(&wanted))?;
+    }
+    let [first, second] = names(id);
+    system.link(&format!("../{first}"), &wanted).map_err(wrong(&wanted))?;
+    let ran = system.run("systemctl", &["start", &first, &second]);
+    match ran {
+        Ok(ran) if ran.is_ok() => Ok(()),
+        Ok(ran) => Err(TimerError::Start(ran.said())),
+        Err(error) => Err(TimerError::Start(error.to_string())),
+    }
+}
+
+/// Stops and removes them, whatever of them is there.
+///
+/// # Errors
+/// If a file stays.
+pub fn disarm(system: &dyn System, places: &Places, id: &Id) -> Result<(), TimerError> {
+    let [first, second] = names(id);
+    // A timer whose right is gone does nothing, so one that does not stop is no harm.
+    let _ = system.run("systemctl", &["stop", &first, &second]);
+    let Files { calendar, wanted, counting, stamp } = files(places, id);
+    for path in [wanted, calendar, counting, stamp] {
+        system.remove(&path).map_err(|source| TimerError::File { path, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What unit tests need: an API server that answers as a test says, and rights that are held.
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use lapse_cluster::clock::Clock;
+use lapse_cluster::index::Index;
+use lapse_crds::Grant;
+use lapse_engine::attest::KeySet;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::deadlines::Deadlines;
+use crate::echoes::Echoes;
+use crate::in_hand::InHand;
+use crate::queue::Queue;
+use crate::touched::Touched;
+
+/// A client of an API server that answers each request with a status code and a body.
+pub(crate) fn api_server<F>(
+    answer: impl Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+) -> Client
+where
+    F: Future<Output = (u16, Value)> + Send + 'static,
+{
+    let service = tower::service_fn(move |request| {
+        let answer = answer(request);
+        async move {
+            let (code, body) = answer.await;
+            let body = Body::from(body.to_string().into_bytes());
+            let answer = Response::builder().status(code).body(body);
+            Ok::<_, Infallible>(answer.expect("a code that there is"))
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// How the API server says no.
+pub(crate) fn refusal(code: u16, reason: &str) -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason,
+        "details": {"name": "x"},
+    });
+    (code, status)
+}
+
+/// How it says that something is gone.
+pub(crate) fn gone() -> (u16, Value) {
+    (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+}
+
+/// What events bear on, with nothing known yet.
+pub(crate) fn touched() -> Touched {
+    let settings = serde_json::from_value(json!({
+        "namespace": "lapse-system", "bindableRoles": [], "grantableRules": [],
+        "allowClusterWide": false, "protectedNamespaces": [],
+        "duration": {"min": "5m", "max": "24h"},
+        "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
+    }))
+    .unwrap();
+    let queue = Queue::new(Clock::default());
+    let (_, keys) = watch::channel(KeySet::default());
+    Touched {
+        queue: queue.clone(),
+        index: Index::new(settings, keys, true),
+        clock: Clock::default(),
+        deadlines: Deadlines::default(),
+        in_hand: InHand::new(queue),
+        echoes: Echoes::default(),
+    }
+}
+
+/// A right that is held: by a binding of its name in the namespace `shop`, until then.
+pub(crate) fn held(name: &str, until: &str) -> Grant {
+    serde_json::from_value(json!({
+        "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant",
+        "metadata": {"name": name, "uid": format!("uid-of-{name}"), "resourceVersion": "1"},
+        "spec": {
+            "request": {"namespace": "shop", "name": name, "uid": format!("request-of-{name}")},
+            "policy": {"name": "shop-debug", "uid": "p", "generation": 1},
+            "subject": {"kind": "User", "name": "alice"},
+            "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+            "startsAt": "2026-01-01T00:00:00Z", "expiresAt": until, "rulesHash": "x",
+        },
+        "status": {
+            "phase": "Active",
+            "bindings": [
+                {"kind": "RoleBinding", "namespace": "shop", "name": format!("lapse:{name}"), "uid": "b"},
+            ],
+        },
+    }))
+    .unwrap()
+}

@@ -1,0 +1,123 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use http::Method;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::*;
+use crate::fake::{api_server, gone, held, refusal, touched};
+
+const LONG_AGO: &str = "2026-01-02T00:00:00Z";
+
+/// Has the time of these grants be up, in a cluster that answers so to each request for a deletion.
+fn expire<F>(
+    names: impl IntoIterator<Item = String>,
+    deletion: impl Fn(String) -> F + Clone + Send + Sync + 'static,
+) -> Touched
+where
+    F: Future<Output = (u16, Value)> + Send + 'static,
+{
+    let client = api_server(move |request| {
+        let answer = (*request.method() == Method::DELETE)
+            .then(|| deletion(request.uri().path().to_owned()));
+        async move {
+            match answer {
+                Some(answer) => answer.await,
+                // A Grant that cannot be read keeps no right.
+                None => refusal(500, "InternalError"),
+            }
+        }
+    });
+    let touched = touched();
+    let (expiry, expired) = Expiry::new(|| Duration::ZERO);
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+    tokio::spawn(expired.run(client, touched.clone(), metrics));
+    for name in names {
+        drop(touched.index.wrote_grant(&held(&name, LONG_AGO)));
+        expiry.is_up(&name);
+    }
+    touched
+}
+
+/// When what was asked for was done.
+type Times = Arc<Mutex<HashMap<String, Instant>>>;
+
+async fn until(times: &Times, count: usize) -> Instant {
+    loop {
+        if times.lock().unwrap().len() == count {
+            return times.lock().unwrap().values().max().copied().unwrap();
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_goes_within_a_second_of_what_kept_it() {
+    for outage in [1, 7, 100].map(Duration::from_secs) {
+        let (over, times) = (Instant::now() + outage, Times::default());
+        let taken = times.clone();
+        let touched = expire(["fix".to_owned()], move |path| {
+            let taken = taken.clone();
+            async move {
+                if Instant::now() < over {
+                    return refusal(500, "InternalError");
+                }
+                taken.lock().unwrap().insert(path, Instant::now());
+                gone()
+            }
+        });
+        let late = until(&times, 1).await - over;
+        assert!(late <= Duration::from_secs(1), "after {outage:?} it was taken {late:?} late");
+        // The rest of its end is seen to.
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(touched.queue.waiting(), [(Item::Grant("fix".to_owned()), Lane::End)]);
+    }
+}
+
+/// Somebody's admission webhook hangs, say, where many rights end.
+#[tokio::test(start_paused = true)]
+async fn what_hangs_keeps_no_other() {
+    let (started, times) = (Instant::now(), Times::default());
+    let taken = times.clone();
+    let hanging = (0..2 * AT_ONCE).map(|number| format!("hangs-{number}"));
+    expire(hanging.chain(["fix".to_owned()]), move |path| {
+        let taken = taken.clone();
+        async move {
+            if path.contains("hangs") {
+                std::future::pending::<()>().await;
+            }
+            taken.lock().unwrap().insert(path, Instant::now());
+            gone()
+        }
+    });
+    let late = until(&times, 1).await - started;
+    assert!(late <= 2 * PLACE_FOR, "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_too_much_to_do_is_not_asked_more_for_it() {
+    const GRANTS: usize = 1_000;
+    let (started, times) = (Instant::now(), Times::default());
+    let over = started + Duration::from_secs(30);
+    let (taken, refused) = (times.clone(), Arc::new(AtomicU64::new(0)));
+    let count = refused.clone();
+    expire((0..GRANTS).map(|number| format!("g-{number}")), move |path| {
+        let (taken, count) = (taken.clone(), count.clone());
+        async move {
+            sleep(Duration::from_millis(1)).await;
+            if Instant::now() < over {
+                count.fetch_add(1, Ordering::Relaxed);
+                return refusal(429, "TooManyRequests");
+            }
+            taken.lock().unwrap().insert(path, Instant::now());
+            gone()
+        }
+    });
+    let late = until(&times, GRANTS).await - over;
+    assert!(late <= Duration::from_secs(1), "{late:?}");
+    let refused = refused.load(Ordering::Relaxed);
+    assert!(refused <= 30 * 40 + 2 * AT_ONCE as u64, "{refused} in 30 s");
+}

@@ -1,0 +1,266 @@
+//! `Endpoint`: a host outside the cluster, on which rights are given for a time by an agent.
+
+use std::fmt;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, Subject, Timestamp, schema};
+
+/// A host on which rights are given for a time by the agent that runs there.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the columns that kubectl shows have types in common"
+)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lapse.dev",
+    version = "v1alpha1",
+    kind = "Endpoint",
+    plural = "endpoints",
+    shortname = "jep",
+    category = "lapse",
+    status = "EndpointStatus",
+    derive = "PartialEq",
+    doc = "A host on which rights are given for a time by the agent that runs there. Its labels are what policies select by. Deleting it ends everything that is in force on it.",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Platform", type_ = "string", json_path = ".spec.platform"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agent.version"),
+    printcolumn(name = "Last-Contact", type_ = "date", json_path = ".status.lastContact"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointSpec {
+    /// What it runs.
+    pub platform: Platform,
+    /// Who answers for it: they, and those who hold the RBAC verb `own` on it, may change this object. Empty: only the
+    /// latter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub owners: Vec<Subject>,
+    /// Whose its local users are. Empty: nobody has one, but where a policy says `localUsers: SameName`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512))]
+    pub users: Vec<LocalUser>,
+    /// The one token by which its agent may enrol. Absent: no agent may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<Enrolment>,
+}
+
+/// What an endpoint runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Platform {
+    /// Linux, with systemd.
+    Linux,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A local user of a host, and who that is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.subject.kind != 'Group'")
+        .message("a local user is one user's or one service account's: name kind User or ServiceAccount")
+)]
+pub struct LocalUser {
+    /// Who it is in the cluster: a user or a service account.
+    pub subject: Subject,
+    /// The name of the local user. Not root: who is root already needs nothing.
+    #[schemars(schema_with = "schema::local_name")]
+    pub local_user: String,
+}
+
+/// A token that is good for one enrolment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Enrolment {
+    /// The SHA-256 of the token, as `sha256:` and 64 hexadecimal digits. A token has at least 32 bytes of randomness;
+    /// make it with `openssl rand -hex 32`, and its hash with `printf %s "$token" | sha256sum`.
+    #[schemars(schema_with = "schema::sha256")]
+    pub token_hash: String,
+    /// Until when it may be used.
+    pub expires_at: Timestamp,
+}
+
+/// What is known of an endpoint and its agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// The generation of the spec that the status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The agent that enrolled. Written at an enrolment alone, after the token was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<EnrolledAgent>,
+    /// What the gateway asks for in its agent's name: a first certificate, with a token, or the next one. Answered, and
+    /// taken away again, at admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<SigningRequest>,
+    /// What its agent last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<AgentReport>,
+    /// When the agent was last heard of: when it connected, when its connection ended, and each hour in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_contact: Option<Timestamp>,
+    /// What its agent said of each order that has not ended for everybody yet, signed with the agent's key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["grant"])
+    )]
+    pub orders: Vec<OrderStatus>,
+    /// `Ready` (an agent is connected, and can carry out orders), `Outdated` (its agent is older than this release).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+/// An agent that enrolled, and the key by which it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrolledAgent {
+    /// Its public key (Ed25519), in base64. It proves its connections and signs its receipts with it.
+    #[schemars(length(min = 44, max = 44))]
+    pub public_key: String,
+    /// Which machine it enrolled on: a hash of what the host calls itself (`/etc/machine-id`).
+    #[schemars(schema_with = "schema::sha256")]
+    pub machine: String,
+    /// When it enrolled.
+    pub enrolled_at: Timestamp,
+    /// The hash of the token that it used, which is worth nothing since.
+    #[schemars(schema_with = "schema::sha256")]
+    pub token_hash: String,
+    /// Its current certificate, in PEM.
+    #[schemars(length(min = 1, max = 4096))]
+    pub certificate: String,
+    /// When that ends.
+    pub certificate_expires_at: Timestamp,
+}
+
+/// A certificate that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningRequest {
+    /// The PKCS #10 request, in PEM, signed with the agent's key.
+    #[schemars(length(min = 1, max = 4096))]
+    pub csr: String,
+    /// The token, at an enrolment. Never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub token: Option<String>,
+    /// The machine, at an enrolment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::sha256")]
+    pub machine: Option<String>,
+}
+
+/// What an agent says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentReport {
+    /// The release of the agent.
+    #[schemars(length(min = 1, max = 64))]
+    pub version: String,
+    /// What it found that the host can do, by trying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
+    pub capabilities: Vec<Capability>,
+    /// What the host runs, such as `Debian GNU/Linux 12 (bookworm)`, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub system: Option<String>,
+    /// What keeps it from carrying out orders, in its words. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub problem: Option<String>,
+}
+
+/// Something that an agent can do on its host.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Capability {
+    /// `sudo` for everything.
+    Admin,
+    /// `sudo` for exact commands.
+    Commands,
+    /// `sudo` for commands by regular expressions.
+    CommandPatterns,
+    /// Membership of a local group.
+    Group,
+    /// The rule itself carries its end, so that `sudo` refuses on time with nothing else alive.
+    RuleCarriesEnd,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where an order stands on its host.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum OrderState {
+    /// The agent has stored it, and does not act on it yet.
+    Received,
+    /// The right is given.
+    Active,
+    /// It is being taken back; something is not gone yet.
+    Ending,
+    /// The agent has verified that the right is gone, and everything that was started under it.
+    Ended,
+    /// The right could not be given, and nothing of it is left.
+    Failed,
+}
+
+impl fmt::Display for OrderState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What an agent said of an order, with its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// The name of the Grant.
+    #[schemars(schema_with = "schema::object_name")]
+    pub grant: String,
+    /// The UID of the request that it was given for.
+    #[schemars(schema_with = "schema::uid")]
+    pub request_uid: String,
+    /// Where it stands.
+    pub state: OrderState,
+    /// Since when, by the clock of the host.
+    pub since: Timestamp,
+    /// Why, for `Failed` and `Ending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub message: Option<String>,
+    /// A number that grows with each receipt for this order: milliseconds since 1970, or more.
+    pub sequence: i64,
+    /// The agent's signature over all of this and the UID of the Endpoint, in base64.
+    #[schemars(length(min = 88, max = 88))]
+    pub signature: String,
+}

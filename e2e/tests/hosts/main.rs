@@ -1,0 +1,11 @@
+//! On real Linux hosts, which are thrown away after each test.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
+
+mod alone;
+mod broken;
+mod enrol;
+mod harness;
+mod hostile;
+mod life;
+mod site;

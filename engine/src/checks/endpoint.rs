@@ -1,0 +1,191 @@
+//! The endpoint exists, its agent can do what is asked for, and the requester is a local user there.
+
+use lapse_crds::Capability;
+
+use super::{CheckResult, Context};
+use crate::Read;
+use crate::endpoint::EndpointFacts;
+
+/// What there is to say once a policy offers the target.
+pub(super) fn check(context: &Context<'_>, endpoint: &Read<EndpointFacts>) -> CheckResult {
+    let Context { target, policy, known, requester, .. } = context;
+    let Some((place, elevation)) = target.on_endpoint() else {
+        return CheckResult::Fail(format!(
+            "Endpoint {target} does not exist; correct its name in spec.target."
+        ));
+    };
+    let name = &place.name;
+    let facts = match endpoint {
+        Read::Found(facts) => facts,
+        Read::Missing => {
+            return CheckResult::Fail(format!(
+                "Endpoint {name} does not exist; correct its name in spec.target."
+            ));
+        }
+        Read::Failed(why) => {
+            return CheckResult::Pending(format!("Endpoint {name} cannot be read: {why}."));
+        }
+    };
+    if facts.is_going {
+        return CheckResult::Fail(format!(
+            "Endpoint {name} is being deleted; ask again if it is made anew."
+        ));
+    }
+    let by = policy.local_users(target, known);
+    let local_user = match facts.local_user(requester, place.local_user.as_deref(), by) {
+        Ok(local_user) => local_user,
+        Err(why) => return CheckResult::Fail(format!("On Endpoint {name}, {why}.")),
+    };
+    if facts.agent_key.is_none() {
+        return CheckResult::Fail(format!(
+            "No agent has enrolled for Endpoint {name}; have who runs that host enrol it, and ask again."
+        ));
+    }
+    let Some(capabilities) = &facts.capabilities else {
+        return CheckResult::Fail(format!(
+            "The agent of Endpoint {name} has not said yet what it can do; ask again when it is Ready."
+        ));
+    };
+    let missing: Vec<String> =
+        elevation.needs().difference(capabilities).map(Capability::to_string).collect();
+    if !missing.is_empty() {
+        return CheckResult::Fail(format!(
+            "Endpoint {name} cannot do that: its agent does not have {}{}; ask for something else there.",
+            missing.join(", "),
+            facts.problem.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+        ));
+    }
+    CheckResult::Pass(format!("{elevation} on {name} is offered, as local user {local_user}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lapse_crds::{
+        Admin, EndpointTarget, EndpointTargets, LocalUser, LocalUsers, PolicyTarget, Subject,
+        SubjectKind, Target,
+    };
+    use rstest::rstest;
+
+    use super::super::target;
+    use super::*;
+    use crate::target::ResolvedTarget;
+    use crate::testing::Fixture;
+
+    fn facts() -> EndpointFacts {
+        let subject = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+        EndpointFacts {
+            uid: "u-1".into(),
+            labels: [("role".to_owned(), "web".to_owned())].into(),
+            users: vec![LocalUser { subject, local_user: "al".into() }],
+            agent_key: Some("key".into()),
+            capabilities: Some(BTreeSet::from([Capability::Admin, Capability::Commands])),
+            ..EndpointFacts::default()
+        }
+    }
+
+    fn asking(wish: EndpointTarget, endpoint: Read<EndpointFacts>) -> Fixture {
+        let mut fixture = Fixture::default();
+        let target = Target { kubernetes: None, endpoint: Some(wish) };
+        fixture.target = ResolvedTarget::resolve(&target, "ops").unwrap();
+        fixture.spec.target = target;
+        fixture.surroundings.namespaces.clear();
+        fixture.surroundings.endpoint = Some(endpoint);
+        let command = |args: &[&str], pattern: Option<&str>| lapse_crds::Command {
+            path: "/usr/bin/systemctl".into(),
+            args: args.iter().map(ToString::to_string).collect(),
+            args_pattern: pattern.map(ToOwned::to_owned),
+        };
+        let offered = EndpointTargets {
+            names: vec!["web-1".into()],
+            admin: Some(Admin {}),
+            commands: vec![
+                command(&["restart", "nginx"], None),
+                command(&[], Some("^status [a-z]+$")),
+            ],
+            groups: vec!["adm".into()],
+            ..EndpointTargets::default()
+        };
+        fixture.policy.spec.targets =
+            vec![PolicyTarget { endpoint: Some(offered), ..PolicyTarget::default() }];
+        fixture
+    }
+
+    fn on(name: &str) -> EndpointTarget {
+        EndpointTarget { name: name.into(), ..EndpointTarget::default() }
+    }
+
+    fn run(args: &[&str]) -> EndpointTarget {
+        let args = args.iter().map(ToString::to_string).collect();
+        let command =
+            lapse_crds::Command { path: "/usr/bin/systemctl".into(), args, args_pattern: None };
+        EndpointTarget { commands: vec![command], ..on("web-1") }
+    }
+
+    fn admin() -> EndpointTarget {
+        EndpointTarget { admin: Some(Admin {}), ..on("web-1") }
+    }
+
+    fn said(outcome: CheckResult) -> String {
+        match outcome {
+            CheckResult::Pass(message)
+            | CheckResult::Fail(message)
+            | CheckResult::Pending(message)
+            | CheckResult::NotApplicable(message) => message,
+        }
+    }
+
+    #[rstest]
+    #[case::admin(admin(), true, "admin on web-1 is offered, as local user al.")]
+    #[case::exactly(run(&["restart", "nginx"]), true, "sudo /usr/bin/systemctl restart nginx on web-1 is offered, as local user al.")]
+    #[case::within_an_expression(run(&["status", "nginx"]), true, "sudo /usr/bin/systemctl status nginx on web-1 is offered, as local user al.")]
+    #[case::more_arguments(run(&["restart", "nginx", "ssh"]), false, "sudo /usr/bin/systemctl restart nginx ssh on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl restart nginx ssh is not among those that are offered there. Ask for no more than that, or under another policy.")]
+    #[case::beyond_an_expression(run(&["status", "nginx", "x"]), false, "sudo /usr/bin/systemctl status nginx x on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl status nginx x is not among those that are offered there. Ask for no more than that, or under another policy.")]
+    #[case::no_arguments(run(&[]), false, "sudo /usr/bin/systemctl on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl is not among those that are offered there. Ask for no more than that, or under another policy.")]
+    #[case::elsewhere(EndpointTarget { admin: Some(Admin {}), ..on("web-2") }, false, "admin on web-2 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. Ask for no more than that, or under another policy.")]
+    #[case::beyond_the_agent(EndpointTarget { group: Some("adm".into()), ..on("web-1") }, false, "Endpoint web-1 cannot do that: its agent does not have Group; ask for something else there.")]
+    #[case::as_another(EndpointTarget { local_user: Some("bob".into()), ..admin() }, false, "On Endpoint web-1, bob is not a local user of alice; set localUser to one of al, or leave it out.")]
+    fn what_is_offered_there(
+        #[case] wish: EndpointTarget,
+        #[case] passes: bool,
+        #[case] message: &str,
+    ) {
+        let outcome = asking(wish, Read::Found(facts())).outcome(target::check);
+        assert_eq!(matches!(outcome, CheckResult::Pass(_)), passes, "{outcome:?}");
+        assert_eq!(said(outcome), message);
+    }
+
+    #[rstest]
+    #[case::missing(
+        Read::Missing,
+        "Endpoint web-1 does not exist; correct its name in spec.target."
+    )]
+    #[case::unread(Read::Failed("timeout".into()), "Endpoint web-1 cannot be read: timeout.")]
+    #[case::going(Read::Found(EndpointFacts { is_going: true, ..facts() }), "Endpoint web-1 is being deleted; ask again if it is made anew.")]
+    #[case::never_enrolled(Read::Found(EndpointFacts { agent_key: None, ..facts() }), "No agent has enrolled for Endpoint web-1; have who runs that host enrol it, and ask again.")]
+    #[case::silent(Read::Found(EndpointFacts { capabilities: None, ..facts() }), "The agent of Endpoint web-1 has not said yet what it can do; ask again when it is Ready.")]
+    #[case::stranger(Read::Found(EndpointFacts { users: vec![], ..facts() }), "On Endpoint web-1, alice is no local user there; have an owner of the Endpoint add them to spec.users.")]
+    fn what_the_endpoint_lacks(#[case] endpoint: Read<EndpointFacts>, #[case] message: &str) {
+        assert_eq!(said(asking(admin(), endpoint).outcome(target::check)), message);
+    }
+
+    #[test]
+    fn what_gives_more_than_it_says_is_told() {
+        let risk =
+            |wish| said(asking(wish, Read::Found(facts())).outcome(super::super::risk::check));
+        let harmless = "Nothing is known by which it would give more than it says.";
+        assert_eq!(risk(run(&["restart", "nginx"])), harmless);
+        assert!(risk(admin()).starts_with("A root shell can undo anything"));
+    }
+
+    #[test]
+    fn who_is_called_the_same_is_one_where_the_policy_says_so() {
+        let endpoint = EndpointFacts { users: vec![], ..facts() };
+        let mut fixture = asking(admin(), Read::Found(endpoint));
+        let offered = fixture.policy.spec.targets[0].endpoint.as_mut().unwrap();
+        offered.local_users = Some(LocalUsers::SameName);
+        let message = said(fixture.outcome(target::check));
+        assert_eq!(message, "admin on web-1 is offered, as local user alice.");
+    }
+}

@@ -1,0 +1,225 @@
+//! What is known of an endpoint: its users, its agent, and what that said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::api::ObjectMeta;
+use lapse_crds::{
+    Capability, Endpoint, EndpointStatus, EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser,
+    LocalUsers, OrderStatus,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::identity::subject_of;
+use crate::order::{Receipt, verify_receipt};
+use crate::role::hex;
+
+/// What is known of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// Its UID.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+    /// Whose its local users are.
+    pub users: Vec<LocalUser>,
+    /// The key of the agent that enrolled, in base64; `None` if none has.
+    pub agent_key: Option<String>,
+    /// What its agent said that it can do; `None` if it has said nothing yet.
+    pub capabilities: Option<BTreeSet<Capability>>,
+    /// What it said that keeps it from carrying out orders.
+    pub problem: Option<String>,
+    /// What it said of orders, as it is stored: not verified.
+    pub orders: Vec<OrderStatus>,
+}
+
+impl EndpointFacts {
+    /// What an Endpoint says.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint) -> Self {
+        let EndpointStatus { agent, report, orders, .. } =
+            endpoint.status.clone().unwrap_or_default();
+        let report = report.as_ref();
+        Self {
+            uid: endpoint.metadata.uid.clone().unwrap_or_default(),
+            labels: endpoint.metadata.labels.clone().unwrap_or_default(),
+            is_going: endpoint.metadata.deletion_timestamp.is_some(),
+            users: endpoint.spec.users.clone(),
+            agent_key: agent.map(|EnrolledAgent { public_key, .. }| public_key),
+            capabilities: report.map(|report| report.capabilities.iter().copied().collect()),
+            problem: report.and_then(|report| report.problem.clone()),
+            orders,
+        }
+    }
+
+    /// What its agent said of an order, if it did, and signed it.
+    #[must_use]
+    pub fn receipt(&self, grant: &str, request_uid: &str) -> Option<Receipt> {
+        let key = self.agent_key.as_deref()?;
+        let said = self.orders.iter().filter(|order| order.grant == grant);
+        said.filter_map(|order| verify_receipt(key, &self.uid, order).ok())
+            .find(|receipt| receipt.request_uid == request_uid)
+    }
+
+    /// The local user that somebody is, of those that they may name.
+    ///
+    /// # Errors
+    /// In words: they have none, have several and name none, or name another's.
+    pub fn local_user(
+        &self,
+        who: &Identity,
+        named: Option<&str>,
+        by: LocalUsers,
+    ) -> Result<String, String> {
+        let subject = subject_of(who);
+        let of = |user: &&LocalUser| subject.as_ref() == Some(&user.subject);
+        let mut own: Vec<&str> =
+            self.users.iter().filter(of).map(|user| user.local_user.as_str()).collect();
+        own.sort_unstable();
+        own.dedup();
+        // A name that the Endpoint gives to somebody else is theirs, whoever is called the same in the cluster.
+        let is_others = |name: &str| self.users.iter().any(|user| user.local_user == name);
+        let same = who.username.as_str();
+        if own.is_empty()
+            && by == LocalUsers::SameName
+            && is_local_name(same)
+            && same != ROOT
+            && !is_others(same)
+        {
+            own.push(same);
+        }
+        own.retain(|name| *name != ROOT);
+        match (own.as_slice(), named) {
+            ([], _) => Err(format!(
+                "{} is no local user there; have an owner of the Endpoint add them to spec.users",
+                who.username
+            )),
+            ([only], None) => Ok((*only).to_owned()),
+            (several, None) => Err(format!(
+                "{} is more than one local user there; set localUser to one of {}",
+                who.username,
+                several.join(", ")
+            )),
+            (own, Some(named)) if own.contains(&named) => Ok(named.to_owned()),
+            (own, Some(named)) => Err(format!(
+                "{named} is not a local user of {}; set localUser to one of {}, or leave it out",
+                who.username,
+                own.join(", ")
+            )),
+        }
+    }
+}
+
+/// What is to be done about the finalizer by which an Endpoint stays while there are rights on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing.
+    AsItIs,
+    /// It is put on.
+    Take,
+    /// It is taken off.
+    LetGo,
+}
+
+/// Whether an Endpoint is held: one that is not being deleted always is, so that its agent can be told of all that ends
+/// with it; one that is for as long as there are rights on its host.
+#[must_use]
+pub fn hold(metadata: &ObjectMeta, has_rights: bool) -> Hold {
+    let is_held = metadata.finalizers.iter().flatten().any(|it| it == GRANT_FINALIZER);
+    match (metadata.deletion_timestamp.is_some(), is_held) {
+        (false, false) => Hold::Take,
+        (true, true) if !has_rights => Hold::LetGo,
+        // Nobody can add a finalizer to what is being deleted.
+        (false, true) | (true, _) => Hold::AsItIs,
+    }
+}
+
+/// The hash of a token of an enrolment, as an Endpoint keeps it.
+#[must_use]
+pub fn hash_of_token(token: &str) -> String {
+    hash(token)
+}
+
+/// The hash of what a machine calls itself (`/etc/machine-id`), as an Endpoint keeps it.
+#[must_use]
+pub fn hash_of_machine(id: &str) -> String {
+    hash(id)
+}
+
+fn hash(text: &str) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())))
+}
+
+/// Who needs nothing.
+const ROOT: &str = "root";
+
+/// Whether a name can be that of a local user: the same rule as in the schema.
+fn is_local_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    (1..=32).contains(&name.len())
+        && bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::{Subject, SubjectKind};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::person;
+
+    #[rstest]
+    #[case::new(false, false, false, Hold::Take)]
+    #[case::held(false, true, false, Hold::AsItIs)]
+    #[case::going_with_rights(true, true, true, Hold::AsItIs)]
+    #[case::going(true, true, false, Hold::LetGo)]
+    #[case::let_go(true, false, false, Hold::AsItIs)]
+    fn an_endpoint_stays_for_as_long_as_there_are_rights(
+        #[case] is_deleted: bool,
+        #[case] is_held: bool,
+        #[case] has_rights: bool,
+        #[case] expected: Hold,
+    ) {
+        let metadata = ObjectMeta {
+            deletion_timestamp: is_deleted.then(crate::testing::life::deleted_at),
+            finalizers: is_held.then(|| vec![GRANT_FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(hold(&metadata, has_rights), expected);
+    }
+
+    fn facts(users: &[(&str, &str)]) -> EndpointFacts {
+        let user = |(name, local): &(&str, &str)| LocalUser {
+            subject: Subject { kind: SubjectKind::User, name: (*name).to_owned(), namespace: None },
+            local_user: (*local).to_owned(),
+        };
+        EndpointFacts { users: users.iter().map(user).collect(), ..EndpointFacts::default() }
+    }
+
+    #[rstest]
+    #[case::mapped(&[("alice", "al")], "alice", None, LocalUsers::Mapped, Ok("al"))]
+    #[case::nobody(&[], "alice", None, LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::another(&[("bob", "bob")], "alice", Some("bob"), LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::two(&[("alice", "al"), ("alice", "deploy")], "alice", None, LocalUsers::Mapped, Err("alice is more than one local user there; set localUser to one of al, deploy"))]
+    #[case::one_of_two(&[("alice", "al"), ("alice", "deploy")], "alice", Some("deploy"), LocalUsers::Mapped, Ok("deploy"))]
+    #[case::not_own(&[("alice", "al"), ("bob", "bob")], "alice", Some("bob"), LocalUsers::Mapped, Err("bob is not a local user of alice; set localUser to one of al, or leave it out"))]
+    #[case::same(&[], "alice", None, LocalUsers::SameName, Ok("alice"))]
+    #[case::same_but_mapped(&[("alice", "al")], "alice", None, LocalUsers::SameName, Ok("al"))]
+    #[case::same_but_given_away(&[("bob", "alice")], "alice", None, LocalUsers::SameName, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::no_name_of_a_host(&[], "ALL", None, LocalUsers::SameName, Err("ALL is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::root(&[], "root", None, LocalUsers::SameName, Err("root is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::mapped_to_root(&[("alice", "root")], "alice", None, LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    fn who_is_which_local_user(
+        #[case] users: &[(&str, &str)],
+        #[case] who: &str,
+        #[case] named: Option<&str>,
+        #[case] by: LocalUsers,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let found = facts(users).local_user(&person(who, &[]), named, by);
+        assert_eq!(found.as_deref().map_err(String::as_str), expected);
+    }
+}

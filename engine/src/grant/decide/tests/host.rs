@@ -1,0 +1,192 @@
+//! A right on a host: held when its agent says so, and over when it does.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ed25519_dalek::SigningKey;
+use lapse_crds::{
+    Admin, ConditionStatus, Conditions as _, EndReason, EndpointTarget, EndpointTargets,
+    GrantPhase, LocalUser, OrderState, PolicyTarget, Subject, SubjectKind, Target,
+};
+use rstest::rstest;
+
+use crate::Read;
+use crate::endpoint::EndpointFacts;
+use crate::grant::{Observed, decide};
+use crate::order::Receipt;
+use crate::testing::life::{APPROVED_AT, EXPIRES_AT, deleted_at, pending, state, time};
+use crate::testing::policy;
+
+fn agent() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+fn facts() -> EndpointFacts {
+    let alice = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    EndpointFacts {
+        uid: "u-1".into(),
+        users: vec![LocalUser { subject: alice, local_user: "al".into() }],
+        agent_key: Some(BASE64.encode(agent().verifying_key().as_bytes())),
+        ..EndpointFacts::default()
+    }
+}
+
+fn on_host() -> Observed {
+    let mut observed = pending();
+    let target = EndpointTarget {
+        name: "web-1".into(),
+        uid: Some("u-1".into()),
+        local_user: Some("al".into()),
+        admin: Some(Admin {}),
+        ..EndpointTarget::default()
+    };
+    observed.grant.spec.target = Target { kubernetes: None, endpoint: Some(target) };
+    observed.grant.spec.session = None;
+    observed.objects = vec![];
+    observed.surroundings.namespaces.clear();
+    observed.surroundings.endpoint = Some(Read::Found(facts()));
+    let mut policy = policy("shop-debug");
+    let offered = EndpointTargets {
+        names: vec!["web-1".into()],
+        admin: Some(Admin {}),
+        ..EndpointTargets::default()
+    };
+    policy.spec.targets = vec![PolicyTarget { endpoint: Some(offered), ..PolicyTarget::default() }];
+    observed.policies = Read::Found([state(&policy)].into());
+    observed
+}
+
+fn endpoint(observed: &mut Observed) -> &mut EndpointFacts {
+    match &mut observed.surroundings.endpoint {
+        Some(Read::Found(facts)) => facts,
+        other => panic!("no endpoint: {other:?}"),
+    }
+}
+
+fn says(observed: &mut Observed, state: OrderState, message: Option<&str>) {
+    says_as(observed, state, message, &agent());
+}
+
+fn says_as(observed: &mut Observed, state: OrderState, message: Option<&str>, key: &SigningKey) {
+    let receipt = Receipt {
+        grant: observed.grant.metadata.name.clone().unwrap(),
+        request_uid: observed.grant.spec.request.uid.clone(),
+        state,
+        since: time(APPROVED_AT + 1).into(),
+        message: message.map(ToOwned::to_owned),
+        sequence: 1,
+    };
+    endpoint(observed).orders = vec![receipt.sign("u-1", key).unwrap()];
+}
+
+/// Decides, and takes over what the status says; returns phase, reason, and what the condition `Ended` says.
+fn step(observed: &mut Observed, at: i64) -> (GrantPhase, Option<EndReason>, Option<String>) {
+    let plan = decide(observed, time(at));
+    assert_eq!(plan.actions, vec![]);
+    if let Some(status) = plan.status {
+        observed.grant.status = Some(status);
+    }
+    let status = observed.grant.status.clone().unwrap_or_default();
+    let ended = status.conditions.condition("Ended");
+    let ended = ended.map(|it| format!("{:?} {}", it.status, it.reason));
+    (status.phase, status.end_reason, ended)
+}
+
+fn active() -> Observed {
+    let mut observed = on_host();
+    says(&mut observed, OrderState::Active, None);
+    assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Active);
+    observed
+}
+
+#[test]
+fn it_is_held_when_its_agent_says_so() {
+    let mut observed = on_host();
+    assert_eq!(step(&mut observed, APPROVED_AT + 1).0, GrantPhase::Pending);
+    let status = observed.grant.status.clone().unwrap();
+    let waiting = status.conditions.condition("Active").unwrap();
+    assert_eq!(waiting.status, ConditionStatus::False);
+    insta::assert_snapshot!(waiting.message, @"It waits for the agent of the Endpoint to carry it out, which it does when it is connected.");
+    says(&mut observed, OrderState::Received, None);
+    assert_eq!(step(&mut observed, APPROVED_AT + 1).0, GrantPhase::Pending);
+    says(&mut observed, OrderState::Active, None);
+    assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Active);
+}
+
+/// A gateway carries receipts, and could make some up.
+#[test]
+fn nobody_else_says_so() {
+    let mut observed = on_host();
+    says_as(&mut observed, OrderState::Active, None, &SigningKey::from_bytes(&[6; 32]));
+    assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Pending);
+    let mut observed = active();
+    says_as(&mut observed, OrderState::Ended, None, &SigningKey::from_bytes(&[6; 32]));
+    let (phase, _, ended) = step(&mut observed, EXPIRES_AT);
+    assert_eq!((phase, ended.as_deref()), (GrantPhase::Ending, Some("False Unverified")));
+}
+
+#[test]
+fn it_is_over_when_its_agent_has_verified_that() {
+    let mut observed = active();
+    let open = (GrantPhase::Ending, Some(EndReason::Expired), Some("False Unverified".to_owned()));
+    assert_eq!(step(&mut observed, EXPIRES_AT), open);
+    // Who cannot be reached, or cannot be read, says nothing.
+    observed.surroundings.endpoint = Some(Read::Failed("timeout".into()));
+    assert_eq!(step(&mut observed, EXPIRES_AT + 100), open);
+    observed.surroundings.endpoint = Some(Read::Found(facts()));
+    says(&mut observed, OrderState::Ending, Some("a process does not end"));
+    assert_eq!(step(&mut observed, EXPIRES_AT + 200), open);
+    says(&mut observed, OrderState::Ended, None);
+    let over = (GrantPhase::Ended, Some(EndReason::Expired), Some("True Verified".to_owned()));
+    assert_eq!(step(&mut observed, EXPIRES_AT + 300), over);
+}
+
+#[test]
+fn what_the_agent_cannot_do_was_never_given() {
+    let mut observed = on_host();
+    says(&mut observed, OrderState::Failed, Some("user al is not local"));
+    let (phase, reason, _) = step(&mut observed, APPROVED_AT + 1);
+    assert_eq!((phase, reason), (GrantPhase::Ended, None));
+    let status = observed.grant.status.unwrap();
+    insta::assert_snapshot!(status.conditions.condition("Ended").unwrap().message, @"The agent could not give it: user al is not local");
+}
+
+type Change = fn(&mut Observed);
+
+#[rstest]
+#[case::deleted(|o: &mut Observed| o.surroundings.endpoint = Some(Read::Missing), EndReason::TargetDeleted)]
+#[case::made_anew(|o: &mut Observed| endpoint(o).uid = "u-2".into(), EndReason::TargetDeleted)]
+#[case::going(|o: &mut Observed| endpoint(o).is_going = true, EndReason::TargetDeleted)]
+#[case::another_user(|o: &mut Observed| endpoint(o).users[0].local_user = "bob".into(), EndReason::RequesterNotAllowed)]
+#[case::given_to_another(|o: &mut Observed| endpoint(o).users[0].subject.name = "bob".into(), EndReason::RequesterNotAllowed)]
+#[case::gone_there(|o: &mut Observed| says(o, OrderState::Ended, Some("somebody removed its rule")), EndReason::BindingDeleted)]
+#[case::grant_deleted(|o: &mut Observed| o.grant.metadata.deletion_timestamp = Some(deleted_at()), EndReason::GrantDeleted)]
+fn what_ends_it(#[case] change: Change, #[case] expected: EndReason) {
+    let mut observed = active();
+    change(&mut observed);
+    let (phase, reason, _) = step(&mut observed, APPROVED_AT + 5);
+    assert_eq!(reason, Some(expected));
+    let is_said = expected == EndReason::BindingDeleted;
+    assert_eq!(phase, if is_said { GrantPhase::Ended } else { GrantPhase::Ending });
+}
+
+/// A look-up that failed ends nothing.
+#[test]
+fn what_cannot_be_read_ends_nothing() {
+    let mut observed = active();
+    observed.surroundings.endpoint = Some(Read::Failed("timeout".into()));
+    assert_eq!(step(&mut observed, APPROVED_AT + 5).0, GrantPhase::Active);
+}
+
+/// Nobody can say any more what stands on a host whose Endpoint is gone; its own end is certain there.
+#[test]
+fn without_its_endpoint_it_is_over_when_its_time_is() {
+    let mut observed = active();
+    observed.surroundings.endpoint = Some(Read::Missing);
+    let open =
+        (GrantPhase::Ending, Some(EndReason::TargetDeleted), Some("False Unverified".to_owned()));
+    assert_eq!(step(&mut observed, APPROVED_AT + 5), open);
+    assert_eq!(decide(&observed, time(APPROVED_AT + 6)).wake_at, Some(time(EXPIRES_AT)));
+    let over =
+        (GrantPhase::Ended, Some(EndReason::TargetDeleted), Some("True Unverified".to_owned()));
+    assert_eq!(step(&mut observed, EXPIRES_AT), over);
+}

@@ -1,0 +1,139 @@
+//! How a right on a host stands, as its agent says.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_crds::{EndReason, EndpointTarget, LocalUser, OrderState};
+
+use super::Observed;
+use super::decide::expiry;
+use super::reasons::End;
+use crate::Read;
+use crate::endpoint::EndpointFacts;
+use crate::order::Receipt;
+
+/// How soon an end that an agent has not confirmed is looked at again, if its Endpoint says nothing new. What it says
+/// causes a look at once.
+pub(super) const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(5);
+
+/// What a right on a host waits for, or what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HostState {
+    /// Its agent has not said that it has carried the order out.
+    Unsaid,
+    /// The right is held.
+    Given,
+    /// It is gone, or was never given, and nothing of it is left: why, if the agent says.
+    Gone {
+        /// Whether it could not be given.
+        failed: bool,
+        /// In the agent's words.
+        why: Option<String>,
+    },
+    /// Its Endpoint is gone, so nobody can say any more.
+    Lost,
+    /// Its Endpoint could not be read.
+    Unread,
+}
+
+/// How the right stands on its host; `None` if it is none on a host.
+pub(super) fn state(observed: &Observed) -> Option<HostState> {
+    let target = observed.grant.spec.target.endpoint.as_ref()?;
+    Some(match facts(observed, target) {
+        Read::Failed(_) => HostState::Unread,
+        Read::Missing => HostState::Lost,
+        Read::Found(facts) => match receipt(observed, facts) {
+            None => HostState::Unsaid,
+            Some(Receipt { state, message, .. }) => match state {
+                OrderState::Received => HostState::Unsaid,
+                OrderState::Active | OrderState::Ending => HostState::Given,
+                OrderState::Ended => HostState::Gone { failed: false, why: message },
+                OrderState::Failed => HostState::Gone { failed: true, why: message },
+            },
+        },
+    })
+}
+
+fn receipt(observed: &Observed, facts: &EndpointFacts) -> Option<Receipt> {
+    let name = observed.grant.metadata.name.as_deref()?;
+    facts.receipt(name, &observed.grant.spec.request.uid)
+}
+
+/// The Endpoint of the grant: one that was made anew under its name is another.
+fn facts<'a>(observed: &'a Observed, target: &EndpointTarget) -> Read<&'a EndpointFacts> {
+    match &observed.surroundings.endpoint {
+        Some(Read::Found(facts)) if target.uid.as_ref() == Some(&facts.uid) => Read::Found(facts),
+        Some(Read::Found(_) | Read::Missing) => Read::Missing,
+        Some(Read::Failed(why)) => Read::Failed(why.clone()),
+        None => Read::Failed("nobody has looked".to_owned()),
+    }
+}
+
+/// Why a right ends by its Endpoint.
+pub(super) fn why_ended(observed: &Observed) -> Option<End> {
+    let target = observed.grant.spec.target.endpoint.as_ref()?;
+    let name = &target.name;
+    let ended = |reason, message: String| Some((Some(reason), message));
+    let facts = match facts(observed, target) {
+        Read::Failed(_) => return None,
+        Read::Missing => {
+            return ended(EndReason::TargetDeleted, format!("Endpoint {name} was deleted."));
+        }
+        Read::Found(facts) if facts.is_going => {
+            return ended(EndReason::TargetDeleted, format!("Endpoint {name} is being deleted."));
+        }
+        Read::Found(facts) => facts,
+    };
+    let user = target.local_user.as_deref().unwrap_or_default();
+    let subject = &observed.grant.spec.subject;
+    let is_theirs = |listed: &LocalUser| listed.local_user == user && listed.subject == *subject;
+    let is_listed = |listed: &LocalUser| listed.local_user == user || listed.subject == *subject;
+    // Who is not listed is the user of the same name, where the policy said so.
+    if facts.users.iter().any(is_listed) && !facts.users.iter().any(is_theirs) {
+        let message =
+            format!("On Endpoint {name}, {user} is no longer the local user of {subject}.");
+        return ended(EndReason::RequesterNotAllowed, message);
+    }
+    None
+}
+
+/// What its agent says of a right that is held by all that the cluster knows: that it is gone.
+pub(super) fn why_gone(observed: &Observed) -> Option<End> {
+    let Some(HostState::Gone { why, .. }) = state(observed) else { return None };
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let message = format!("The agent of the Endpoint says that the right is gone{why}.");
+    Some((Some(EndReason::BindingDeleted), message))
+}
+
+/// Why a right could not be given on its host, for good.
+pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
+    match state(observed)? {
+        HostState::Gone { failed: true, why } => {
+            let why = why.unwrap_or_else(|| "it does not say why".to_owned());
+            Some((None, format!("The agent could not give it: {why}")))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the end is certain, and whether anybody has verified it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// The agent has verified that it is gone.
+    Verified,
+    /// Nobody can say any more; by its own time it is over on the host, too.
+    Unverified,
+    /// It may still be there; when to look again.
+    Open(DateTime<Utc>),
+}
+
+/// How certain the end of a right on a host is; `None` if it is none on a host.
+pub(super) fn certainty(observed: &Observed, now: DateTime<Utc>) -> Option<Certainty> {
+    let expiry = expiry(&observed.grant);
+    Some(match state(observed)? {
+        HostState::Gone { .. } => Certainty::Verified,
+        HostState::Lost if now >= expiry => Certainty::Unverified,
+        HostState::Lost => Certainty::Open(expiry),
+        HostState::Unsaid | HostState::Given | HostState::Unread => {
+            Certainty::Open(now + LOOK_AGAIN)
+        }
+    })
+}

@@ -1,0 +1,28 @@
+//! Lapse's gateway: carries orders to the agents on hosts, and their receipts back. It can withhold, and give nothing:
+//! orders are signed by the webhook, receipts by the agents.
+//!
+//! - [`book`]: which orders there are for whom, and what to say of a change. Pure.
+//! - [`status`]: what to write on an Endpoint. Pure.
+//! - [`limits`]: how often. Pure.
+//! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
+//! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
+
+mod attached;
+pub mod book;
+pub mod cli;
+mod endpoints;
+mod identity;
+pub mod limits;
+mod listen;
+mod metrics;
+mod run;
+mod scribe;
+mod service;
+mod session;
+mod shared;
+mod shares;
+pub mod status;
+mod tls;
+mod watches;
+
+pub use run::run;

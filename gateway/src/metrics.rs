@@ -1,0 +1,152 @@
+//! What the gateway counts.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// How an enrolment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+pub(crate) enum EnrolmentOutcome {
+    /// It has a certificate.
+    enrolled,
+    /// It was refused: no such Endpoint, or at admission.
+    refused,
+    /// It came too often.
+    limited,
+    /// Something broke.
+    error,
+}
+
+/// Why a connection was refused or ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+pub(crate) enum RefusalReason {
+    /// There are as many as there may be.
+    full,
+    /// TLS failed or took too long.
+    handshake,
+    /// Its certificate is no agent's, or no longer.
+    identity,
+    /// Another machine.
+    machine,
+    /// It said nothing, or what cannot be read.
+    protocol,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+pub(crate) enum ReceiptOutcome {
+    /// It is stored.
+    recorded,
+    /// It is too long, cannot be read, or is not the agent's.
+    refused,
+    /// There is no place for it.
+    full,
+}
+
+impl EnrolmentOutcome {
+    const ALL: [Self; 4] = [Self::enrolled, Self::refused, Self::limited, Self::error];
+}
+
+impl RefusalReason {
+    const ALL: [Self; 5] =
+        [Self::full, Self::handshake, Self::identity, Self::machine, Self::protocol];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReceipt {
+    outcome: ReceiptOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEnrolment {
+    outcome: EnrolmentOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: RefusalReason,
+}
+
+/// What the gateway counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// The agents that are connected.
+    pub(crate) agents: Gauge,
+    /// The connections, with those that are no agent's.
+    pub(crate) connections: Gauge,
+    /// Orders that were sent.
+    pub(crate) orders: Counter,
+    /// Ends that were sent.
+    pub(crate) ends: Counter,
+    /// How long it took to write on an Endpoint, in seconds.
+    pub(crate) writes: Histogram,
+    receipts: Family<OfReceipt, Counter>,
+    enrolments: Family<OfEnrolment, Counter>,
+    refused: Family<Reason, Counter>,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("lapse_gateway");
+        let metrics = Self {
+            agents: Gauge::default(),
+            connections: Gauge::default(),
+            orders: Counter::default(),
+            ends: Counter::default(),
+            writes: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            receipts: Family::default(),
+            enrolments: Family::default(),
+            refused: Family::default(),
+        };
+        let all = &metrics;
+        registry.register("connected_agents", "Agents connected here", all.agents.clone());
+        registry.register("connections", "Connections here", all.connections.clone());
+        registry.register("orders_sent", "Orders sent to agents", all.orders.clone());
+        registry.register("ends_sent", "Ends sent to agents", all.ends.clone());
+        registry.register("receipts", "Receipts of agents, by outcome", all.receipts.clone());
+        registry.register("enrolments", "Enrolments, by outcome", all.enrolments.clone());
+        registry.register(
+            "refused_connections",
+            "Connections and calls that were refused, by reason",
+            all.refused.clone(),
+        );
+        registry.register(
+            "endpoint_write_duration_seconds",
+            "How long it took to write on an Endpoint",
+            all.writes.clone(),
+        );
+        // What has not happened yet is shown as zero: the first time is a step that an alert can see.
+        for outcome in [ReceiptOutcome::recorded, ReceiptOutcome::refused, ReceiptOutcome::full] {
+            drop(metrics.receipts.get_or_create(&OfReceipt { outcome }));
+        }
+        for outcome in EnrolmentOutcome::ALL {
+            drop(metrics.enrolments.get_or_create(&OfEnrolment { outcome }));
+        }
+        for reason in RefusalReason::ALL {
+            drop(metrics.refused.get_or_create(&Reason { reason }));
+        }
+        metrics
+    }
+
+    /// What became of a receipt.
+    pub(crate) fn receipt(&self, outcome: ReceiptOutcome) {
+        self.receipts.get_or_create(&OfReceipt { outcome }).inc();
+    }
+
+    /// How an enrolment ended.
+    pub(crate) fn enrolment(&self, outcome: EnrolmentOutcome) {
+        self.enrolments.get_or_create(&OfEnrolment { outcome }).inc();
+    }
+
+    /// A connection or a call was refused.
+    pub(crate) fn refused(&self, reason: RefusalReason) {
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+}

@@ -1,0 +1,136 @@
+//! The parts, put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lapse_cluster::clock::Clock;
+use lapse_cluster::connect;
+use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
+use lapse_cluster::watch::{FirstLists, Revision};
+use lapse_crds::Endpoint;
+use lapse_wire::gateway_server::GatewayServer;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::cli::Run;
+use crate::limits::{Limit, Rate};
+use crate::listen;
+use crate::metrics::Metrics;
+use crate::service::Service;
+use crate::shared::Shared;
+use crate::watches::{WATCHES, Watches};
+
+/// What somebody may ask for without a certificate: a host enrols once, and asks whom to trust before that.
+const EACH: Rate = Rate { burst: 10.0, each_second: 0.5 };
+/// The same, of all together: each enrolment is a write.
+const ALL: Rate = Rate { burst: 100.0, each_second: 20.0 };
+/// The longest message, in bytes.
+const LONGEST: usize = 256 * 1024;
+/// What HTTP/2 holds for a connection at the most, in bytes. Ten thousand of them are there at once.
+const WINDOW: u32 = 64 * 1024;
+/// How long what is under way may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves agents until it is asked to stop.
+///
+/// # Errors
+/// If the settings cannot be used, there is no cluster to talk to, or an address is taken.
+pub async fn run(options: Run) -> anyhow::Result<()> {
+    let settings = read_settings(&options.settings)?;
+    let client = connect(&Clock::default(), "lapse-gateway").await?;
+    let mut registry = Registry::default();
+    register_build_info(&mut registry);
+    let metrics = Metrics::new(&mut registry);
+    let health = Health::register(&mut registry, "lapse_gateway_ready");
+    let (of_certificate, of_trust, of_orders) =
+        (health.gate("certificate"), health.gate("trust"), health.gate("orders"));
+
+    let (trust_sender, trust) = watch::channel(None);
+    let limit = Limit::new(EACH, ALL, Instant::now());
+    let shared = Arc::new(Shared::new(client.clone(), metrics.clone(), trust.clone(), limit));
+    // From that moment until all is listed again nobody connects who would be told what may never have been.
+    let doubt = {
+        let shared = shared.clone();
+        move || shared.book().doubt()
+    };
+    let (revision, restarts) = Revision::new(doubt);
+    let looking = tokio::spawn(revision.look_out::<Endpoint>(client));
+    let first_lists = FirstLists::new(WATCHES);
+    let watches = Watches {
+        shared: shared.clone(),
+        namespace: settings.namespace,
+        trust: trust_sender,
+        restarts,
+        first_lists: first_lists.clone(),
+    };
+    let watching = tokio::spawn(watches.run());
+
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("listening on {}", options.listen))?;
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let serving = {
+        let (shared, stop) = (shared.clone(), stop.clone());
+        // One task, so that none of its parts ends without the others.
+        tokio::spawn(async move {
+            let tls = listen::load(&options.tls_dir).await;
+            of_certificate.set(true);
+            let (taken, connections) = mpsc::channel(64);
+            let accepting =
+                listen::accept(listener, tls.clone(), options.max_connections, metrics, taken);
+            info!(%address, "serving agents");
+            let gateway = GatewayServer::new(Service(shared)).max_decoding_message_size(LONGEST);
+            let serving = Server::builder()
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_concurrent_streams(8)
+                .add_service(gateway)
+                .serve_with_incoming_shutdown(
+                    ReceiverStream::new(connections),
+                    stop.cancelled_owned(),
+                );
+            tokio::select! {
+                ((), served) = async { tokio::join!(accepting, serving) } => served,
+                () = tls.follow() => Ok(()),
+            }
+        })
+    };
+    let ready = {
+        let mut trust = trust;
+        tokio::spawn(async move {
+            let _ = trust.wait_for(Option::is_some).await;
+            of_trust.set(true);
+            first_lists.all().await;
+            of_orders.set(true);
+            info!("ready");
+        })
+    };
+    let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
+    tokio::pin!(serving);
+    tokio::select! {
+        stopped = stop_requested() => stopped.context("listening for signals")?,
+        failed = monitoring => {
+            let address = options.metrics_listen;
+            failed.with_context(|| format!("serving health and metrics on {address}"))?;
+        }
+        ended = &mut serving => anyhow::bail!("agents are served no longer: {ended:?}"),
+        _ = watching => anyhow::bail!("the watches have ended"),
+        _ = looking => anyhow::bail!("the revision is no longer looked at"),
+    }
+    // First nobody is taken any more, then each agent is told to go to another.
+    health.stop();
+    ready.abort();
+    stop.cancel();
+    shared.attached().stop();
+    let _ = tokio::time::timeout(GRACE, serving).await;
+    info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Writes on one Endpoint what its agent says, a little together, and tells the agent what is stored.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapse_cluster::clock;
+use lapse_crds::{Endpoint, OrderState};
+use lapse_wire::{Recorded, ToAgent, to_agent};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::endpoints::{self, is_of};
+use crate::identity::Identity;
+use crate::metrics::ReceiptOutcome;
+use crate::shared::{Answers, Shared};
+use crate::status::{Change, Heard, Presence, change};
+
+/// How long it is waited for more to write.
+const TOGETHER: Duration = Duration::from_millis(3);
+/// How long after a failure it is tried again, at the most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How old what is over must be until it may be taken off.
+const OVER: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+
+/// Writes until nobody says anything more, and then that the agent is gone, if it is. What the Endpoint was when its agent
+/// connected saves reading it once.
+pub(crate) async fn scribe(
+    shared: Arc<Shared>,
+    identity: Arc<Identity>,
+    live: Box<Endpoint>,
+    mut heard: mpsc::Receiver<Box<Heard>>,
+    answers: Answers,
+) {
+    let (mut over, mut contact, mut live) = (Vec::new(), None, Some(live));
+    while let Some(mut all) = heard.recv().await {
+        sleep(TOGETHER).await;
+        while let Ok(more) = heard.try_recv() {
+            all.join(*more);
+        }
+        all.over.append(&mut over);
+        if let Some(Presence::Disconnected { contact: last }) = &mut all.presence {
+            *last = contact;
+        }
+        // Boxed, as what is to be kept in memory for a write would otherwise be kept for each agent that says nothing.
+        let written = Box::pin(write(&shared, &identity, live.take(), &all)).await;
+        drop(all);
+        let Some(written) = written else { return };
+        for (grant, sequence) in &written.change.recorded {
+            shared.metrics.receipt(ReceiptOutcome::recorded);
+            let recorded = Recorded { grant: grant.clone(), sequence: *sequence };
+            let message = to_agent::Message::Recorded(recorded);
+            // One that is gone sends it again when it is back.
+            let _ = answers.send(Box::new(Ok(ToAgent { message: Some(message) }))).await;
+        }
+        for grant in &written.change.refused {
+            shared.metrics.receipt(ReceiptOutcome::full);
+            warn!(endpoint = %identity.name, grant, "there is no place for a receipt: too many rights on this host at once");
+        }
+        contact = written.change.contact;
+        over = Box::pin(finished(&shared, &written.endpoint)).await;
+    }
+}
+
+/// The receipts that nobody needs any more: taken off with the next write, for which they are no reason.
+async fn finished(shared: &Shared, endpoint: &Endpoint) -> Vec<String> {
+    let before = clock::now() - OVER;
+    let orders = endpoint.status.iter().flat_map(|status| &status.orders);
+    let is_old = |state: OrderState| matches!(state, OrderState::Ended | OrderState::Failed);
+    let old = orders.filter(|order| is_old(order.state) && order.since.time() < before);
+    let old: Vec<String> = old.map(|order| order.grant.clone()).take(8).collect();
+    let mut over = Vec::new();
+    for grant in old {
+        // What the watch shows may be behind what another replica was told.
+        if !shared.book().knows(&grant) && endpoints::is_over(&shared.client, &grant).await {
+            over.push(grant);
+        }
+    }
+    over
+}
+
+struct Written {
+    endpoint: Endpoint,
+    change: Change,
+}
+
+/// Writes until it is written; `None` if the Endpoint is not this agent's any more.
+async fn write(
+    shared: &Shared,
+    identity: &Identity,
+    mut live: Option<Box<Endpoint>>,
+    heard: &Heard,
+) -> Option<Written> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match try_write(shared, identity, live.take(), heard).await {
+            Ok(written) => return written,
+            Err(error) => {
+                warn!(endpoint = %identity.name, error, "what an agent says is not written yet");
+            }
+        }
+        sleep(spread(pause)).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+/// Between half of a pause and all of it, so that what failed together is not tried again together.
+fn spread(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 1024;
+    pause.mul_f64(0.5 + f64::from(u32::try_from(random).unwrap_or_default()) / 2048.0)
+}
+
+async fn try_write(
+    shared: &Shared,
+    identity: &Identity,
+    mut known: Option<Box<Endpoint>>,
+    heard: &Heard,
+) -> Result<Option<Written>, String> {
+    let _turn = shared.writes.acquire().await;
+    loop {
+        let began = tokio::time::Instant::now();
+        let live = match known.take() {
+            Some(known) => Some(*known),
+            None => endpoints::read(&shared.client, &identity.name)
+                .await
+                .map_err(|error| error.to_string())?,
+        };
+        let Some(live) = live.filter(|live| is_of(live, identity)) else { return Ok(None) };
+        let change = change(&live, heard, clock::now()).map_err(|error| error.to_string())?;
+        if change.status.is_empty() {
+            return Ok(Some(Written { endpoint: live, change }));
+        }
+        match endpoints::write(&shared.client, &live, &change.status).await {
+            Ok(endpoint) => {
+                shared.metrics.writes.observe(began.elapsed().as_secs_f64());
+                return Ok(Some(Written { endpoint, change }));
+            }
+            // Somebody else wrote in between.
+            Err(error) if error.is_conflict() => {}
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What agents call.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::Map;
+use lapse_cluster::{CallError, clock};
+use lapse_crds::SigningRequest;
+use lapse_wire::gateway_server::Gateway;
+use lapse_wire::{
+    EnrolRequest, Enrolled, FromAgent, GetTrustRequest, Hello, ToAgent, Trust, from_agent,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+
+use crate::endpoints::{self, is_of};
+use crate::identity::{Identity, identity_of, is_object_name};
+use crate::metrics::{EnrolmentOutcome, RefusalReason};
+use crate::session::{MOST_GRANTS, Session, Welcome};
+use crate::shared::{Answer, Shared};
+
+/// How long an agent may take to say who it is.
+const HELLO: Duration = Duration::from_secs(10);
+/// The longest token and the longest certificate request, in bytes.
+const LONGEST: (usize, usize) = (256, 4096);
+/// How many messages to an agent may wait.
+const WAITING: usize = 64;
+
+/// What agents call.
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<Shared>);
+
+type Tls = TlsConnectInfo<TcpConnectInfo>;
+
+fn source<T>(request: &Request<T>) -> IpAddr {
+    let info = request.extensions().get::<Tls>();
+    let address = info.and_then(|info| info.get_ref().remote_addr());
+    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+}
+
+impl Service {
+    fn limited<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let is_allowed = self.0.limit().is_allowed(source(request), Instant::now());
+        let message = "too many calls from this address; try again in a while";
+        is_allowed.then_some(()).ok_or_else(|| Status::resource_exhausted(message))
+    }
+
+    fn refuse(&self, reason: RefusalReason, status: Status) -> Status {
+        self.0.metrics.refused(reason);
+        status
+    }
+
+    /// Who has connected, by the certificate that TLS has verified.
+    fn identity<T>(&self, request: &Request<T>) -> Result<Arc<Identity>, Status> {
+        let certificates = request.extensions().get::<Tls>().and_then(TlsConnectInfo::peer_certs);
+        let certificate = certificates.as_ref().and_then(|all| all.first());
+        let Some(certificate) = certificate else {
+            let status = Status::unauthenticated("a client certificate is needed: enrol this host");
+            return Err(self.refuse(RefusalReason::identity, status));
+        };
+        identity_of(certificate).map(Arc::new).map_err(|error| {
+            self.refuse(RefusalReason::identity, Status::unauthenticated(error.to_string()))
+        })
+    }
+
+    async fn enrol(&self, asked: EnrolRequest) -> Result<Enrolled, Status> {
+        let EnrolRequest { endpoint, token, csr, machine } = asked;
+        if !is_object_name(&endpoint) {
+            return Err(Status::invalid_argument("this is not the name of an Endpoint"));
+        }
+        if token.is_empty() || token.len() > LONGEST.0 || csr.len() > LONGEST.1 {
+            return Err(Status::invalid_argument(
+                "the token or the certificate request is empty, or too long",
+            ));
+        }
+        let live =
+            endpoints::read(&self.0.client, &endpoint).await.map_err(|error| broken(&error))?;
+        let missing = || Status::not_found(format!("there is no Endpoint {endpoint}"));
+        let live = live.ok_or_else(missing)?;
+        let asked = SigningRequest { csr, token: Some(token), machine: Some(machine) };
+        let signed = endpoints::sign(&self.0.client, &live, &asked)
+            .await
+            .map_err(|error| refused(&error))?;
+        let uid = signed.metadata.uid.unwrap_or_default();
+        let agent = signed.status.and_then(|status| status.agent);
+        let agent = agent.ok_or_else(|| Status::unavailable("nobody has answered; try again"))?;
+        info!(endpoint, "an agent has enrolled");
+        Ok(Enrolled { endpoint_uid: uid, certificate: agent.certificate })
+    }
+
+    /// The first message of an agent.
+    async fn first(&self, inbound: &mut Streaming<FromAgent>) -> Result<Hello, Status> {
+        let said = timeout(HELLO, inbound.message()).await;
+        let message = said.ok().and_then(Result::ok).flatten().and_then(|said| said.message);
+        if let Some(from_agent::Message::Hello(hello)) = message {
+            return Ok(hello);
+        }
+        let status = Status::invalid_argument("the first message is a Hello");
+        Err(self.refuse(RefusalReason::protocol, status))
+    }
+}
+
+fn broken(error: &CallError) -> Status {
+    warn!(%error, "the cluster does not answer an agent");
+    Status::unavailable("the cluster does not answer; try again")
+}
+
+/// What admission says of an enrolment is for whoever enrols; what else is wrong is not.
+fn refused(error: &CallError) -> Status {
+    let text = error.to_string();
+    if text.contains("admission webhook") && error.is_lasting() {
+        // The name of the webhook says nothing to who runs a host.
+        let said = text.split_once("denied the request: ").map_or(text.as_str(), |(_, said)| said);
+        return Status::permission_denied(said.to_owned());
+    }
+    broken(error)
+}
+
+#[tonic::async_trait]
+impl Gateway for Service {
+    async fn get_trust(
+        &self,
+        request: Request<GetTrustRequest>,
+    ) -> Result<Response<Trust>, Status> {
+        self.limited(&request)?;
+        let json = self.0.trust.borrow().clone();
+        let json = json.ok_or_else(|| Status::unavailable("it is not known yet; try again"))?;
+        Ok(Response::new(Trust { json }))
+    }
+
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
+        if let Err(status) = self.limited(&request) {
+            self.0.metrics.enrolment(EnrolmentOutcome::limited);
+            return Err(status);
+        }
+        let outcome = Self::enrol(self, request.into_inner()).await;
+        self.0.metrics.enrolment(match &outcome {
+            Ok(_) => EnrolmentOutcome::enrolled,
+            Err(status) if status.code() == tonic::Code::Unavailable => EnrolmentOutcome::error,
+            Err(_) => EnrolmentOutcome::refused,
+        });
+        outcome.map(Response::new)
+    }
+
+    type AttachStream = Map<ReceiverStream<Answer>, fn(Answer) -> Result<ToAgent, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<FromAgent>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let identity = self.identity(&request)?;
+        let mut inbound = request.into_inner();
+        let hello = self.first(&mut inbound).await?;
+        let turn = self.0.reads.acquire().await;
+        let live = endpoints::read(&self.0.client, &identity.name).await;
+        drop(turn);
+        let live = live.map_err(|error| broken(&error))?;
+        let Some(live) = live.filter(|live| is_of(live, &identity)) else {
+            let status = Status::unauthenticated(
+                "the Endpoint is gone, or another agent has enrolled for it: enrol this host again",
+            );
+            return Err(self.refuse(RefusalReason::identity, status));
+        };
+        let agent = live.status.as_ref().and_then(|status| status.agent.as_ref());
+        if agent.is_none_or(|agent| agent.machine != hello.machine) {
+            let status = Status::aborted(
+                "another machine enrolled with this identity: enrol this one with a token of its own",
+            );
+            return Err(self.refuse(RefusalReason::machine, status));
+        }
+        if hello.grants.len() > MOST_GRANTS {
+            return Err(self.refuse(
+                RefusalReason::protocol,
+                Status::invalid_argument(format!(
+                    "it says that it has more than {MOST_GRANTS} rights"
+                )),
+            ));
+        }
+        let (ears, tells, unknown) = {
+            let book = self.0.book();
+            if !book.is_complete() {
+                return Err(Status::unavailable("it is not known yet what is in force; try again"));
+            }
+            let ears = self.0.attached().attach(&identity, &hello.machine);
+            let (tells, unknown) = book.at_hello(&identity.uid, &hello.grants, clock::now());
+            (ears, tells, unknown)
+        };
+        let Some(ears) = ears else {
+            let status = Status::aborted("another machine is connected with this identity");
+            return Err(self.refuse(RefusalReason::machine, status));
+        };
+        let (answers, stream) = mpsc::channel(WAITING);
+        let session = Session { shared: self.0.clone(), identity, answers };
+        let welcome = Box::new(Welcome { hello, tells, unknown });
+        tokio::spawn(session.serve(Box::new(live), welcome, ears, inbound));
+        Ok(Response::new(ReceiverStream::new(stream).map((|answer| *answer) as fn(Answer) -> _)))
+    }
+}

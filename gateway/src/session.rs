@@ -1,0 +1,292 @@
+//! One agent, for as long as it is connected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapse_crds::{AgentReport, Endpoint, OrderStatus, SigningRequest};
+use lapse_engine::order::verify_receipt;
+use lapse_wire::{
+    End, FromAgent, Hello, Order, Renew, Renewed, ToAgent, Trust, from_agent, to_agent,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Status, Streaming};
+use tracing::{info, warn};
+
+use crate::attached::{Ears, EndCause};
+use crate::book::{DELETED, Stand, Tell};
+use crate::endpoints::{self, is_of};
+use crate::identity::Identity;
+use crate::metrics::{ReceiptOutcome, RefusalReason};
+use crate::scribe::scribe;
+use crate::shared::{Answers, Shared};
+use crate::status::{CONTACT, Heard, Presence};
+
+/// The most Grants that an agent may say that it has.
+pub(crate) const MOST_GRANTS: usize = 1024;
+/// How many receipts that are not its own an agent may send.
+const MOST_FORGED: usize = 16;
+/// The longest text of a receipt.
+const LONGEST_RECEIPT: usize = 4096;
+
+/// One agent.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) answers: Answers,
+}
+
+/// What is said and to be said when an agent connects. Boxed, as it is gone when that is done.
+pub(crate) struct Welcome {
+    /// What it says.
+    pub(crate) hello: Hello,
+    /// What it is to be told.
+    pub(crate) tells: Vec<Tell>,
+    /// The Grants that it has and nothing is known of.
+    pub(crate) unknown: Vec<String>,
+}
+
+fn message(message: to_agent::Message) -> ToAgent {
+    ToAgent { message: Some(message) }
+}
+
+impl Session {
+    /// Serves the agent that has connected.
+    pub(crate) async fn serve(
+        self,
+        live: Box<Endpoint>,
+        welcome: Box<Welcome>,
+        ears: Ears,
+        mut inbound: Streaming<FromAgent>,
+    ) {
+        let (heard, says) = mpsc::channel(64);
+        let (shared, identity) = (self.shared.clone(), self.identity.clone());
+        let answers = self.answers.clone();
+        let mut writing = Some(tokio::spawn(scribe(shared, identity, live, says, answers)));
+        let number = ears.number;
+        self.shared.metrics.agents.inc();
+        info!(endpoint = %self.identity.name, "an agent is connected");
+        let mut cause = self.converse(welcome, ears, &mut inbound, &heard).await;
+        if cause == Some(EndCause::Gone)
+            && let Some(writing) = writing.take()
+            && writing.await.is_err()
+        {
+            // It broke, which says nothing of the Endpoint: the agent connects again.
+            cause = None;
+        }
+        let is_current = self.shared.attached().detach(&self.identity.uid, number);
+        self.shared.metrics.agents.dec();
+        info!(endpoint = %self.identity.name, ?cause, "an agent is disconnected");
+        if let Some(status) = cause.map(told) {
+            let _ = self.answers.send(Box::new(Err(status))).await;
+        }
+        // Who has connected again here is there, and another replica says so when this one stops.
+        let is_gone = matches!(cause, None | Some(EndCause::Slow)) && is_current;
+        if is_gone {
+            let presence = Some(Presence::Disconnected { contact: None });
+            let _ = heard.send(Box::new(Heard { presence, ..Heard::default() })).await;
+        }
+        drop(heard);
+        if let Some(writing) = writing {
+            let _ = writing.await;
+        }
+    }
+
+    async fn converse(
+        &self,
+        welcome: Box<Welcome>,
+        mut ears: Ears,
+        inbound: &mut Streaming<FromAgent>,
+        heard: &mpsc::Sender<Box<Heard>>,
+    ) -> Option<EndCause> {
+        let mut trust = self.shared.trust.clone();
+        let said = trust.borrow_and_update().clone();
+        // What happens seldom is boxed: the memory for it would otherwise be kept for as long as an agent says nothing.
+        Box::pin(self.begin(said, welcome, heard)).await?;
+        let mut contact = Instant::now() + hour();
+        let ends = (self.identity.expires_at - lapse_cluster::clock::now()).to_std();
+        let mut expires = Instant::now() + ends.unwrap_or_default();
+        let mut forged = 0;
+        loop {
+            tokio::select! {
+                biased;
+                cause = &mut ears.end => return Some(cause.unwrap_or(EndCause::Stopping)),
+                // Who writes has seen, as of now, that the Endpoint is not this agent's any more.
+                () = heard.closed() => return Some(EndCause::Gone),
+                tell = ears.tells.recv() => Box::pin(self.tell(*tell?)).await,
+                said = inbound.message() => match said.ok().flatten()?.message? {
+                    from_agent::Message::Receipt(receipt) => {
+                        if let Some(receipt) = self.receipt(&receipt.json) {
+                            let receipts = vec![receipt];
+                            // An API server that does not answer must not keep an end from its agent. What is not
+                            // taken here is sent again.
+                            let _ = heard.try_send(Box::new(Heard { receipts, ..Heard::default() }));
+                        } else {
+                            self.shared.metrics.receipt(ReceiptOutcome::refused);
+                            forged += 1;
+                            if forged > MOST_FORGED {
+                                return None;
+                            }
+                        }
+                    }
+                    from_agent::Message::Hello(hello) => {
+                        if !Box::pin(self.hello(hello, false, heard)).await {
+                            return None;
+                        }
+                    }
+                    from_agent::Message::Renew(renew) => {
+                        if let Some(until) = Box::pin(self.renew(renew)).await {
+                            expires = until;
+                        }
+                    }
+                },
+                changed = trust.changed() => {
+                    changed.ok()?;
+                    let said = trust.borrow_and_update().clone();
+                    self.send_trust(said).await;
+                }
+                () = sleep_until(contact) => {
+                    contact = Instant::now() + hour();
+                    let presence = Some(Presence::Connected);
+                    heard.send(Box::new(Heard { presence, ..Heard::default() })).await.ok()?;
+                }
+                // A certificate that was not renewed ends what it opened.
+                () = sleep_until(expires) => return None,
+            }
+        }
+    }
+
+    /// What is said first: whom to trust, then all that is in force.
+    async fn begin(
+        &self,
+        trust: Option<String>,
+        welcome: Box<Welcome>,
+        heard: &mpsc::Sender<Box<Heard>>,
+    ) -> Option<()> {
+        let Welcome { hello, tells, unknown } = *welcome;
+        self.send_trust(trust).await;
+        if !self.hello(hello, true, heard).await {
+            return None;
+        }
+        for tell in tells {
+            self.tell(tell).await;
+        }
+        for grant in unknown {
+            self.look_up(grant).await;
+        }
+        Some(())
+    }
+
+    /// Takes over what an agent says of itself; whether it can be read.
+    async fn hello(&self, hello: Hello, is_new: bool, heard: &mpsc::Sender<Box<Heard>>) -> bool {
+        let report: AgentReport = match serde_json::from_str(&hello.report) {
+            Ok(report) => report,
+            Err(error) => {
+                self.shared.metrics.refused(RefusalReason::protocol);
+                warn!(endpoint = %self.identity.name, %error, "what an agent says of itself cannot be read");
+                return false;
+            }
+        };
+        let presence = Some(Presence::Connected);
+        let said = Heard { report: Some(report), presence, is_new, ..Heard::default() };
+        heard.send(Box::new(said)).await.is_ok()
+    }
+
+    /// A receipt that is the agent's own.
+    fn receipt(&self, text: &str) -> Option<OrderStatus> {
+        if text.len() > LONGEST_RECEIPT {
+            return None;
+        }
+        let receipt: OrderStatus = serde_json::from_str(text).ok()?;
+        verify_receipt(&self.identity.public_key, &self.identity.uid, &receipt).ok()?;
+        Some(receipt)
+    }
+
+    async fn tell(&self, tell: Tell) {
+        let message = match tell {
+            Tell::Order(order) => {
+                self.shared.metrics.orders.inc();
+                message(to_agent::Message::Order(Order { json: order.to_string() }))
+            }
+            Tell::End { grant, reason, request_uid } => {
+                self.shared.metrics.ends.inc();
+                let (reason, request_uid) = (reason.to_owned(), request_uid.to_string());
+                message(to_agent::Message::End(End { grant, reason, request_uid }))
+            }
+        };
+        // If nobody takes it, the connection has ended, and the next one is told everything.
+        let _ = self.answers.send(Box::new(Ok(message))).await;
+    }
+
+    /// A Grant that the agent has and the watch does not show: over, or not seen yet.
+    async fn look_up(&self, grant: String) {
+        match endpoints::grant(&self.shared.client, &grant).await {
+            Ok(Some(seen))
+                if seen.endpoint_uid == self.identity.uid && seen.stand == Stand::Live =>
+            {
+                self.tell(Tell::Order(seen.order)).await;
+            }
+            Ok(seen) => {
+                let request_uid = seen.map_or_else(|| "".into(), |seen| seen.request_uid);
+                self.tell(Tell::End { grant, reason: DELETED, request_uid }).await;
+            }
+            // Nothing ends by a look-up that failed.
+            Err(error) => warn!(grant, error, "a Grant cannot be looked up"),
+        }
+    }
+
+    async fn renew(&self, Renew { csr }: Renew) -> Option<Instant> {
+        let live = endpoints::read(&self.shared.client, &self.identity.name).await.ok()??;
+        if !is_of(&live, &self.identity) {
+            return None;
+        }
+        let asked = SigningRequest { csr, token: None, machine: None };
+        match endpoints::sign(&self.shared.client, &live, &asked).await {
+            Ok(signed) => {
+                let agent = signed.status?.agent?;
+                let until = agent.certificate_expires_at.time() - lapse_cluster::clock::now();
+                let certificate = agent.certificate;
+                let _ = self
+                    .answers
+                    .send(Box::new(Ok(message(to_agent::Message::Renewed(Renewed {
+                        certificate,
+                    })))))
+                    .await;
+                Some(Instant::now() + until.to_std().ok()?)
+            }
+            Err(error) => {
+                warn!(endpoint = %self.identity.name, %error, "a certificate is not renewed");
+                None
+            }
+        }
+    }
+
+    async fn send_trust(&self, trust: Option<String>) {
+        if let Some(json) = trust {
+            let _ = self
+                .answers
+                .send(Box::new(Ok(message(to_agent::Message::Trust(Trust { json })))))
+                .await;
+        }
+    }
+}
+
+fn hour() -> Duration {
+    CONTACT.to_std().unwrap_or(Duration::from_hours(1))
+}
+
+/// Why a connection ends, for the agent.
+fn told(cause: EndCause) -> Status {
+    match cause {
+        EndCause::Replaced => Status::aborted("this machine has connected again"),
+        EndCause::Deleted => Status::unauthenticated("the Endpoint was deleted"),
+        EndCause::Reenrolled => {
+            Status::unauthenticated("another agent has enrolled for this Endpoint since")
+        }
+        EndCause::Gone => Status::unauthenticated(
+            "the Endpoint was deleted, or another agent has enrolled for it since",
+        ),
+        EndCause::Slow => Status::resource_exhausted("it takes nothing; connect again"),
+        EndCause::Stopping => Status::unavailable("this gateway stops; connect to another"),
+    }
+}

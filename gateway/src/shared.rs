@@ -1,0 +1,80 @@
+//! What all connections share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kube::Client;
+use lapse_wire::ToAgent;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tonic::Status;
+
+use crate::attached::Attached;
+use crate::book::{Book, Told};
+use crate::limits::Limit;
+use crate::metrics::Metrics;
+
+/// How many Endpoints are read at once for agents that connect, and how many are written on: when ten thousand come back
+/// together, calls that wait at the API server for longer than they may last would be made for nothing.
+const AT_ONCE: (usize, usize) = (32, 16);
+
+/// What an agent is told. Boxed, as a channel keeps room for thirty-two.
+pub(crate) type Answer = Box<Result<ToAgent, Status>>;
+
+/// Where it is told that.
+pub(crate) type Answers = mpsc::Sender<Answer>;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    /// Turns to read for an agent that connects.
+    pub(crate) reads: Semaphore,
+    /// Turns to write what an agent says.
+    pub(crate) writes: Semaphore,
+    pub(crate) metrics: Metrics,
+    /// What hosts are to trust, once it is known.
+    pub(crate) trust: watch::Receiver<Option<String>>,
+    book: Mutex<Book>,
+    attached: Mutex<Attached>,
+    limit: Mutex<Limit>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change leaves it whole, so what panicked elsewhere is no reason to stop.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        client: Client,
+        metrics: Metrics,
+        trust: watch::Receiver<Option<String>>,
+        limit: Limit,
+    ) -> Self {
+        let (book, attached) = (Mutex::default(), Mutex::default());
+        let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
+        let limit = Mutex::new(limit);
+        Self { client, reads, writes, metrics, trust, book, attached, limit }
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    pub(crate) fn attached(&self) -> MutexGuard<'_, Attached> {
+        lock(&self.attached)
+    }
+
+    pub(crate) fn limit(&self) -> MutexGuard<'_, Limit> {
+        lock(&self.limit)
+    }
+
+    /// Changes the book, and tells whom it concerns. Under one lock: who connects meanwhile is told by what the book said
+    /// before, and of the change, or by what it says after.
+    pub(crate) fn change<T: IntoIterator<Item = Told>>(&self, change: impl FnOnce(&mut Book) -> T) {
+        let mut book = self.book();
+        let told = change(&mut book);
+        let mut attached = self.attached();
+        for (uid, tell) in told {
+            attached.tell(&uid, tell);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is followed in the cluster: orders, Endpoints, and what hosts are to trust.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_cluster::watch::{FIRST_LIST, FirstLists, Follow, Restarts};
+use lapse_cluster::{ENDPOINT_TRUST, Stored, clock, watch};
+use lapse_crds::{ENDPOINT_LABEL, Endpoint, Grant};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch::Sender;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::attached::{Doubtful, EndCause};
+use crate::book::{Book, SeenGrant};
+use crate::endpoints;
+use crate::shared::Shared;
+
+/// What is followed.
+pub(crate) struct Watches {
+    pub(crate) shared: Arc<Shared>,
+    /// The namespace of the installation.
+    pub(crate) namespace: String,
+    /// Who is told what hosts are to trust.
+    pub(crate) trust: Sender<Option<String>>,
+    pub(crate) restarts: Restarts,
+    pub(crate) first_lists: FirstLists,
+}
+
+/// How many watches [`Watches::run`] runs.
+pub(crate) const WATCHES: usize = 3;
+
+/// How many objects are listed at once.
+const PAGE: u32 = 500;
+
+/// How long after a look that failed it is looked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+fn stored<K>(
+    client: &Client,
+    labels: &str,
+) -> impl Stream<Item = watcher::Result<Event<Stored<K>>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    watch::events(Api::all(client.clone()), watch::config().labels(labels).page_size(PAGE))
+}
+
+impl Watches {
+    /// Follows everything until it is dropped.
+    pub(crate) async fn run(self) {
+        tokio::join!(self.grants(), self.endpoints(), self.trust());
+    }
+
+    fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
+        let (restarts, first_lists) = (self.restarts.clone(), self.first_lists.clone());
+        Follow { what, events, restarts, patience: FIRST_LIST, first_lists }
+    }
+
+    /// The Grants that give rights on hosts.
+    async fn grants(&self) {
+        let shared = &self.shared;
+        let follow = self.follow("Grants", || stored::<Grant>(&shared.client, ENDPOINT_LABEL));
+        let on_event = |event: Event<Stored<Grant>>| match event {
+            Event::Init => shared.book().begin(),
+            Event::InitDone => shared.change(Book::done),
+            Event::Apply(stored) | Event::InitApply(stored) => {
+                shared.book().listed(&stored.name_any());
+                match SeenGrant::read(&stored) {
+                    Ok(Some(seen)) => shared.change(|book| book.apply(seen, clock::now())),
+                    Ok(None) => {}
+                    Err(error) => {
+                        warn!(grant = %stored.name_any(), %error, "an order cannot be carried");
+                    }
+                }
+            }
+            Event::Delete(stored) => shared.change(|book| book.delete(&stored.name_any())),
+        };
+        follow.run(on_event, |_| shared.book().doubt()).await;
+    }
+
+    /// The Endpoints: a connection ends with its Endpoint, and with a new enrolment.
+    async fn endpoints(&self) {
+        let shared = &self.shared;
+        let mut listed: Option<HashSet<String>> = None;
+        let follow = self.follow("Endpoints", || stored::<Endpoint>(&shared.client, ""));
+        let on_event = |event: Event<Stored<Endpoint>>| match event {
+            Event::Init => listed = Some(HashSet::new()),
+            Event::InitDone => {
+                if let Some(all) = listed.take() {
+                    let beyond = shared.attached().beyond(|uid| all.contains(uid));
+                    tokio::spawn(confirm(shared.clone(), beyond));
+                }
+            }
+            Event::Apply(stored) | Event::InitApply(stored) => {
+                let uid = stored.uid().unwrap_or_default();
+                if let Some(listed) = &mut listed {
+                    listed.insert(uid.clone());
+                }
+                match stored.read::<Lean>() {
+                    Ok(lean) => {
+                        let key = lean.status.agent.map(|agent| agent.public_key);
+                        let name = stored.name_any();
+                        let doubtful = shared.attached().seen(&name, &uid, key.as_deref());
+                        if let Some(doubtful) = doubtful {
+                            tokio::spawn(confirm(shared.clone(), vec![doubtful]));
+                        }
+                    }
+                    Err(error) => {
+                        warn!(endpoint = %stored.name_any(), error, "an Endpoint cannot be read");
+                    }
+                }
+            }
+            Event::Delete(stored) => shared.attached().deleted(&stored.uid().unwrap_or_default()),
+        };
+        // Who connects is read as of now, so what the watch shows late lets nobody in.
+        follow.run(on_event, |_| ()).await;
+    }
+
+    /// What hosts are to trust.
+    async fn trust(&self) {
+        let api: Api<ConfigMap> = Api::namespaced(self.shared.client.clone(), &self.namespace);
+        let config = watch::config().fields(&format!("metadata.name={ENDPOINT_TRUST}"));
+        let follow = self.follow("what hosts trust", || watch::events(api.clone(), config.clone()));
+        let on_event = |event: Event<ConfigMap>| {
+            let (Event::Apply(map) | Event::InitApply(map)) = event else { return };
+            let said = map.data.and_then(|mut data| data.remove("trust.json"));
+            self.trust.send_if_modified(|known| {
+                let is_new = said.is_some() && *known != said;
+                if is_new {
+                    *known = said;
+                }
+                is_new
+            });
+        };
+        follow.run(on_event, |_| ()).await;
+    }
+}
+
+/// Looks as of now whether there is a place for these connections, and ends those for which there is none.
+async fn confirm(shared: Arc<Shared>, doubtful: Vec<Doubtful>) {
+    for doubtful in doubtful {
+        let name = &doubtful.identity.name;
+        while shared.attached().is_there(&doubtful) {
+            let turn = shared.reads.acquire().await;
+            let live = endpoints::read(&shared.client, name).await;
+            drop(turn);
+            match live {
+                Ok(Some(live)) if endpoints::is_of(&live, &doubtful.identity) => break,
+                Ok(Some(live)) if live.metadata.uid.as_ref() == Some(&doubtful.identity.uid) => {
+                    shared.attached().end(&doubtful, EndCause::Reenrolled);
+                    break;
+                }
+                Ok(_) => {
+                    shared.attached().end(&doubtful, EndCause::Deleted);
+                    break;
+                }
+                Err(error) => {
+                    warn!(endpoint = %name, %error, "whether a connection may stay is not known yet");
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Lean {
+    #[serde(default)]
+    status: LeanStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct LeanStatus {
+    agent: Option<LeanAgent>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanAgent {
+    public_key: String,
+}

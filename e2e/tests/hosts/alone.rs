@@ -45,7 +45,7 @@ async fn a_right_ends_with_the_agent_dead(
     #[case] what: Value,
 ) {
     let site = Site::new(name).await;
-    let (grant, end) = site.given("fix", &what, "8s").await;
+    let (grant, end) = site.given("fix", &what, "12s").await;
     site.host.as_user("alice", SLEEPER).await.unwrap();
     site.host
         .sh("systemctl mask --now lapse-agent; pkill -9 -x lapse-agent || true")
@@ -81,7 +81,7 @@ async fn a_right_ends_with_the_agent_dead(
 #[tokio::test]
 async fn each_end_is_enough_alone(#[case] name: &str, #[case] taken: &str) {
     let site = Site::new(name).await;
-    let (_, end) = site.given("fix", &admin(), "7s").await;
+    let (_, end) = site.given("fix", &admin(), "12s").await;
     site.host.as_user("alice", SLEEPER).await.unwrap();
     eventually("it to run", SOON, async || Ok(sleeps(&site).await.then_some(()))).await.unwrap();
     // What NOTAFTER ends has no part in this, but where it is looked at.
@@ -99,7 +99,7 @@ async fn each_end_is_enough_alone(#[case] name: &str, #[case] taken: &str) {
 #[tokio::test]
 async fn a_host_that_is_cut_off_ends_rights_and_says_so_later() {
     let mut site = Site::new("alone-cut").await;
-    let (grant, end) = site.given("fix", &admin(), "8s").await;
+    let (grant, end) = site.given("fix", &admin(), "12s").await;
     site.host.cut().unwrap();
     refused(&site, "sudo", end).await;
     site.assert_clean().await;
@@ -121,7 +121,7 @@ async fn the_power_goes_across_the_end(
     #[case] what: Value,
 ) {
     let mut site = Site::new(name).await;
-    let (grant, end) = site.given("fix", &what, "10s").await;
+    let (grant, end) = site.given("fix", &what, "12s").await;
     site.host.crash().unwrap();
     until(end).await;
     site.host.boot().await.unwrap();
@@ -133,7 +133,7 @@ async fn the_power_goes_across_the_end(
 #[tokio::test]
 async fn a_right_goes_on_after_a_restart_within_its_time_and_then_ends() {
     let mut site = Site::new("power-within").await;
-    let (grant, end) = site.given("fix", &admin(), "15s").await;
+    let (grant, end) = site.given("fix", &admin(), "25s").await;
     site.host.crash().unwrap();
     site.host.boot().await.unwrap();
     assert!(site.sudo("true").await, "{}", site.journal().await);

@@ -149,7 +149,7 @@ async fn without_its_agent_a_host_locks_nobody_out(
     let rules =
         "for u in alice bob; do echo \"$u ALL=(root) NOPASSWD: ALL\" > /etc/sudoers.d/aa-$u; done";
     site.host.sh(rules).await.unwrap();
-    let (_, end) = site.given("fix", &admin(), "8s").await;
+    let (_, end) = site.given("fix", &admin(), "12s").await;
     let damage = format!(
         "systemctl mask --now lapse-agent; cp /usr/bin/lapse-agent /root/; rm -f /usr/bin/lapse-agent.new; {broken}"
     );

@@ -11,15 +11,16 @@ async fn who_kills_or_stops_their_own_sudo_gains_nothing() {
     let site = Site::new("hostile-sudo").await;
     let commands = json!({"commands": [{"path": "/usr/bin/id", "args": ["-u"]}]});
     let (first, _) = site.given("first", &commands, "10m").await;
-    let (_, end) = site.given("fix", &json!({"admin": {}}), "8s").await;
+    let (_, end) = site.given("fix", &json!({"admin": {}}), "15s").await;
     for (signal, seconds) in [("KILL", 301), ("STOP", 302)] {
+        // As soon as the program runs.
         let script = format!(
-            "sudo -n sleep {seconds} >/dev/null 2>&1 & sleep 1; pkill -{signal} -x sudo; sleep 0.2"
+            "sudo -n sleep {seconds} >/dev/null 2>&1 & \
+             until pgrep -fx 'sleep {seconds}' >/dev/null; do sleep 0.1; done; pkill -{signal} -x sudo"
         );
         site.host.as_user("alice", &script).await.unwrap();
     }
-    let lives =
-        async || site.host.sh("pgrep -a sleep | grep -c 'sleep 30[12]' || true").await.unwrap();
+    let lives = async || site.host.sh("pgrep -c -fx 'sleep 30[12]' || true").await.unwrap();
     assert_eq!(lives().await.trim(), "2", "{}", site.journal().await);
     until(end).await;
     eventually("all to be dead", SOON, async || Ok((lives().await.trim() == "0").then_some(())))
@@ -81,10 +82,15 @@ async fn what_was_started_under_one_right_is_not_opened_under_another() {
         let script = format!("PAM_RUSER=alice lapse-agent session {process}; echo $?");
         site.host.sh(&script).await.unwrap()
     };
-    let process = site.host.sh("pgrep -f '^sleep 600'").await.unwrap();
+    let process = eventually("it to run", SOON, async || {
+        let found = site.host.run(&["pgrep", "-fx", "sleep 600"]).await?;
+        Ok((found.status == 0).then(|| found.stdout.trim().to_owned()))
+    })
+    .await
+    .unwrap();
     site.decide(&site.alice, "ended", "End").await.unwrap();
     site.ended(&ended).await;
-    assert!(opens(process.trim()).await.ends_with("\n77\n"), "it may have read the rule that went");
+    assert!(opens(&process).await.ends_with("\n77\n"), "it may have read the rule that went");
     assert_eq!(
         opens("$(sleep 601 >/dev/null & echo $!)").await,
         "42\n",

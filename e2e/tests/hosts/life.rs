@@ -28,7 +28,7 @@ const STUBBORN: &str = "sudo -n bash -c 'trap \"\" TERM HUP INT; (trap \"\" TERM
 async fn somebody_is_root_for_a_time_and_not_longer(#[case] release: Release) {
     let site = Site::of(&format!("life-{release:?}").to_lowercase(), release).await;
     assert!(!site.sudo("id -u").await, "nobody gave it yet");
-    let (grant, end) = site.given("fix", &admin(), "6s").await;
+    let (grant, end) = site.given("fix", &admin(), "12s").await;
     assert!(site.sudo("id -u").await, "{}", site.journal().await);
     assert!(site.sudo("-i true").await);
     let bob = site.host.as_user("bob", "sudo -n id -u").await.unwrap();
@@ -86,7 +86,7 @@ async fn somebody_is_in_a_group_for_a_time() {
         .unwrap();
     let reads = async || site.host.as_user("alice", "cat /srv/book").await.unwrap().status == 0;
     assert!(!reads().await);
-    let (grant, end) = site.given("fix", &group(), "5s").await;
+    let (grant, end) = site.given("fix", &group(), "10s").await;
     assert!(reads().await, "{}", site.journal().await);
     // A shell that was opened meanwhile keeps the group, whatever the files say.
     let shell = site.host.spawn(&["su", "--login", "alice", "--command", "sleep 300"]).unwrap();

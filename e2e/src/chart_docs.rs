@@ -12,7 +12,7 @@ use crate::plane::workspace;
 const BEGIN: &str = "<!-- values: begin (generated from values.yaml) -->\n";
 const END: &str = "<!-- values: end -->";
 const RIGHTS_END: &str = "<!-- rights: end -->";
-const COMMAND: &str = "cargo run -p lapse-e2e --bin chartdoc";
+const COMMAND: &str = "cargo run --bin chartdoc";
 
 /// Writes the tables, or with `check` fails when the README has others.
 ///

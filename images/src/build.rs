@@ -83,20 +83,20 @@ pub fn release(workspace: &Path, target: &Path, arch: Arch, packages: &[&str]) -
     Ok(target.join(arch.target()).join("release"))
 }
 
-/// Links the programs of a build of this profile statically, and returns each one's file. Nothing else is built anew,
-/// which makes it the way of tests; paths of this machine are in them.
-pub fn linked(workspace: &Path, release: bool, packages: &[&str]) -> Result<PathBuf> {
+/// Links these programs of a build of this profile statically, and returns the folder with them. Of the dependencies
+/// nothing is built anew, which makes it the way of tests; paths of this machine are in them.
+///
+/// # Errors
+/// If the build fails.
+pub fn linked(workspace: &Path, release: bool, programs: &[&str]) -> Result<PathBuf> {
     let target = cargo_target(workspace);
-    for package in packages {
-        let mut link = cargo::command(workspace);
-        // As small as what is shipped: where a panic was is said all the same.
-        link.args(["rustc", "--quiet", "--locked", "--package", package, "--bin", package]);
-        link.arg("--target-dir").arg(&target);
-        if release {
-            link.arg("--release");
-        }
-        cargo::output(link.args(["--", "-C", STATIC, "-C", "strip=symbols"]))?;
+    let mut link = cargo::command(workspace);
+    link.args(["build", "--quiet", "--locked", "--target-dir"]).arg(&target);
+    cargo::of_workspace(&mut link, programs);
+    if release {
+        link.arg("--release");
     }
+    cargo::output(link.env("RUSTC_WORKSPACE_WRAPPER", workspace.join("images/linked-rustc")))?;
     Ok(target.join(if release { "release" } else { "debug" }))
 }
 

@@ -25,6 +25,15 @@ pub fn command(workspace: &Path) -> Command {
     command
 }
 
+/// Makes a build one of these programs, with the dependencies as `cargo test` builds them for all of the workspace. A
+/// package that is built by itself asks for fewer features of them, and they would be built once more.
+pub fn of_workspace(build: &mut Command, programs: &[&str]) {
+    build.arg("--workspace");
+    for program in programs {
+        build.args(["--bin", program]);
+    }
+}
+
 /// Runs a command to its end and returns what it wrote to standard output.
 ///
 /// # Errors

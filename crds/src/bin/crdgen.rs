@@ -1,6 +1,6 @@
 //! Writes the custom resource definitions as YAML, for people to read and for the chart to install.
 //!
-//! `cargo run -p lapse-crds --bin crdgen` writes them; with `--check` it compares, and fails when a
+//! `cargo run --bin crdgen` writes them; with `--check` it compares, and fails when a
 //! file on disk differs from what the types say.
 
 use std::path::{Path, PathBuf};
@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use kube::ResourceExt;
 
-const HEADER: &str =
-    "# Generated from the types in crds/src by `cargo run -p lapse-crds --bin crdgen`.\n";
+const HEADER: &str = "# Generated from the types in crds/src by `cargo run --bin crdgen`.\n";
 
 fn main() -> ExitCode {
     let check = std::env::args().any(|argument| argument == "--check");
@@ -28,7 +27,7 @@ fn run(check: bool) -> Result<(), String> {
             let stored = std::fs::read_to_string(&file).unwrap_or_default();
             if stored != yaml {
                 return Err(format!(
-                    "{} differs from the types; run `cargo run -p lapse-crds --bin crdgen`",
+                    "{} differs from the types; run `cargo run --bin crdgen`",
                     file.display()
                 ));
             }

@@ -1,4 +1,4 @@
-//! Measures the whole product: `cargo run --release -p lapse-e2e --bin bench`
+//! Measures the whole product: `cargo run --release --bin bench`
 
 use std::process::ExitCode;
 

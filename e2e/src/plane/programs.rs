@@ -44,16 +44,13 @@ pub(super) fn found(folder: &Path, packages: &[&str]) -> Result<BTreeMap<String,
 }
 
 async fn build_now(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let cargo = lapse_images::cargo::command(workspace::root());
-    let mut command = tokio::process::Command::from(cargo);
-    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
+    let mut cargo = lapse_images::cargo::command(workspace::root());
+    cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    lapse_images::cargo::of_workspace(&mut cargo, packages);
     if !cfg!(debug_assertions) {
-        command.arg("--release");
+        cargo.arg("--release");
     }
-    let child = command
+    let child = tokio::process::Command::from(cargo)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -16,7 +16,11 @@ use crate::plane::{User, install, workspace};
 /// The package of this workspace's agent, built once in a process.
 static PACKAGE: OnceCell<PathBuf> = OnceCell::const_new();
 
-async fn package() -> Result<PathBuf> {
+/// The file of the agent's package, built the first time.
+///
+/// # Errors
+/// If it cannot be built.
+pub async fn package() -> Result<PathBuf> {
     let build = async || {
         let built = tokio::task::spawn_blocking(|| {
             let root = workspace::root();

@@ -28,6 +28,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+pub use self::agent::package;
 use self::cgroup::Cgroup;
 pub use self::console::Running;
 pub use self::root::{Release, Root};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 pub use lapse_images::workspace as root;
 
 /// The folder that cargo builds into.
-pub(crate) fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     lapse_images::build::cargo_target(root())
 }

@@ -163,7 +163,7 @@ async fn without_its_agent_a_host_locks_nobody_out(
     // What alice starts while her right lasts could not be ended, so with a broken agent it is not started.
     let alice = site.host.as_user("alice", "sudo -n true").await.unwrap();
     assert_eq!(alice.status, within, "{}", alice.stderr);
-    crate::site::until(end).await;
+    crate::corner::until(end).await;
     eventually("alice to do what she may anyway", SOON, async || {
         Ok(site.sudo("true").await.then_some(()))
     })

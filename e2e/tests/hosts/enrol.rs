@@ -4,7 +4,8 @@ use lapse_crds::{Capability, ConditionStatus, RequestPhase};
 use lapse_e2e::host::{GATEWAY, Release};
 use serde_json::json;
 
-use crate::site::{Site, TOKEN};
+use crate::corner::TOKEN;
+use crate::site::Site;
 
 #[tokio::test]
 async fn a_host_that_cannot_enrol_says_what_to_do() {

@@ -3,7 +3,8 @@
 use lapse_e2e::plane::{SOON, eventually};
 use serde_json::json;
 
-use crate::site::{Site, until};
+use crate::corner::until;
+use crate::site::Site;
 
 /// The program runs on as root when its user kills or stops their own sudo; at the end it is dead all the same.
 #[tokio::test]

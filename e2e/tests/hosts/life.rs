@@ -7,7 +7,8 @@ use lapse_e2e::plane::{SOON, eventually};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::site::{Site, until};
+use crate::corner::until;
+use crate::site::Site;
 
 fn admin() -> Value {
     json!({"admin": {}})

@@ -4,8 +4,11 @@
 
 mod alone;
 mod broken;
+mod clocks;
+mod corner;
 mod enrol;
 mod harness;
 mod hostile;
 mod life;
+mod machine;
 mod site;

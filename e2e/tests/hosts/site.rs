@@ -1,52 +1,33 @@
-//! A host beside the cluster, with people: alice may ask for rights on it, bob approves.
+//! A host beside the cluster, with an agent.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
-use anyhow::Result;
 use chrono::{DateTime, Utc};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::PostParams;
-use lapse_crds::{
-    AccessDecision, AccessRequest, AccessRequestStatus, ConditionStatus, Conditions as _, Endpoint,
-    Grant, GrantPhase, RequestPhase,
-};
+use lapse_crds::{AccessRequestStatus, ConditionStatus, Grant, RequestPhase};
 use lapse_e2e::host::{Host, Relay, Release, Root, Wire};
-use lapse_e2e::plane::install::NAMESPACE;
-use lapse_e2e::plane::{
-    InstallOptions, Lapse, PlaneOptions, SOON, User, apply, eventually, policy_reported,
-};
-use lapse_engine::endpoint::hash_of_token;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use lapse_e2e::plane::{SOON, eventually};
+use serde_json::Value;
 
-pub(crate) const TOKEN: &str = "0f3a-a-token-with-enough-randomness-in-it";
-
-static LAPSE: OnceCell<Arc<Lapse>> = OnceCell::const_new();
+use crate::corner::{Corner, TOKEN};
 
 /// A test's own host, and its own corner of the cluster.
 pub(crate) struct Site {
     pub(crate) host: Host,
-    _lapse: Arc<Lapse>,
-    pub(crate) admin: User,
-    pub(crate) alice: User,
-    pub(crate) bob: User,
-    pub(crate) name: String,
+    corner: Corner,
     _relay: Relay,
     _wire: Wire,
 }
 
-async fn lapse() -> Arc<Lapse> {
-    let start = async || {
-        let options = InstallOptions { gateways: 1, ..InstallOptions::default() };
-        Lapse::start(PlaneOptions::default(), options).await.map(Arc::new)
-    };
-    LAPSE.get_or_try_init(start).await.unwrap().clone()
+impl Deref for Site {
+    type Target = Corner;
+
+    fn deref(&self) -> &Corner {
+        &self.corner
+    }
 }
 
 impl Site {
-    /// A host with an agent that is connected, and a policy by which alice may be given anything on it.
+    /// A host with an agent that is connected.
     pub(crate) async fn new(name: &str) -> Self {
         Self::of(name, Release::Debian12).await
     }
@@ -58,96 +39,13 @@ impl Site {
     }
 
     pub(crate) async fn without_agent(name: &str, release: Release) -> Self {
-        let lapse = lapse().await;
+        let corner = Corner::new(name).await;
         let (root, wire) = (Root::ready(release).await.unwrap(), Wire::new().unwrap());
-        let served = lapse.gateways[0].served.unwrap();
-        let relay = wire.relay(8443, served).unwrap();
+        let relay = wire.relay(8443, corner.gateway()).unwrap();
         let host = Host::start(&root, &wire, name).await.unwrap();
         host.sh("groupadd ops").await.unwrap();
         host.install_agent().await.unwrap();
-        let plane = lapse.plane();
-        let group = |of: &str| format!("{name}-{of}");
-        let alice = plane.user(&group("alice"), &[&group("people")]).await.unwrap();
-        let bob = plane.user(&group("bob"), &[&group("owners")]).await.unwrap();
-        let admin = plane.admin().await.unwrap();
-        let site = Self {
-            host,
-            admin,
-            alice,
-            bob,
-            name: name.to_owned(),
-            _lapse: Arc::clone(&lapse),
-            _relay: relay,
-            _wire: wire,
-        };
-        site.settle().await;
-        site
-    }
-
-    async fn settle(&self) {
-        let name = &self.name;
-        self.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
-            .await;
-        for (kind, of, role) in [
-            ("RoleBinding", "people", "lapse:requester"),
-            ("ClusterRoleBinding", "owners", "lapse:approver"),
-        ] {
-            let group = "rbac.authorization.k8s.io";
-            self.apply(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-                "metadata": {"name": format!("{name}-{of}")},
-                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
-                "subjects": [{"apiGroup": group, "kind": "Group", "name": format!("{name}-{of}")}],
-            }))
-            .await;
-        }
-        self.endpoint("alice").await;
-        self.policy(json!({
-            "names": [name], "admin": {}, "groups": ["ops", "nowhere"],
-            "commands": [
-                {"path": "/usr/bin/id", "args": ["-u"]},
-                {"path": "/usr/bin/head", "argsPattern": "^-n [0-9]+ /etc/shadow$"},
-                {"path": "/home/alice/tool"},
-                {"path": "/usr/bin/nothing-here"},
-            ],
-        }))
-        .await;
-    }
-
-    /// The Endpoint, on which alice is this local user.
-    pub(crate) async fn endpoint(&self, local_user: &str) {
-        let users = json!([{"subject": {"kind": "User", "name": self.alice.name}, "localUser": local_user}]);
-        let enrolment =
-            json!({"tokenHash": hash_of_token(TOKEN), "expiresAt": "2036-01-01T00:00:00Z"});
-        self.apply(json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": self.name},
-            "spec": {"platform": "Linux", "users": users, "enrolment": enrolment,
-                "owners": [{"kind": "User", "name": self.bob.name}]},
-        }))
-        .await;
-    }
-
-    async fn policy(&self, endpoint: Value) {
-        self.policy_named(&self.name, endpoint, json!({})).await;
-    }
-
-    /// A policy by which alice may be given this, and that says this of what happens while she holds it.
-    pub(crate) async fn policy_named(&self, policy: &str, endpoint: Value, session: Value) {
-        let name = &self.name;
-        let owners = json!([{"kind": "Group", "name": format!("{name}-owners")}]);
-        self.apply(json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": policy},
-            "spec": {
-                "requesters": [{"kind": "Group", "name": format!("{name}-people")}],
-                "targets": [{"endpoint": endpoint}],
-                "duration": {"default": "5m", "max": "1h"},
-                "limits": {"openRequestsPerUser": 20, "activeGrantsPerUser": 20},
-                "approval": {"stages": [{"name": "owner", "required": 1, "approvers": owners}]},
-                "session": session,
-            },
-        }))
-        .await;
-        policy_reported(&self.admin.client, policy).await.unwrap();
+        Self { host, corner, _relay: relay, _wire: wire }
     }
 
     /// Enrols the host, and waits until its agent is connected.
@@ -156,92 +54,21 @@ impl Site {
         self.ready(ConditionStatus::True).await;
     }
 
-    /// By what hosts know this installation.
-    pub(crate) async fn pin(&self) -> String {
-        let maps: Api<ConfigMap> = Api::namespaced(self.admin.client.clone(), NAMESPACE);
-        let map = maps.get("lapse-endpoint-trust").await.unwrap();
-        map.data.unwrap().remove("pin").unwrap()
-    }
-
-    pub(crate) fn endpoints(&self) -> Api<Endpoint> {
-        Api::all(self.admin.client.clone())
-    }
-
-    pub(crate) async fn ready(&self, expected: ConditionStatus) {
-        let mut last = None;
-        let found =
-            eventually(&format!("{} to be Ready={expected:?}", self.name), SOON, async || {
-                let status = self.endpoints().get(&self.name).await?.status.unwrap_or_default();
-                let ready = status.conditions.condition("Ready").map(|ready| ready.status);
-                last = Some(status);
-                Ok((ready == Some(expected)).then_some(()))
-            })
-            .await;
-        if let Err(error) = found {
-            panic!("{error:#}; {last:#?}; {}", self.journal().await);
+    /// What it was, or what the host says of why it was not.
+    async fn told<T>(&self, found: anyhow::Result<T>) -> T {
+        match found {
+            Ok(found) => found,
+            Err(error) => panic!("{error:#}; {}", self.journal().await),
         }
     }
 
-    /// What the agent and the units that end rights have said.
-    pub(crate) async fn journal(&self) -> String {
-        let units = "journalctl --no-pager --output cat --unit 'lapse-*'; lapse-agent status";
-        self.host.sh(units).await.unwrap_or_else(|error| format!("{error:#}"))
-    }
-
-    async fn apply(&self, object: Value) {
-        apply(&self.admin.client, &self.name, object).await.unwrap();
-    }
-
-    pub(crate) fn requests(&self, who: &User) -> Api<AccessRequest> {
-        Api::namespaced(who.client.clone(), &self.name)
-    }
-
-    pub(crate) fn grants(&self) -> Api<Grant> {
-        Api::all(self.admin.client.clone())
-    }
-
-    /// alice asks.
-    pub(crate) async fn ask(&self, request: &str, what: &Value, duration: &str) {
-        self.ask_by(&self.name, request, what, duration).await;
-    }
-
-    /// Asks by this policy.
-    pub(crate) async fn ask_by(&self, policy: &str, request: &str, what: &Value, duration: &str) {
-        let mut endpoint = json!({"name": self.name});
-        endpoint.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
-        let request = typed(json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
-            "metadata": {"name": request, "namespace": self.name},
-            "spec": {"policy": policy, "target": {"endpoint": endpoint},
-                "duration": duration, "reason": "A test on a host"},
-        }));
-        self.requests(&self.alice).create(&PostParams::default(), &request).await.unwrap();
-    }
-
-    pub(crate) async fn decide(&self, who: &User, request: &str, verdict: &str) -> Result<()> {
-        let decision: AccessDecision = typed(json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
-            "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
-            "spec": {"request": {"name": request}, "verdict": verdict},
-        }));
-        let api: Api<AccessDecision> = Api::namespaced(who.client.clone(), &self.name);
-        api.create(&PostParams::default(), &decision).await?;
-        Ok(())
+    pub(crate) async fn ready(&self, expected: ConditionStatus) {
+        self.told(self.corner.ready(expected).await).await;
     }
 
     /// Waits for the phase of a request.
     pub(crate) async fn phase(&self, request: &str, phase: RequestPhase) -> AccessRequestStatus {
-        let mut last = None;
-        let found = eventually(&format!("request {request} to be {phase}"), SOON, async || {
-            let status = self.requests(&self.admin).get(request).await?.status.unwrap_or_default();
-            last = Some(status.clone());
-            Ok((status.phase == phase).then_some(status))
-        })
-        .await;
-        match found {
-            Ok(status) => status,
-            Err(error) => panic!("{error:#}; {last:#?}; {}", self.journal().await),
-        }
+        self.told(self.corner.phase(request, phase).await).await
     }
 
     /// alice asks, bob approves, she has it. Returns the name of the Grant, and its end.
@@ -251,28 +78,18 @@ impl Site {
         what: &Value,
         duration: &str,
     ) -> (String, DateTime<Utc>) {
-        self.ask(request, what, duration).await;
-        self.decide(&self.bob, request, "Approve").await.unwrap();
-        let status = self.phase(request, RequestPhase::Active).await;
-        let name = status.grant.unwrap().name;
-        let grant = self.grants().get(&name).await.unwrap();
-        (name, grant.spec.expires_at.time())
+        self.told(self.corner.given(request, what, duration).await).await
     }
 
     /// Waits until a grant has ended, verified by the agent.
     pub(crate) async fn ended(&self, grant: &str) -> Grant {
-        let mut last = None;
-        let found = eventually(&format!("{grant} to have ended"), SOON, async || {
-            let grant = self.grants().get(grant).await?;
-            let phase = grant.status.as_ref().map(|status| status.phase);
-            last.clone_from(&grant.status);
-            Ok((phase == Some(GrantPhase::Ended)).then_some(grant))
-        })
-        .await;
-        match found {
-            Ok(grant) => grant,
-            Err(error) => panic!("{error:#}; {last:#?}; {}", self.journal().await),
-        }
+        self.told(self.corner.ended(grant).await).await
+    }
+
+    /// What the agent and the units that end rights have said.
+    pub(crate) async fn journal(&self) -> String {
+        let units = "journalctl --no-pager --output cat --unit 'lapse-*'; lapse-agent status";
+        self.host.sh(units).await.unwrap_or_else(|error| format!("{error:#}"))
     }
 
     /// What sudo says to alice: whether it did what she wanted.
@@ -291,14 +108,4 @@ impl Site {
             panic!("{error:#}: {}; {}", self.host.sh(left).await.unwrap(), self.journal().await);
         }
     }
-}
-
-/// Waits until a moment has passed.
-pub(crate) async fn until(moment: DateTime<Utc>) {
-    let rest = (moment - lapse_cluster::clock::now()).to_std().unwrap_or_default();
-    tokio::time::sleep(rest).await;
-}
-
-fn typed<K: DeserializeOwned>(value: Value) -> K {
-    serde_json::from_value(value).unwrap()
 }

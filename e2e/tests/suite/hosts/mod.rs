@@ -1,6 +1,7 @@
 //! Rights on hosts: who may enrol, what an agent is told, whom the cluster believes, and what nobody can make up.
 
 mod agent;
+mod stolen;
 
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};

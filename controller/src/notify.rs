@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Resource};
+use lapse_cluster::process::caught_in;
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{AccessRequest, RequestRef, micro_time};
 use lapse_engine::notice::{Notice, event_name};
@@ -200,7 +201,11 @@ impl Writers {
         loop {
             let next = self.waiting.lock().await.recv().await;
             let Some(waiting) = next else { return };
-            match self.write(&waiting).await {
+            let Some(written) = caught_in("event", self.write(&waiting)).await else {
+                self.shared.give_up(&waiting.key, "writing it panicked");
+                continue;
+            };
+            match written {
                 Ok(()) => self.shared.done(&waiting.key),
                 Err(error) if error.is_already_exists() => self.shared.done(&waiting.key),
                 // A namespace that is going takes no events, and will not.

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::jitter;
-use lapse_cluster::process::{Heartbeat, TRACES, Tasks, Work, bounded_text};
+use lapse_cluster::process::{Heartbeat, TRACES, Tasks, Work, bounded_text, panicked};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -146,7 +146,7 @@ impl Queue {
         };
         metrics.reconciled(kind, false);
         if matches!(failure, ReconcileError::Panicked) {
-            metrics.panicked(kind);
+            panicked(kind.name());
         }
         let (count, freed) = self.state().failed(&job);
         let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
@@ -281,3 +281,5 @@ mod tests {
         assert!(counted.is_some_and(|line| !line.ends_with(" 0")), "{text}");
     }
 }
+    use lapse_cluster::process::register_build_info;
+        register_build_info(&mut registry);

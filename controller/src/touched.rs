@@ -50,6 +50,11 @@ impl Touched {
         self.queue.now(Item::Grant(name.to_owned()), Lane::End);
     }
 
+    /// A Grant of which something may end the right.
+    pub(crate) fn may_end(&self, name: &str) {
+        self.queue.now(Item::Grant(name.to_owned()), Lane::Held);
+    }
+
     fn lane_of(&self, grant: &GrantSummary) -> Lane {
         let is_ending = grant.is_deleted
             || grant.phase() == GrantPhase::Ending

@@ -4,8 +4,9 @@ use std::future::{Future, ready};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
-use lapse_crds::{AccessRequest, Grant, GrantPhase, Verdict};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, Verdict};
 use lapse_engine::Read;
+use lapse_engine::attest::Attested;
 use lapse_engine::grant::{LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
 use lapse_engine::lifetime::is_stopping;
@@ -77,7 +78,7 @@ impl Reader {
         Ok(Some(Observed {
             objects,
             request,
-            decisions: self.index().decisions(&known.request.uid),
+            decisions: self.decisions_of(known),
             policies,
             role,
             banned_roles,
@@ -145,10 +146,19 @@ impl Reader {
         Rest { request, policies, role, banned_roles, surroundings }
     }
 
+    /// What was said. That somebody said no is enough, whatever else may have been said that is not known.
+    fn decisions_of(&self, grant: &GrantSummary) -> Read<Vec<Attested<AccessDecision>>> {
+        match self.index().decisions(&grant.request.uid) {
+            Read::Failed(_) if self.somebody_said_no(grant) => {
+                Read::Found(self.index().decisions_known(&grant.request.uid))
+            }
+            decisions => decisions,
+        }
+    }
+
     /// Whether somebody denied or ended a right, so that it ends whatever else there is.
     fn somebody_said_no(&self, grant: &GrantSummary) -> bool {
-        let decisions = self.index().decisions(&grant.request.uid);
-        decisions.found().into_iter().flatten().any(|said| {
+        self.index().decisions_known(&grant.request.uid).iter().any(|said| {
             let verdict = said.object.spec.verdict;
             let is_own = || {
                 let decider = said.object.spec.decider.as_ref();

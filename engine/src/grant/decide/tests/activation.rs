@@ -9,7 +9,7 @@ use crate::policy::Policies;
 use crate::rules::testing::rule;
 use crate::testing::life::{
     EXPIRES_AT, active_in, bob, decision, intact, of_unknown_key, pending, pending_in, role, state,
-    time,
+    time, with_panicked,
 };
 use crate::testing::{policy, tell};
 
@@ -344,4 +344,24 @@ fn a_role_that_was_changed_ends_the_right(#[case] change: fn(&mut Vec<RoleRule>,
     assert_eq!(observed.status().end_reason, Some(EndReason::BindingChanged));
     observed.step(15);
     assert!(observed.objects.iter().all(|(_, live)| live.is_missing()), "both are gone");
+}
+
+/// What it forbids is not known, so nothing is given; and nothing that is held ends by that, but by all that is known.
+#[test]
+fn a_policy_over_which_the_program_panicked_may_forbid_everything() {
+    let mut waiting = pending_in(&["shop"]);
+    waiting.policies = with_panicked(None);
+    let plan = decide(&waiting, time(12));
+    assert_eq!(plan.actions, []);
+    let message = plan.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains("JitPolicy odd"), "{message}");
+    let mut held = active_in(&["shop"]);
+    held.policies = with_panicked(None);
+    assert_eq!(decide(&held, time(20)).actions, []);
+    let Read::Found(policies) = &mut held.policies else { unreachable!() };
+    let mut off = policy("shop-debug");
+    off.spec.mode = PolicyMode::Disabled;
+    policies.insert(state(&off));
+    let plan = held.step(20);
+    assert!(!plan.actions.is_empty());
 }

@@ -1,6 +1,8 @@
 //! The rows of the table of phases, and what a person reads in each.
 
-use lapse_crds::{AccessDecision, Approval, CheckOutcome, PolicyMode, RequestPhase, Verdict};
+use lapse_crds::{
+    AccessDecision, Approval, CheckOutcome, PolicyEffect, PolicyMode, RequestPhase, Verdict,
+};
 use rstest::rstest;
 
 use crate::Read;
@@ -9,7 +11,7 @@ use crate::policy::Policies;
 use crate::request::{Observed, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{
-    approved, asked, bob, decision, of_unknown_key, role, time, unattested,
+    approved, asked, bob, decision, of_unknown_key, role, time, unattested, with_panicked,
 };
 use crate::testing::{group, person, stage, tell, user};
 
@@ -57,6 +59,13 @@ fn phase_at(observed: &Observed, now: i64) -> RequestPhase {
 #[case::role_deleted(|o: &mut Observed| o.role = Read::Missing, 20, RequestPhase::Denied)]
 #[case::namespace_deleted(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Missing); }, 20, RequestPhase::Denied)]
 #[case::policies_unreadable(|o: &mut Observed| o.policies = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
+#[case::a_policy_may_forbid_it(|o: &mut Observed| o.policies = with_panicked(Some(PolicyEffect::Deny)), DAY, RequestPhase::Pending)]
+#[case::a_policy_of_no_effect_may_forbid_it(|o: &mut Observed| o.policies = with_panicked(None), DAY, RequestPhase::Pending)]
+#[case::another_that_allows_is_not_known(|o: &mut Observed| o.policies = with_panicked(Some(PolicyEffect::Allow)), DAY, RequestPhase::TimedOut)]
+#[case::denied_whatever_is_not_known(|o: &mut Observed| {
+    o.policies = with_panicked(None);
+    o.says(decision(Verdict::Deny, bob(), 15));
+}, 20, RequestPhase::Denied)]
 #[case::decisions_unreadable(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::role_unreadable(|o: &mut Observed| o.role = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::namespace_unreadable(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, DAY, RequestPhase::Pending)]

@@ -34,6 +34,8 @@ use crate::metrics::{KindLabel, Metrics};
 pub(crate) enum Done {
     /// It is done; when to look again, if nothing happens before.
     Until(Option<DateTime<Utc>>),
+    /// The same of a right that is held: what is due then may be its end, whatever it was looked at for until now.
+    HeldUntil(DateTime<Utc>),
     /// It must be done again, in the turn that all share who are given something that is kept apart.
     InCommonTurn,
 }
@@ -138,10 +140,8 @@ impl Queue {
                 metrics.reconciled(kind, true);
                 let freed = self.state().done(&job);
                 match done {
-                    Done::Until(Some(at)) => {
-                        let lane = job.later();
-                        self.at(job.item, lane, at);
-                    }
+                    Done::Until(Some(at)) => self.at(job.item, job.lane, at),
+                    Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
                         let pool = job.lane.pool();
@@ -334,6 +334,28 @@ mod tests {
         }
         stop.cancel();
         assert!(workers.finish(LIMIT).await, "what goes on beside is finished, too");
+    }
+
+    /// A ban that comes by the clock, say, whatever the right was looked at for until now.
+    #[tokio::test]
+    async fn what_is_due_of_a_right_that_is_held_may_be_its_end() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let queue = Queue::new(Clock::default());
+        let grant = || Item::Grant("fix".to_owned());
+        let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        for (lane, later) in [
+            (Lane::End, Lane::End),
+            (Lane::Held, Lane::Held),
+            (Lane::Emergency, Lane::Held),
+            (Lane::Give, Lane::Held),
+            (Lane::Check, Lane::Held),
+            (Lane::Follow, Lane::Held),
+        ] {
+            queue.now(grant(), lane);
+            let job = queue.take(lane.pool()).await;
+            queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
+            assert_eq!(queue.state().take_due(at).0, [(grant(), later)]);
+        }
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ pub struct KnownRequest {
     pub uid: String,
     /// Its version.
     pub version: u64,
+    /// Whether somebody deleted it.
+    pub is_deleted: bool,
     /// Whether nothing will ever happen to it again.
     pub is_settled: bool,
     /// What decisions about other requests need to know; or why it cannot be decoded.
@@ -140,6 +142,7 @@ fn known(
         name: text(&metadata.name),
         uid: text(&metadata.uid),
         version: super::version(metadata),
+        is_deleted: metadata.deletion_timestamp.is_some(),
         is_settled,
         summary,
         object: None,

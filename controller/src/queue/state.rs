@@ -114,14 +114,6 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// In which lane it is looked at later: what is due of a Grant then may be its end.
-    pub(super) fn later(&self) -> Lane {
-        match (&self.item, self.lane) {
-            (Item::Grant(_), Lane::Follow) => Lane::Held,
-            (_, lane) => lane,
-        }
-    }
-
     /// Whose turn it takes.
     pub(crate) fn requester(&self) -> &str {
         match &self.item {

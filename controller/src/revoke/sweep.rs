@@ -7,7 +7,7 @@
 mod look;
 mod missed;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use self::missed::Missed;
 use super::Guards;
 use crate::config::OnceOptions;
 use crate::metrics::Metrics;
-use crate::notify::{Notifier, about};
+use crate::notify::{Notifier, Telling, about};
 use crate::touched::Touched;
 
 /// As what a panic is counted, and what is said of it.
@@ -60,7 +60,7 @@ impl Sweep {
         beats: Heartbeat,
         once: CancellationToken,
     ) {
-        let mut told = HashSet::new();
+        let mut told = HashMap::new();
         loop {
             let report = self.sweep(&beats).await;
             once.cancel();
@@ -107,18 +107,19 @@ impl Sweep {
     }
 
     /// Has those looked at that are due to end, and tells of each that is late.
-    fn overdue(&self, report: &Report, told: &mut HashSet<String>) {
+    fn overdue(&self, report: &Report, told: &mut HashMap<String, Telling>) {
         // Its own reconciliation ends it.
         report.unmarked.iter().for_each(|name| self.touched.ending_if_live(name));
         let now = self.clock.now();
-        let mut late = HashSet::new();
+        let mut late = HashMap::new();
         self.metrics.gauges.count(&self.touched.index, now, |grant| {
             self.touched.ending(&grant.name);
             if let Some(Warning { event, notice }) = lapse_engine::grant::late(grant, now) {
-                if !told.contains(&event) {
-                    self.notifier.tell_once(&event, about(&grant.request), &notice, now);
-                }
-                late.insert(event);
+                let is_told = told.remove(&event).filter(|telling| !telling.was_dropped());
+                let telling = is_told.unwrap_or_else(|| {
+                    self.notifier.tell_once(&event, about(&grant.request), &notice, now)
+                });
+                late.insert(event, telling);
             }
         });
         *told = late;

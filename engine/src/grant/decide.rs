@@ -9,7 +9,7 @@ use lapse_crds::{
 use super::columns::columns;
 use super::host::{Certainty, HostState};
 use super::object::all_recorded;
-use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
+use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended, why_unmarked};
 use super::warnings::{WarningOutlook, outlook};
 use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, host, review, stopping};
 use crate::Read;
@@ -83,7 +83,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
         GrantPhase::Pending => {
             if let Some(why) = why_ended(observed, now) {
                 end(observed, why, now)
-            } else if let Some(why) = why_not_given(observed) {
+            } else if let Some(why) = why_unmarked(observed).or_else(|| why_not_given(observed)) {
                 concluded(end(observed, why, now))
             } else {
                 activate(observed, now)

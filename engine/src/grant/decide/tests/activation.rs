@@ -160,7 +160,7 @@ fn an_obstacle_that_may_pass_is_told_and_it_is_tried_again() {
     insta::assert_snapshot!(tell::grant(&plan), @r"
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: creating RoleBinding: 503
+    Active=False Refused: creating RoleBinding: 503
     looks again at 3610 s
     ");
     observed.report(&plan);
@@ -364,4 +364,29 @@ fn a_policy_over_which_the_program_panicked_may_forbid_everything() {
     policies.insert(state(&off));
     let plan = held.step(20);
     assert!(!plan.actions.is_empty());
+}
+
+/// The first text stands, and another cause is told.
+#[test]
+fn a_text_from_outside_that_varies_is_no_reason_to_write() {
+    let mut observed = pending_in(&["shop"]);
+    let refused = |text: &str| Some(Obstacle { message: text.to_owned(), lasting: false });
+    observed.obstacle = refused("creating RoleBinding: from port 1");
+    let said = decide(&observed, time(12)).status.unwrap();
+    assert_eq!(said.conditions[0].reason, "Refused");
+    observed.grant.status = Some(said);
+    observed.obstacle = refused("creating RoleBinding: from port 2");
+    assert_eq!(decide(&observed, time(13)).status, None);
+    for port in [3, 4] {
+        observed.role = Read::Failed(format!("reading ClusterRole edit: from port {port}"));
+        let plan = decide(&observed, time(14));
+        if port == 3 {
+            let said = plan.status.unwrap();
+            assert_eq!(said.conditions[0].reason, "LookupFailed");
+            assert!(said.conditions[0].message.ends_with("port 3"), "{said:?}");
+            observed.grant.status = Some(said);
+        } else {
+            assert_eq!(plan.status, None);
+        }
+    }
 }

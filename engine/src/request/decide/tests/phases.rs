@@ -362,3 +362,19 @@ fn without_a_name_the_policy_that_decides_may_change_and_voids_the_approval() {
     looks again at 86400 s
     ");
 }
+
+/// What the API server answers names a port, a duration, an attempt; to write it down at each would be a write each second.
+#[test]
+fn a_text_from_outside_that_varies_is_no_reason_to_write() {
+    for change in [
+        |o: &mut Observed, text: &str| o.policies = Read::Failed(text.to_owned()),
+        |o: &mut Observed, text: &str| o.role = Read::Failed(text.to_owned()),
+        |o: &mut Observed, text: &str| o.obstacle = Some(text.to_owned()),
+    ] {
+        let mut observed = approved();
+        change(&mut observed, "dial tcp: from port 1");
+        let said = observed.step(20).status.unwrap();
+        change(&mut observed, "dial tcp: from port 2");
+        assert_eq!(decide(&observed, time(21)).status, None, "{said:?}");
+    }
+}

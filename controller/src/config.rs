@@ -54,7 +54,7 @@ pub(crate) struct RunOptions {
 const SHORTEST: Duration = Duration::from_mins(1);
 
 /// What is counted of privileges that do not lapse.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct StandingOptions {
     /// How often the holder of the lease counts who is bound to privileged cluster roles by others than Lapse, such as
     /// 10m; it lists all bindings for that. Not given: never.

@@ -8,6 +8,7 @@ mod standing;
 
 use std::sync::atomic::AtomicU64;
 
+use lapse_cluster::process::count_panics_in;
 use lapse_crds::EndReason;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,9 @@ pub(crate) enum KindLabel {
 }
 
 impl KindLabel {
+    const ALL: [Self; 5] =
+        [Self::AccessRequest, Self::AccessDecision, Self::Grant, Self::JitPolicy, Self::Endpoint];
+
     /// Its name in the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -79,13 +83,15 @@ pub(crate) struct Reason {
     reason: String,
 }
 
+/// Where else a panic is counted, and ends nothing.
+const PANICS_IN: [&str; 4] = ["watch", "sweep", "orphan", "event"];
+
 /// The reason of a grant that ended without ever having given its right.
 const NOT_GIVEN: &str = "NotGiven";
 
 /// What the controller counts and measures.
 pub(crate) struct Metrics {
     reconciliations: Family<Reconciliation, Counter>,
-    panics: Family<OfKind, Counter>,
     pub(crate) granted: Counter,
     pub(crate) emergencies: Counter,
     ended: Family<Reason, Counter>,
@@ -110,7 +116,6 @@ impl Metrics {
         let latency = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let metrics = Self {
             reconciliations: Family::default(),
-            panics: Family::default(),
             granted: Counter::default(),
             emergencies: Counter::default(),
             ended: Family::default(),
@@ -130,7 +135,6 @@ impl Metrics {
         metrics.begin_at_zero();
         let Self {
             reconciliations,
-            panics,
             granted,
             emergencies,
             ended,
@@ -147,7 +151,11 @@ impl Metrics {
             leader,
             clock_skew,
         } = &metrics;
-        register_reconciliations(registry, reconciliations, panics);
+        registry.register(
+            "reconciliations",
+            "Reconciliations, by kind and outcome",
+            reconciliations.clone(),
+        );
         registry.register("grants_given", "Rights given", granted.clone());
         registry.register(
             "emergencies_given",
@@ -203,11 +211,11 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for outcome in Outcome::ALL {
             for kind in [KindLabel::AccessRequest, KindLabel::Grant, KindLabel::JitPolicy] {
-                self.panics.get_or_create(&OfKind { kind }).inc_by(0);
                 self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc_by(0);
             }
             self.sweeps.get_or_create(&OfOutcome { outcome }).inc_by(0);
         }
+        count_panics_in(KindLabel::ALL.map(KindLabel::name).into_iter().chain(PANICS_IN));
         for kind in [KindLabel::AccessRequest, KindLabel::AccessDecision, KindLabel::Grant] {
             self.records_deleted.get_or_create(&OfKind { kind }).inc_by(0);
         }
@@ -219,10 +227,6 @@ impl Metrics {
     pub(crate) fn reconciled(&self, kind: KindLabel, is_ok: bool) {
         let outcome = Outcome::of(is_ok);
         self.reconciliations.get_or_create(&Reconciliation { kind, outcome }).inc();
-    }
-
-    pub(crate) fn panicked(&self, kind: KindLabel) {
-        self.panics.get_or_create(&OfKind { kind }).inc();
     }
 
     pub(crate) fn ended(&self, reason: Option<EndReason>) {
@@ -242,23 +246,6 @@ impl Metrics {
             self.swept_at.set(at.timestamp_millis() as f64 / 1000.0);
         }
     }
-}
-
-fn register_reconciliations(
-    registry: &mut Registry,
-    reconciliations: &Family<Reconciliation, Counter>,
-    panics: &Family<OfKind, Counter>,
-) {
-    registry.register(
-        "reconciliations",
-        "Reconciliations, by kind and outcome",
-        reconciliations.clone(),
-    );
-    registry.register(
-        "panics",
-        "Reconciliations that panicked, by kind: a mistake in the program, and the object is tried again",
-        panics.clone(),
-    );
 }
 
 fn register_sweeps(

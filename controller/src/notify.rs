@@ -4,7 +4,9 @@
 //! waits for one: they are queued and written beside everything else, and what cannot be written in time is dropped and
 //! counted.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Resource};
+use lapse_cluster::process::caught_in;
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::{AccessRequest, RequestRef, micro_time};
 use lapse_engine::notice::{Notice, event_name};
@@ -58,6 +61,17 @@ pub(crate) fn about(of: &RequestRef) -> ObjectReference {
 /// A namespace and a name.
 type Key = (String, String);
 
+/// What becomes of an event.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Telling(Arc<AtomicBool>);
+
+impl Telling {
+    /// Whether it was dropped, so that nobody was told.
+    pub(crate) fn was_dropped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// An event that waits to be written.
 struct Waiting {
     key: Key,
@@ -75,25 +89,28 @@ pub(crate) struct Notifier {
 
 struct Shared {
     /// What waits or is being written. Each look at a right tells what there is to tell of it.
-    pending: Mutex<HashSet<Key>>,
+    pending: Mutex<HashMap<Key, Telling>>,
     is_done: Notify,
     dropped: Counter,
 }
 
 impl Shared {
-    fn pending(&self) -> MutexGuard<'_, HashSet<Key>> {
+    fn pending(&self) -> MutexGuard<'_, HashMap<Key, Telling>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn done(&self, key: &Key) {
-        self.pending().remove(key);
+    fn done(&self, key: &Key) -> Option<Telling> {
+        let telling = self.pending().remove(key);
         self.is_done.notify_waiters();
+        telling
     }
 
     fn give_up(&self, key: &Key, why: &str) {
         warn!(namespace = %key.0, name = %key.1, %why, "an event could not be written");
         self.dropped.inc();
-        self.done(key);
+        if let Some(Telling(is_dropped)) = self.done(key) {
+            is_dropped.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -129,7 +146,7 @@ impl Notifier {
         let about = about.object_ref(kind);
         let of = |field: &Option<String>| field.clone().unwrap_or_default();
         let name = event_name(&of(&about.name), &of(&about.uid), &notice.reason, now);
-        self.tell_once(&name, about, notice, now);
+        drop(self.tell_once(&name, about, notice, now));
     }
 
     /// Has an event of this name written, unless there is one: whoever wrote it has told it.
@@ -139,12 +156,13 @@ impl Notifier {
         about: ObjectReference,
         notice: &Notice,
         now: DateTime<Utc>,
-    ) {
+    ) -> Telling {
         let namespace = about.namespace.clone().unwrap_or_else(|| OF_THE_CLUSTER.to_owned());
         let key = (namespace.clone(), name.to_owned());
-        if !self.shared.pending().insert(key.clone()) {
-            return;
-        }
+        let telling = match self.shared.pending().entry(key.clone()) {
+            Entry::Occupied(told) => return told.get().clone(),
+            Entry::Vacant(new) => new.insert(Telling::default()).clone(),
+        };
         let kind = if notice.warning { "Warning" } else { "Normal" };
         let event = Event {
             metadata: ObjectMeta {
@@ -166,6 +184,7 @@ impl Notifier {
         if let Err(error) = self.waiting.try_send(waiting) {
             self.shared.give_up(&error.into_inner().key, "too many wait");
         }
+        telling
     }
 
     /// Waits until all that was told is written or dropped.
@@ -200,9 +219,13 @@ impl Writers {
         loop {
             let next = self.waiting.lock().await.recv().await;
             let Some(waiting) = next else { return };
-            match self.write(&waiting).await {
-                Ok(()) => self.shared.done(&waiting.key),
-                Err(error) if error.is_already_exists() => self.shared.done(&waiting.key),
+            let Some(written) = caught_in("event", self.write(&waiting)).await else {
+                self.shared.give_up(&waiting.key, "writing it panicked");
+                continue;
+            };
+            match written {
+                Ok(()) => drop(self.shared.done(&waiting.key)),
+                Err(error) if error.is_already_exists() => drop(self.shared.done(&waiting.key)),
                 // A namespace that is going takes no events, and will not.
                 Err(error) if error.is_lasting() || waiting.since.elapsed() >= PATIENCE => {
                     self.shared.give_up(&waiting.key, &error.to_string());

@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::FutureExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::jitter;
-use lapse_cluster::process::{Heartbeat, TRACES, Tasks, Work, bounded_text};
+use lapse_cluster::process::{Heartbeat, TRACES, Tasks, Work, bounded_text, panicked};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info_span, warn};
@@ -32,6 +34,8 @@ use crate::metrics::{KindLabel, Metrics};
 pub(crate) enum Done {
     /// It is done; when to look again, if nothing happens before.
     Until(Option<DateTime<Utc>>),
+    /// The same of a right that is held: what is due then may be its end, whatever it was looked at for until now.
+    HeldUntil(DateTime<Utc>),
     /// It must be done again, in the turn that all share who are given something that is kept apart.
     InCommonTurn,
 }
@@ -42,6 +46,14 @@ pub(crate) type Reconciled = Result<Done, ReconcileError>;
 /// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
 /// that was set, delays nothing by more than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long an end keeps the others from its place: a namespace whose objects cannot be deleted, because somebody's
+/// admission webhook hangs there, is not to hold all of them. Once this many hang, those after them have less.
+const PLACE_FOR: Duration = Duration::from_secs(1);
+const HANGING: usize = 8;
+const PLACE_FOR_THEN: Duration = Duration::from_millis(100);
+/// How many may go on without a place, for each worker.
+const WITHOUT_PLACE: usize = 16;
 
 /// The queue. A copy is the same queue.
 #[derive(Clone)]
@@ -128,10 +140,8 @@ impl Queue {
                 metrics.reconciled(kind, true);
                 let freed = self.state().done(&job);
                 match done {
-                    Done::Until(Some(at)) => {
-                        let lane = job.later();
-                        self.at(job.item, lane, at);
-                    }
+                    Done::Until(Some(at)) => self.at(job.item, job.lane, at),
+                    Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
                         let pool = job.lane.pool();
@@ -146,7 +156,7 @@ impl Queue {
         };
         metrics.reconciled(kind, false);
         if matches!(failure, ReconcileError::Panicked) {
-            metrics.panicked(kind);
+            panicked(kind.name());
         }
         let (count, freed) = self.state().failed(&job);
         let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
@@ -179,15 +189,11 @@ impl Queue {
         let worker = |pool| {
             let (queue, metrics, stop) = (self.clone(), metrics.clone(), stop.clone());
             let (work, reconcile) = (work.clone(), reconcile.clone());
-            async move {
-                loop {
-                    let job = tokio::select! {
-                        job = queue.take(pool) => job,
-                        () = stop.cancelled() => return,
-                    };
-                    let doing = work.begin();
-                    let span = span_of(&job);
-                    let outcome = reconcile(job.clone()).instrument(span.clone());
+            let each = move |job: Job| {
+                let (queue, metrics) = (queue.clone(), metrics.clone());
+                let (doing, span) = (work.begin(), span_of(&job));
+                let outcome = reconcile(job.clone()).instrument(span.clone());
+                async move {
                     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
                     drop(doing);
                     record(&span, outcome.as_ref().ok());
@@ -195,13 +201,57 @@ impl Queue {
                         .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
                     queue.finish(&metrics, job, outcome.ok());
                 }
-            }
+            };
+            self.clone().works(pool, each, stop)
         };
         let mut workers = Tasks::default();
         for pool in places {
             workers.spawn("a worker", worker(pool));
         }
         workers
+    }
+}
+
+impl Queue {
+    /// What a worker does. Whatever waits for an answer for long goes on beside the next.
+    async fn works<F>(self, pool: Pool, each: impl Fn(Job) -> F, stop: CancellationToken)
+    where
+        F: Future<Output = ()>,
+    {
+        let mut beside = FuturesUnordered::new();
+        loop {
+            let job = tokio::select! {
+                job = self.take(pool), if beside.len() < WITHOUT_PLACE => job,
+                Some(()) = beside.next() => continue,
+                () = stop.cancelled() => break,
+            };
+            let mut doing = Box::pin(each(job.clone()));
+            let begun = Instant::now();
+            loop {
+                tokio::select! {
+                    () = &mut doing => break,
+                    Some(()) = beside.next() => {}
+                    () = self.place_is_due(pool, begun) => {
+                        let pools = self.state().gives_place_back(&job);
+                        self.wake(pools);
+                        beside.push(doing);
+                        break;
+                    }
+                }
+            }
+        }
+        while beside.next().await.is_some() {}
+    }
+
+    /// Waits until a job that began then is to give its place back.
+    async fn place_is_due(&self, pool: Pool, begun: Instant) {
+        if pool != Pool::End {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(begun + PLACE_FOR_THEN).await;
+        if self.state().without_place() < HANGING {
+            tokio::time::sleep_until(begun + PLACE_FOR).await;
+        }
     }
 }
 
@@ -246,14 +296,72 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
+    use lapse_cluster::process::register_build_info;
     use prometheus_client::encoding::text::encode;
     use prometheus_client::registry::Registry;
 
     use super::*;
 
+    /// Two hundred rights end where somebody's admission webhook hangs, and one elsewhere.
+    #[tokio::test(start_paused = true)]
+    async fn ends_that_hang_keep_no_other_from_its_place() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let workers = queue.work(&metrics, &Work::default(), &stop, move |job| {
+            let sender = sender.clone();
+            async move {
+                if job.item.to_string() == "denied" {
+                    sender.send(()).unwrap();
+                    return Ok(Done::Until(None));
+                }
+                tokio::time::sleep(LIMIT).await;
+                Err(ReconcileError::Unknown("no answer".to_owned()))
+            }
+        });
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        for round in 0..3 {
+            for number in 0..200 {
+                queue.now(Item::Grant(format!("hangs-{number}")), Lane::End);
+            }
+            queue.now(Item::Grant("denied".to_owned()), Lane::End);
+            let begun = Instant::now();
+            done.recv().await.unwrap();
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(4), "in round {round} it waited for {took:?}");
+            tokio::time::sleep(LIMIT / 2).await;
+        }
+        stop.cancel();
+        assert!(workers.finish(LIMIT).await, "what goes on beside is finished, too");
+    }
+
+    /// A ban that comes by the clock, say, whatever the right was looked at for until now.
+    #[tokio::test]
+    async fn what_is_due_of_a_right_that_is_held_may_be_its_end() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let queue = Queue::new(Clock::default());
+        let grant = || Item::Grant("fix".to_owned());
+        let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        for (lane, later) in [
+            (Lane::End, Lane::End),
+            (Lane::Held, Lane::Held),
+            (Lane::Emergency, Lane::Held),
+            (Lane::Give, Lane::Held),
+            (Lane::Check, Lane::Held),
+            (Lane::Follow, Lane::Held),
+        ] {
+            queue.now(grant(), lane);
+            let job = queue.take(lane.pool()).await;
+            queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
+            assert_eq!(queue.state().take_due(at).0, [(grant(), later)]);
+        }
+    }
+
     #[tokio::test]
     async fn a_panic_is_counted_and_stops_no_other() {
         let mut registry = Registry::default();
+        register_build_info(&mut registry);
         let metrics = Arc::new(Metrics::register(&mut registry));
         let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
         let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_cluster::index::PastRequest;
+use lapse_cluster::process::caught_in;
 use lapse_cluster::watch::FirstLists;
 use lapse_cluster::{CallError, Stored, bounded, next_page};
 use lapse_crds::{AccessDecision, AccessRequest, Grant};
@@ -22,7 +24,7 @@ use lapse_engine::retention::{
 };
 use lapse_engine::summary::GrantSummary;
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -37,6 +39,9 @@ const MOST: usize = 100;
 const ORPHANS_EVERY: TimeDelta = TimeDelta::minutes(10);
 /// How many decisions are listed at once.
 const PAGE: u32 = 500;
+
+/// As what a panic is counted.
+pub(crate) const PANIC: &str = "retention";
 
 /// Deletes what is due again and again, until it is dropped.
 pub(crate) async fn keeping(context: Arc<Context>, first_lists: FirstLists) {
@@ -97,9 +102,17 @@ async fn round(context: &Context, stuck: &mut HashSet<String>) -> Option<DateTim
             continue;
         }
         done += 1;
-        if let Err(error) = remove(context, &candidate, &retentions).await {
-            warn!(%error, "what is over could not be deleted");
-            left.insert(key);
+        // One over which that panics is left for later, too, and keeps no other.
+        match caught_in(PANIC, remove(context, &candidate, &retentions).boxed()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                warn!(%error, "what is over could not be deleted");
+                left.insert(key);
+            }
+            None => {
+                error!(record = key, "deleting what is over panicked");
+                left.insert(key);
+            }
         }
     }
     *stuck = if done == 0 { HashSet::new() } else { left };

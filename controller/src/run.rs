@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::RunOptions;
+use crate::config::{RunOptions, StandingOptions};
 use crate::context::Context;
 use crate::deadlines::Deadlines;
 use crate::echoes::Echoes;
@@ -103,36 +103,34 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         touched: touched.clone(),
     });
 
-    let watches = Watches {
+    let watches = Arc::new(Watches {
         client: client.clone(),
         reader: reader.clone(),
         touched: touched.clone(),
         orphans,
         restarts,
         first_lists: first_lists.clone(),
-    };
-    tasks.spawn("what watches the cluster", watches.run());
+    });
+    tasks.spawn("what watches the cluster", watches.clone().run());
     let deadlines = touched.deadlines.clone();
     let timing = deadlines.run(clock.clone(), pulses.deadlines, move |name| expiry.is_up(name));
     tasks.spawn("what says that a right is over", timing);
     let expiring = expired.run(client.clone(), touched.clone(), metrics.clone());
     tasks.spawn("what takes rights that are over", expiring);
     tasks.spawn("the timers of the queue", queue.clone().keep_time(pulses.queue));
-    let orphaned = Orphans::run(reader, clock.clone(), suspects, metrics.clone());
+    let orphaned = Orphans::run(reader.clone(), clock.clone(), suspects, metrics.clone());
     tasks.spawn("the look-out for orphans", orphaned);
     let swept = CancellationToken::new();
     let sweep = Sweep {
-        client,
+        reader,
         clock,
         touched: touched.clone(),
+        listener: watches,
         metrics: metrics.clone(),
         notifier: notifier.clone(),
     };
     tasks.spawn("the sweep", sweep.run(revision, guards, pulses.sweep, swept.clone()));
-    let keeping = retention::keeping(context.clone(), first_lists.clone());
-    tasks.spawn("what deletes what is over", keeping);
-    let counting = counting(context.clone(), options.standing);
-    tasks.spawn("what counts standing privileges", counting);
+    spawn_minor(&mut tasks, &context, &first_lists, options.standing);
     tasks.spawn("what queues what the lease brings", wake(touched, leadership, keys));
 
     let stop = CancellationToken::new();
@@ -198,6 +196,23 @@ impl Running {
         leader.finish(GRACE).await;
         let _ = tokio::time::timeout(LAST_EVENTS, notifier.finish()).await;
     }
+}
+
+/// Starts what no right depends on.
+fn spawn_minor(
+    tasks: &mut Tasks,
+    context: &Arc<Context>,
+    first_lists: &FirstLists,
+    standing: StandingOptions,
+) {
+    let (of_records, first_lists) = (context.clone(), first_lists.clone());
+    tasks.spawn_again("what deletes what is over", retention::PANIC, move || {
+        retention::keeping(of_records.clone(), first_lists.clone())
+    });
+    let of_counting = context.clone();
+    tasks.spawn_again("what counts standing privileges", "standing", move || {
+        counting(of_counting.clone(), standing.clone())
+    });
 }
 
 /// How long others have to take what is over: none for whoever leads.

@@ -50,6 +50,11 @@ impl Touched {
         self.queue.now(Item::Grant(name.to_owned()), Lane::End);
     }
 
+    /// A Grant of which something may end the right.
+    pub(crate) fn may_end(&self, name: &str) {
+        self.queue.now(Item::Grant(name.to_owned()), Lane::Held);
+    }
+
     fn lane_of(&self, grant: &GrantSummary) -> Lane {
         let is_ending = grant.is_deleted
             || grant.phase() == GrantPhase::Ending
@@ -142,14 +147,17 @@ impl Touched {
     /// The Grants that are not over of which this holds: it may end those that are held.
     pub(crate) fn grants_that(&self, are_touched: impl Fn(&GrantSummary) -> bool) {
         let live = self.index.live_grants();
-        for grant in live.iter().filter(|grant| are_touched(grant)) {
-            let least = match grant.phase() {
-                GrantPhase::Active => Lane::Held,
-                // It is to be given, and giving takes no place from what ends.
-                GrantPhase::Pending | GrantPhase::Ending | GrantPhase::Ended => Lane::Check,
-            };
-            self.queue.now(Item::Grant(grant.name.to_string()), self.lane_of(grant).min(least));
-        }
+        live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.held(grant));
+    }
+
+    /// A Grant that is not over, of which what others did may end the right.
+    fn held(&self, grant: &GrantSummary) {
+        let least = match grant.phase() {
+            GrantPhase::Active => Lane::Held,
+            // It is to be given, and giving takes no place from what ends.
+            GrantPhase::Pending | GrantPhase::Ending | GrantPhase::Ended => Lane::Check,
+        };
+        self.queue.now(Item::Grant(grant.name.to_string()), self.lane_of(grant).min(least));
     }
 
     /// The grants and requests whose target something bears on.
@@ -234,9 +242,8 @@ impl Touched {
     /// An Endpoint, and the rights on its host.
     pub(crate) fn endpoint(&self, metadata: &ObjectMeta, stands: bool) {
         let name = metadata.name.as_deref().unwrap_or_default();
-        for grant in self.index.live_on(name) {
-            self.grant(&grant);
-        }
+        let live = self.index.live_on(name).into_iter().filter_map(|name| self.index.grant(&name));
+        live.filter_map(|known| known.summary.ok()).for_each(|grant| self.held(&grant));
         // Most of what happens to it is what its agent says.
         if stands && hold(metadata, false) != Hold::AsItIs {
             self.queue.now(Item::Endpoint(name.to_owned()), Lane::Follow);
@@ -253,10 +260,16 @@ impl Touched {
         });
     }
 
-    /// The Grant of a request, if it has one. It ends with its request.
-    pub(crate) fn grant_of(&self, namespace: &str, name: &str, uid: &str, is_gone: bool) {
+    /// The Grant of a request, if it has one. It ends with its request, and as soon as somebody deletes that, or it is over.
+    pub(crate) fn grant_of(&self, request: &KnownRequest, is_gone: bool) {
+        let KnownRequest { namespace, name, uid, is_deleted, summary, .. } = request;
         let grant = grant_name(namespace, name, uid);
-        if is_gone { self.ending_if_live(&grant) } else { self.grant(&grant) }
+        let is_over = summary.as_ref().is_ok_and(|summary| summary.phase.is_terminal());
+        if is_gone || *is_deleted || is_over {
+            self.ending_if_live(&grant);
+        } else {
+            self.grant(&grant);
+        }
     }
 }
 
@@ -314,5 +327,51 @@ mod tests {
         assert_eq!(lane(&|t| t.targets_that(|_| true)), [(g(), Lane::Held)]);
         assert_eq!(lane(&|t| t.ending_if_live("g")), [(g(), Lane::End)]);
         assert_eq!(lane(&|t| t.grant("g")), [(g(), Lane::Follow)]);
+    }
+
+    /// Somebody's finalizer keeps the request, say, and its right ends at once nevertheless.
+    #[tokio::test]
+    async fn a_request_that_is_deleted_or_over_ends_its_right() {
+        let name = grant_name("shop", "fix", "r-1");
+        let of = |changed: fn(&mut AccessRequest)| {
+            let touched = touched();
+            let mut grant = held("fix", "2999-01-01T00:00:00Z");
+            grant.metadata.name = Some(name.clone());
+            drop(touched.index.wrote_grant(&grant));
+            let mut request = request();
+            changed(&mut request.object);
+            let change = touched.index.wrote_request(request).unwrap();
+            touched.grant_of(&change.after.unwrap(), false);
+            touched.queue.waiting()
+        };
+        let active = of(|request| request.status = serde_json::from_value(phase_of("Active")).ok());
+        assert_eq!(active, [(Item::Grant(name.clone()), Lane::Follow)]);
+        for ends in [
+            of(|request| request.status = serde_json::from_value(phase_of("Denied")).ok()),
+            of(|request| request.metadata.deletion_timestamp = Some(deleted_at())),
+        ] {
+            assert_eq!(ends, [(Item::Grant(name.clone()), Lane::End)]);
+        }
+    }
+
+    fn phase_of(phase: &str) -> serde_json::Value {
+        json!({"phase": phase, "conditions": []})
+    }
+
+    fn deleted_at() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+        serde_json::from_value(json!("2026-11-28T10:00:00Z")).unwrap()
+    }
+
+    /// What an agent says, or that its Endpoint is gone, waits behind nothing that only has to be written down.
+    #[tokio::test]
+    async fn what_happens_to_an_endpoint_may_end_what_is_held_on_it() {
+        let touched = touched();
+        let mut grant = held("g", "2999-01-01T00:00:00Z");
+        grant.spec.target =
+            serde_json::from_value(json!({"endpoint": {"name": "web-1", "admin": {}}})).unwrap();
+        drop(touched.index.wrote_grant(&grant));
+        let endpoint = ObjectMeta { name: Some("web-1".to_owned()), ..ObjectMeta::default() };
+        touched.endpoint(&endpoint, false);
+        assert_eq!(touched.queue.waiting(), [(Item::Grant("g".to_owned()), Lane::Held)]);
     }
 }

@@ -43,6 +43,7 @@ pub mod lifetime;
 mod messages;
 pub mod notice;
 pub mod order;
+mod outside;
 pub mod pattern;
 pub mod peers;
 pub mod policy;

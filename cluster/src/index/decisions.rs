@@ -1,7 +1,7 @@
 //! What people said, as long as it bears on anything: about a request that waits everything, about one that has its
 //! Grant what can end it, about one that is over nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,9 +9,10 @@ use kube::Resource as _;
 use kube::api::ObjectMeta;
 use lapse_crds::{AccessDecision, Verdict, created_at};
 use lapse_engine::attest::{AttestationError, Attested, KeySet};
-use tracing::warn;
+use serde::Deserialize;
+use tracing::{error, warn};
 
-use super::GoodFor;
+use super::{GoodFor, PANICKED};
 use crate::Stored;
 
 /// How long a decision is kept whose request is not known. A request is older than what is said about it, so it is
@@ -91,6 +92,9 @@ pub(super) struct Decisions {
     unknown: HashMap<String, DateTime<Utc>>,
     /// What a list that is under way has named.
     named: Option<HashSet<Key>>,
+    /// Those over which the program panicked, each with the UID of the request that it is about; without one it may be about
+    /// any. What they say is not known, and may be no.
+    panicked: BTreeMap<Key, Option<String>>,
 }
 
 struct Said {
@@ -132,6 +136,50 @@ impl Decisions {
         self.requests.insert(key.clone(), uid.clone());
         let said = Said { attested: Arc::new(attested), unverified };
         self.by_request.entry(uid).or_default().insert(key, said);
+    }
+
+    /// One over which the program panicked.
+    pub(super) fn panicked(&mut self, stored: &Stored<AccessDecision>) -> Option<About> {
+        #[derive(Deserialize)]
+        struct Lean {
+            spec: LeanSpec,
+        }
+        #[derive(Deserialize)]
+        struct LeanSpec {
+            request: RequestRef,
+            verdict: Verdict,
+        }
+        #[derive(Deserialize)]
+        struct RequestRef {
+            name: String,
+            uid: Option<String>,
+        }
+        let key = key(stored.meta());
+        error!(namespace = key.0, name = key.1, "reading an AccessDecision panicked");
+        if let Some(named) = &mut self.named {
+            named.insert(key.clone());
+        }
+        self.remove(&key);
+        let Ok(Lean { spec: LeanSpec { request, verdict } }) = stored.read() else {
+            self.panicked.insert(key, None);
+            return None;
+        };
+        let RequestRef { name, uid } = request;
+        let about = About { namespace: key.0.clone(), name, uid, verdict };
+        // One that nobody stamped says nothing.
+        if about.uid.is_some() {
+            self.panicked.insert(key, about.uid.clone());
+        }
+        Some(about)
+    }
+
+    /// Why it is not known what was said about a request, if it is not.
+    pub(super) fn not_known(&self, uid: &str) -> Option<String> {
+        let is_about = |of: &Option<String>| of.as_deref().is_none_or(|about| about == uid);
+        let ((namespace, name), _) = self.panicked.iter().find(|(_, of)| is_about(of))?;
+        Some(format!(
+            "what AccessDecision {namespace}/{name} says is not known: {PANICKED}. Delete it, and have it said again"
+        ))
     }
 
     /// Keeps of what was said about a request what is still good for something.
@@ -176,6 +224,7 @@ impl Decisions {
     }
 
     fn remove(&mut self, key: &Key) -> Option<String> {
+        self.panicked.remove(key);
         let uid = self.requests.remove(key)?;
         if let Some(all) = self.by_request.get_mut(&uid) {
             all.remove(key);
@@ -193,7 +242,8 @@ impl Decisions {
 
     pub(super) fn done(&mut self) {
         let Some(named) = self.named.take() else { return };
-        let gone = self.requests.keys().filter(|key| !named.contains(*key));
+        let known = self.requests.keys().chain(self.panicked.keys());
+        let gone = known.filter(|key| !named.contains(*key));
         let gone: Vec<Key> = gone.cloned().collect();
         for key in &gone {
             self.remove(key);
@@ -207,6 +257,11 @@ impl Decisions {
             said.attested = Arc::new(decoded.attested);
             said.unverified = decoded.unverified;
         }
+    }
+
+    pub(super) fn has(&self, uid: &str, metadata: &ObjectMeta) -> bool {
+        let said = self.by_request.get(uid).and_then(|all| all.get(&key(metadata)));
+        said.is_some_and(|said| said.attested.object.metadata.uid == metadata.uid)
     }
 
     /// What was said about a request. What was verified with a key that is distrusted by now is worth nothing.

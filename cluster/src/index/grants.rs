@@ -10,9 +10,11 @@ use lapse_crds::{Grant, Subject};
 use lapse_engine::grant::grant_name;
 use lapse_engine::peers::RequestSummary;
 use lapse_engine::summary::GrantSummary;
+use tracing::error;
 
-use super::Change;
+use super::{Change, PANICKED};
 use crate::Stored;
+use crate::process::caught;
 
 /// How long ago a Grant may have ended for the time that it was held to count in a limit: a day, and an hour for
 /// clocks that differ.
@@ -52,7 +54,11 @@ impl KnownGrant {
 
 pub(super) fn decode(stored: &Stored<Grant>) -> KnownGrant {
     let metadata = stored.meta();
-    let summary = lean::summary(stored).map(Arc::new).map_err(Arc::from);
+    let summary = caught("Grant", || lean::summary(stored)).unwrap_or_else(|| {
+        error!(grant = metadata.name, "reading a Grant panicked");
+        Err(PANICKED.to_owned())
+    });
+    let summary = summary.map(Arc::new).map_err(Arc::from);
     let name = match &summary {
         Ok(summary) => summary.name.clone(),
         Err(_) => metadata.name.as_deref().unwrap_or_default().into(),

@@ -16,6 +16,7 @@ mod tables;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use kube::api::ObjectMeta;
 use lapse_crds::{AccessDecision, AccessRequest, Grant, Identity, JitPolicy};
 use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::identity::subject_of;
@@ -38,6 +39,7 @@ use self::requests::Requests;
 pub use self::requests::{KnownRequest, PastRequest};
 pub(crate) use self::tables::Indexed;
 use self::tables::{GoodFor, Tables};
+use crate::process::caught;
 use crate::{Stored, clock};
 
 /// What was known of an object before something was applied, and after.
@@ -59,6 +61,10 @@ struct Shared {
     tables: RwLock<Tables>,
     news: watch::Sender<()>,
 }
+
+/// Why nothing is known of an object over which the program panicked. It stands nevertheless.
+const PANICKED: &str =
+    "the program panicked over it, which is a mistake in the program; the log says where";
 
 /// Why nothing can be said from the index.
 const INCOMPLETE: &str = "not all that there is has been seen yet";
@@ -129,6 +135,33 @@ impl Index {
         self.told(change)
     }
 
+    /// A policy as it was read for a sweep, `None` if it is gone. What was known of it before the read must be so still: what
+    /// the watch has shown since is newer. `None` if it has shown anything, or all of this.
+    #[must_use]
+    pub fn catch_up_policy(
+        &self,
+        name: &str,
+        known: Option<&Arc<KnownPolicy>>,
+        stored: Option<&Stored<JitPolicy>>,
+    ) -> Option<Change<Arc<KnownPolicy>>> {
+        let stands = stored.map(|stored| Arc::new(KnownPolicy::of(stored, &self.0.settings)));
+        let mut tables = self.write();
+        let is_as_known = match (tables.policies.get(name), known) {
+            (Some(now), Some(known)) => Arc::ptr_eq(&now, known),
+            (None, None) => stands.is_some(),
+            _ => false,
+        };
+        if !is_as_known || known.zip(stands.as_ref()).is_some_and(|(k, s)| k.says_the_same(s)) {
+            return None;
+        }
+        let change = match stands {
+            Some(stands) => tables.policies.apply(stands),
+            None => tables.policies.delete(name),
+        };
+        drop(tables);
+        Some(self.told(change))
+    }
+
     /// A policy that is gone.
     pub(crate) fn delete_policy(&self, name: &str) -> Change<Arc<KnownPolicy>> {
         let change = self.write().policies.delete(name);
@@ -186,7 +219,8 @@ impl Index {
     }
 
     /// A Grant that stands: `None` if a newer state of it is known.
-    pub(crate) fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
+    #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
+    pub fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
         self.put_grant(grants::decode(stored))
     }
 
@@ -215,9 +249,17 @@ impl Index {
     }
 
     /// A decision that stands.
-    pub(crate) fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+    #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
+    pub fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
         let mut keys = self.0.keys.clone();
-        let decoded = decisions::Decoded::of(stored, &keys.borrow_and_update())?;
+        let decoded = {
+            let keys = keys.borrow_and_update();
+            caught("AccessDecision", || decisions::Decoded::of(stored, &keys))
+        };
+        let Some(decoded) = decoded else {
+            return self.told(self.write().decisions.panicked(stored));
+        };
+        let decoded = decoded?;
         let about = decoded.about.clone();
         let mut tables = self.write();
         let good_for = tables.good_for(&about);
@@ -349,7 +391,28 @@ impl Index {
     #[must_use]
     pub fn decisions(&self, request_uid: &str) -> Read<Vec<Attested<AccessDecision>>> {
         let keys = self.0.keys.borrow();
-        self.complete(Indexed::Decisions, |tables| tables.decisions.about(request_uid, &keys))
+        let known = self.complete(Indexed::Decisions, |tables| {
+            let decisions = &tables.decisions;
+            (decisions.not_known(request_uid), decisions.about(request_uid, &keys))
+        });
+        match known {
+            Read::Found((None, decisions)) => Read::Found(decisions),
+            Read::Found((Some(why), _)) | Read::Failed(why) => Read::Failed(why),
+            Read::Missing => Read::Missing,
+        }
+    }
+
+    /// What is known of what was said about a request, whether or not all is known. It is good for finding what ends a right,
+    /// and for nothing else.
+    #[must_use]
+    pub fn decisions_known(&self, request_uid: &str) -> Vec<Attested<AccessDecision>> {
+        self.tables().decisions.about(request_uid, &self.0.keys.borrow())
+    }
+
+    /// Whether a decision about a request is known.
+    #[must_use]
+    pub fn has_decision(&self, request_uid: &str, metadata: &ObjectMeta) -> bool {
+        self.tables().decisions.has(request_uid, metadata)
     }
 
     /// What else a person asks for and holds, as far as it bears on a request.
@@ -500,10 +563,9 @@ impl Index {
     }
 }
 
-/// The version of an object; 0 if it is no number, which Kubernetes promises since release 1.35 and does ever.
 /// The version of an object; 0 if it has none that can be compared.
 #[must_use]
-pub fn version(metadata: &kube::api::ObjectMeta) -> u64 {
+pub fn version(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
@@ -517,3 +579,5 @@ fn stored_name<K: kube::Resource<DynamicType = ()>>(stored: &Stored<K>) -> Optio
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::settings as testing_settings;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use kube::Resource as _;
-use lapse_crds::{ConditionStatus, Conditions as _, JitPolicy, RoleRef};
+use lapse_crds::{ConditionStatus, Conditions as _, JitPolicy, PolicyEffect, PolicyMode, RoleRef};
 use lapse_engine::Settings;
-use lapse_engine::policy::{Policies, PolicyState, named_roles};
+use lapse_engine::policy::{Policies, PolicyOutline, PolicyState, named_roles};
 use lapse_engine::retention::{Retentions, retention_of};
+use serde::Deserialize;
+use tracing::error;
 
 use super::Change;
 use crate::Stored;
+use crate::process::caught;
 
 /// What is known of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,44 @@ pub struct KnownPolicy {
 
 impl KnownPolicy {
     pub(super) fn of(stored: &Stored<JitPolicy>, settings: &Settings) -> Self {
+        caught("JitPolicy", || Self::read(stored, settings))
+            .unwrap_or_else(|| Self::panicked(stored))
+    }
+
+    /// One over which the program panicked: it stands, and what it forbids is not known.
+    pub(super) fn panicked(stored: &Stored<JitPolicy>) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Lean {
+            spec: LeanSpec,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct LeanSpec {
+            effect: PolicyEffect,
+            mode: PolicyMode,
+        }
+        let metadata = stored.meta();
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        error!(policy = text(&metadata.name), "reading a JitPolicy panicked");
+        let lean = stored.read::<Lean>().ok().map(|lean| lean.spec);
+        let outline = PolicyOutline {
+            effect: lean.as_ref().map(|spec| spec.effect),
+            mode: lean.as_ref().map(|spec| spec.mode),
+        };
+        let state = PolicyState::panicked(text(&metadata.name), text(&metadata.uid), outline);
+        Self {
+            unreadable: state.defect.as_ref().map(|defect| defect.message.clone()),
+            state,
+            generation: metadata.generation,
+            is_deleted: metadata.deletion_timestamp.is_some(),
+            ready: ConditionStatus::False,
+            roles: BTreeMap::new(),
+            retention: None,
+        }
+    }
+
+    fn read(stored: &Stored<JitPolicy>, settings: &Settings) -> Self {
         let metadata = stored.meta();
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (generation, is_deleted) = (metadata.generation, metadata.deletion_timestamp.is_some());

@@ -12,9 +12,11 @@ use lapse_engine::attest::{AttestationError, Attested, KeySet};
 use lapse_engine::lifetime::is_settled;
 use lapse_engine::peers::RequestSummary;
 use lapse_engine::retention::over_since;
+use tracing::error;
 
-use super::Change;
+use super::{Change, PANICKED};
 use crate::Stored;
+use crate::process::caught;
 
 /// The most bytes of JSON of a waiting request that is kept whole. A larger one is read again when it is looked at.
 const MOST_KEPT: usize = 16 * 1024;
@@ -30,6 +32,8 @@ pub struct KnownRequest {
     pub uid: String,
     /// Its version.
     pub version: u64,
+    /// Whether somebody deleted it.
+    pub is_deleted: bool,
     /// Whether nothing will ever happen to it again.
     pub is_settled: bool,
     /// What decisions about other requests need to know; or why it cannot be decoded.
@@ -80,6 +84,14 @@ pub(super) struct Decoded {
 
 impl Decoded {
     pub(super) fn of(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
+        caught("AccessRequest", || Self::read(stored, keys)).unwrap_or_else(|| {
+            let (namespace, name) = (&stored.meta().namespace, &stored.meta().name);
+            error!(namespace, name, "reading an AccessRequest panicked");
+            Self { known: known(stored.meta(), false, Err(PANICKED.into())), past: None }
+        })
+    }
+
+    fn read(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
         let object = match stored.object() {
             Ok(object) => object,
             Err(why) => {
@@ -130,6 +142,7 @@ fn known(
         name: text(&metadata.name),
         uid: text(&metadata.uid),
         version: super::version(metadata),
+        is_deleted: metadata.deletion_timestamp.is_some(),
         is_settled,
         summary,
         object: None,

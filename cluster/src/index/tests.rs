@@ -1,6 +1,6 @@
 //! What is kept, what is forgotten, and what is found again.
 
-use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef};
+use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef, Verdict};
 use rstest::rstest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -319,6 +319,83 @@ fn policies_are_compiled_once_and_found_by_the_roles_that_they_name() {
     index.delete_policy("shop");
     assert!(index.policies_naming(&role, None).is_empty());
     assert!(index.policies().found().unwrap().get("shop").is_none());
+}
+
+/// What a sweep has read counts where no watch has shown it, and never what a watch has shown since.
+#[test]
+fn a_policy_is_caught_up_with_unless_a_watch_was_faster() {
+    let index = index();
+    let at = |version, mode| stored::<JitPolicy>(&policy(version, mode));
+    let mode = |index: &Index| index.policies().found()?.get("shop").map(|state| state.mode);
+    let first = at(1, PolicyMode::Enforce);
+    assert!(index.catch_up_policy("shop", None, Some(&first)).is_some());
+    let seen = index.policy("shop");
+    assert!(index.catch_up_policy("shop", seen.as_ref(), Some(&first)).is_none(), "it is known");
+    let off = at(2, PolicyMode::Disabled);
+    assert!(index.catch_up_policy("shop", seen.as_ref(), Some(&off)).is_some());
+    assert_eq!(mode(&index), Some(PolicyMode::Disabled));
+    // What was read before the last event.
+    assert!(index.catch_up_policy("shop", seen.as_ref(), Some(&first)).is_none());
+    assert!(index.catch_up_policy("shop", seen.as_ref(), None).is_none());
+    assert_eq!(mode(&index), Some(PolicyMode::Disabled));
+    assert!(index.catch_up_policy("shop", index.policy("shop").as_ref(), None).is_some());
+    assert_eq!(mode(&index), None);
+}
+
+/// Nothing is given by what is known in part; what ends a right is found in it.
+#[test]
+fn what_was_said_is_known_before_all_is() {
+    let index = index();
+    index.apply_request(&stored(&request("fix", 1, "Active")));
+    index.lost(Indexed::Decisions);
+    let said = stored(&decision("no", "fix", LONG_AGO));
+    assert!(!index.has_decision(UID, kube::Resource::meta(&said)));
+    index.apply_decision(&said);
+    assert!(index.has_decision(UID, kube::Resource::meta(&said)));
+    assert!(matches!(index.decisions(UID), Read::Failed(_)));
+    assert_eq!(index.decisions_known(UID).len(), 1);
+}
+
+/// It may be a Deny, so it is not as if nobody had said anything.
+#[test]
+fn a_decision_over_which_the_program_panicked_is_not_known() {
+    let index = index();
+    let odd: Stored<AccessDecision> = stored(&decision("odd", "fix", LONG_AGO));
+    for name in ["fix", "help"] {
+        index.apply_request(&stored(&request(name, 1, "Pending")));
+    }
+    let about = index.write().decisions.panicked(&odd).unwrap();
+    assert_eq!((about.name.as_str(), about.verdict), ("fix", Verdict::Approve));
+    let Read::Failed(why) = index.decisions(UID) else { panic!("it is as if it were not there") };
+    assert!(why.contains("AccessDecision shop/odd"), "{why}");
+    assert!(index.decisions("uid-of-help").found().is_some());
+    // It stands in the next list as well, and is gone in the one after that.
+    for is_there in [true, false] {
+        index.begin(Indexed::Decisions);
+        if is_there {
+            index.write().decisions.panicked(&odd);
+        }
+        index.done(Indexed::Decisions);
+        assert_eq!(index.decisions(UID).found().is_none(), is_there);
+    }
+    // One that does not even say what it is about may be about any.
+    index.write().decisions.panicked(&stored(&json!({"metadata": {"name": "odd"}, "spec": 1})));
+    assert!(index.decisions("uid-of-help").found().is_none());
+}
+
+/// It stands, and is no policy that allows; what it may forbid is told by the engine.
+#[test]
+fn a_policy_over_which_the_program_panicked_stands() {
+    let mut object = policy(1, PolicyMode::Enforce);
+    for (effect, may_ban) in [(json!("Deny"), true), (json!("Allow"), false), (json!(7), true)] {
+        object["spec"]["effect"] = effect;
+        let known = KnownPolicy::panicked(&stored(&object));
+        assert_eq!((known.state.may_ban, &*known.state.name), (may_ban, "shop"));
+        assert!(known.unreadable.unwrap().contains("panicked"));
+    }
+    object["spec"] = json!({"effect": "Deny", "mode": "Disabled"});
+    let off = KnownPolicy::panicked(&stored(&object)).state;
+    assert_eq!((off.may_ban, off.mode), (false, PolicyMode::Disabled));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::future::{Future, ready};
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use futures::future::join_all;
-use lapse_crds::{AccessRequest, Grant, GrantPhase, Verdict};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, Verdict};
 use lapse_engine::Read;
-use lapse_engine::grant::{LiveObject, ObjectSpec, Observed};
+use lapse_engine::attest::Attested;
+use lapse_engine::grant::{Content, LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
 use lapse_engine::lifetime::is_stopping;
 use lapse_engine::policy::{BannedRoles, Policies};
@@ -32,7 +34,7 @@ impl Reader {
         occasion: Occasion,
         now: DateTime<Utc>,
     ) -> Result<Option<Observed>, ObserveError> {
-        self.observe_grant_with(known, occasion, now, self.objects(known)).await
+        self.observe_grant_with(known, occasion, now, self.objects(known).boxed()).await
     }
 
     /// The same, as if none of the objects of the grant stood: for whoever is asked about one that is to be
@@ -77,7 +79,7 @@ impl Reader {
         Ok(Some(Observed {
             objects,
             request,
-            decisions: self.index().decisions(&known.request.uid),
+            decisions: self.decisions_of(known),
             policies,
             role,
             banned_roles,
@@ -95,7 +97,17 @@ impl Reader {
             let live = objects::look(self.client(), &object).await;
             (object, live)
         });
-        join_all(looks).await
+        let mut objects = join_all(looks).await;
+        // They are not looked at in one instant: that a mark is missing beside what needs it is so when it is missing after
+        // that was seen.
+        let is_any_there = objects.iter().any(|(_, live)| live.found().is_some());
+        for (object, live) in &mut objects {
+            let is_marker = matches!(object.content, Content::Marker { .. });
+            if is_any_there && is_marker && live.is_missing() {
+                *live = objects::look(self.client(), object).await;
+            }
+        }
+        objects
     }
 
     /// What bears on whether the right goes on. When its end is certain nothing of it matters, and
@@ -145,10 +157,19 @@ impl Reader {
         Rest { request, policies, role, banned_roles, surroundings }
     }
 
+    /// What was said. That somebody said no is enough, whatever else may have been said that is not known.
+    fn decisions_of(&self, grant: &GrantSummary) -> Read<Vec<Attested<AccessDecision>>> {
+        match self.index().decisions(&grant.request.uid) {
+            Read::Failed(_) if self.somebody_said_no(grant) => {
+                Read::Found(self.index().decisions_known(&grant.request.uid))
+            }
+            decisions => decisions,
+        }
+    }
+
     /// Whether somebody denied or ended a right, so that it ends whatever else there is.
     fn somebody_said_no(&self, grant: &GrantSummary) -> bool {
-        let decisions = self.index().decisions(&grant.request.uid);
-        decisions.found().into_iter().flatten().any(|said| {
+        self.index().decisions_known(&grant.request.uid).iter().any(|said| {
             let verdict = said.object.spec.verdict;
             let is_own = || {
                 let decider = said.object.spec.decider.as_ref();

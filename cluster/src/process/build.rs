@@ -11,7 +11,7 @@ struct Build {
 }
 
 /// Registers `lapse_build_info`: always 1, with the version as its label. All programs of a release have one version. And
-/// `lapse_log_lines_dropped_total`.
+/// `lapse_log_lines_dropped_total` and `lapse_panics_total`.
 pub fn register_build_info(registry: &mut Registry) {
     let info: Family<Build, Gauge> = Family::default();
     info.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -19,6 +19,7 @@ pub fn register_build_info(registry: &mut Registry) {
     // Of every program, too, and of no part of it.
     let help = "Lines of the log that nobody took in time";
     registry.register("lapse_log_lines_dropped", help, super::lines::DROPPED.clone());
+    super::panics::register(registry);
 }
 
 #[cfg(test)]

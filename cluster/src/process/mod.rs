@@ -5,6 +5,7 @@ mod door;
 mod exposition;
 mod health;
 mod lines;
+mod panics;
 mod serve;
 mod settings;
 mod signal;
@@ -15,6 +16,9 @@ mod traces;
 pub use build::register_build_info;
 pub use door::{Door, Visitor, network};
 pub use health::{Checks, Doing, Health, Heartbeat, ReadinessGate, Work};
+#[cfg(test)]
+pub(crate) use panics::panics_in;
+pub use panics::{caught, caught_in, count_panics_in, panicked};
 pub use serve::serve;
 pub use settings::{SettingsFileError, read_settings};
 pub use signal::stop_requested;

@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use futures::future::{join_all, select_all};
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tracing::error;
+
+use super::panics::{caught_in, count_panics_in};
+
+/// The shortest and the longest pause before a task that has panicked begins anew.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
 /// Tasks that go on until the process is asked to stop.
 #[derive(Debug, Default)]
@@ -26,6 +33,35 @@ impl Tasks {
     /// Starts a task. `what` is the subject of a sentence: "the sweep".
     pub fn spawn(&mut self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.watch(what, tokio::spawn(task));
+    }
+
+    /// Starts a task without which all that matters goes on: one that panics is counted as of this kind, and begins anew after
+    /// a pause that grows with each panic.
+    pub fn spawn_again<F>(
+        &mut self,
+        what: &'static str,
+        kind: &'static str,
+        task: impl Fn() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        count_panics_in([kind]);
+        self.spawn(what, async move {
+            let mut pause = AGAIN.0;
+            loop {
+                let begun = Instant::now();
+                if caught_in(kind, task()).await.is_some() {
+                    return;
+                }
+                // One that went well for long has not panicked again and again.
+                if begun.elapsed() > AGAIN.1 {
+                    pause = AGAIN.0;
+                }
+                error!(task = what, again_in_s = pause.as_secs(), "a task panicked");
+                tokio::time::sleep(pause).await;
+                pause = AGAIN.1.min(2 * pause);
+            }
+        });
     }
 
     /// Has an eye on a task that was started elsewhere.
@@ -59,6 +95,7 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+    use crate::process::panics_in;
 
     #[tokio::test]
     async fn the_first_that_ends_or_panics_is_named() {
@@ -70,6 +107,32 @@ mod tests {
         assert!(ended.contains("a mistake"), "{ended}");
         tasks.spawn("the lease", ready(()));
         assert_eq!(tasks.ended().await.to_string(), "the lease came to an end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_without_which_all_goes_on_begins_anew() {
+        let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let mut tasks = Tasks::default();
+        tasks.spawn_again("what deletes what is over", "retention", move || {
+            let sender = sender.clone();
+            async move {
+                sender.send(Instant::now()).unwrap();
+                panic!("a mistake");
+            }
+        });
+        let mut times = Vec::new();
+        for _ in 0..12 {
+            tokio::select! {
+                at = begun.recv() => times.push(at.unwrap()),
+                ended = tasks.ended() => panic!("{ended}"),
+            }
+        }
+        let pauses: Vec<u64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert!(panics_in("retention") >= 11);
+        // One that comes to its end must not.
+        tasks.spawn_again("what counts", "standing", || ready(()));
+        assert_eq!(tasks.ended().await.to_string(), "what counts came to an end");
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,10 +95,26 @@ impl Reader {
         Read::Found(policies)
     }
 
-    /// The policies that are now others than the index has seen, or are not listed any more. It makes the API server
-    /// wait for its own cache, up to 100 ms (docs/decisions/0011). What it costs follows from how many are listed, and
-    /// who asks meanwhile shares the answer.
+    /// The policies that are now others than the index has seen, or are not listed any more.
     async fn unseen(&self, which: AsOfNow) -> Result<Vec<(String, Read<PolicyState>)>, String> {
+        let reads = self.names_of_unseen(which).await?.into_iter().map(async |name| {
+            let now = self.policy(&name).await;
+            (name, now)
+        });
+        Ok(join_all(reads).await)
+    }
+
+    /// The names of the policies that are now others than the index has seen, or are not listed any more.
+    ///
+    /// # Errors
+    /// If they cannot be listed, in words.
+    pub async fn policies_not_seen(&self) -> Result<Vec<String>, String> {
+        self.names_of_unseen(AsOfNow::All).await
+    }
+
+    /// It makes the API server wait for its own cache, up to 100 ms (docs/decisions/0011). What it costs follows from how
+    /// many are listed, and who asks meanwhile shares the answer.
+    async fn names_of_unseen(&self, which: AsOfNow) -> Result<Vec<String>, String> {
         let selector = match which {
             AsOfNow::Denying => DENYING,
             AsOfNow::All => "",
@@ -119,12 +135,7 @@ impl Reader {
             AsOfNow::All => true,
         });
         let gone = gone.map(|state| state.name.clone()).filter(|name| !list.contains_key(name));
-        let names: Vec<String> = unseen.chain(gone).collect();
-        let reads = names.into_iter().map(async |name| {
-            let now = self.policy(&name).await;
-            (name, now)
-        });
-        Ok(join_all(reads).await)
+        Ok(unseen.chain(gone).collect())
     }
 
     fn versions_of(&self, selector: &'static str) -> BoxFuture<'static, Read<Arc<Versions>>> {

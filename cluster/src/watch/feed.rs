@@ -8,10 +8,12 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
+use tracing::error;
 
 use super::{Doubt, FIRST_LIST, FirstLists, Follow, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
+use crate::process::caught;
 
 /// Who is told what changed in the index.
 pub trait Listener: Send + Sync {
@@ -75,13 +77,15 @@ impl Feed {
                     Event::InitDone => {
                         is_listing = false;
                         index.done(Indexed::Policies);
-                        listener.restarted();
+                        told(listener, || listener.restarted());
                     }
                     Event::Apply(policy) | Event::InitApply(policy) => {
-                        listener.policy(index.apply_policy(&policy), is_listing);
+                        let change = index.apply_policy(&policy);
+                        told(listener, || listener.policy(change, is_listing));
                     }
                     Event::Delete(policy) => {
-                        listener.policy(index.delete_policy(&policy.name_any()), false);
+                        let change = index.delete_policy(&policy.name_any());
+                        told(listener, || listener.policy(change, false));
                     }
                 },
                 |why| doubted(index, Indexed::Policies, why),
@@ -98,14 +102,17 @@ impl Feed {
                     Event::Init => index.begin(Indexed::Requests),
                     Event::InitDone => {
                         index.done(Indexed::Requests);
-                        listener.restarted();
+                        told(listener, || listener.restarted());
                     }
                     Event::Apply(request) | Event::InitApply(request) => {
                         if let Some(change) = index.apply_request(&request) {
-                            listener.request(change);
+                            told(listener, || listener.request(change));
                         }
                     }
-                    Event::Delete(request) => listener.request(index.delete_request(&request)),
+                    Event::Delete(request) => {
+                        let change = index.delete_request(&request);
+                        told(listener, || listener.request(change));
+                    }
                 },
                 |why| doubted(index, Indexed::Requests, why),
             )
@@ -121,14 +128,17 @@ impl Feed {
                     Event::Init => index.begin(Indexed::Grants),
                     Event::InitDone => {
                         index.done(Indexed::Grants);
-                        listener.restarted();
+                        told(listener, || listener.restarted());
                     }
                     Event::Apply(grant) | Event::InitApply(grant) => {
                         if let Some(change) = index.apply_grant(&grant) {
-                            listener.grant(change);
+                            told(listener, || listener.grant(change));
                         }
                     }
-                    Event::Delete(grant) => listener.grant(index.delete_grant(&grant.name_any())),
+                    Event::Delete(grant) => {
+                        let change = index.delete_grant(&grant.name_any());
+                        told(listener, || listener.grant(change));
+                    }
                 },
                 |why| doubted(index, Indexed::Grants, why),
             )
@@ -153,22 +163,31 @@ impl Feed {
                     Event::Init => index.begin(Indexed::Decisions),
                     Event::InitDone => {
                         index.done(Indexed::Decisions);
-                        listener.restarted();
+                        told(listener, || listener.restarted());
                     }
                     Event::Apply(decision) | Event::InitApply(decision) => {
                         if let Some(about) = index.apply_decision(&decision) {
-                            listener.decision(about);
+                            told(listener, || listener.decision(about));
                         }
                     }
                     Event::Delete(decision) => {
                         if let Some(about) = index.delete_decision(&decision) {
-                            listener.decision(about);
+                            told(listener, || listener.decision(about));
                         }
                     }
                 },
                 |why| doubted(index, Indexed::Decisions, why),
             )
             .await;
+    }
+}
+
+/// Tells whoever listens. If that panics over one object, the index knows it nevertheless, and what was missed is as if the
+/// watch had started anew.
+fn told(listener: &dyn Listener, tells: impl FnOnce()) {
+    if caught("watch", tells).is_none() {
+        error!("what a watch showed made the program panic");
+        caught("watch", || listener.restarted());
     }
 }
 
@@ -194,4 +213,76 @@ where
 {
     let api: Api<Stored<K>> = Api::all(client.clone());
     super::events(api, config().page_size(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::Response;
+    use kube::client::Body;
+    use lapse_engine::attest::KeySet;
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::watch::Revision;
+
+    /// An API server with a Grant of each of these names, on which nothing happens.
+    fn api_server(names: &'static [&'static str]) -> Client {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            if request.uri().query().unwrap_or_default().contains("watch=") {
+                std::future::pending::<()>().await;
+            }
+            let grants = names.iter().filter(|_| request.uri().path().ends_with("/grants"));
+            let items = grants.map(|name| json!({"metadata": {"name": name}, "spec": {}}));
+            let list = json!({
+                "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
+                "items": items.collect::<Vec<_>>(),
+            });
+            let body = Body::from(list.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(Response::new(body))
+        });
+        Client::new(service, "default")
+    }
+
+    #[derive(Default)]
+    struct Panics(Mutex<Vec<String>>);
+
+    impl Listener for Panics {
+        fn grant(&self, change: Change<KnownGrant>) {
+            let name = change.after.unwrap().name;
+            assert_ne!(&*name, "odd", "a mistake");
+            self.0.lock().unwrap().push(name.to_string());
+        }
+
+        fn restarted(&self) {
+            self.0.lock().unwrap().push("everything".to_owned());
+        }
+    }
+
+    /// The others are shown, the list is whole, and whoever missed something looks at everything.
+    #[tokio::test]
+    async fn one_object_over_which_the_program_panics_withholds_no_list() {
+        let client = api_server(&["a", "odd", "z"]);
+        let settings = crate::index::testing_settings();
+        let (_, keys) = watch::channel(KeySet::default());
+        let feed = Feed {
+            client,
+            index: Index::new(settings, keys, true),
+            restarts: Revision::new(|| ()).1,
+            first_lists: FirstLists::new(Feed::WATCHES),
+        };
+        let (index, lists, listener) =
+            (feed.index.clone(), feed.first_lists.clone(), Panics::default());
+        tokio::select! {
+            () = feed.run(&listener) => panic!("a feed does not end"),
+            () = lists.all() => {}
+        }
+        assert!(index.is_complete() && index.grant("odd").is_some());
+        let told = listener.0.into_inner().unwrap();
+        let of_grants: Vec<&str> = told.iter().map(String::as_str).collect();
+        let first = of_grants.iter().position(|name| *name == "a").unwrap();
+        assert!(of_grants[first..].contains(&"everything") && of_grants.contains(&"z"), "{told:?}");
+    }
 }

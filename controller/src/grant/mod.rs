@@ -35,7 +35,7 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
             let converged = converge(context, grant, None).boxed().await?;
-            Ok(Done::Until(converged.wake_at))
+            Ok(converged.done())
         }
         // Its bindings carry their own end: the sweep takes them.
         Err(why) => poison::report::<Grant>(context, None, name, why, "Active").await,
@@ -49,6 +49,17 @@ struct Converged {
     wake_at: Option<DateTime<Utc>>,
     /// The Grant as it was written at last, if it was.
     written: Option<Grant>,
+    /// Whether its right is held, or is being taken back.
+    is_held: bool,
+}
+
+impl Converged {
+    fn done(&self) -> Done {
+        match self.wake_at {
+            Some(at) if self.is_held => Done::HeldUntil(at),
+            wake_at => Done::Until(wake_at),
+        }
+    }
 }
 
 /// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.
@@ -74,13 +85,15 @@ async fn converge(
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
             let wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
-            return Ok(Converged { wake_at, written: None });
+            return Ok(Converged { wake_at, ..Converged::default() });
         }
         if plan.actions.is_empty() {
+            let phase = plan.status.as_ref().map_or(known.phase(), |status| status.phase);
             let written = report::report(context, &observed.grant, plan.status).await?;
             report::tell(context, &observed.grant, plan.warning);
             let wake_at = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
-            return Ok(Converged { wake_at, written });
+            let is_held = matches!(phase, GrantPhase::Active | GrantPhase::Ending);
+            return Ok(Converged { wake_at, written, is_held });
         }
         let gives = plan.gives();
         let failure = match apply::apply(context, &observed.grant, &plan.actions).await {

@@ -64,8 +64,10 @@ async fn what_passes_is_tried_again_and_what_is_told_twice_is_written_once() {
     notifier.tell(&about(), &notice("Granted"), now());
     timeout(Duration::from_mins(1), notifier.finish()).await.unwrap();
     assert_eq!((asked.load(SeqCst), dropped.get()), (2, 0));
-    // What is refused is not tried again.
-    notifier.tell(&about(), &notice("Ended"), now());
+    // What is refused is not tried again, and whoever has it told may.
+    let telling = notifier.tell_once("overdue", about().object_ref(&()), &notice("Ended"), now());
+    assert!(!telling.was_dropped());
     timeout(Duration::from_mins(1), notifier.finish()).await.unwrap();
     assert_eq!((asked.load(SeqCst), dropped.get()), (3, 1));
+    assert!(telling.was_dropped());
 }

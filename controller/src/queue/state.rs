@@ -114,14 +114,6 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// In which lane it is looked at later: what is due of a Grant then may be its end.
-    pub(super) fn later(&self) -> Lane {
-        match (&self.item, self.lane) {
-            (Item::Grant(_), Lane::Follow) => Lane::Held,
-            (_, lane) => lane,
-        }
-    }
-
     /// Whose turn it takes.
     pub(crate) fn requester(&self) -> &str {
         match &self.item {
@@ -147,6 +139,8 @@ pub(super) struct State {
     in_common_turn: HashSet<Item>,
     /// What is being reconciled, and in which lane it is to be looked at again.
     running: HashMap<Item, Option<Lane>>,
+    /// What is being reconciled and has given its place back, as it waits for an answer.
+    without_place: HashSet<Item>,
     taken: HashSet<Turn>,
     /// What waits for a turn, the most urgent first.
     parked: HashMap<Turn, BTreeMap<Lane, VecDeque<Item>>>,
@@ -222,7 +216,8 @@ impl State {
     /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Those that have failed
     /// get half of the places of ends: what hangs in one namespace, and is tried again and again, keeps no other end.
     pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
-        let failing = self.running.keys().filter(|item| self.failures.contains_key(*item)).count();
+        let in_place = self.running.keys().filter(|item| !self.without_place.contains(*item));
+        let failing = in_place.filter(|item| self.failures.contains_key(*item)).count();
         let is_crowded = pool == Pool::End && failing >= MOST_FAILING;
         let mut left = Vec::new();
         let job = self.take_next(pool, is_crowded, &mut left);
@@ -268,6 +263,17 @@ impl State {
         None
     }
 
+    /// A job that takes long leaves its place to others. Returns the pools in which something may go on.
+    pub(super) fn gives_place_back(&mut self, job: &Job) -> Vec<Pool> {
+        self.without_place.insert(job.item.clone());
+        vec![job.lane.pool()]
+    }
+
+    /// How many have given their place back.
+    pub(super) fn without_place(&self) -> usize {
+        self.without_place.len()
+    }
+
     /// A job is over. Returns the pools in which something may go on.
     pub(super) fn done(&mut self, job: &Job) -> Vec<Pool> {
         self.failures.remove(&job.item);
@@ -303,6 +309,7 @@ impl State {
 
     fn release(&mut self, job: &Job) -> Vec<Pool> {
         let again = self.running.remove(&job.item).flatten();
+        self.without_place.remove(&job.item);
         let mut pools = Vec::new();
         for turn in job.turns() {
             self.taken.remove(&turn);

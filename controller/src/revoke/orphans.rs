@@ -6,10 +6,11 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
+use lapse_cluster::process::caught_in;
 use lapse_cluster::{CallError, Reader, clock::Clock};
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
@@ -41,22 +42,28 @@ impl Orphans {
         metrics: Arc<Metrics>,
     ) {
         let (reader, clock, metrics) = (&reader, &clock, &metrics);
+        let look = async |object: &ObjectMarks| {
+            let grant = match &object.grant {
+                Some(name) => reader.grant(name).await,
+                None => Read::Missing,
+            };
+            let home = &reader.settings().namespace;
+            let Fate::Remove(why) = fate(object, &grant, home, clock.now()) else { return };
+            match remove(reader.client(), object, &why).await {
+                Ok(()) => {
+                    metrics.orphans_removed.inc();
+                }
+                Err(error) => {
+                    warn!(%error, "the sweep will try again");
+                    metrics.revocation_failures.inc();
+                }
+            }
+        };
         suspects
             .for_each_concurrent(AT_ONCE, async |object| {
-                let grant = match &object.grant {
-                    Some(name) => reader.grant(name).await,
-                    None => Read::Missing,
-                };
-                let home = &reader.settings().namespace;
-                let Fate::Remove(why) = fate(&object, &grant, home, clock.now()) else { return };
-                match remove(reader.client(), &object, &why).await {
-                    Ok(()) => {
-                        metrics.orphans_removed.inc();
-                    }
-                    Err(error) => {
-                        warn!(%error, "the sweep will try again");
-                        metrics.revocation_failures.inc();
-                    }
+                // One over which that panics keeps no other.
+                if caught_in("orphan", look(&object)).await.is_none() {
+                    error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
                 }
             })
             .await;

@@ -5,44 +5,54 @@
 //! that stand, and never with what is over.
 
 mod look;
+mod missed;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use futures::FutureExt as _;
 use kube::Client;
 use lapse_cluster::clock::Clock;
-use lapse_cluster::connect;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::{Heartbeat, TRACES, read_settings};
-use lapse_cluster::watch::Revision;
+use lapse_cluster::process::{Heartbeat, TRACES, caught, caught_in, read_settings};
+use lapse_cluster::watch::{Listener, Revision};
+use lapse_cluster::{Reader, connect, jitter};
 use lapse_engine::grant::Warning;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use self::look::Round;
+use self::missed::Missed;
 use super::Guards;
 use crate::config::OnceOptions;
 use crate::metrics::Metrics;
-use crate::notify::{Notifier, about};
+use crate::notify::{Notifier, Telling, about};
 use crate::touched::Touched;
+
+/// As what a panic is counted, and what is said of it.
+const PANIC: &str = "sweep";
+const PANICKED: &str = "it panicked; the log says where";
 
 /// How long the sweep rests between two rounds.
 const PERIOD: Duration = Duration::from_secs(20);
 
 /// What sweeps again and again.
 pub(crate) struct Sweep {
-    pub(crate) client: Client,
+    pub(crate) reader: Reader,
     pub(crate) clock: Clock,
     pub(crate) touched: Touched,
+    /// Who is told what no watch has shown.
+    pub(crate) listener: Arc<dyn Listener>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notifier: Notifier,
 }
 
 impl Sweep {
-    /// Sweeps from the start on, until it is dropped, and says when it has swept `once`.
+    /// Sweeps from the start on, until it is dropped, and says when it has swept `once`. A part that panics is counted and
+    /// keeps no other.
     pub(crate) async fn run(
         self,
         revision: Revision,
@@ -50,40 +60,69 @@ impl Sweep {
         beats: Heartbeat,
         once: CancellationToken,
     ) {
-        let Self { client, clock, touched, metrics, notifier } = self;
-        let mut told = HashSet::new();
+        let mut told = HashMap::new();
         loop {
-            // What is known of the grants spares reading those that are live.
-            let index = Some(&touched.index).filter(|index| index.knows_all_grants());
-            let home = &touched.index.settings().namespace;
-            let report = sweep(&client, &clock, home, index, &beats).await;
+            let report = self.sweep(&beats).await;
             once.cancel();
+            let metrics = &self.metrics;
             revision.observe(report.revision.as_deref());
+            let missed = self.missed(&beats).await;
             metrics.orphans_removed.inc_by(report.removed);
             metrics.revocation_failures.inc_by(report.failed);
-            metrics.swept(report.is_success().then(|| clock.now()));
-            // Its own reconciliation ends it.
-            report.unmarked.iter().for_each(|name| touched.ending_if_live(name));
-            let now = clock.now();
-            let mut late = HashSet::new();
-            metrics.gauges.count(&touched.index, now, |grant| {
-                touched.ending(&grant.name);
-                if let Some(Warning { event, notice }) = lapse_engine::grant::late(grant, now) {
-                    if !told.contains(&event) {
-                        notifier.tell_once(&event, about(&grant.request), &notice, now);
-                    }
-                    late.insert(event);
+            let is_success = report.is_success() && missed.is_empty();
+            metrics.swept(is_success.then(|| self.clock.now()));
+            caught(PANIC, || self.overdue(&report, &mut told));
+            let looked = caught_in(PANIC, guards.look(self.reader.client()).boxed()).await;
+            match looked {
+                Some(Ok(faults)) => {
+                    metrics.gauges.admission(faults.missing.len(), faults.changed.len());
                 }
-            });
-            told = late;
-            match guards.look(&client).await {
-                Ok(faults) => metrics.gauges.admission(faults.missing.len(), faults.changed.len()),
-                Err(error) => warn!(%error, "whether the admission policies stand is not known"),
+                Some(Err(error)) => {
+                    warn!(%error, "whether the admission policies stand is not known");
+                }
+                None => {}
             }
-            metrics.clock_skew.set(clock.skew().as_seconds_f64());
+            metrics.clock_skew.set(self.clock.skew().as_seconds_f64());
             beats.beat();
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    async fn sweep(&self, beats: &Heartbeat) -> Report {
+        // What is known of the grants spares reading those that are live.
+        let index = Some(&self.touched.index).filter(|index| index.knows_all_grants());
+        let home = &self.touched.index.settings().namespace;
+        let swept = sweep(self.reader.client(), &self.clock, home, index, beats);
+        caught_in(PANIC, swept).await.unwrap_or_else(|| Report::unseen(PANICKED))
+    }
+
+    /// What no watch has shown. Returns what could not be looked at.
+    async fn missed(&self, beats: &Heartbeat) -> Vec<String> {
+        if !self.touched.index.knows_all_grants() {
+            return Vec::new();
+        }
+        let (reader, touched, listener) = (&self.reader, &self.touched, &*self.listener);
+        let missed = Missed { reader, touched, listener, beats };
+        caught_in(PANIC, missed.look()).await.unwrap_or_else(|| vec![PANICKED.to_owned()])
+    }
+
+    /// Has those looked at that are due to end, and tells of each that is late.
+    fn overdue(&self, report: &Report, told: &mut HashMap<String, Telling>) {
+        // Its own reconciliation ends it.
+        report.unmarked.iter().for_each(|name| self.touched.ending_if_live(name));
+        let now = self.clock.now();
+        let mut late = HashMap::new();
+        self.metrics.gauges.count(&self.touched.index, now, |grant| {
+            self.touched.ending(&grant.name);
+            if let Some(Warning { event, notice }) = lapse_engine::grant::late(grant, now) {
+                let is_told = told.remove(&event).filter(|telling| !telling.was_dropped());
+                let telling = is_told.unwrap_or_else(|| {
+                    self.notifier.tell_once(&event, about(&grant.request), &notice, now)
+                });
+                late.insert(event, telling);
+            }
+        });
+        *told = late;
     }
 }
 
@@ -105,6 +144,11 @@ struct Report {
 }
 
 impl Report {
+    /// Nothing could be looked at.
+    fn unseen(why: &str) -> Self {
+        Self { blind: vec![why.to_owned()], ..Self::default() }
+    }
+
     fn is_success(&self) -> bool {
         self.failed == 0 && self.blind.is_empty()
     }
@@ -143,6 +187,20 @@ async fn sweep(
         span.record("otel.status_code", "ERROR");
     }
     report
+}
+
+/// The same from anywhere on: what one round does not come to comes first in another.
+fn rotated<T>(mut all: Vec<T>) -> Vec<T> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "any number will do"
+    )]
+    let first = (all.len() as f64 * jitter()) as usize;
+    let first = first.min(all.len());
+    all.rotate_left(first);
+    all
 }
 
 /// The command `sweep`.

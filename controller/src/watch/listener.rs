@@ -46,7 +46,7 @@ impl Listener for Watches {
             return;
         }
         let is_gone = change.after.is_none();
-        self.touched.grant_of(&known.namespace, &known.name, &known.uid, is_gone);
+        self.touched.grant_of(known, is_gone);
         if let Some(known) = &change.after {
             self.touched.request(known);
         }

@@ -38,26 +38,25 @@ impl Watches {
         Follow { what, events, restarts, patience: FIRST_LIST, first_lists }
     }
 
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self: Arc<Self>) {
         let feed = Feed {
             client: self.client.clone(),
             index: self.touched.index.clone(),
             restarts: self.restarts.clone(),
             first_lists: self.first_lists.clone(),
         };
-        let watches = Arc::new(self);
         tokio::join!(
-            feed.run(&*watches),
-            watches.bindings::<RoleBinding>("RoleBindings", RbacKind::RoleBinding),
-            watches.bindings::<ClusterRoleBinding>(
+            feed.run(&*self),
+            self.bindings::<RoleBinding>("RoleBindings", RbacKind::RoleBinding),
+            self.bindings::<ClusterRoleBinding>(
                 "ClusterRoleBindings",
                 RbacKind::ClusterRoleBinding
             ),
-            watches.namespaces(),
-            watches.roles::<Role>("Roles", RoleKind::Role),
-            watches.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
-            watches.accounts(),
-            watches.endpoints(),
+            self.namespaces(),
+            self.roles::<Role>("Roles", RoleKind::Role),
+            self.roles::<ClusterRole>("ClusterRoles", RoleKind::ClusterRole),
+            self.accounts(),
+            self.endpoints(),
         );
     }
 }

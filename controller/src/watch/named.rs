@@ -7,10 +7,12 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
+use lapse_cluster::process::caught;
 use lapse_cluster::watch;
 use lapse_crds::{Endpoint, RbacKind, RoleKind, RoleRef};
 use lapse_engine::target::Privilege;
 use serde::de::DeserializeOwned;
+use tracing::error;
 
 use super::{Watches, is_ours};
 
@@ -91,6 +93,14 @@ impl Watches {
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        // One over which that panics stops no list. What it touches is among everything.
+        let touches = |object: &PartialObjectMeta<K>, change| {
+            if caught("watch", || touches(object, change)).is_none() {
+                error!(what, name = object.name_any(), "an object made a watch panic");
+                self.reader.forget_accounts();
+                caught("watch", || self.touched.everything());
+            }
+        };
         let events = || {
             let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
             watch::events(api, watch::config())

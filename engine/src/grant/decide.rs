@@ -9,11 +9,12 @@ use lapse_crds::{
 use super::columns::columns;
 use super::host::{Certainty, HostState};
 use super::object::all_recorded;
-use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended};
+use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended, why_unmarked};
 use super::warnings::{WarningOutlook, outlook};
 use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, host, review, stopping};
 use crate::Read;
 use crate::lifetime::{STOPPED, awaits_review, is_settled};
+use crate::outside::{self, LOOKUP_FAILED, REFUSED};
 use crate::policy::PolicyState;
 use crate::risk::rights_end_by;
 use crate::session::Started;
@@ -83,7 +84,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
         GrantPhase::Pending => {
             if let Some(why) = why_ended(observed, now) {
                 end(observed, why, now)
-            } else if let Some(why) = why_not_given(observed) {
+            } else if let Some(why) = why_unmarked(observed).or_else(|| why_not_given(observed)) {
                 concluded(end(observed, why, now))
             } else {
                 activate(observed, now)
@@ -154,7 +155,7 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     if let Some(why) = observed.first_failure(now) {
         let message = format!("It waits for a look-up to succeed: {why}");
-        return waiting(observed, message, now);
+        return waiting(observed, LOOKUP_FAILED, message, now);
     }
     let mut missing = Vec::new();
     let mut recorded = Vec::new();
@@ -168,14 +169,16 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
         // A policy that cannot be compiled revokes nothing, and gives nothing more either.
         if let Some(PolicyState { name, compiled: Err(error), .. }) = observed.policy() {
             let message = format!("It waits for JitPolicy {name} to be mended: {error}");
-            return waiting(observed, message, now);
+            return waiting(observed, PENDING, message, now);
         }
-        let obstacle = observed.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
-        let message = obstacle.unwrap_or_else(|| "It is being made.".to_owned());
-        return Plan { actions: missing, ..waiting(observed, message, now) };
+        let (short, message) = match &observed.obstacle {
+            Some(obstacle) => (REFUSED, obstacle.message.clone()),
+            None => (PENDING, "It is being made.".to_owned()),
+        };
+        return Plan { actions: missing, ..waiting(observed, short, message, now) };
     }
     if host::state(observed).is_some_and(|state| state != HostState::Given) {
-        return waiting(observed, NOT_CARRIED_OUT.to_owned(), now);
+        return waiting(observed, PENDING, NOT_CARRIED_OUT.to_owned(), now);
     }
     let mut status = grant.status.clone().unwrap_or_default();
     status.phase = GrantPhase::Active;
@@ -202,10 +205,13 @@ fn record(status: &mut GrantStatus, objects: Vec<(&ObjectSpec, RbacRef)>) {
     }
 }
 
-fn waiting(observed: &Observed, message: String, now: DateTime<Utc>) -> Plan {
+/// The reason of the condition `Active` of a grant whose right is to be given.
+const PENDING: &str = "Pending";
+
+fn waiting(observed: &Observed, short: &str, message: String, now: DateTime<Utc>) -> Plan {
     let grant = &observed.grant;
     let mut status = grant.status.clone().unwrap_or_default();
-    condition(&mut status, grant, ACTIVE, ConditionStatus::False, "Pending", message, now);
+    condition(&mut status, grant, ACTIVE, ConditionStatus::False, short, message, now);
     Plan {
         actions: vec![],
         status: changed(grant, status),
@@ -364,7 +370,10 @@ pub(super) fn condition(
 }
 
 /// The status, if it says anything new. What lists show follows from the rest, so it is no reason to write.
-pub(super) fn changed(grant: &Grant, status: GrantStatus) -> Option<GrantStatus> {
+pub(super) fn changed(grant: &Grant, mut status: GrantStatus) -> Option<GrantStatus> {
+    if let Some(known) = &grant.status {
+        outside::keep_texts(&known.conditions, &mut status.conditions);
+    }
     let columns = columns(grant, &status);
     (grant.status.as_ref() != Some(&status))
         .then_some(GrantStatus { columns: Some(columns), ..status })

@@ -63,6 +63,7 @@ impl Observed {
             .or_else(|| decisions.failure())
             .or_else(|| not_verified_yet(&grant.spec.request.uid, said, now))
             .or_else(|| policies.failure())
+            .or_else(|| policies.found().and_then(Policies::failure))
             .or_else(|| role.failure())
             .or_else(|| banned_roles.values().find_map(Read::failure))
             .or_else(|| surroundings.failure())

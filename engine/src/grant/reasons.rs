@@ -216,6 +216,21 @@ pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
     })
 }
 
+/// What gives the right stands, and the mark of its holder does not, which was made before and goes after it: somebody took it
+/// away before it was recorded. Nothing is made anew for a right that was held without.
+pub(super) fn why_unmarked(observed: &Observed) -> Option<End> {
+    let is_marker = |object: &ObjectSpec| matches!(object.content, Content::Marker { .. });
+    let mut objects = observed.objects.iter();
+    let (marker, _) = objects.find(|(object, live)| is_marker(object) && live.is_missing())?;
+    let own = Some(uid(&observed.grant));
+    let stands = observed.objects.iter().any(|(object, live)| {
+        let is_own = live.found().is_some_and(|live| live.grant_uid.as_deref() == own);
+        matches!(object.content, Content::Binding { .. }) && is_own
+    });
+    let message = || format!("{} was deleted.", marker.describe());
+    stands.then(|| (Some(EndReason::BindingDeleted), message()))
+}
+
 /// Whether none of its bindings is there.
 fn is_all_gone(observed: &Observed) -> bool {
     let is_binding = |object: &ObjectSpec| matches!(object.content, Content::Binding { .. });

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use lapse_crds::{Conditions as _, JitPolicy, PolicyMode};
+use lapse_crds::{Conditions as _, JitPolicy, PolicyEffect, PolicyMode};
 use serde_json::{Value, json};
 
 use super::{
-    NamedRole, PolicyState, lint, lint_among, lint_namespaces, lint_roles, misspelled, report,
+    NamedRole, PolicyOutline, PolicyState, lint, lint_among, lint_namespaces, lint_roles,
+    misspelled, report,
 };
 use crate::testing::{cluster_role, emergency, life, policy, settings};
 use crate::{Read, Settings};
@@ -106,6 +107,13 @@ fn refusals() {
         PolicyState::unreadable("shop-debug".into(), String::new(), "spec.mode: unknown variant");
     let defect = unreadable.defect.unwrap();
     lines.push((json!("unreadable"), vec![format!("{}: {}", defect.reason, defect.message)]));
+    for effect in [None, Some(PolicyEffect::Allow)] {
+        let outline = PolicyOutline { effect, mode: None };
+        let panicked = PolicyState::panicked("shop-debug".into(), String::new(), outline);
+        let defect = panicked.defect.unwrap();
+        let given = json!(format!("panicked, effect {effect:?}"));
+        lines.push((given, vec![format!("{}: {}", defect.reason, defect.message)]));
+    }
     insta::assert_snapshot!(told(&lines));
 }
 

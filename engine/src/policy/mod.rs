@@ -36,7 +36,7 @@ pub use requested::{bounds, requested_duration};
 pub use roles::{NamedRole, lint_namespaces, lint_roles, misspelled};
 pub use select::{Asked, Selection, select};
 pub use set::Policies;
-pub use state::{Bans, PolicyState, Rule};
+pub use state::{Bans, PolicyOutline, PolicyState, Rule};
 
 use self::offer::Offer;
 use crate::Settings;

@@ -20,6 +20,8 @@ struct Tables {
     /// The policies that can be used, allow and deny alike, by whom they are for.
     by_requester: HashMap<Subject, BTreeSet<String>>,
     on_trial: BTreeSet<String>,
+    /// Those that may forbid what is not known.
+    may_ban: BTreeSet<String>,
     /// Which name which others as kept apart, both ways.
     apart: BTreeMap<String, BTreeSet<String>>,
     /// Those that could be asked for, if they were for everybody: all but those that deny.
@@ -96,6 +98,13 @@ impl Policies {
         groups.map(|subject| &*subject.name).collect()
     }
 
+    /// Why it is not known what is forbidden, if it is not: nothing is given meanwhile.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let name = self.0.may_ban.first()?;
+        let defect = self.get(name).and_then(|state| state.defect.as_ref());
+        defect.map(|defect| defect.message.clone())
+    }
+
     /// Those on trial, by name.
     pub(super) fn on_trial(&self) -> &BTreeSet<String> {
         &self.0.on_trial
@@ -148,6 +157,9 @@ impl Tables {
         if state.mode == PolicyMode::Audit {
             self.on_trial.insert(name.clone());
         }
+        if state.may_ban {
+            self.may_ban.insert(name.clone());
+        }
         self.askable += usize::from(state.is_askable());
         let separates = !state.apart.is_empty();
         self.by_name.insert(name.clone(), Arc::new(state));
@@ -167,6 +179,7 @@ impl Tables {
             }
         }
         self.on_trial.remove(name);
+        self.may_ban.remove(name);
         self.askable -= usize::from(state.is_askable());
         if !state.apart.is_empty() {
             self.separate();

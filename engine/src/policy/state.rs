@@ -27,6 +27,17 @@ pub struct PolicyState {
     pub compiled: Result<Rule, PolicyError>,
     /// What is wrong with it. A ban holds in spite of that.
     pub defect: Option<PolicyError>,
+    /// Whether it may be a ban of which nothing is known. Until that is mended, nothing is given to anybody.
+    pub may_ban: bool,
+}
+
+/// What is known of a policy over which the program panicked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PolicyOutline {
+    /// Its effect; `None` if not even that is known.
+    pub effect: Option<PolicyEffect>,
+    /// Its mode, likewise.
+    pub mode: Option<PolicyMode>,
 }
 
 /// What a policy says; shared by every look that it bears on.
@@ -62,7 +73,25 @@ impl PolicyState {
             keeps_apart: !policy.spec.separation_of_duties.is_empty(),
             compiled,
             defect,
+            may_ban: false,
         }
+    }
+
+    /// The state of a policy over which the program panicked. One that allows gives nothing; one that forbids, or may,
+    /// keeps everything from being given, as what it forbids is not known.
+    #[must_use]
+    pub fn panicked(name: String, uid: String, outline: PolicyOutline) -> Self {
+        let PolicyOutline { effect, mode } = outline;
+        let mode = mode.unwrap_or(PolicyMode::Enforce);
+        let may_ban = mode == PolicyMode::Enforce && effect != Some(PolicyEffect::Allow);
+        let why = if may_ban {
+            "the program panicked over it, which is a mistake in the program. It may forbid anything, so no right is given until \
+             it is changed, switched off or deleted; the log says where it panicked"
+        } else {
+            "the program panicked over it, which is a mistake in the program: change it or delete it; the log says where it \
+             panicked"
+        };
+        Self { mode, may_ban, ..Self::unreadable(name, uid, why) }
     }
 
     /// The state of a policy that cannot be decoded.
@@ -79,6 +108,7 @@ impl PolicyState {
             keeps_apart: false,
             compiled: Err(error),
             defect,
+            may_ban: false,
         }
     }
 

@@ -7,6 +7,7 @@ use lapse_crds::{
 
 use super::decide::{APPROVED, CHECKS_FAILED, EVALUATED, GRANTED};
 use super::follow::ENDED;
+use crate::outside::{LOOKUP_FAILED, REFUSED};
 use crate::target::ResolvedTarget;
 use crate::words::{few, shortened};
 
@@ -64,7 +65,7 @@ fn reason(status: &AccessRequestStatus) -> Option<String> {
     })?;
     match (&*decides.r#type, &*decides.reason) {
         (APPROVED, "Waiting") => None,
-        (GRANTED, "Pending") => Some("not given yet".to_owned()),
+        (GRANTED, "Pending" | LOOKUP_FAILED | REFUSED) => Some("not given yet".to_owned()),
         (_, CHECKS_FAILED) => {
             let failed = status.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail);
             let failed: Vec<String> = failed.map(|check| format!("{:?}", check.name)).collect();

@@ -15,6 +15,7 @@ use super::{Observed, Plan, follow};
 use crate::Read;
 use crate::grant::grant_name;
 use crate::lifetime::starts_at;
+use crate::outside::{LOOKUP_FAILED, REFUSED};
 use crate::risk::impersonated;
 use crate::session::{of_cluster, of_host};
 use crate::target::{EndpointPlace, ResolvedTarget};
@@ -42,7 +43,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
         (Read::Failed(_), Some(_)) => nothing(Some(now + RETRY)),
         (Read::Failed(why), None) => {
             let message = format!("The Grant cannot be read: {why}");
-            unknown(Writer::new(request, now), "LookupFailed", &message, now)
+            unknown(Writer::new(request, now), LOOKUP_FAILED, &message, now)
         }
         // A Grant of the same name with another UID is not the one that the request had.
         (Read::Found(grant), Some(recorded))
@@ -88,7 +89,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
         ));
     };
     evaluate(observed, attestation.admitted_at.time(), requester, &target, now)
-        .map_err(|why| Box::new(unknown(writer(), "LookupFailed", &why, now)))
+        .map_err(|why| Box::new(unknown(writer(), LOOKUP_FAILED, &why, now)))
 }
 
 fn unknown(writer: Writer<'_>, reason: &str, message: &str, now: DateTime<Utc>) -> Plan {
@@ -122,7 +123,7 @@ fn consider(observed: &Observed, now: DateTime<Utc>) -> Plan {
             .becomes(RequestPhase::Denied, reason, &why, None);
     }
     if let Some(why) = evaluation.report.unknown() {
-        return unknown(writer, "LookupFailed", &why, now);
+        return unknown(writer, LOOKUP_FAILED, &why, now);
     }
     let writer =
         writer.condition(EVALUATED, ConditionStatus::True, "ChecksPassed", "Every check passed.");
@@ -211,10 +212,13 @@ fn approval(
         );
         return timed_out(writer, &message);
     }
-    let obstacle = observed.obstacle.as_deref().unwrap_or("The grant is being made.");
+    let (short, obstacle) = match &observed.obstacle {
+        Some(obstacle) => (REFUSED, obstacle.as_str()),
+        None => ("Pending", "The grant is being made."),
+    };
     let plan = writer
         .condition(APPROVED, ConditionStatus::True, reason, message)
-        .condition(GRANTED, ConditionStatus::False, "Pending", obstacle)
+        .condition(GRANTED, ConditionStatus::False, short, obstacle)
         .stands(RequestPhase::Pending, Some(grant.spec.expires_at.time()));
     Plan { create: Some(Box::new(grant)), ..plan }
 }

@@ -141,6 +141,9 @@ pub fn evaluate(
     if !is_over && let Some(why) = not_verified_yet(uid, decisions, now) {
         return Err(why);
     }
+    if !is_over && let Some(why) = policies.failure() {
+        return Err(why);
+    }
     for (name, namespace) in &observed.surroundings.namespaces {
         if let Read::Failed(why) = namespace {
             return Err(format!("Namespace {name} cannot be read: {why}."));

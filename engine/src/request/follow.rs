@@ -127,7 +127,7 @@ fn pending(writer: Writer<'_>, conditions: &[Condition]) -> Plan {
         return Plan { create: None, status: None, notice: None, wake_at: None };
     };
     writer
-        .condition(GRANTED, ConditionStatus::False, "Pending", &obstacle.message)
+        .condition(GRANTED, ConditionStatus::False, &obstacle.reason, &obstacle.message)
         .stands(RequestPhase::Pending, None)
 }
 

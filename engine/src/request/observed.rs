@@ -66,6 +66,7 @@ impl Observed {
         let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
         policies
             .failure()
+            .or_else(|| policies.found().and_then(Policies::failure))
             .or_else(|| decisions.failure())
             .or_else(|| not_verified_yet(uid, said, now))
             .or_else(|| role.failure())

@@ -13,6 +13,7 @@ use super::follow::ENDED;
 use super::{Evaluation, Plan};
 use crate::grant::REVIEWED;
 use crate::notice::Notice;
+use crate::outside;
 use crate::waiting::{self, Progress};
 use crate::words::{clip, clipped};
 
@@ -163,7 +164,11 @@ impl<'a> Writer<'a> {
 
     /// The status, if it says anything new. What lists show follows from the rest, so it is no reason to write.
     fn changed(self) -> Option<AccessRequestStatus> {
-        let Self { request, told, status, .. } = self;
+        let Self { request, told, mut status, .. } = self;
+        if let Some(known) = &request.status {
+            outside::keep_texts(&known.conditions, &mut status.conditions);
+            outside::keep_texts_of_checks(&known.checks, &mut status.checks);
+        }
         let columns = columns(request, &status, told);
         (request.status.as_ref() != Some(&status))
             .then_some(AccessRequestStatus { columns: Some(columns), ..status })

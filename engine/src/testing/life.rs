@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lapse_crds::{
     AccessDecision, AccessDecisionSpec, AccessRequest, Grant, GrantPhase, GrantStatus, Identity,
-    JitPolicy, PolicyRef, RequestTarget, ReviewOutcome, Separation, Verdict,
+    JitPolicy, PolicyEffect, PolicyRef, RequestTarget, ReviewOutcome, Separation, Verdict,
 };
 
 use super::{person, policy, request_spec, settings};
 use crate::attest::{Attestation, AttestationError, Attested};
 use crate::duties::Duties;
 use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
-use crate::policy::{BannedRoles, PolicyState};
+use crate::policy::{BannedRoles, Policies, PolicyOutline, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
 use crate::summary::GrantSummary;
@@ -92,6 +92,13 @@ pub(crate) fn reference(generation: i64) -> PolicyRef {
 
 pub(crate) fn state(policy: &JitPolicy) -> PolicyState {
     PolicyState::of(policy, &settings())
+}
+
+/// The policy of the fixture, and one over which the program panicked.
+pub(crate) fn with_panicked(effect: Option<PolicyEffect>) -> Read<Policies> {
+    let outline = PolicyOutline { effect, mode: None };
+    let panicked = PolicyState::panicked("odd".into(), "uid-of-odd".into(), outline);
+    Read::Found([state(&policy("shop-debug")), panicked].into())
 }
 
 /// Alice's request, not yet reported on, and nobody has said anything.

@@ -149,8 +149,6 @@ fn what_may_end_a_right_waits_behind_nothing_that_is_given() {
     assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
     assert_eq!(take(&mut state, Pool::End), Some(grant("banned")));
     assert_eq!(take(&mut state, Pool::End), None);
-    let job = state.take(Pool::Follow).unwrap();
-    assert_eq!(job.later(), Lane::Held, "a ban that comes by the clock, say");
 }
 
 /// Ends that fail again and again, as where somebody's webhook hangs on deletions, leave half of the places to others.

@@ -11,15 +11,15 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
-use lapse_cluster::process::Heartbeat;
-use lapse_cluster::{CallError, Stored, bounded, jitter, next_page, read};
+use lapse_cluster::process::{Heartbeat, caught, caught_in};
+use lapse_cluster::{CallError, Stored, bounded, next_page, read};
 use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
 use lapse_engine::Read;
 use lapse_engine::grant::{Content, Fate, ObjectMarks, ObjectSpec, fate};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::Report;
+use super::{PANIC, PANICKED, Report, rotated};
 use crate::revoke::orphans::remove;
 
 /// How many objects are listed at once.
@@ -96,7 +96,10 @@ impl<'a> Round<'a> {
             uid.is_some() && uid == object.grant_uid.as_ref() && object.has_the_name_of_its_grant()
         };
         let judged = standing.into_iter().filter(|object| !own(object));
-        let judged = stream::iter(judged).map(|object| self.judge(object).boxed());
+        let judged = stream::iter(judged).map(|object| {
+            let judged = caught_in(PANIC, self.judge(object));
+            judged.map(|report| report.unwrap_or_else(|| Report::unseen(PANICKED))).boxed()
+        });
         judged
             .buffer_unordered(AT_ONCE)
             .for_each(|found| {
@@ -173,23 +176,21 @@ impl<'a> Round<'a> {
             found.revision = page.metadata.resource_version.clone().or(found.revision.take());
             let mut over = Vec::new();
             for item in &page.items {
-                let object = ObjectMarks::of(kind, &item.metadata);
-                let unknown = Read::Failed("not asked for".to_owned());
-                match fate(&object, &unknown, self.home, self.clock.now()) {
-                    Fate::Remove(why) => over.push((object, why)),
-                    Fate::Keep => standing.push(object),
+                // One over which that panics keeps no other.
+                let judged = caught(PANIC, || {
+                    let object = ObjectMarks::of(kind, &item.metadata);
+                    let unknown = Read::Failed("not asked for".to_owned());
+                    let fate = fate(&object, &unknown, self.home, self.clock.now());
+                    (object, fate)
+                });
+                match judged {
+                    Some((object, Fate::Remove(why))) => over.push((object, why)),
+                    Some((object, Fate::Keep)) => standing.push(object),
+                    None => found.blind.push(PANICKED.to_owned()),
                 }
             }
             // Where some cannot be deleted, others come first in the next round.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "any number will do"
-            )]
-            let first = (over.len() as f64 * jitter()) as usize;
-            let first = first.min(over.len());
-            over.rotate_left(first);
+            let over = rotated(over);
             let taken: Vec<BoxFuture<'_, Report>> =
                 over.iter().map(|(object, why)| self.take(object, why).boxed()).collect();
             let taken: Vec<Report> = stream::iter(taken).buffer_unordered(AT_ONCE).collect().await;

@@ -9,7 +9,7 @@ use crate::policy::Policies;
 use crate::rules::testing::rule;
 use crate::testing::life::{
     EXPIRES_AT, active_in, bob, decision, intact, of_unknown_key, pending, pending_in, role, state,
-    time,
+    time, with_panicked,
 };
 use crate::testing::{policy, tell};
 
@@ -160,7 +160,7 @@ fn an_obstacle_that_may_pass_is_told_and_it_is_tried_again() {
     insta::assert_snapshot!(tell::grant(&plan), @r"
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: creating RoleBinding: 503
+    Active=False Refused: creating RoleBinding: 503
     looks again at 3610 s
     ");
     observed.report(&plan);
@@ -344,4 +344,49 @@ fn a_role_that_was_changed_ends_the_right(#[case] change: fn(&mut Vec<RoleRule>,
     assert_eq!(observed.status().end_reason, Some(EndReason::BindingChanged));
     observed.step(15);
     assert!(observed.objects.iter().all(|(_, live)| live.is_missing()), "both are gone");
+}
+
+/// What it forbids is not known, so nothing is given; and nothing that is held ends by that, but by all that is known.
+#[test]
+fn a_policy_over_which_the_program_panicked_may_forbid_everything() {
+    let mut waiting = pending_in(&["shop"]);
+    waiting.policies = with_panicked(None);
+    let plan = decide(&waiting, time(12));
+    assert_eq!(plan.actions, []);
+    let message = plan.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains("JitPolicy odd"), "{message}");
+    let mut held = active_in(&["shop"]);
+    held.policies = with_panicked(None);
+    assert_eq!(decide(&held, time(20)).actions, []);
+    let Read::Found(policies) = &mut held.policies else { unreachable!() };
+    let mut off = policy("shop-debug");
+    off.spec.mode = PolicyMode::Disabled;
+    policies.insert(state(&off));
+    let plan = held.step(20);
+    assert!(!plan.actions.is_empty());
+}
+
+/// The first text stands, and another cause is told.
+#[test]
+fn a_text_from_outside_that_varies_is_no_reason_to_write() {
+    let mut observed = pending_in(&["shop"]);
+    let refused = |text: &str| Some(Obstacle { message: text.to_owned(), lasting: false });
+    observed.obstacle = refused("creating RoleBinding: from port 1");
+    let said = decide(&observed, time(12)).status.unwrap();
+    assert_eq!(said.conditions[0].reason, "Refused");
+    observed.grant.status = Some(said);
+    observed.obstacle = refused("creating RoleBinding: from port 2");
+    assert_eq!(decide(&observed, time(13)).status, None);
+    for port in [3, 4] {
+        observed.role = Read::Failed(format!("reading ClusterRole edit: from port {port}"));
+        let plan = decide(&observed, time(14));
+        if port == 3 {
+            let said = plan.status.unwrap();
+            assert_eq!(said.conditions[0].reason, "LookupFailed");
+            assert!(said.conditions[0].message.ends_with("port 3"), "{said:?}");
+            observed.grant.status = Some(said);
+        } else {
+            assert_eq!(plan.status, None);
+        }
+    }
 }

@@ -2,9 +2,9 @@ use lapse_crds::{EVERY_ACCOUNT, EndReason, Grant, GrantPhase, Guard, RbacKind};
 use rstest::rstest;
 
 use crate::Read;
-use crate::grant::{Content, ObjectSpec, Observed};
+use crate::grant::{Content, ObjectSpec, Observed, decide};
 use crate::role::hex;
-use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by};
+use crate::testing::life::{APPROVED_AT, EXPIRES_AT, intact, marked, pending_by, time};
 use crate::testing::{service_account, tell};
 
 fn held(guard: Guard) -> Observed {
@@ -141,6 +141,28 @@ fn without_its_mark_the_right_ends(
     assert_eq!((status.phase, status.end_reason), (GrantPhase::Ending, Some(reason)));
     observed.step(APPROVED_AT + 5);
     assert!(observed.objects.iter().all(|(_, live)| live.is_missing()));
+}
+
+/// Whoever sees it ends it: nothing is given by that, so it needs no lease.
+#[test]
+fn what_stands_without_its_mark_before_it_is_recorded_ends() {
+    let mut observed = pending_by(marked(), &["shop"]);
+    observed.objects[1].1 = Read::Found(intact(&observed.objects[1].0, "binding"));
+    let plan = decide(&observed, time(APPROVED_AT + 2));
+    assert!(!plan.gives());
+    insta::assert_snapshot!(tell::grant(&plan), @r"
+    delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding)
+    Ending
+    because BindingDeleted
+    Active=False BindingDeleted: RoleBinding lapse-system/lapse:shop-fix-checkout-4a49acf8a6 was deleted.
+    Ended=False Unverified: RoleBinding lapse-system/lapse:shop-fix-checkout-4a49acf8a6 was deleted.
+    looks again at 13 s
+    ");
+    // The other way about it is what an earlier try left.
+    let (mark, binding) = (observed.objects[0].0.clone(), observed.objects[1].0.clone());
+    observed.objects =
+        vec![(mark.clone(), Read::Found(intact(&mark, "mark"))), (binding, Read::Missing)];
+    assert!(decide(&observed, time(APPROVED_AT + 2)).gives());
 }
 
 /// A Grant of a release that knew no marks keeps its right.

@@ -61,7 +61,7 @@ fn an_obstacle_of_the_grant_is_shown() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=True Complete: The right may be given.
-    Granted=False Pending: creating RoleBinding: 503
+    Granted=False Refused: creating RoleBinding: 503
     ");
     assert_eq!(observed.step(14).status, None);
 }

@@ -194,7 +194,7 @@ fn what_stopped_the_last_try_is_shown_and_it_is_tried_again() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=True Complete: Everybody who must approve has approved.
-    Granted=False Pending: creating Grant x: 503
+    Granted=False Refused: creating Grant x: 503
     grants 10 s to 3610 s
     looks again at 3610 s
     ");

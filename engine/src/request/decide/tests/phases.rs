@@ -1,6 +1,8 @@
 //! The rows of the table of phases, and what a person reads in each.
 
-use lapse_crds::{AccessDecision, Approval, CheckOutcome, PolicyMode, RequestPhase, Verdict};
+use lapse_crds::{
+    AccessDecision, Approval, CheckOutcome, PolicyEffect, PolicyMode, RequestPhase, Verdict,
+};
 use rstest::rstest;
 
 use crate::Read;
@@ -9,7 +11,7 @@ use crate::policy::Policies;
 use crate::request::{Observed, decide};
 use crate::role::RoleRules;
 use crate::testing::life::{
-    approved, asked, bob, decision, of_unknown_key, role, time, unattested,
+    approved, asked, bob, decision, of_unknown_key, role, time, unattested, with_panicked,
 };
 use crate::testing::{group, person, stage, tell, user};
 
@@ -57,6 +59,13 @@ fn phase_at(observed: &Observed, now: i64) -> RequestPhase {
 #[case::role_deleted(|o: &mut Observed| o.role = Read::Missing, 20, RequestPhase::Denied)]
 #[case::namespace_deleted(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Missing); }, 20, RequestPhase::Denied)]
 #[case::policies_unreadable(|o: &mut Observed| o.policies = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
+#[case::a_policy_may_forbid_it(|o: &mut Observed| o.policies = with_panicked(Some(PolicyEffect::Deny)), DAY, RequestPhase::Pending)]
+#[case::a_policy_of_no_effect_may_forbid_it(|o: &mut Observed| o.policies = with_panicked(None), DAY, RequestPhase::Pending)]
+#[case::another_that_allows_is_not_known(|o: &mut Observed| o.policies = with_panicked(Some(PolicyEffect::Allow)), DAY, RequestPhase::TimedOut)]
+#[case::denied_whatever_is_not_known(|o: &mut Observed| {
+    o.policies = with_panicked(None);
+    o.says(decision(Verdict::Deny, bob(), 15));
+}, 20, RequestPhase::Denied)]
 #[case::decisions_unreadable(|o: &mut Observed| o.decisions = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::role_unreadable(|o: &mut Observed| o.role = Read::Failed("timeout".into()), DAY, RequestPhase::Pending)]
 #[case::namespace_unreadable(|o: &mut Observed| { o.surroundings.namespaces.insert("shop".into(), Read::Failed("timeout".into())); }, DAY, RequestPhase::Pending)]
@@ -352,4 +361,20 @@ fn without_a_name_the_policy_that_decides_may_change_and_voids_the_approval() {
     event Normal Waiting: It waits for 1 of group directors.
     looks again at 86400 s
     ");
+}
+
+/// What the API server answers names a port, a duration, an attempt; to write it down at each would be a write each second.
+#[test]
+fn a_text_from_outside_that_varies_is_no_reason_to_write() {
+    for change in [
+        |o: &mut Observed, text: &str| o.policies = Read::Failed(text.to_owned()),
+        |o: &mut Observed, text: &str| o.role = Read::Failed(text.to_owned()),
+        |o: &mut Observed, text: &str| o.obstacle = Some(text.to_owned()),
+    ] {
+        let mut observed = approved();
+        change(&mut observed, "dial tcp: from port 1");
+        let said = observed.step(20).status.unwrap();
+        change(&mut observed, "dial tcp: from port 2");
+        assert_eq!(decide(&observed, time(21)).status, None, "{said:?}");
+    }
 }

@@ -8,6 +8,7 @@ mod applying;
 mod approval;
 mod attacks;
 mod beside;
+mod chaos;
 mod chart;
 mod columns;
 mod crash;

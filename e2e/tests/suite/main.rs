@@ -30,6 +30,7 @@ mod impersonation;
 mod late;
 mod least;
 mod lifecycle;
+mod many;
 mod messages;
 mod metrics;
 mod monitoring;

@@ -45,6 +45,7 @@ mod reserved;
 mod retention;
 mod rights;
 mod rules;
+mod servers;
 mod silence;
 mod size;
 mod stages;

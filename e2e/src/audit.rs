@@ -1,9 +1,12 @@
 //! What was asked of an API server, from its audit log.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use lapse_cluster::rights::{Access, Component};
 use serde_json::Value;
 
@@ -21,6 +24,10 @@ pub struct Asked {
     pub access: Access,
     /// The status that was answered, such as 403. A watch has answered once it began.
     pub code: u64,
+    /// When it came.
+    pub received: DateTime<Utc>,
+    /// When it was answered.
+    pub answered: DateTime<Utc>,
 }
 
 /// The user that a component is.
@@ -34,9 +41,19 @@ pub fn user(component: Component) -> String {
 /// # Errors
 /// If the log cannot be read.
 pub fn read(log: &Path) -> Result<Vec<Asked>> {
-    let text = std::fs::read_to_string(log).context("reading the audit log")?;
+    read_on(log, &mut 0)
+}
+
+/// Those that were answered since this was read last, up to this byte.
+pub(crate) fn read_on(log: &Path, from: &mut u64) -> Result<Vec<Asked>> {
+    let mut file = File::open(log).context("reading the audit log")?;
+    file.seek(SeekFrom::Start(*from)).context("reading the audit log")?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).context("reading the audit log")?;
     // The last line may be half written.
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    *from += u64::try_from(whole.len())?;
+    let events = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     Ok(events.filter_map(|event| asked(&event)).collect())
 }
 
@@ -57,7 +74,14 @@ fn asked(event: &Value) -> Option<Asked> {
         verb: text("/verb")?,
         name: text("/objectRef/name"),
     };
-    Some(Asked { user: text("/user/username")?, access, code })
+    let (received, answered) = (text("/requestReceivedTimestamp")?, text("/stageTimestamp")?);
+    Some(Asked {
+        user: text("/user/username")?,
+        access,
+        code,
+        received: received.parse().ok()?,
+        answered: answered.parse().ok()?,
+    })
 }
 
 /// The writes of the controller, by verb and resource.
@@ -91,6 +115,8 @@ mod tests {
         json!({
             "user": {"username": "alice"}, "verb": verb, "stage": stage,
             "responseStatus": {"code": code},
+            "requestReceivedTimestamp": "2026-03-02T09:00:00.000001Z",
+            "stageTimestamp": "2026-03-02T09:00:00.250000Z",
             "objectRef": {
                 "apiGroup": "lapse.dev", "resource": "grants", "subresource": "status", "name": "g",
             },
@@ -102,6 +128,7 @@ mod tests {
         let asked = asked(&event("update", "ResponseComplete", 200)).unwrap();
         assert_eq!(asked.access.to_string(), "update grants/status.lapse.dev named g everywhere");
         assert_eq!((asked.user.as_str(), asked.code), ("alice", 200));
+        assert_eq!((asked.answered - asked.received).num_microseconds(), Some(249_999));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chaos;
 pub mod chart_docs;
 pub mod demo;
 pub mod host;

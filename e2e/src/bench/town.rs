@@ -47,34 +47,37 @@ pub(super) struct Town {
 impl Town {
     /// A town with one controller and one webhook.
     pub(super) async fn found(setting: &Setting) -> Result<Self> {
-        Self::with(setting, (1, 0), false).await
+        Self::with(setting, InstallOptions::default(), false).await
     }
 
     /// A town with a gateway for hosts.
     pub(super) async fn found_with_gateway(setting: &Setting) -> Result<Self> {
-        Self::with(setting, (1, 1), false).await
+        let gateway = InstallOptions { gateways: 1, ..InstallOptions::default() };
+        Self::with(setting, gateway, false).await
     }
 
     /// A town for gigabytes of objects.
     pub(super) async fn found_for_much(setting: &Setting) -> Result<Self> {
-        Self::with(setting, (1, 0), true).await
+        Self::with(setting, InstallOptions::default(), true).await
     }
 
     /// A town with two controllers.
     pub(super) async fn found_with_two(setting: &Setting) -> Result<Self> {
-        Self::with(setting, (2, 0), false).await
+        let two = InstallOptions { controllers: 2, ..InstallOptions::default() };
+        Self::with(setting, two, false).await
     }
 
-    async fn with(
-        setting: &Setting,
-        (controllers, gateways): (usize, usize),
-        thrifty: bool,
-    ) -> Result<Self> {
+    /// A town with three controllers, and what can fail between them and the API server.
+    pub(super) async fn found_with_faults(setting: &Setting) -> Result<Self> {
+        let three =
+            InstallOptions { controllers: 3, behind_proxy: true, ..InstallOptions::default() };
+        Self::with(setting, three, false).await
+    }
+
+    async fn with(setting: &Setting, install: InstallOptions, thrifty: bool) -> Result<Self> {
         let folder = setting.folder.clone();
         let plane = PlaneOptions { folder, thrifty, ..PlaneOptions::default() };
-        let programs = setting.programs.clone();
-        let install =
-            InstallOptions { controllers, gateways, programs, ..InstallOptions::default() };
+        let install = InstallOptions { programs: setting.programs.clone(), ..install };
         let lapse = Lapse::start(plane, install).await?;
         let plane = lapse.plane();
         let admin = plane.admin().await?;

@@ -140,7 +140,9 @@ impl Lapse {
         options: InstallOptions,
     ) -> Result<Self> {
         let programs = options.ready_programs().await?;
-        let api = options.behind_proxy.then(|| ApiProxy::start(&plane)).transpose()?.map(Arc::new);
+        let callers = options.controllers;
+        let api = options.behind_proxy.then(|| ApiProxy::start(&plane, callers)).transpose()?;
+        let api = api.map(Arc::new);
         let (controllers, webhooks, gateways) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { controllers, webhooks, gateways, proxy, api, plane, options, programs })
     }
@@ -244,10 +246,12 @@ impl Lapse {
         let program = self.programs.get(deployment);
         let program = program.with_context(|| format!("{deployment} was not built"))?;
         progress.step(&format!("starting {deployment} ({count})"));
-        let api = self.api.as_ref().filter(|_| deployment == CONTROLLER).map(|api| api.url());
-        (0..count)
-            .map(|index| template.start(&self.plane, &format!("{name}-{index}"), program, api))
-            .collect()
+        let api = self.api.as_ref().filter(|_| deployment == CONTROLLER);
+        let start = |index| {
+            let url = api.and_then(|api| api.url(index));
+            template.start(&self.plane, &format!("{name}-{index}"), program, url)
+        };
+        (0..count).map(start).collect()
     }
 
     async fn wait_for_crds(&self) -> Result<()> {

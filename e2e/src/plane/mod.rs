@@ -4,6 +4,7 @@
 //! log, admission, garbage collection, namespaces and aggregated roles are Kubernetes' own. There
 //! are no nodes, so no pods; [`install`] runs Lapse's components as processes instead.
 
+mod another;
 pub mod api_proxy;
 mod certs;
 mod command;
@@ -112,7 +113,9 @@ impl Plane {
         progress.step("starting etcd");
         let (etcd, store) = servers::etcd(&tools, &files).await?;
         progress.step("starting kube-apiserver");
-        let (apiserver, server) = servers::apiserver(&tools, &files, &store, options.thrifty)?;
+        let name = Tool::KubeApiserver.name();
+        let (apiserver, server) =
+            servers::apiserver(&tools, &files, name, &store, options.thrifty)?;
         let users = AtomicUsize::new(0);
         let kubeconfig = files.controller_manager_kubeconfig(&authority, &server)?;
         servers::wait_for_apiserver(&apiserver, &kubeconfig::client(&kubeconfig).await?).await?;

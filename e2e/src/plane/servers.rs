@@ -38,6 +38,11 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Those that were written for a plane without nodes.
+    pub(super) fn written(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ground: None }
+    }
+
     /// Writes keys, certificates and the audit policy.
     pub(super) fn write(
         folder: &Path,
@@ -137,10 +142,14 @@ pub(super) async fn etcd(tools: &Tools, files: &Files) -> Result<(Process, Strin
     Ok((process, client))
 }
 
-/// Starts the API server; returns its address too.
+/// The name of another API server than the first, whose log and audit log are apart.
+pub(super) const ANOTHER: &str = "another-apiserver";
+
+/// Starts an API server; returns its address too.
 pub(super) fn apiserver(
     tools: &Tools,
     files: &Files,
+    name: &str,
     store: &str,
     thrifty: bool,
 ) -> Result<(Process, String)> {
@@ -157,18 +166,26 @@ pub(super) fn apiserver(
         files.pki_flag("service-account-signing-key-file", "sa.key"),
         format!("--service-cluster-ip-range={SERVICES}"),
         files.pki_flag("audit-policy-file", "audit-policy.yaml"),
-        format!("--audit-log-path={}", files.folder.join("audit.log").display()),
+        format!("--audit-log-path={}", files.folder.join(audit_log(name)).display()),
+        // It is read from its beginning on: at 100 MB, by default, another one begins.
+        "--audit-log-maxsize=100000".to_owned(),
     ];
     args.extend(match &files.ground {
         None => without_nodes(),
         Some(ground) => with_nodes(files, ground),
     });
     let mut spec = files.spec(tools, Tool::KubeApiserver, args);
+    name.clone_into(&mut spec.name);
+    spec.log = files.folder.join("logs").join(format!("{name}.log"));
     if thrifty {
         spec.env.insert("GOGC".to_owned(), "30".to_owned());
     }
     let process = Process::spawn(spec)?;
     Ok((process, format!("https://127.0.0.1:{port}")))
+}
+
+fn audit_log(apiserver: &str) -> String {
+    if apiserver == ANOTHER { format!("{ANOTHER}.audit.log") } else { "audit.log".to_owned() }
 }
 
 /// What an API server is told that has no nodes.

@@ -17,7 +17,7 @@ use super::single::lateness;
 /// How many rights end while others are given, or while nothing goes on.
 const ENDS: usize = 100;
 /// Over how many seconds their ends are spread.
-const SPREAD: usize = 5;
+pub(super) const SPREAD: usize = 5;
 
 /// So many requests wait; then all are approved at once.
 pub(super) async fn run(setting: &Setting, full: usize) -> Result<Vec<Figure>> {
@@ -87,7 +87,7 @@ pub(super) async fn busy_ends(setting: &Setting) -> Result<Vec<Figure>> {
 
 /// Gives rights one after the other such that they end within the same few seconds; returns when the first
 /// of them ends.
-async fn give_until_together(town: &Town, names: &[String]) -> Result<DateTime<Utc>> {
+pub(super) async fn give_until_together(town: &Town, names: &[String]) -> Result<DateTime<Utc>> {
     town.ask_all(names, "1h").await?;
     // The approver sets how long: until the same few seconds, whenever this one's turn comes.
     let ends_at = lapse_cluster::clock::now() + TimeDelta::seconds(10 + seconds(names.len() / 4));
@@ -108,7 +108,7 @@ async fn give_until_together(town: &Town, names: &[String]) -> Result<DateTime<U
 }
 
 /// Waits for the ends of these rights: how late each was, in milliseconds.
-async fn ends(town: &Town, names: &[String]) -> Result<Vec<f64>> {
+pub(super) async fn ends(town: &Town, names: &[String]) -> Result<Vec<f64>> {
     let gone = town.bindings.all_gone(names, Duration::from_mins(2)).await;
     let mut late = Vec::new();
     for (name, gone) in names.iter().zip(gone) {

@@ -54,7 +54,7 @@ async fn one(town: &Town, name: &str, kill: bool) -> Result<f64> {
 }
 
 /// Which controller holds the lease.
-async fn leader(town: &Town) -> Result<usize> {
+pub(super) async fn leader(town: &Town) -> Result<usize> {
     let leases: Api<Lease> = Api::namespaced(town.admin.client.clone(), HOME);
     eventually("a controller to hold the lease", SOON, async || {
         let found = leases.list(&kube::api::ListParams::default()).await?;

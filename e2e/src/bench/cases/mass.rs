@@ -1,4 +1,4 @@
-//! Many rights that end in one instant.
+//! Many rights that end in one instant, and the same while no controller runs.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use super::super::bare;
 use super::super::figure::{Figure, Part, Reach};
 use super::super::seed::Seed;
+use super::super::seen::Moment;
 use super::super::setting::Setting;
 use super::super::town::{AT_ONCE, Town, names};
 
@@ -56,5 +57,39 @@ pub(super) async fn expiry(setting: &Setting) -> Result<Vec<Figure>> {
                 "the rights are copies of a real one, put into the store before the controller was started",
             ),
         Figure::new("expiresAt → each gone", "ms", late),
+    ])
+}
+
+/// Nobody runs when the time is up: from the start of a controller to the last binding gone.
+pub(super) async fn down(setting: &Setting) -> Result<Vec<Figure>> {
+    let town = Town::found(setting).await?;
+    let count = setting.size.of(1000);
+    let bare_names = names("bare", count);
+    bare::bind(&town, &bare_names).await?;
+    let bare = bare::unbind(&town, &bare_names).await?;
+    let seed = Seed::live(&town, "down", HELD).await?;
+    let controller = &town.lapse.controllers[0].process;
+    controller.kill();
+    let names = seed.sow(count).await?;
+    let stand = town.bindings.all_there(&names, Duration::from_secs(20)).await;
+    ensure!(stand.iter().all(Option::is_some), "no watch has shown all bindings");
+    let left = town.expires_at(&names[0]).await? - lapse_cluster::clock::now();
+    tokio::time::sleep(left.to_std().unwrap_or_default()).await;
+    let started = Moment::now();
+    controller.start()?;
+    let gone = town.bindings.all_gone(&names, Duration::from_secs(90)).await;
+    let mut after = Vec::new();
+    for (name, gone) in names.iter().zip(gone) {
+        let gone = gone.with_context(|| format!("{name} has not ended"))?;
+        after.push(gone.ms_after(started));
+    }
+    let last = after.iter().copied().fold(f64::NAN, f64::max);
+    let what = format!("a controller is started, {count} rights over → the last is gone");
+    Ok(vec![
+        Figure::new(&what, "ms", vec![last]).beside(
+            &format!("{count} bindings deleted by a bare client, {AT_ONCE} at once"),
+            vec![bare],
+        ),
+        Figure::new("the start → each gone", "ms", after),
     ])
 }

@@ -2,6 +2,7 @@
 
 mod burst;
 mod failover;
+mod faults;
 mod flood;
 mod host;
 mod live;
@@ -40,8 +41,12 @@ pub enum Case {
     BusyEnds,
     /// Many ends in one instant.
     MassExpiry,
+    /// Many ends while no controller runs.
+    DownExpiry,
     /// A leader that dies.
     Failover,
+    /// Ends under each fault.
+    Faults,
     /// Memory at rest.
     Rest,
     /// Many rights held.
@@ -58,7 +63,7 @@ pub enum Case {
 
 impl Case {
     /// All of them, in the order in which they run.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Approval,
         Self::Deny,
         Self::End,
@@ -68,7 +73,9 @@ impl Case {
         Self::Burst400,
         Self::BusyEnds,
         Self::MassExpiry,
+        Self::DownExpiry,
         Self::Failover,
+        Self::Faults,
         Self::Rest,
         Self::Live,
         Self::Past,
@@ -95,7 +102,9 @@ impl Case {
             Self::Burst400 => "burst400",
             Self::BusyEnds => "busy-ends",
             Self::MassExpiry => "mass-expiry",
+            Self::DownExpiry => "down-expiry",
             Self::Failover => "failover",
+            Self::Faults => "faults",
             Self::Rest => "rest",
             Self::Live => "live",
             Self::Past => "past",
@@ -121,6 +130,10 @@ impl Case {
             }
             Self::BusyEnds => "how late rights end while 400 approvals are carried out",
             Self::MassExpiry => "1,000 rights end in one instant → the last binding is gone",
+            Self::DownExpiry => {
+                "1,000 rights end while no controller runs: one is started → the last binding is gone"
+            }
+            Self::Faults => "how late rights end under each fault, beside the same without",
             Self::Failover => "how late a right ends when the leader of two is killed just before",
             Self::Rest => "memory with nothing going on",
             Self::Live => {
@@ -146,6 +159,7 @@ impl Case {
         let measuring: LocalBoxFuture<'_, Result<Vec<Figure>>> = match self {
             Self::Past => return past::run(setting, figures).await,
             Self::Flood => return flood::run(setting, figures).await,
+            Self::Faults => return faults::run(setting, figures).await,
             Self::Gateway => return super::gateway::run(setting, figures).await,
             Self::Approval => single::approval(setting).boxed_local(),
             Self::Deny => single::deny(setting).boxed_local(),
@@ -156,6 +170,7 @@ impl Case {
             Self::Burst400 => burst::run(setting, 400).boxed_local(),
             Self::BusyEnds => burst::busy_ends(setting).boxed_local(),
             Self::MassExpiry => mass::expiry(setting).boxed_local(),
+            Self::DownExpiry => mass::down(setting).boxed_local(),
             Self::Failover => failover::run(setting).boxed_local(),
             Self::Rest => rest::run(setting).boxed_local(),
             Self::Live => live::run(setting).boxed_local(),

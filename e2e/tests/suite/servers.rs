@@ -1,0 +1,226 @@
+//! API servers and a store that do not agree: one of two API servers cut off from the store, the store restored from an
+//! older copy, clocks that differ.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
+use lapse_cluster::clock;
+use lapse_crds::{AccessRequest, EndReason, RequestPhase};
+use lapse_e2e::plane::api_proxy::Fault;
+use lapse_e2e::plane::proxy::{Behaviour, Proxy};
+use lapse_e2e::plane::{InstallOptions, eventually};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::world::{SOON, World, typed, until};
+
+async fn world(name: &str, controllers: usize) -> World {
+    let options = InstallOptions { controllers, behind_proxy: true, ..InstallOptions::default() };
+    World::own(name, options).await
+}
+
+/// The number of the controller that holds the lease.
+async fn leader(world: &World) -> usize {
+    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
+    let lease = leases.get("lapse-controller").await.unwrap();
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
+    let mut all = world.lapse.controllers.iter();
+    all.position(|replica| holder.contains(replica.process.name())).unwrap()
+}
+
+/// The leader sees an API server that still answers from its memory and stores nothing. Rights end by the other replica,
+/// which gives them, too, when the lease of the first is over.
+#[tokio::test]
+async fn an_api_server_that_is_cut_off_from_the_store_keeps_no_right() {
+    let world = world("cut-off", 2).await;
+    let plane = world.lapse.plane();
+    let store = Proxy::start().unwrap();
+    let etcd = plane.store().strip_prefix("http://").unwrap().parse().unwrap();
+    store.set_backends(vec![etcd]);
+    let between = format!("http://127.0.0.1:{}", store.port());
+    let (_another, server) = plane.another_apiserver(&between).await.unwrap();
+    let first = leader(&world).await;
+    let api = world.lapse.api.as_ref().unwrap();
+    api.lead(first, &server).unwrap();
+    world.granted("denied", json!({})).await;
+    let status = world.granted("short", json!({"duration": "15s"})).await;
+    assert_eq!(leader(&world).await, first, "it gave them by its own API server");
+
+    store.set_behaviour(Behaviour::Hold);
+    let expires = status.expires_at.unwrap().time();
+    world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
+    eventually("what was denied to be gone", SOON, async || {
+        Ok((world.bindings().await.len() == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    println!("denied: gone before {} of the other's end", expires - clock::now());
+    until(expires).await;
+    eventually("what is over to be gone", SOON, async || {
+        Ok(world.bindings().await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let late = clock::now() - expires;
+    println!("its time: gone {late} after");
+    assert!(late < TimeDelta::seconds(5), "{late}");
+    world.locked_out(&world.alice).await;
+    world.phase("denied", RequestPhase::Ended).await;
+    world.phase("short", RequestPhase::Ended).await;
+    world.granted("next", json!({})).await;
+    assert_ne!(leader(&world).await, first);
+
+    store.set_behaviour(Behaviour::Forward);
+    world.decide(&world.alice, "next", json!({"verdict": "End"})).await.unwrap();
+    world.phase("next", RequestPhase::Ended).await;
+    // The first can do everything again, once the lease of the other is over.
+    world.lapse.controllers[1 - first].process.kill();
+    world.granted("last", json!({})).await;
+    world.decide(&world.alice, "last", json!({"verdict": "End"})).await.unwrap();
+    world.phase("last", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Stores more than is stored again before the next sweep after the restore, and waits until each controller has swept
+/// since: that is how they know how far the store was.
+async fn seen_by_a_sweep(world: &World) {
+    let maps: Api<ConfigMap> = world.api(&world.admin);
+    let writing = (0..1500).map(async |_| {
+        let map = typed(json!({"metadata": {"generateName": "later-"}}));
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    });
+    stream::iter(writing).buffer_unordered(16).collect::<Vec<_>>().await;
+    let since = clock::now().timestamp();
+    for replica in &world.lapse.controllers {
+        eventually("a controller to have swept", SOON, async || {
+            let last = replica.counted("lapse_sweep_last_success_timestamp_seconds", &[]).await?;
+            #[expect(clippy::cast_precision_loss, reason = "not in this millennium")]
+            let since = since as f64;
+            Ok((last > since + 1.0).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// The API server is started again, as whoever restores etcd must do; nothing of Lapse is.
+#[tokio::test]
+async fn after_an_older_store_is_restored_rights_end_and_are_given() {
+    let world = world("restored", 2).await;
+    let plane = world.lapse.plane();
+    let (data, backup) = (plane.folder().join("etcd"), plane.folder().join("backup"));
+    world.granted("kept", json!({})).await;
+    let status = world.granted("short", json!({"duration": "90s"})).await;
+    let expires = status.expires_at.unwrap().time();
+    world.ask("waiting", json!({})).await;
+    world.phase("waiting", RequestPhase::Pending).await;
+    plane.etcd().kill();
+    copy(&data, &backup);
+    plane.etcd().start().unwrap();
+    plane.ready().await.unwrap();
+
+    // All of this will not have been.
+    let requests: Api<AccessRequest> = world.api(&world.admin);
+    eventually("the API server to store again", SOON, async || {
+        Ok(world.decide(&world.bob, "kept", json!({"verdict": "Deny"})).await.ok())
+    })
+    .await
+    .unwrap();
+    world.phase("kept", RequestPhase::Ended).await;
+    world.granted("young", json!({})).await;
+    seen_by_a_sweep(&world).await;
+
+    plane.apiserver().kill();
+    plane.etcd().kill();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&backup, &data).unwrap();
+    plane.etcd().start().unwrap();
+    plane.apiserver().start().unwrap();
+    plane.ready().await.unwrap();
+    let restored = clock::now();
+    assert!(restored < expires, "restoring took too long: {}", restored - expires);
+    assert!(requests.get_opt("young").await.unwrap().is_none());
+    assert_eq!(world.bindings().await.len(), 2, "what was given before stands again");
+
+    until(expires).await;
+    eventually("what is over to be gone", SOON, async || {
+        Ok((world.bindings().await.len() == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    let late = clock::now() - expires;
+    println!("its time was {} after the restore: gone {late} after", expires - restored);
+    assert!(late < TimeDelta::seconds(5), "{late}");
+    world.phase("short", RequestPhase::Ended).await;
+    world.decide(&world.bob, "kept", json!({"verdict": "Deny"})).await.unwrap();
+    world.phase("kept", RequestPhase::Ended).await;
+    println!("heard of a Deny {} after the restore", clock::now() - restored);
+    world.locked_out(&world.alice).await;
+    world.approve(&world.bob, "waiting").await.unwrap();
+    world.phase("waiting", RequestPhase::Active).await;
+    world.granted("young", json!({})).await;
+}
+
+/// The controller's clock and the API server's differ by more than is tolerated: nothing is given, which is measured, and
+/// what is held ends by the later of the two.
+#[rstest]
+#[case::behind("behind", -30)]
+#[case::ahead("ahead", 30)]
+#[tokio::test]
+async fn clocks_that_disagree_give_nothing_and_end_everything(
+    #[case] name: &str,
+    #[case] ahead: i64,
+) {
+    let world = world(name, 1).await;
+    let api = world.lapse.api.as_ref().unwrap();
+    let status = world.granted("fix", json!({"duration": "45s"})).await;
+    let expires = status.expires_at.unwrap().time();
+    api.fault(Fault::Skew(TimeDelta::seconds(ahead)), |_| true);
+    eventually("the skew to be measured", SOON, async || {
+        let skew = world.lapse.controllers[0].counted("lapse_clock_skew_seconds", &[]).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
+        let difference = skew - ahead as f64;
+        Ok((difference.abs() < 3.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    world.ask("next", json!({})).await;
+    world.approve(&world.bob, "next").await.unwrap();
+    eventually("the right to end", SOON, async || {
+        Ok(world.bindings().await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let late = clock::now() - (expires - TimeDelta::seconds(ahead.max(0)));
+    println!("{name}: gone {late} after its end by the later clock");
+    // The clock of the API server is known to the second, and may first be heard of when the right is over by it.
+    assert!(late > TimeDelta::seconds(-2) && late < TimeDelta::seconds(25), "{late}");
+    let grant = world.grant("fix").await.metadata.name.unwrap();
+    let status = world.ended(&grant).await.status.unwrap();
+    assert_eq!(status.end_reason, Some(EndReason::Expired));
+    assert_eq!(world.status("next").await.phase, RequestPhase::Pending, "nothing is given");
+    assert!(!world.can_write(&world.alice).await);
+    // What requests say follows when the clocks agree.
+    api.heal();
+    world.phase("fix", RequestPhase::Ended).await;
+    world.phase("next", RequestPhase::Active).await;
+    assert!(world.can_write(&world.alice).await);
+}

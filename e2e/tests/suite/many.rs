@@ -52,7 +52,7 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     };
     all_in(RequestPhase::Pending).await;
     // Long enough for all to be given, beside other tests, too.
-    let end = clock::now() + TimeDelta::seconds(40);
+    let end = clock::now() + TimeDelta::seconds(60);
     let approving = names.iter().map(async |name| {
         let left = format!("{}s", (end - clock::now()).num_seconds());
         let approval = json!({"verdict": "Approve", "duration": left});
@@ -64,7 +64,7 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     let ends = grants.iter().map(|grant| grant.spec.expires_at.time());
     let (first, last) = (ends.clone().min().unwrap(), ends.max().unwrap());
     assert!(first - clock::now() > TimeDelta::seconds(2), "giving took too long");
-    assert!(last - first < TimeDelta::seconds(3), "{first} to {last}");
+    assert!(last - first < TimeDelta::seconds(5), "{first} to {last}");
     (first, last)
 }
 
@@ -128,7 +128,7 @@ async fn all_ended(world: &World) {
 }
 
 /// How late rights may end beside other tests on a busy machine. What is meant is printed.
-const LATE_MS: i64 = 5000;
+const LATE_MS: i64 = 15_000;
 
 #[tokio::test]
 async fn the_leader_is_killed_a_second_before_many_rights_end() {
@@ -198,7 +198,7 @@ async fn all_controllers_are_down_while_many_rights_end() {
     );
     assert_eq!(gone.len(), RIGHTS);
     assert!(all_gone <= made.received, "something was given before all was taken that was over");
-    let limit = TimeDelta::from_std(Duration::from_secs(20)).unwrap();
+    let limit = TimeDelta::from_std(Duration::from_secs(60)).unwrap();
     assert!(all_gone - started < limit, "{}", all_gone - started);
     all_ended(&world).await;
 }

@@ -68,7 +68,7 @@ async fn an_api_server_that_is_cut_off_from_the_store_keeps_no_right() {
     .unwrap();
     let late = clock::now() - expires;
     println!("its time: gone {late} after");
-    assert!(late < TimeDelta::seconds(5), "{late}");
+    assert!(late < TimeDelta::seconds(15), "{late}");
     world.locked_out(&world.alice).await;
     world.phase("denied", RequestPhase::Ended).await;
     world.phase("short", RequestPhase::Ended).await;
@@ -128,7 +128,7 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     let plane = world.lapse.plane();
     let (data, backup) = (plane.folder().join("etcd"), plane.folder().join("backup"));
     world.granted("kept", json!({})).await;
-    let status = world.granted("short", json!({"duration": "90s"})).await;
+    let status = world.granted("short", json!({"duration": "150s"})).await;
     let expires = status.expires_at.unwrap().time();
     world.ask("waiting", json!({})).await;
     world.phase("waiting", RequestPhase::Pending).await;
@@ -168,7 +168,7 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     .unwrap();
     let late = clock::now() - expires;
     println!("its time was {} after the restore: gone {late} after", expires - restored);
-    assert!(late < TimeDelta::seconds(5), "{late}");
+    assert!(late < TimeDelta::seconds(15), "{late}");
     world.phase("short", RequestPhase::Ended).await;
     world.decide(&world.bob, "kept", json!({"verdict": "Deny"})).await.unwrap();
     world.phase("kept", RequestPhase::Ended).await;
@@ -212,7 +212,7 @@ async fn clocks_that_disagree_give_nothing_and_end_everything(
     let late = clock::now() - (expires - TimeDelta::seconds(ahead.max(0)));
     println!("{name}: gone {late} after its end by the later clock");
     // The clock of the API server is known to the second, and may first be heard of when the right is over by it.
-    assert!(late > TimeDelta::seconds(-2) && late < TimeDelta::seconds(25), "{late}");
+    assert!(late > TimeDelta::seconds(-2) && late < TimeDelta::seconds(60), "{late}");
     let grant = world.grant("fix").await.metadata.name.unwrap();
     let status = world.ended(&grant).await.status.unwrap();
     assert_eq!(status.end_reason, Some(EndReason::Expired));

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::connect;
-use lapse_cluster::process::{Health, read_settings, register_build_info, serve, stop_requested};
+use lapse_cluster::process::{
+    Health, Tasks, read_settings, register_build_info, serve, stop_requested,
+};
 use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_crds::Endpoint;
 use lapse_wire::gateway_server::GatewayServer;
@@ -61,7 +63,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         move || shared.book().doubt()
     };
     let (revision, restarts) = Revision::new(doubt);
-    let looking = tokio::spawn(revision.look_out::<Endpoint>(client));
+    let mut tasks = Tasks::default();
+    tasks.spawn("the look for a restored etcd", revision.look_out::<Endpoint>(client));
     let first_lists = FirstLists::new(WATCHES);
     let watches = Watches {
         shared: shared.clone(),
@@ -70,7 +73,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         restarts,
         first_lists: first_lists.clone(),
     };
-    let watching = tokio::spawn(watches.run());
+    tasks.spawn("the watches", watches.run());
 
     let listener = TcpListener::bind(options.listen)
         .await
@@ -122,8 +125,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
             failed.with_context(|| format!("serving health and metrics on {address}"))?;
         }
         ended = &mut serving => anyhow::bail!("agents are served no longer: {ended:?}"),
-        _ = watching => anyhow::bail!("the watches have ended"),
-        _ = looking => anyhow::bail!("the revision is no longer looked at"),
+        ended = tasks.ended() => return Err(ended.into()),
     }
     // First nobody is taken any more, then each agent is told to go to another.
     health.stop();

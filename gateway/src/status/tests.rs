@@ -1,0 +1,163 @@
+use rstest::rstest;
+
+use super::*;
+
+fn at(minutes: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + 60 * minutes, 0).unwrap()
+}
+
+fn receipt(grant: &str, state: OrderState, sequence: i64) -> OrderStatus {
+    OrderStatus {
+        grant: grant.into(),
+        request_uid: "r".into(),
+        state,
+        since: at(sequence).into(),
+        message: None,
+        sequence,
+        signature: "s".into(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({…}) in place")]
+fn endpoint(status: Value) -> Endpoint {
+    serde_json::from_value(json!({
+        "metadata": {"name": "web-1", "generation": 2},
+        "spec": {"platform": "Linux"},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn written(live: &Endpoint, change: &Change) -> Endpoint {
+    let mut value = serde_json::to_value(live).unwrap();
+    for (field, new) in &change.status {
+        value["status"][field] = new.clone();
+    }
+    if let Some(report) = value["status"]["report"].as_object_mut() {
+        report.retain(|_, value| !value.is_null());
+    }
+    serde_json::from_value(value).unwrap()
+}
+
+fn hello(problem: Option<&str>, is_new: bool) -> Heard {
+    let report = AgentReport {
+        version: env!("CARGO_PKG_VERSION").into(),
+        problem: problem.map(str::to_owned),
+        ..AgentReport::default()
+    };
+    let presence = Some(Presence::Connected);
+    Heard { report: Some(report), presence, is_new, ..Heard::default() }
+}
+
+fn ready(endpoint: &Endpoint) -> (ConditionStatus, &str) {
+    let status = endpoint.status.as_ref().unwrap();
+    let ready = status.conditions.condition("Ready").unwrap();
+    (ready.status, &ready.reason)
+}
+
+#[test]
+fn steady_state_writes_nothing() {
+    let live = endpoint(json!({}));
+    let first = change(&live, &hello(None, true), at(0)).unwrap();
+    let live = written(&live, &first);
+    assert_eq!(ready(&live), (ConditionStatus::True, "Connected"));
+    assert_eq!(change(&live, &hello(None, false), at(59)).unwrap().status, Map::new());
+    let hourly = change(&live, &hello(None, false), at(60)).unwrap();
+    assert_eq!(hourly.status.keys().collect::<Vec<_>>(), ["lastContact"]);
+    let again = change(&live, &hello(None, true), at(1)).unwrap();
+    assert_eq!(again.status.keys().collect::<Vec<_>>(), ["lastContact"]);
+}
+
+#[test]
+fn a_problem_is_said_and_goes_again() {
+    let live = endpoint(json!({}));
+    let live = written(&live, &change(&live, &hello(Some("no sudo"), true), at(0)).unwrap());
+    assert_eq!(ready(&live), (ConditionStatus::False, "AgentProblem"));
+    let mended = change(&live, &hello(None, false), at(1)).unwrap();
+    assert_eq!(mended.status["report"]["problem"], Value::Null);
+    assert!(mended.status["report"].as_object().unwrap().contains_key("problem"));
+    assert_eq!(ready(&written(&live, &mended)), (ConditionStatus::True, "Connected"));
+}
+
+#[test]
+fn who_connected_elsewhere_since_is_not_called_disconnected() {
+    let live = endpoint(json!({}));
+    let live = written(&live, &change(&live, &hello(None, true), at(5)).unwrap());
+    let left = |contact| Heard {
+        presence: Some(Presence::Disconnected { contact: Some(contact) }),
+        ..Heard::default()
+    };
+    assert_eq!(change(&live, &left(at(4)), at(6)).unwrap().status, Map::new());
+    let gone = written(&live, &change(&live, &left(at(5)), at(6)).unwrap());
+    assert_eq!(ready(&gone), (ConditionStatus::False, "Disconnected"));
+    assert_eq!(gone.status.unwrap().last_contact, Some(at(6).into()));
+}
+
+#[test]
+fn only_a_later_receipt_replaces_one() {
+    let known = serde_json::to_value([receipt("a", OrderState::Active, 5)]).unwrap();
+    let live = endpoint(json!({"orders": known}));
+    let receipts = vec![
+        receipt("a", OrderState::Received, 4),
+        receipt("a", OrderState::Active, 5),
+        receipt("b", OrderState::Received, 6),
+        receipt("a", OrderState::Ended, 7),
+    ];
+    let heard = Heard { receipts, ..Heard::default() };
+    let changed = change(&live, &heard, at(0)).unwrap();
+    let recorded =
+        [("a", 4), ("a", 5), ("b", 6), ("a", 7)].map(|(name, number)| (name.to_owned(), number));
+    assert_eq!(changed.recorded, recorded);
+    assert_eq!(changed.status.keys().collect::<Vec<_>>(), ["orders"]);
+    let orders = written(&live, &changed).status.unwrap().orders;
+    let orders: Vec<_> = orders.iter().map(|o| (o.grant.as_str(), o.sequence)).collect();
+    assert_eq!(orders, [("a", 7), ("b", 6)]);
+    let early = Heard { receipts: vec![receipt("a", OrderState::Received, 4)], ..Heard::default() };
+    assert_eq!(change(&live, &early, at(0)).unwrap().status, Map::new());
+}
+
+#[test]
+fn a_full_list_drops_the_oldest_that_are_over_and_nothing_else() {
+    let mut all: Vec<_> = (0..i64::try_from(ORDERS).unwrap())
+        .map(|number| receipt(&format!("g{number}"), OrderState::Active, number))
+        .collect();
+    let late = receipt("late", OrderState::Received, 999);
+    let heard = Heard { receipts: vec![late], ..Heard::default() };
+    let full = endpoint(json!({"orders": all}));
+    let refused = change(&full, &heard, at(0)).unwrap();
+    assert_eq!(
+        (refused.refused.as_slice(), refused.status.len()),
+        (["late".to_owned()].as_slice(), 0)
+    );
+    assert_eq!(refused.recorded, []);
+    all[7].state = OrderState::Failed;
+    all[9].state = OrderState::Ended;
+    let full = endpoint(json!({"orders": all}));
+    let stored = change(&full, &heard, at(0)).unwrap();
+    let orders = written(&full, &stored).status.unwrap().orders;
+    let has = |name: &str| orders.iter().any(|order| order.grant == name);
+    assert!(orders.len() == ORDERS && !has("g7") && has("g9") && has("late"));
+}
+
+#[test]
+fn what_is_over_goes_with_the_next_write() {
+    let known = [receipt("a", OrderState::Ended, 1), receipt("b", OrderState::Active, 2)];
+    let live = endpoint(json!({"orders": known}));
+    let heard = Heard { over: vec!["a".into()], ..Heard::default() };
+    let orders = written(&live, &change(&live, &heard, at(0)).unwrap()).status.unwrap().orders;
+    assert_eq!(orders.iter().map(|order| order.grant.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[rstest]
+#[case("0.9.0", "0.10.0", ConditionStatus::True)]
+#[case("0.10.0", "0.10.0", ConditionStatus::False)]
+#[case("0.11.0", "0.10.0", ConditionStatus::False)]
+#[case("0.10.0-rc.1", "0.10.0", ConditionStatus::True)]
+#[case("rubbish", "0.10.0", ConditionStatus::Unknown)]
+fn versions_are_compared_as_versions(
+    #[case] agent: &str,
+    #[case] own: &str,
+    #[case] expected: ConditionStatus,
+) {
+    assert_eq!(outdated(agent, own, None, at(0)).status, expected);
+}

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{EndReason, GrantPhase};
 
-use super::decide::{changed, deletions, end, has_finalizer, request_knows};
+use super::decide::{changed, deletions, end, expiry, has_finalizer, request_knows};
 use super::reasons::why_ended;
 use super::{Action, Observed, Plan, decide, stopping};
+use crate::Read;
 use crate::lifetime::awaits_review;
 
 /// Decides what is to be done about a grant before Lapse goes. Every right ends. A Grant stays as a record, but for one
@@ -20,7 +21,10 @@ pub fn drain(observed: &Observed, now: DateTime<Utc>) -> Plan {
                 || (Some(EndReason::Uninstalled), "Lapse was uninstalled.".to_owned());
             end(observed, why_ended(observed, now).unwrap_or_else(uninstalled), now)
         }
-        GrantPhase::Ending => decide(observed, now),
+        GrantPhase::Ending => match unheard(observed, now) {
+            Some(observed) => decide(&observed, now),
+            None => decide(observed, now),
+        },
         GrantPhase::Ended => {
             let mut actions = deletions(observed);
             let mut status = observed.grant.status.clone().unwrap_or_default();
@@ -44,12 +48,22 @@ pub fn drain(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
 }
 
+/// A right on a host whose time is up is over there, whether its agent has said so or not, and soon nobody is left who would
+/// hear it: as if its Endpoint were gone. `None` for any other.
+fn unheard(observed: &Observed, now: DateTime<Utc>) -> Option<Observed> {
+    let is_over = now >= expiry(&observed.grant);
+    (observed.grant.spec.target.endpoint.is_some() && is_over).then(|| {
+        let mut observed = observed.clone();
+        observed.surroundings.endpoint = Some(Read::Missing);
+        observed
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::Read;
     use crate::testing::life::{EXPIRES_AT, active, deleted_at, intact, time};
 
     /// Until nothing is left to do, as the program does it: what is to be said first, then what is to be done.

@@ -1,7 +1,7 @@
 //! How a right on a host stands, as its agent says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{EndReason, EndpointTarget, LocalUser, OrderState};
+use lapse_crds::{EndReason, EndpointTarget, LocalUser, LocalUsers, OrderState};
 
 use super::Observed;
 use super::decide::expiry;
@@ -9,6 +9,8 @@ use super::reasons::End;
 use crate::Read;
 use crate::endpoint::EndpointFacts;
 use crate::order::Receipt;
+use crate::policy::{Policy, PolicyState};
+use crate::target::ResolvedTarget;
 
 /// How soon an end that an agent has not confirmed is looked at again, if its Endpoint says nothing new. What it says
 /// causes a look at once.
@@ -83,16 +85,33 @@ pub(super) fn why_ended(observed: &Observed) -> Option<End> {
         Read::Found(facts) => facts,
     };
     let user = target.local_user.as_deref().unwrap_or_default();
-    let subject = &observed.grant.spec.subject;
-    let is_theirs = |listed: &LocalUser| listed.local_user == user && listed.subject == *subject;
-    let is_listed = |listed: &LocalUser| listed.local_user == user || listed.subject == *subject;
-    // Who is not listed is the user of the same name, where the policy said so.
-    if facts.users.iter().any(is_listed) && !facts.users.iter().any(is_theirs) {
-        let message =
-            format!("On Endpoint {name}, {user} is no longer the local user of {subject}.");
-        return ended(EndReason::RequesterNotAllowed, message);
+    if is_still_theirs(observed, facts, user) {
+        return None;
     }
-    None
+    let subject = &observed.grant.spec.subject;
+    let message = format!("On Endpoint {name}, {user} is no longer the local user of {subject}.");
+    ended(EndReason::RequesterNotAllowed, message)
+}
+
+/// Whether a local user is still the one of whoever holds the right. Who is on no line of the Endpoint is the user of the
+/// same name, where the policy says so; one that cannot be read may.
+fn is_still_theirs(observed: &Observed, facts: &EndpointFacts, user: &str) -> bool {
+    let spec = &observed.grant.spec;
+    let is_theirs =
+        |listed: &LocalUser| listed.local_user == user && listed.subject == spec.subject;
+    let is_listed =
+        |listed: &LocalUser| listed.local_user == user || listed.subject == spec.subject;
+    if facts.users.iter().any(is_listed) {
+        return facts.users.iter().any(is_theirs);
+    }
+    let policy = observed.policy().and_then(PolicyState::policy);
+    let says_so = |policy: &Policy| {
+        let target = ResolvedTarget::resolve(&spec.target, &spec.request.namespace);
+        target.is_some_and(|target| {
+            policy.local_users(&target, &observed.surroundings) == LocalUsers::SameName
+        })
+    };
+    spec.username.as_deref() == Some(user) && policy.is_none_or(says_so)
 }
 
 /// What its agent says of a right that is held by all that the cluster knows: that it is gone.

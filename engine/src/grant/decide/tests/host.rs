@@ -5,13 +5,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::SigningKey;
 use lapse_crds::{
     Admin, ConditionStatus, Conditions as _, EndReason, EndpointTarget, EndpointTargets,
-    GrantPhase, LocalUser, OrderState, PolicyTarget, Subject, SubjectKind, Target,
+    GrantPhase, JitPolicy, LocalUser, LocalUsers, OrderState, PolicyTarget, Subject, SubjectKind,
+    Target,
 };
 use rstest::rstest;
 
 use crate::Read;
 use crate::endpoint::EndpointFacts;
-use crate::grant::{Observed, decide};
+use crate::grant::{Observed, decide, drain};
 use crate::order::Receipt;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, deleted_at, pending, state, time};
 use crate::testing::policy;
@@ -44,6 +45,11 @@ fn on_host() -> Observed {
     observed.objects = vec![];
     observed.surroundings.namespaces.clear();
     observed.surroundings.endpoint = Some(Read::Found(facts()));
+    observed.policies = Read::Found([state(&offering())].into());
+    observed
+}
+
+fn offering() -> JitPolicy {
     let mut policy = policy("shop-debug");
     let offered = EndpointTargets {
         names: vec!["web-1".into()],
@@ -51,8 +57,7 @@ fn on_host() -> Observed {
         ..EndpointTargets::default()
     };
     policy.spec.targets = vec![PolicyTarget { endpoint: Some(offered), ..PolicyTarget::default() }];
-    observed.policies = Read::Found([state(&policy)].into());
-    observed
+    policy
 }
 
 fn endpoint(observed: &mut Observed) -> &mut EndpointFacts {
@@ -158,6 +163,7 @@ type Change = fn(&mut Observed);
 #[case::going(|o: &mut Observed| endpoint(o).is_going = true, EndReason::TargetDeleted)]
 #[case::another_user(|o: &mut Observed| endpoint(o).users[0].local_user = "bob".into(), EndReason::RequesterNotAllowed)]
 #[case::given_to_another(|o: &mut Observed| endpoint(o).users[0].subject.name = "bob".into(), EndReason::RequesterNotAllowed)]
+#[case::taken_off(|o: &mut Observed| endpoint(o).users.clear(), EndReason::RequesterNotAllowed)]
 #[case::gone_there(|o: &mut Observed| says(o, OrderState::Ended, Some("somebody removed its rule")), EndReason::BindingDeleted)]
 #[case::grant_deleted(|o: &mut Observed| o.grant.metadata.deletion_timestamp = Some(deleted_at()), EndReason::GrantDeleted)]
 fn what_ends_it(#[case] change: Change, #[case] expected: EndReason) {
@@ -167,6 +173,52 @@ fn what_ends_it(#[case] change: Change, #[case] expected: EndReason) {
     assert_eq!(reason, Some(expected));
     let is_said = expected == EndReason::BindingDeleted;
     assert_eq!(phase, if is_said { GrantPhase::Ended } else { GrantPhase::Ending });
+}
+
+/// alice is alice there, and on no line of the Endpoint.
+#[test]
+fn a_user_of_the_same_name_stays_theirs_while_the_policy_says_so() {
+    let by_name = |by: LocalUsers| {
+        let mut observed = on_host();
+        endpoint(&mut observed).users.clear();
+        let spec = &mut observed.grant.spec;
+        spec.username = Some("alice".into());
+        spec.target.endpoint.as_mut().unwrap().local_user = Some("alice".into());
+        let mut policy = offering();
+        policy.spec.targets[0].endpoint.as_mut().unwrap().local_users = Some(by);
+        observed.policies = Read::Found([state(&policy)].into());
+        says(&mut observed, OrderState::Active, None);
+        observed
+    };
+    let mut held = by_name(LocalUsers::SameName);
+    assert_eq!(step(&mut held, APPROVED_AT + 2).0, GrantPhase::Active);
+    endpoint(&mut held).users = facts().users;
+    endpoint(&mut held).users[0].subject.name = "bob".into();
+    assert_eq!(step(&mut held, APPROVED_AT + 3).0, GrantPhase::Active, "al is somebody else");
+    endpoint(&mut held).users[0].local_user = "alice".into();
+    let ended = (GrantPhase::Ending, Some(EndReason::RequesterNotAllowed));
+    let (phase, reason, _) = step(&mut held, APPROVED_AT + 4);
+    assert_eq!((phase, reason), ended, "the name is given to somebody else");
+    let mut mapped = by_name(LocalUsers::Mapped);
+    let (phase, reason, _) = step(&mut mapped, APPROVED_AT + 2);
+    assert_eq!((phase, reason), ended, "nobody says so");
+}
+
+/// Whoever uninstalls Lapse waits for no host that is lost.
+#[test]
+fn when_lapse_goes_a_right_is_over_with_its_time() {
+    let mut observed = active();
+    let mut drained = |at: i64| {
+        let plan = drain(&observed, time(at));
+        observed.grant.status = plan.status.or(observed.grant.status.take());
+        observed.grant.status.as_ref().unwrap().phase
+    };
+    assert_eq!(drained(APPROVED_AT + 3), GrantPhase::Ending);
+    assert_eq!(drained(EXPIRES_AT - 1), GrantPhase::Ending);
+    assert_eq!(drained(EXPIRES_AT), GrantPhase::Ended);
+    let status = observed.grant.status.unwrap();
+    assert_eq!(status.end_reason, Some(EndReason::Uninstalled));
+    assert_eq!(status.conditions.condition("Ended").unwrap().reason, "Unverified");
 }
 
 /// A look-up that failed ends nothing.

@@ -15,5 +15,5 @@ pub use marker::{mark, marker_role, marks_of};
 pub(crate) use places::{of_cluster, of_host};
 pub(crate) use started::longest_grace_s;
 pub use started::{
-    RunsWithin, Started, StartedKind, ends_started, place, runs_within, started_under,
+    RunsWithin, Started, StartedKind, StartedSeen, ends_started, place, runs_within, started_under,
 };

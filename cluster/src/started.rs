@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
+use chrono::TimeDelta;
+use futures::future::{BoxFuture, join, try_join_all};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ContainerState, EphemeralContainer, Pod, ReplicationController};
@@ -14,11 +16,11 @@ use lapse_crds::{
 };
 use lapse_engine::Read;
 use lapse_engine::session::{
-    Started, StartedKind, ends_started, entered_to_end, is_entered, place,
+    Started, StartedKind, StartedSeen, ends_started, entered_to_end, is_entered, place,
 };
 use lapse_engine::target::Scope;
 
-use crate::{CallError, Reader, bounded, next_page, read};
+use crate::{CallError, Reader, bounded, clock, next_page};
 
 /// How the API server knows a kind of workload.
 #[must_use]
@@ -37,34 +39,63 @@ pub fn resource_of(kind: StartedKind) -> ApiResource {
 
 /// How many objects are listed at once.
 const PAGE: u32 = 200;
+/// How many lists are made at once for one grant.
+const AT_ONCE: usize = 8;
+/// How long after the end of a right nothing more is stored that was started under it.
+const SETTLED: TimeDelta = TimeDelta::seconds(10);
+
+/// What was found, and what could not be looked at.
+#[derive(Default)]
+struct Found {
+    there: Vec<Started>,
+    failures: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, (there, failure): (Vec<Started>, Option<CallError>)) {
+        self.there.extend(there);
+        self.failures.extend(failure.map(|error| error.to_string()));
+    }
+}
 
 impl Reader {
-    /// What is to go at the end of a grant and is not gone, as of now. Of what was started it costs a list of the pods of
-    /// each namespace of the grant, page by page, and of whatever else carries its label; of what was entered, a look at
-    /// each pod.
-    pub async fn started(&self, grant: &Grant) -> Read<Vec<Started>> {
-        let looks = async {
-            let (mut found, entered) =
-                tokio::try_join!(self.started_and_marked(grant), self.entered(grant),)?;
-            found.extend(entered);
-            found.sort();
-            found.dedup_by(|a, b| a.uid == b.uid);
-            Ok(found)
-        };
-        read(looks.await)
+    /// What is to go at the end of a grant and is not gone, as of now. What was started is found by its label, page by page;
+    /// the pods in which an ephemeral container was started are found by a list of all pods of each namespace of the grant,
+    /// once where there are none; of what was entered, each pod is looked at. A list that fails keeps no other.
+    pub async fn started(&self, grant: &Grant) -> StartedSeen {
+        let (mut found, entered) =
+            join(self.started_and_marked(grant).boxed(), self.entered(grant).boxed()).await;
+        match entered {
+            Ok(entered) => found.there.extend(entered),
+            Err(error) => found.failures.push(error.to_string()),
+        }
+        let Found { mut there, failures } = found;
+        there.sort();
+        there.dedup_by(|a, b| a.uid == b.uid);
+        StartedSeen { there, unseen: (!failures.is_empty()).then(|| failures.join("; ")) }
     }
 
-    async fn started_and_marked(&self, grant: &Grant) -> Result<Vec<Started>, CallError> {
+    async fn started_and_marked(&self, grant: &Grant) -> Found {
         let scope = place(&grant.spec).filter(|_| ends_started(&grant.spec));
         let namespaces: Vec<Option<String>> = match scope {
             Some(Scope::Cluster) => vec![None],
             Some(Scope::Namespaces(names)) => names.into_iter().map(Some).collect(),
-            Some(Scope::Endpoint(_)) | None => return Ok(Vec::new()),
+            Some(Scope::Endpoint(_)) | None => return Found::default(),
         };
-        let looks = namespaces.iter().map(|namespace| {
-            Look { reader: self, grant, namespace: namespace.as_deref() }.everything()
-        });
-        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+        let looks: Vec<BoxFuture<'_, _>> = namespaces
+            .iter()
+            .flat_map(|namespace| {
+                let look = Look { reader: self, grant, namespace: namespace.as_deref() };
+                let makers = StartedKind::MAKERS.map(|kind| look.marked(kind).boxed());
+                makers.into_iter().chain([look.pods().boxed(), look.debugged().boxed()])
+            })
+            .collect();
+        let mut found = Found::default();
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        while let Some(one) = looks.next().await {
+            found.add(one);
+        }
+        found
     }
 
     /// The pods that were entered, are to go and still run, in namespaces that opt in still. Whatever has made another of
@@ -104,54 +135,102 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn everything(self) -> Result<Vec<Started>, CallError> {
-        let makers = try_join_all(StartedKind::MAKERS.map(|kind| self.marked(kind)));
-        let (makers, pods) = tokio::try_join!(makers, self.pods())?;
-        Ok(makers.into_iter().flatten().chain(pods).collect())
+    fn api(self, resource: &ApiResource) -> Api<DynamicObject> {
+        let client = self.reader.client().clone();
+        match self.namespace {
+            Some(name) => Api::namespaced_with(client, name, resource),
+            None => Api::all_with(client, resource),
+        }
+    }
+
+    fn api_of_pods(self) -> Api<Pod> {
+        let client = self.reader.client().clone();
+        match self.namespace {
+            Some(name) => Api::namespaced(client, name),
+            None => Api::all(client),
+        }
+    }
+
+    fn of_grant(self) -> ListParams {
+        ListParams::default()
+            .labels(&format!("{GRANT_LABEL}={}", self.grant.name_any()))
+            .limit(PAGE)
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.grant.metadata.uid.as_deref()
     }
 
     /// What carries the mark of the grant and is not being deleted: what is makes nothing more.
-    async fn marked(self, kind: StartedKind) -> Result<Vec<Started>, CallError> {
-        let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
-        let (client, resource) = (self.reader.client().clone(), resource_of(kind));
-        let api: Api<DynamicObject> = match self.namespace {
-            Some(name) => Api::namespaced_with(client, name, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        let params = ListParams::default().labels(&format!("{GRANT_LABEL}={name}")).limit(PAGE);
+    async fn marked(self, kind: StartedKind) -> (Vec<Started>, Option<CallError>) {
+        let api = self.api(&resource_of(kind));
         let mut found = Vec::new();
-        let mut next = Some(params);
+        let mut next = Some(self.of_grant());
         while let Some(params) = next.take() {
-            let what = format!("listing the {kind:?}s of Grant {name}");
-            let page = bounded(what, api.list_metadata(&params)).await?;
+            let what = format!("listing the {kind:?}s of Grant {}", self.grant.name_any());
+            let page = match bounded(what, api.list_metadata(&params)).await {
+                Ok(page) => page,
+                Err(error) => return (found, Some(error)),
+            };
             let all = page.items.iter().map(|object| &object.metadata);
-            let marked = all.filter(|metadata| is_marked(metadata, uid));
+            let marked = all.filter(|metadata| is_marked(metadata, self.uid()));
             let stands = marked.filter(|metadata| metadata.deletion_timestamp.is_none());
             found.extend(stands.filter_map(|metadata| started(kind, metadata)));
             next = next_page(params, &page.metadata);
         }
-        Ok(found)
+        (found, None)
     }
 
-    /// An ephemeral container has no label that could be selected by, so every pod is looked at.
-    async fn pods(self) -> Result<Vec<Started>, CallError> {
-        let (name, uid) = (self.grant.name_any(), self.grant.metadata.uid.as_deref());
-        let client = self.reader.client().clone();
-        let api: Api<Pod> = match self.namespace {
-            Some(name) => Api::namespaced(client, name),
-            None => Api::all(client),
-        };
-        let mut found = Vec::new();
-        let mut next = Some(ListParams::default().limit(PAGE));
+    /// The pods that carry the mark. How long they ask to have, and whether they have stopped, is not in their metadata.
+    async fn pods(self) -> (Vec<Started>, Option<CallError>) {
+        let is_own = |pod: &Pod| is_marked(&pod.metadata, self.uid());
+        let (found, _, failure) = self.list_pods(self.of_grant(), is_own).await;
+        (found, failure)
+    }
+
+    /// The pods in which an ephemeral container was started: that has no label that could be selected by, so every pod is
+    /// looked at.
+    async fn debugged(self) -> (Vec<Started>, Option<CallError>) {
+        let uid = self.uid().unwrap_or_default().to_owned();
+        let key = (uid, self.namespace.map(ToOwned::to_owned));
+        let undebugged = self.reader.undebugged();
+        if undebugged.has(&key) {
+            return (Vec::new(), None);
+        }
+        let has_any = |pod: &Pod| has_entered(pod, self.uid());
+        let all = ListParams::default().limit(PAGE);
+        let (found, count, failure) = self.list_pods(all, has_any).await;
+        let ended_at = self.grant.status.as_ref().and_then(|status| status.ended_at);
+        // What was let through in the last moment may be stored a moment later.
+        let is_settled = ended_at.is_some_and(|at| clock::now() >= at.time() + SETTLED);
+        if count == 0 && failure.is_none() && is_settled {
+            undebugged.note(key);
+        }
+        (found, failure)
+    }
+
+    /// Those that have not stopped, how many there are, and what kept from seeing more.
+    async fn list_pods(
+        self,
+        params: ListParams,
+        is_it: impl Fn(&Pod) -> bool,
+    ) -> (Vec<Started>, usize, Option<CallError>) {
+        let api = self.api_of_pods();
+        let (mut found, mut count) = (Vec::new(), 0);
+        let mut next = Some(params);
         while let Some(params) = next.take() {
-            let what = format!("listing the Pods of Grant {name}");
-            let page: ObjectList<Pod> = bounded(what, api.list(&params)).await?;
-            let is_started = |pod: &&Pod| is_marked(&pod.metadata, uid) || has_entered(pod, uid);
-            let pods = page.items.iter().filter(is_started).filter(|pod| !has_stopped(pod));
-            found.extend(pods.filter_map(started_pod));
+            let what = format!("listing the Pods of Grant {}", self.grant.name_any());
+            let page: ObjectList<Pod> = match bounded(what, api.list(&params)).await {
+                Ok(page) => page,
+                Err(error) => return (found, count, Some(error)),
+            };
+            for pod in page.items.iter().filter(|pod| is_it(pod)) {
+                count += 1;
+                found.extend(started_pod(pod).filter(|_| !has_stopped(pod)));
+            }
             next = next_page(params, &page.metadata);
         }
-        Ok(found)
+        (found, count, None)
     }
 }
 
@@ -215,4 +294,87 @@ fn started(kind: StartedKind, metadata: &ObjectMeta) -> Option<Started> {
         grace_s: None,
         goes_by: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use lapse_engine::attest::KeySet;
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::index::{Index, testing_settings};
+
+    fn grant() -> Grant {
+        serde_json::from_value(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant",
+            "metadata": {"name": "g", "uid": "g-1"},
+            "spec": {
+                "request": {"namespace": "shop", "name": "fix", "uid": "r-1"},
+                "policy": {"name": "p", "uid": "p", "generation": 1},
+                "subject": {"kind": "User", "name": "alice"},
+                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+                "startsAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-01-01T01:00:00Z", "rulesHash": "x",
+                "session": {"guard": "Enforce", "startedWorkloads": "Delete"},
+            },
+            "status": {"phase": "Ended", "endedAt": "2026-01-01T01:00:00Z"},
+        }))
+        .unwrap()
+    }
+
+    fn object(name: &str) -> Value {
+        json!({"metadata": {
+            "name": name, "namespace": "shop", "uid": name, "annotations": {GRANT_UID: "g-1"},
+        }})
+    }
+
+    /// One kind that cannot be listed keeps no other, and pods without a label are listed once where there are none.
+    #[tokio::test]
+    async fn a_list_that_fails_keeps_no_other_and_all_pods_are_listed_once() {
+        let all_pods = Arc::new(AtomicUsize::new(0));
+        let count = all_pods.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let count = count.clone();
+            async move {
+                let (path, query) =
+                    (request.uri().path(), request.uri().query().unwrap_or_default());
+                let is_selected = query.contains("labelSelector=lapse.dev%2Fgrant%3Dg");
+                let items = match path.rsplit('/').next().unwrap() {
+                    "jobs" => None,
+                    "pods" if !is_selected => {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        Some(vec![])
+                    }
+                    "pods" => Some(vec![object("pod")]),
+                    "deployments" => Some(vec![object("web")]),
+                    _ => Some(vec![]),
+                };
+                let code = if items.is_some() { 200 } else { 500 };
+                let body = items.map_or_else(
+                    || json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "etcd"}),
+                    |items| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
+                );
+                let answer = Response::builder().status(code);
+                Ok::<_, std::convert::Infallible>(
+                    answer.body(Body::from(body.to_string().into_bytes())).unwrap(),
+                )
+            }
+        });
+        let (_, keys) = watch::channel(KeySet::default());
+        let index = Index::new(testing_settings(), keys.clone(), true);
+        let reader = Reader::new(Client::new(service, "default"), index, keys);
+        for _ in 0..3 {
+            let StartedSeen { there, unseen } = reader.started(&grant()).await;
+            let names: Vec<String> = there.iter().map(ToString::to_string).collect();
+            assert_eq!(names, ["Deployment shop/web", "Pod shop/pod"]);
+            assert!(unseen.unwrap().contains("listing the Jobs"));
+        }
+        assert_eq!(all_pods.load(Ordering::Relaxed), 1);
+    }
 }

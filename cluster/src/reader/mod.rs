@@ -5,6 +5,7 @@ mod accounts;
 mod batch;
 mod policies;
 mod roles;
+mod undebugged;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 use self::batch::Batched;
 use self::policies::Versions;
+use self::undebugged::Undebugged;
 use crate::accounts::Known;
 use crate::index::Index;
 use crate::{CallError, Stored, bounded};
@@ -43,6 +45,7 @@ pub struct Reader {
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
     accounts: Known,
+    undebugged: Undebugged,
 }
 
 /// The outcome of a call that looks something up.
@@ -67,6 +70,7 @@ impl Reader {
             rules: Batched::default(),
             namespaces: Batched::default(),
             accounts: Known::default(),
+            undebugged: Undebugged::default(),
         }
     }
 
@@ -80,6 +84,11 @@ impl Reader {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         self.index.settings()
+    }
+
+    /// Where no pod with an ephemeral container is left to be stopped.
+    pub(crate) fn undebugged(&self) -> &Undebugged {
+        &self.undebugged
     }
 
     /// The client.

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, User, eventually};
@@ -61,13 +62,43 @@ async fn refused_by<T: std::fmt::Debug>(policy: &str, again: impl AsyncFn() -> k
     .unwrap();
 }
 
-/// What the API server says who somebody is: the extra that tells credentials.
-async fn credentials(client: &Client) -> (String, Vec<String>) {
+/// What the API server says who somebody is.
+async fn user(client: &Client) -> UserInfo {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let user = review.unwrap().status.unwrap().user_info.unwrap();
+    review.unwrap().status.unwrap().user_info.unwrap()
+}
+
+/// The same: the name, and the extra that tells credentials.
+async fn credentials(client: &Client) -> (String, Vec<String>) {
+    let user = user(client).await;
     let extra: BTreeMap<String, Vec<String>> = user.extra.unwrap_or_default();
     (user.username.unwrap(), extra.get(CREDENTIAL).cloned().unwrap_or_default())
+}
+
+/// Who comes with a token that lies in a Secret.
+pub(crate) async fn with_token_from_secret(world: &World, account: &str) -> Client {
+    let accounts: Api<ServiceAccount> = world.api(&world.admin);
+    let made: ServiceAccount = typed(json!({"metadata": {"name": account}}));
+    accounts.create(&PostParams::default(), &made).await.unwrap();
+    let secrets: Api<Secret> = world.api(&world.admin);
+    let name = format!("{account}-token");
+    let secret: Secret = typed(json!({
+        "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}},
+        "type": "kubernetes.io/service-account-token",
+    }));
+    secrets.create(&PostParams::default(), &secret).await.unwrap();
+    let token = eventually("the token in the Secret", SOON, async || {
+        let data = secrets.get(&name).await?.data.unwrap_or_default();
+        Ok(data.get("token").map(|token| String::from_utf8(token.0.clone()).unwrap()))
+    })
+    .await
+    .unwrap();
+    let kubeconfig = Kubeconfig::read_from(&world.alice.kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+    Client::try_from(config).unwrap()
 }
 
 /// What the policies of the chart rely on.
@@ -83,6 +114,26 @@ async fn tokens_and_certificates_have_an_id_and_an_impersonator_has_none() {
     assert!(ids.len() == 1 && ids[0].starts_with("X509SHA256="), "{ids:?}");
     let (name, ids) = credentials(&impersonating(&world.mallory, CONTROLLER).await).await;
     assert_eq!((name.as_str(), ids), (CONTROLLER, vec![]));
+}
+
+/// What lay in a Secret has no id, and is told from an impersonator by the UID, which that one lacks.
+#[tokio::test]
+async fn a_token_from_a_secret_shows_the_uid_of_its_account_and_an_impersonator_none() {
+    let world = World::shared("imp-secret").await;
+    may_impersonate_accounts(&world).await;
+    let own = user(&with_token_from_secret(&world, "old").await).await;
+    let accounts: Api<ServiceAccount> = world.api(&world.admin);
+    assert_eq!(own.uid, accounts.get("old").await.unwrap().uid());
+    assert!(!own.extra.unwrap_or_default().contains_key(CREDENTIAL));
+    let name = format!("system:serviceaccount:{}:old", world.ns);
+    assert_eq!(own.username.as_ref(), Some(&name));
+    let disguised = user(&impersonating(&world.mallory, &name).await).await;
+    assert_eq!(disguised.username, Some(name.clone()));
+    assert_eq!(disguised.uid.unwrap_or_default(), "");
+    // To pass a UID along takes a right of its own.
+    let versions = ["get", "--raw", "/version", "--as", &name, "--as-uid", "1"];
+    let refused = world.lapse.plane().kubectl(&world.mallory, &versions).await.unwrap();
+    assert!(!refused.success() && refused.stderr.contains("uids"), "{refused:?}");
 }
 
 fn forbidden<T: std::fmt::Debug>(result: kube::Result<T>, words: &str) {

@@ -4,12 +4,13 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::Eviction;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use lapse_crds::{ConditionStatus, Conditions as _, EndReason, RequestPhase};
 use lapse_e2e::plane::{User, eventually};
 use serde_json::{Value, json};
 
+use crate::impersonation::with_token_from_secret;
 use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
@@ -370,6 +371,44 @@ async fn a_reconciler_is_told_whose_right_its_workload_ends_with() {
     assert!(created.success(), "{created:?}");
     let told = ["guard.trustedReconcilers", &world.alice.name, &account];
     assert!(told.iter().all(|word| created.stderr.contains(word)), "{created:?}");
+}
+
+/// A reconciler that comes with a token from a Secret, while somebody may come as it.
+#[tokio::test]
+async fn what_comes_with_a_token_from_a_secret_is_taken_for_nobodys() {
+    let world = World::tracking("secret-token", json!({"startedWorkloads": "Delete"})).await;
+    world.bind("tenant-edits", "edit", &rbac::account(&world.ns, "old")).await;
+    world.granted("fix", json!({})).await;
+    let client = with_token_from_secret(&world, "old").await;
+    let deployments: Api<Deployment> = Api::namespaced(client, &world.ns);
+    let app: Deployment = typed(json!({
+        "metadata": {"name": "app"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "app"}},
+            "template": {
+                "metadata": {"labels": {"app": "app"}},
+                "spec": {"containers": [{"name": "app", "image": "busybox"}]},
+            },
+        },
+    }));
+    let made = eventually("it to be let create", SOON, async || {
+        Ok(deployments.create(&PostParams::default(), &app).await.ok())
+    })
+    .await
+    .unwrap();
+    is_unmarked(&made);
+    world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
+    world.phase("fix", RequestPhase::Ended).await;
+    let grant = world.grant("fix").await;
+    eventually("what was started to be gone", SOON, async || {
+        let grant = world.grants().get(&grant.name_any()).await?;
+        let conditions = grant.status.unwrap_or_default().conditions;
+        let stopped = conditions.iter().find(|condition| condition.r#type == "Stopped");
+        Ok(stopped.filter(|stopped| stopped.reason == "Verified").map(drop))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.api::<Deployment>(&world.admin).get("app").await.unwrap().uid(), made.uid());
 }
 
 /// A status is written with the labels and annotations of its object, and so is the node of a pod.

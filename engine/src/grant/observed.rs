@@ -9,7 +9,7 @@ use crate::approval::not_verified_yet;
 use crate::attest::Attested;
 use crate::policy::{BannedRoles, Policies, PolicyState};
 use crate::role::RoleRules;
-use crate::session::Started;
+use crate::session::StartedSeen;
 use crate::surroundings::Surroundings;
 
 /// Everything that bears on a grant. A look-up that failed revokes nothing and grants nothing; what
@@ -34,7 +34,7 @@ pub struct Observed {
     /// What is known of where the target holds.
     pub surroundings: Surroundings,
     /// What was started under the grant, once the right is being taken back; `None` if nobody has looked.
-    pub started: Option<Read<Vec<Started>>>,
+    pub started: Option<StartedSeen>,
     /// What stopped the last try to give the right.
     pub obstacle: Option<Obstacle>,
 }

@@ -8,9 +8,8 @@ use lapse_crds::{ConditionStatus, Grant, GrantStatus, Timestamp};
 
 use super::Observed;
 use super::decide::{Action, condition};
-use crate::Read;
 use crate::lifetime::{STOPPED, STOPPING, is_stopping};
-use crate::session::{Started, ends_started, ends_streams, longest_grace_s};
+use crate::session::{Started, StartedSeen, ends_started, ends_streams, longest_grace_s};
 use crate::words::few;
 
 /// For how long after its end something that is being deleted is looked for.
@@ -62,13 +61,11 @@ pub(super) fn outlook(
     }
     let ended_at = status.ended_at.map_or(now, Timestamp::time);
     let soon = StopOutlook { actions: Vec::new(), next_at: Some(now + pause(now - ended_at)) };
-    let there = match &observed.started {
-        None => return StopOutlook { next_at: Some(now), ..soon },
-        Some(Read::Failed(_)) => return soon,
-        Some(Read::Missing) => &[][..],
-        Some(Read::Found(there)) => there,
+    let Some(StartedSeen { there, unseen }) = &observed.started else {
+        return StopOutlook { next_at: Some(now), ..soon };
     };
-    if there.is_empty() {
+    let is_all = unseen.is_none();
+    if there.is_empty() && is_all {
         let message = "What was started or entered under it is gone.".to_owned();
         condition(status, grant, STOPPED, ConditionStatus::True, "Verified", message, now);
         return StopOutlook::default();
@@ -76,7 +73,8 @@ pub(super) fn outlook(
     let longest_s = longest_grace_s(grant.spec.session.as_ref());
     let lasts = there.iter().filter(|started| started.lasts(now, longest_s)).take(MOST_AT_ONCE);
     let actions: Vec<Action> = lasts.map(|started| stop(started, longest_s)).collect();
-    if actions.is_empty() && now >= ended_at + LOOKED_FOR {
+    // What could not be looked at keeps nothing else from being stopped, and nobody from looking again.
+    if actions.is_empty() && is_all && now >= ended_at + LOOKED_FOR {
         let names: Vec<String> = there.iter().map(ToString::to_string).collect();
         let names = few(names.iter().map(String::as_str), MOST_NAMED);
         let message = format!(

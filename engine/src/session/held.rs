@@ -10,15 +10,14 @@ use crate::role::RoleRules;
 use crate::summary::GrantSummary;
 use crate::target::Scope;
 
-/// Whether somebody holds this right, or may be its holder in disguise: a service account without a
-/// credential is impersonated, or comes with a token that lay in a Secret.
+/// Whether somebody holds this right, or may be its holder in disguise.
 #[must_use]
 pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
     let Some(live) = &grant.live else { return false };
     if subject_of(caller).is_some_and(|subject| subject == *grant.subject) {
         return true;
     }
-    let disguised = service_account(caller).filter(|_| caller.credential_id.is_none());
+    let disguised = service_account(caller).filter(|_| may_be_disguised(caller));
     let accounts = live.session.as_ref().map_or(&[][..], |session| &session.impersonates);
     let reaches = |(namespace, name): (&str, &str)| {
         let target = live.target.as_ref();
@@ -28,9 +27,17 @@ pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
     disguised.is_some_and(reaches)
 }
 
-/// Whether a caller may be somebody else in disguise, whose rights are to be looked for everywhere.
+/// Whether a caller may be somebody else in disguise, whose rights are to be looked for everywhere. Who impersonates a
+/// service account passes on neither its credential nor its UID, without being allowed to impersonate `userextras` or
+/// `uids`, which is cluster administration. A token that lay in a Secret has no id, and shows the UID of its account.
 #[must_use]
 pub fn may_be_disguised(caller: &Identity) -> bool {
+    comes_without_credential(caller) && caller.uid.is_none()
+}
+
+/// Whether a caller is a service account that shows no credential, whom the API server takes for somebody in disguise.
+#[must_use]
+pub fn comes_without_credential(caller: &Identity) -> bool {
     service_account(caller).is_some() && caller.credential_id.is_none()
 }
 
@@ -124,6 +131,7 @@ mod tests {
     #[case::of_another_case(false, person("Alice", &["x"]), false)]
     #[case::an_account_with_its_token(false, account("shop", Some("JTI=1")), false)]
     #[case::in_disguise(false, account("shop", None), true)]
+    #[case::with_a_token_from_a_secret(false, Identity { uid: Some("u".into()), ..account("shop", None) }, false)]
     #[case::one_that_cannot_be_impersonated(false, named_account("shop", "builder", None), false)]
     #[case::in_a_place_out_of_reach(false, account("web", None), false)]
     #[case::everywhere(true, account("web", None), true)]

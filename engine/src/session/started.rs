@@ -60,6 +60,15 @@ pub struct Started {
     pub goes_by: Option<DateTime<Utc>>,
 }
 
+/// What is to go at the end of a grant and is not gone, as far as it could be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartedSeen {
+    /// What there is.
+    pub there: Vec<Started>,
+    /// What could not be looked at, in words, if anything: there may be more.
+    pub unseen: Option<String>,
+}
+
 impl Started {
     /// Whether it is to be deleted still: it is not being deleted, or has more time for that than a pod may have.
     /// Who deletes their own pod with a year to stop goes on using it.

@@ -16,6 +16,7 @@ use crate::grant::{Content, LiveContent, LiveObject, ObjectSpec};
 use crate::policy::{BannedRoles, Policies, PolicyOutline, PolicyState};
 use crate::role::RoleRules;
 use crate::rules::testing::rule;
+use crate::session::StartedSeen;
 use crate::summary::GrantSummary;
 use crate::surroundings::Surroundings;
 use crate::target::Namespace;
@@ -370,7 +371,7 @@ impl grant::Observed {
             }
             grant::Action::Stop { started: stopped, .. } => {
                 // It goes: when it is gone, a test says.
-                if let Some(Read::Found(there)) = &mut self.started {
+                if let Some(StartedSeen { there, .. }) = &mut self.started {
                     for started in there.iter_mut().filter(|started| *started == stopped) {
                         started.goes_by = Some(time(0));
                     }

@@ -3,10 +3,9 @@ use lapse_crds::{
     StreamKind,
 };
 
-use crate::Read;
-use crate::grant::{Action, Observed};
+use crate::grant::{Action, Observed, decide};
 use crate::lifetime::is_stopping;
-use crate::session::{Started, StartedKind};
+use crate::session::{Started, StartedKind, StartedSeen};
 use crate::summary::GrantSummary;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, marked, pending_by, time};
 use crate::testing::tell;
@@ -44,8 +43,8 @@ fn deployment(name: &str) -> Started {
     Started { kind: StartedKind::Deployment, grace_s: None, ..pod(name, 0) }
 }
 
-fn found(started: &[Started]) -> Read<Vec<Started>> {
-    Read::Found(started.to_vec())
+fn found(started: &[Started]) -> StartedSeen {
+    StartedSeen { there: started.to_vec(), unseen: None }
 }
 
 fn stopped(observed: &Observed) -> String {
@@ -120,7 +119,8 @@ fn what_takes_too_long_to_go_is_deleted_again() {
 #[test]
 fn what_could_not_be_looked_for_is_looked_for_again() {
     let mut observed = ended();
-    for read in [None, Some(Read::Failed("timeout".into()))] {
+    let unseen = StartedSeen { unseen: Some("timeout".into()), ..StartedSeen::default() };
+    for read in [None, Some(unseen)] {
         observed.started = read;
         for now in [EXPIRES_AT + 1, EXPIRES_AT + 60, EXPIRES_AT + 3600] {
             let plan = observed.step(now);
@@ -199,4 +199,16 @@ fn pods_that_were_entered_go_where_the_policy_says_so() {
     ");
     assert_eq!(told(None, OpenStreams::Keep, true), None);
     assert_eq!(told(None, OpenStreams::DeletePods, false), None, "the namespace did not opt in");
+}
+
+/// A kind that cannot be listed keeps no other from being stopped.
+#[test]
+fn what_is_seen_is_stopped_whatever_is_not() {
+    let mut observed = ended();
+    let unseen = Some("listing the Jobs: timeout".to_owned());
+    observed.started = Some(StartedSeen { there: vec![pod("p", 5)], unseen: unseen.clone() });
+    assert_eq!(decide(&observed, time(EXPIRES_AT + 1)).actions.len(), 1);
+    observed.started = Some(StartedSeen { there: vec![], unseen });
+    let plan = decide(&observed, time(EXPIRES_AT + 3600));
+    assert_eq!((plan.status, plan.wake_at.is_some()), (None, true), "it may be there still");
 }

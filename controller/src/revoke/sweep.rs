@@ -45,7 +45,7 @@ impl Sweep {
     /// Sweeps from the start on, until it is dropped, and says when it has swept `once`.
     pub(crate) async fn run(
         self,
-        revision: Revision,
+        revision: Arc<Revision>,
         mut guards: Guards,
         beats: Heartbeat,
         once: CancellationToken,

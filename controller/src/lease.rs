@@ -14,6 +14,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lapse_cluster::process::Heartbeat;
+use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, bounded, clock};
 use lapse_crds::micro_time;
 use tokio::sync::watch;
@@ -169,21 +170,24 @@ pub(crate) struct Candidate {
     labelled: ObjectMeta,
     gone: Option<Gone>,
     metrics: Arc<Metrics>,
+    revision: Arc<Revision>,
 }
 
 impl Candidate {
     pub(crate) fn new(
-        client: Client,
+        client: &Client,
         namespace: &str,
-        me: String,
-        metrics: Arc<Metrics>,
+        me: &str,
+        metrics: &Arc<Metrics>,
+        revision: &Arc<Revision>,
     ) -> (Self, Leadership) {
         let (standing, receiver) = watch::channel(Standing::default());
-        let api = Api::namespaced(client, namespace);
+        let api = Api::namespaced(client.clone(), namespace);
         let leadership = Leadership { standing: receiver, gains_seen: 0 };
         let labelled = labelled(&ObjectMeta::default());
-        let candidate =
-            Self { api, me, standing, seen: None, own: None, labelled, gone: None, metrics };
+        let (metrics, revision) = (metrics.clone(), revision.clone());
+        let (me, seen, own, gone) = (me.to_owned(), None, None, None);
+        let candidate = Self { api, me, standing, seen, own, labelled, gone, metrics, revision };
         (candidate, leadership)
     }
 
@@ -238,6 +242,7 @@ impl Candidate {
             Err(error) if error.is_not_found() => return self.make_again(error).await,
             other => other?,
         };
+        self.revision.observe_lease(lease.metadata.resource_version.as_deref());
         let now = Instant::now();
         self.gone = None;
         self.labelled = labelled(&lease.metadata);
@@ -293,7 +298,9 @@ impl Candidate {
         };
         // The resource version that was read makes this fail if anybody wrote in between.
         let lease = Lease { spec: Some(spec), ..lease };
-        self.own = Some(self.replace(&lease).await?);
+        let own = self.replace(&lease).await?;
+        self.revision.observe_lease(own.metadata.resource_version.as_deref());
+        self.own = Some(own);
         Ok(())
     }
 

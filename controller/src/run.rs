@@ -68,10 +68,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let (keys_sender, keys) = watch::channel(KeySet::default());
     let mut tasks = Tasks::default();
     let namespace = settings.namespace.clone();
-    let (candidate, leadership) =
-        Candidate::new(client.clone(), &settings.namespace, identity.clone(), metrics.clone());
-
     let index = Index::new(settings, keys.clone(), true);
+    let (revision, restarts) = Revision::new({
+        let index = index.clone();
+        move || index.doubt()
+    });
+    let revision = Arc::new(revision);
+    let (candidate, leadership) =
+        Candidate::new(&client, &namespace, &identity, &metrics, &revision);
     let queue = Queue::new(clock.clone());
     let touched = Touched {
         queue: queue.clone(),
@@ -83,10 +87,6 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     };
     let (orphans, suspects) = Orphans::new();
     let (expiry, expired) = Expiry::new(staggered(leadership.clone(), getrandom::u32()?));
-    let (revision, restarts) = Revision::new({
-        let index = index.clone();
-        move || index.doubt()
-    });
     let following = follow_keys(client.clone(), namespace, restarts.clone(), keys_sender);
     tasks.spawn("what follows the attestation keys", following);
     let first_lists = FirstLists::new(WATCHES);

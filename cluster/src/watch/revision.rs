@@ -18,9 +18,9 @@ use crate::bounded;
 /// How often the revision is asked for.
 const PERIOD: Duration = Duration::from_secs(20);
 
-/// The highest revision that was seen.
+/// The highest revisions that were seen.
 pub struct Revision {
-    highest: Mutex<u64>,
+    highest: Mutex<Highest>,
     doubt: Box<dyn Fn() + Send + Sync>,
     restarts: watch::Sender<()>,
 }
@@ -39,13 +39,19 @@ impl Restarts {
     }
 }
 
+#[derive(Clone, Copy, Default)]
+struct Highest {
+    of_lists: u64,
+    of_lease: u64,
+}
+
 impl Revision {
     /// Nothing was seen yet. When the revision runs backwards, what is known is in doubt from that moment: this is called
     /// before any watch starts again.
     #[must_use]
     pub fn new(doubt: impl Fn() + Send + Sync + 'static) -> (Self, Restarts) {
         let (restarts, receiver) = watch::channel(());
-        (Self { highest: Mutex::new(0), doubt: Box::new(doubt), restarts }, Restarts(receiver))
+        (Self { highest: Mutex::default(), doubt: Box::new(doubt), restarts }, Restarts(receiver))
     }
 
     /// Asks for the revision again and again, with a list of one object of this kind, until it is dropped: for a process
@@ -67,18 +73,28 @@ impl Revision {
 
     /// Takes note of the revision of a fresh list.
     pub fn observe(&self, revision: Option<&str>) {
+        self.note(revision, |highest| &mut highest.of_lists);
+    }
+
+    /// Takes note of the version of the lease, as it was just read or written. It is written every other second, so a
+    /// store that is older is noticed also if that is of a minute ago, which the revision of the whole has made up for by
+    /// the next list.
+    pub fn observe_lease(&self, version: Option<&str>) {
+        self.note(version, |highest| &mut highest.of_lease);
+    }
+
+    fn note(&self, revision: Option<&str>, of: fn(&mut Highest) -> &mut u64) {
         let Some(revision) = revision.and_then(|text| text.parse::<u64>().ok()) else { return };
-        let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
-        if revision < *highest {
-            warn!(
-                revision,
-                highest = *highest,
-                "the revision ran backwards: every watch starts again"
-            );
+        let mut all = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = *of(&mut all);
+        if revision < highest {
+            warn!(revision, highest, "the revision ran backwards: every watch starts again");
             (self.doubt)();
             self.restarts.send_replace(());
+            // Whatever else was seen was before that.
+            *all = Highest::default();
         }
-        *highest = revision;
+        *of(&mut all) = revision;
     }
 }
 
@@ -104,5 +120,21 @@ mod tests {
         }
         revision.observe(Some("3"));
         assert!(restarted(&restarts) && doubted.load(SeqCst) == 1);
+    }
+
+    /// By then the whole is further than it was when it was last listed.
+    #[test]
+    fn a_lease_of_before_restarts_once() {
+        let (revision, mut restarts) = Revision::new(|| ());
+        revision.observe(Some("5"));
+        revision.observe_lease(Some("9"));
+        revision.observe(Some("12"));
+        revision.observe_lease(Some("11"));
+        assert!(!restarts.0.has_changed().unwrap(), "each is compared with its own");
+        revision.observe_lease(Some("4"));
+        assert!(restarts.0.has_changed().unwrap());
+        restarts.0.mark_unchanged();
+        revision.observe(Some("7"));
+        assert!(!restarts.0.has_changed().unwrap());
     }
 }

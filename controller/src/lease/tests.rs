@@ -8,7 +8,8 @@ use crate::fake::{api_server, refusal};
 async fn a_candidate_that_panics_leads_no_more() {
     let metrics = Arc::new(Metrics::register(&mut Registry::default()));
     let client = api_server(async |_| refusal(500, "InternalError"));
-    let (candidate, leadership) = Candidate::new(client, "lapse", "me".to_owned(), metrics.clone());
+    let revision = Arc::new(Revision::new(|| ()).0);
+    let (candidate, leadership) = Candidate::new(&client, "lapse", "me", &metrics, &revision);
     candidate.publish(Some(Moment::now().after(DURATION)));
     assert_eq!((leadership.is_held(), metrics.leader.get()), (true, 1));
     let ended = tokio::spawn(async move {

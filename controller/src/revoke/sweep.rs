@@ -55,7 +55,7 @@ impl Sweep {
     /// keeps no other.
     pub(crate) async fn run(
         self,
-        revision: Revision,
+        revision: Arc<Revision>,
         mut guards: Guards,
         beats: Heartbeat,
         once: CancellationToken,

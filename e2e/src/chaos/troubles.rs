@@ -88,7 +88,7 @@ impl Troubles {
             Trouble::WebhookSilent => self.lapse.proxy.set_behaviour(Behaviour::Forward),
             Trouble::ApiServerKilled => {
                 self.lapse.plane().apiserver().start()?;
-                self.lapse.plane().ready().await?;
+                let _ = self.lapse.plane().ready().await;
             }
         }
         let now = clock::now();

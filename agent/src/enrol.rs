@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 use tracing::info;
 
+use crate::attach::jittered;
 use crate::certificate::validity;
 use crate::identity::{Enrolled, HostKey, Identity, IdentityError, machine};
 use crate::journal::JournalError;
@@ -82,8 +83,8 @@ pub async fn enrol(places: &Places, invitation: Invitation) -> Result<Enrolled, 
         message: status.message().to_owned(),
     };
     let mut client = connect(&gateway, Trusting::Anybody, None).await?;
-    let published =
-        client.get_trust(GetTrustRequest {}).await.map_err(|status| refused(&status))?;
+    let published = patiently(async || client.clone().get_trust(GetTrustRequest {}).await).await;
+    let published = published.map_err(|status| refused(&status))?;
     let published: PublishedTrust =
         serde_json::from_str(&published.into_inner().json).map_err(|error| {
             EnrolError::Malformed { gateway: gateway.clone(), why: error.to_string() }
@@ -114,7 +115,7 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Sta
         match ask().await {
             Err(status) if is_passing(&status) && began.elapsed() < PATIENCE => {
                 info!("the gateway says: {}", status.message());
-                sleep(AGAIN).await;
+                sleep(jittered(AGAIN)).await;
             }
             answer => return answer,
         }

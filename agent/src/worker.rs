@@ -87,6 +87,8 @@ pub struct Worker {
     host: Host,
     enrolled_at: DateTime<Utc>,
     trust: TrustStore,
+    /// Why what is published of whom to trust is not believed: orders of whoever is trusted there are not carried out.
+    disbelief: Option<String>,
     news: watch::Sender<News>,
     /// Orders by keys that are not known yet, and those that could not be remembered.
     waiting: Vec<Order>,
@@ -107,7 +109,7 @@ impl Worker {
         news: watch::Sender<News>,
     ) -> Self {
         let (waiting, endings, again) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { hands, host, enrolled_at, trust, news, waiting, endings, again }
+        Self { hands, host, enrolled_at, trust, disbelief: None, news, waiting, endings, again }
     }
 
     /// Works until it is told to stop, or nobody is there who could tell it anything. Whoever starts it has settled what was
@@ -158,6 +160,7 @@ impl Worker {
         let grants = known.map(|record| record.grant.clone()).collect();
         let authorities = self.trust.authorities().to_owned();
         self.news.send_if_modified(|news| {
+            let problem = problem.or_else(|| self.disbelief.clone());
             let report = AgentReport { problem, ..news.report.clone() };
             let next = News { receipts, grants, report, authorities };
             let is_other = *news != next;
@@ -202,12 +205,18 @@ impl Worker {
             }
         };
         match self.trust.follow(&published) {
-            Ok(false) => {}
-            Ok(true) => {
-                info!("other keys are trusted, or other authorities");
-                write_trust(self.hands.places(), &self.trust)?;
+            Ok(is_other) => {
+                self.disbelief = None;
+                if is_other {
+                    info!("other keys are trusted, or other authorities");
+                    write_trust(self.hands.places(), &self.trust)?;
+                }
             }
-            Err(error) => warn!(%error, "what is published of whom to trust is not believed"),
+            Err(error) => {
+                warn!(%error, "what is published of whom to trust is not believed");
+                self.disbelief =
+                    Some(format!("what is published of whom to trust is not believed: {error}"));
+            }
         }
         // What was signed by a key that follows on a trusted one can be judged now.
         self.try_waiting();

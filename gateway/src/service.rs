@@ -139,7 +139,14 @@ impl Gateway for Service {
             self.0.metrics.enrolment(EnrolmentOutcome::limited);
             return Err(status);
         }
-        let outcome = Self::enrol(self, request.into_inner()).await;
+        let address = source(&request);
+        let asked = request.into_inner();
+        let endpoint = asked.endpoint.clone();
+        let outcome = Self::enrol(self, asked).await;
+        if let Err(status) = &outcome {
+            // As many of them as calls without a certificate are let through.
+            warn!(endpoint, %address, why = status.message(), "an enrolment is refused");
+        }
         self.0.metrics.enrolment(match &outcome {
             Ok(_) => EnrolmentOutcome::enrolled,
             Err(status) if status.code() == tonic::Code::Unavailable => EnrolmentOutcome::error,
@@ -155,6 +162,7 @@ impl Gateway for Service {
         request: Request<Streaming<FromAgent>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let identity = self.identity(&request)?;
+        let address = tracing::field::display(source(&request));
         let mut inbound = request.into_inner();
         let hello = self.first(&mut inbound).await?;
         let turn = self.0.reads.acquire().await;
@@ -171,6 +179,10 @@ impl Gateway for Service {
         if agent.is_none_or(|agent| agent.machine != hello.machine) {
             let status = Status::aborted(
                 "another machine enrolled with this identity: enrol this one with a token of its own",
+            );
+            warn!(
+                endpoint = identity.name,
+                address, "another machine shows the identity of a host"
             );
             return Err(self.refuse(RefusalReason::machine, status));
         }
@@ -193,6 +205,10 @@ impl Gateway for Service {
         };
         let Some(ears) = ears else {
             let status = Status::aborted("another machine is connected with this identity");
+            warn!(
+                endpoint = identity.name,
+                address, "another machine shows the identity of a host"
+            );
             return Err(self.refuse(RefusalReason::machine, status));
         };
         let (answers, stream) = mpsc::channel(WAITING);

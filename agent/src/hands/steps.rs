@@ -21,7 +21,10 @@ impl Hands {
     pub(super) fn give(&self, record: &mut Record, others: &[Record]) -> Result<(), JournalError> {
         match self.try_give(record, others) {
             Ok(()) => {
-                info!(grant = record.grant, "a right is given");
+                if let Some(Right { user, elevation, expires_at, .. }) = &record.right {
+                    let grant = &record.grant;
+                    info!(grant, user, what = %elevation, until = %expires_at, "a right is given");
+                }
                 Ok(())
             }
             Err(why) => {

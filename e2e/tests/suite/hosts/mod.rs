@@ -191,6 +191,67 @@ async fn an_endpoint_goes_when_what_is_in_force_on_it_has_gone() {
     assert_eq!(agent.attach(&ADMIN).await.err().unwrap().code(), Code::Unauthenticated);
 }
 
+/// The line that says who alice is there is taken out, as when somebody leaves.
+#[tokio::test]
+async fn who_is_taken_off_an_endpoint_holds_nothing_there() {
+    let world = world("hosts-left").await;
+    let (agent, mut attached) = enrolled(&world, "web-1").await;
+    world.ask("fix", wish("web-1")).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    let order = agent.judge(&attached.order().await);
+    attached.says(&agent, &order, OrderState::Active).await;
+    world.phase("fix", RequestPhase::Active).await;
+    let nobody = Patch::Merge(json!({"spec": {"users": []}}));
+    endpoints(&world).patch("web-1", &PatchParams::default(), &nobody).await.unwrap();
+    assert!(matches!(attached.next().await.unwrap(), to_agent::Message::End(_)));
+    let ending = grant_phase(&world, &order.grant, GrantPhase::Ending).await.status.unwrap();
+    assert_eq!(ending.end_reason, Some(EndReason::RequesterNotAllowed));
+}
+
+/// Its agent will never say again what is in force there. An owner says so, and each right is over when its time is.
+#[tokio::test]
+async fn the_endpoint_of_a_lost_host_goes_when_an_owner_says_so() {
+    let world = world("hosts-lost").await;
+    let (agent, mut attached) = enrolled(&world, "web-1").await;
+    let mut short = wish("web-1");
+    short["duration"] = json!("30s");
+    world.ask("fix", short).await;
+    world.approve(&world.bob, "fix").await.unwrap();
+    let order = agent.judge(&attached.order().await);
+    attached.says(&agent, &order, OrderState::Active).await;
+    world.phase("fix", RequestPhase::Active).await;
+    drop(attached);
+    endpoints(&world).delete("web-1", &DeleteParams::default()).await.unwrap();
+    grant_phase(&world, &order.grant, GrantPhase::Ending).await;
+
+    let group = "rbac.authorization.k8s.io";
+    let user = |name: &str| json!({"kind": "User", "name": name, "apiGroup": group});
+    world
+        .apply(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "writers"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "lapse-endpoint-owner"},
+            "subjects": [user(&world.alice.name), user(&world.bob.name)]}))
+        .await;
+    let lost = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let says_so = async |client: &kube::Client| {
+        let api: Api<Endpoint> = Api::all(client.clone());
+        api.patch("web-1", &PatchParams::default(), &lost).await
+    };
+    eventually("the binding to hold", SOON, async || {
+        let said = says_so(&world.alice.client).await.unwrap_err().to_string();
+        Ok(said.contains("by its owners, too, if its host is lost").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(endpoints(&world).get("web-1").await.is_ok(), "alice is no owner");
+    says_so(&world.bob.client).await.unwrap();
+    assert!(endpoints(&world).get_opt("web-1").await.unwrap().is_none());
+    let over = grant_phase(&world, &order.grant, GrantPhase::Ended).await;
+    let ended = over.status.unwrap();
+    assert_eq!(ended.conditions.condition("Ended").unwrap().reason, "Unverified");
+    assert!(ended.ended_at.unwrap().time() >= over.spec.expires_at.time());
+}
+
 /// A stolen token of the gateway, of the controller, or a person with wide rights: none of them has a right on a host by it.
 #[tokio::test]
 async fn nobody_makes_up_what_agents_and_webhook_sign() {

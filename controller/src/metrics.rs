@@ -171,7 +171,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "revocation_lateness",
-            "From the time that a grant expires to its right verified to be gone",
+            "From the time that a grant expires to its right in the cluster verified to be gone",
             Unit::Seconds,
             lateness.clone(),
         );

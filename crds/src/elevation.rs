@@ -54,7 +54,7 @@ impl fmt::Display for Command {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.admin) ? 1 : 0) + (has(self.commands) && size(self.commands) > 0 ? 1 : 0) + (has(self.group) ? 1 : 0) == 1")
-        .message("set exactly one of admin (sudo for everything), commands (sudo for these) and group (membership of a local group)")
+        .message("set exactly one of admin: {} (sudo for everything), commands (sudo for these) and group (membership of a local group)")
 )]
 pub struct EndpointTarget {
     /// The name of the Endpoint.

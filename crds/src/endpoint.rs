@@ -36,7 +36,7 @@ use crate::{Condition, Subject, Timestamp, schema};
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
-    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agent.version"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.report.version"),
     printcolumn(name = "Last-Contact", type_ = "date", json_path = ".status.lastContact"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -49,9 +49,13 @@ pub struct EndpointSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub owners: Vec<Subject>,
-    /// Whose its local users are. Empty: nobody has one, but where a policy says `localUsers: SameName`.
+    /// Whose its local users are, each of them one subject's. Empty: nobody has one, but where a policy says
+    /// `localUsers: SameName`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 512))]
+    #[schemars(
+        length(max = 512),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["localUser"])
+    )]
     pub users: Vec<LocalUser>,
     /// The one token by which its agent may enrol. Absent: no agent may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +80,9 @@ impl fmt::Display for Platform {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.subject.kind != 'Group'")
-        .message("a local user is one user's or one service account's: name kind User or ServiceAccount")
+        .message("a local user is one user's or one service account's: name kind User or ServiceAccount"),
+    validation = Rule::new("self.localUser != 'root'")
+        .message("root is nobody's: who is to act as root is given admin or commands for a time; name the local user that is theirs")
 )]
 pub struct LocalUser {
     /// Who it is in the cluster: a user or a service account.

@@ -35,6 +35,7 @@ use crate::{
     selectable = ".spec.subject.name",
     selectable = ".spec.emergency",
     selectable = ".spec.policy.name",
+    selectable = ".spec.target.endpoint.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".spec.username"),
     printcolumn(

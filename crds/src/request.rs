@@ -32,6 +32,7 @@ use crate::{
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.requester.username",
     selectable = ".status.phase",
+    selectable = ".spec.target.endpoint.name",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requester.username"),
     printcolumn(

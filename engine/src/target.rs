@@ -38,6 +38,13 @@ pub struct EndpointPlace {
     pub local_user: Option<String>,
 }
 
+impl fmt::Display for EndpointPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "on {}", self.name)?;
+        self.local_user.as_ref().map_or(Ok(()), |user| write!(f, " as {user}"))
+    }
+}
+
 impl Scope {
     /// Whether it reaches a namespace.
     #[must_use]
@@ -169,7 +176,7 @@ impl ResolvedTarget {
                 format!("in {}", few(names.iter().map(String::as_str), SHOWN_NAMESPACES))
             }
             Scope::Cluster => "cluster-wide".to_owned(),
-            Scope::Endpoint(place) => format!("on {}", place.name),
+            Scope::Endpoint(place) => place.to_string(),
         };
         format!("{} {}", shortened(&what, SHOWN_CHARACTERS), shortened(&place, SHOWN_CHARACTERS))
     }
@@ -299,10 +306,7 @@ impl fmt::Display for ResolvedTarget {
                 write!(f, "{} in {names}", self.privilege)
             }
             Scope::Cluster => write!(f, "{} in the whole cluster", self.privilege),
-            Scope::Endpoint(place) => match &place.local_user {
-                Some(user) => write!(f, "{} on {} as {user}", self.privilege, place.name),
-                None => write!(f, "{} on {}", self.privilege, place.name),
-            },
+            Scope::Endpoint(place) => write!(f, "{} {place}", self.privilege),
         }
     }
 }
@@ -359,6 +363,14 @@ mod tests {
     )]
     fn lists_say_what_and_where(#[case] of: serde_json::Value, #[case] expected: &str) {
         assert_eq!(target(&of).in_brief(), expected);
+    }
+
+    #[test]
+    fn lists_say_as_whom_on_a_host() {
+        let endpoint = json!({"name": "web-1", "localUser": "al", "admin": {}});
+        let on_host = serde_json::from_value(json!({"endpoint": endpoint})).unwrap();
+        let target = ResolvedTarget::resolve(&on_host, "shop").unwrap();
+        assert_eq!(target.in_brief(), format!("{} on web-1 as al", target.privilege));
     }
 
     #[test]

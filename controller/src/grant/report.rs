@@ -1,9 +1,10 @@
 //! Writes the status of a grant, counts what became of it, and gives warnings: before the end, and when
 //! a review is overdue.
 
+use chrono::TimeDelta;
 use kube::Api;
 use lapse_cluster::{CallError, replace_status};
-use lapse_crds::{Grant, GrantPhase, GrantStatus};
+use lapse_crds::{Grant, GrantPhase, GrantStatus, Target};
 use lapse_engine::grant::Warning;
 use tracing::info;
 
@@ -43,7 +44,7 @@ pub(super) fn tell(context: &Context, grant: &Grant, warning: Option<Warning>) {
 }
 
 fn count(context: &Context, grant: &Grant, status: &GrantStatus) {
-    let seconds = |span: chrono::TimeDelta| span.as_seconds_f64().max(0.0);
+    let seconds = |span: TimeDelta| span.as_seconds_f64().max(0.0);
     let now = context.clock.now();
     match status.phase {
         GrantPhase::Active => {
@@ -55,10 +56,38 @@ fn count(context: &Context, grant: &Grant, status: &GrantStatus) {
         GrantPhase::Ended => {
             context.metrics.ended(status.end_reason);
             let late = now - grant.spec.expires_at.time();
-            if late > chrono::TimeDelta::zero() {
+            if is_late(&grant.spec.target, late) {
                 context.metrics.lateness.observe(seconds(late));
             }
         }
         GrantPhase::Pending | GrantPhase::Ending => {}
+    }
+}
+
+/// Whether a right was verified to be gone after its time. On a host it goes at its time, and that is told when the host is
+/// heard of: one that was off for the night is no late revocation.
+fn is_late(target: &Target, late: TimeDelta) -> bool {
+    target.endpoint.is_none() && late > TimeDelta::zero()
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::EndpointTarget;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::in_time(false, -1, false)]
+    #[case::late(false, 9, true)]
+    #[case::told_when_the_host_was_back(true, 9, false)]
+    fn late_is_what_was_held_for_longer(
+        #[case] on_host: bool,
+        #[case] seconds: i64,
+        #[case] expected: bool,
+    ) {
+        let endpoint = on_host.then(EndpointTarget::default);
+        let target = Target { kubernetes: None, endpoint };
+        assert_eq!(is_late(&target, TimeDelta::seconds(seconds)), expected);
     }
 }

@@ -15,10 +15,10 @@ use crate::world::World;
 const TERMINAL: usize = 120;
 
 /// What kubectl shows in a list, by the name of the object and the column.
-struct Shown(BTreeMap<String, BTreeMap<String, String>>);
+pub(crate) struct Shown(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Shown {
-    async fn get(world: &World, args: &[&str]) -> Self {
+    pub(crate) async fn get(world: &World, args: &[&str]) -> Self {
         let args = [&["get", "--namespace", &world.ns], args].concat();
         let table = world.kubectl(&world.admin, &args, None).await.unwrap();
         if !args.contains(&"wide") {
@@ -42,7 +42,7 @@ impl Shown {
     }
 
     /// These columns of an object.
-    fn of<const N: usize>(&self, name: &str, columns: [&str; N]) -> [&str; N] {
+    pub(crate) fn of<const N: usize>(&self, name: &str, columns: [&str; N]) -> [&str; N] {
         let row = self.0.get(name).unwrap_or_else(|| panic!("{name} is not shown: {:?}", self.0));
         columns.map(|column| row[column].as_str())
     }

@@ -87,6 +87,7 @@ async fn of_fields() {
         spec(json!({"role": edit, "namespaces": ["Shop"]})),
         spec(json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": []}]})),
         json!({"target": {"endpoint": {"name": "web-1"}}}),
+        json!({"target": {"endpoint": {"name": "web-1", "admin": null}}}),
         json!({"target": {"endpoint": {"name": "web-1", "group": "%adm"}}}),
         json!({"target": {"endpoint": {"name": "web-1", "commands": [{"path": "/usr/bin/*"}]}}}),
         json!({"target": {"endpoint": {"name": "web-1", "commands": [{"path": "/bin/id", "args": ["-u"], "argsPattern": "^x$"}]}}}),
@@ -141,6 +142,9 @@ async fn of_fields() {
             json!({"roles": [edit], "namespaces": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
         ),
         json!({"requesters": somebody, "targets": [{"endpoint": {"all": true, "names": ["a"], "admin": {}}}]}),
+        json!({"requesters": somebody, "targets": [{"endpoint": {"all": true, "admin": null}}]}),
+        json!({"requesters": somebody, "targets": [{"endpoint": {"admin": {}}}]}),
+        ban(json!([{"endpoint": {"names": ["web-1"]}}])),
         json!({"schedule": {"timeZone": "Mars", "windows": []}}),
         // One a policy: the API server tells several in an order that changes.
         json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "25:00", "end": "10:00"}]}}),
@@ -156,9 +160,11 @@ async fn of_fields() {
     ] {
         book.add(&world.admin, &given, &policy(&given)).await;
     }
-    let users = |kind: &str| json!([{"subject": {"kind": kind, "name": "x"}, "localUser": "al"}]);
+    let user = |kind: &str, name: &str, local: &str| json!({"subject": {"kind": kind, "name": name}, "localUser": local});
     for given in [
-        json!({"users": users("Group")}),
+        json!({"users": [user("Group", "x", "al")]}),
+        json!({"users": [user("User", "alice", "root")]}),
+        json!({"users": [user("User", "alice", "al"), user("User", "bob", "al")]}),
         json!({"enrolment": {"tokenHash": "abc", "expiresAt": "2036-01-01T00:00:00Z"}}),
     ] {
         let mut endpoint = json!({

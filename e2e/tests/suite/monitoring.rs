@@ -12,10 +12,11 @@ use serde_json::Value;
 use crate::rendered::Rendered;
 use crate::world::{SOON, World};
 
-const ALL: [&str; 3] = [
+const ALL: [&str; 4] = [
     "metrics.podMonitor.enabled=true",
     "metrics.prometheusRule.enabled=true",
     "metrics.dashboard.enabled=true",
+    "gateway.enabled=true",
 ];
 
 /// The one object of a kind.
@@ -61,6 +62,8 @@ async fn every_alert_is_complete() {
     let rule = one(&Rendered::with_operator(&[ALL[1], elsewhere]).await, "PrometheusRule");
     let url = &rule["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"];
     assert_eq!(url, "https://wiki.example/lapse#lapserevocationoverdue");
+    // Without a gateway none is missed.
+    assert!(!rule.to_string().contains("LapseGateway"));
 }
 
 /// Links within the documents lead somewhere.

@@ -163,13 +163,14 @@ pub(crate) async fn unchecked(world: &World) {
     // What lists select by must stay.
     let text = json!({"type": "string"});
     let (username, name) = (any(json!({"username": text})), any(json!({"name": text})));
+    let target = any(json!({"endpoint": name}));
     for (kind, fields) in [
         ("jitpolicies", json!({"effect": text})),
-        ("accessrequests", json!({"requester": username})),
+        ("accessrequests", json!({"requester": username, "target": target})),
         ("accessdecisions", json!({"request": name})),
         (
             "grants",
-            json!({"subject": name, "username": text, "policy": name, "emergency": {"type": "boolean"}}),
+            json!({"subject": name, "username": text, "policy": name, "emergency": {"type": "boolean"}, "target": target}),
         ),
     ] {
         let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";

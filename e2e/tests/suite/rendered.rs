@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Probe};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Probe, Service};
+use k8s_openapi::api::rbac::v1::Role;
 use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
@@ -119,10 +120,15 @@ async fn notes(grantable_rules: &Value) -> String {
     r#"metrics.dashboard.annotations={"folder":"Security"}"#,
     r#"tracing.endpoint="http://otel:4318""#, "networkPolicy.egress.collectorTo=[{\"podSelector\":{}}]",
 ])]
+#[case::hosts(&[
+    "gateway.enabled=true", r#"gateway.service.type="LoadBalancer""#, "gateway.service.nodePort=30443",
+    r#"gateway.service.loadBalancerSourceRanges=["10.0.0.0/8"]"#,
+])]
 #[tokio::test]
 async fn what_is_rendered_has_no_trailing_blanks(#[case] values: &[&str]) {
     let rendered = Rendered::with(values).await;
-    assert_eq!(rendered.all::<Deployment>("Deployment").len(), 2);
+    let gateways = usize::from(values.contains(&"gateway.enabled=true"));
+    assert_eq!(rendered.all::<Deployment>("Deployment").len(), 2 + gateways);
 }
 
 /// What a cluster wants of the placement of the pods comes beside what the chart wants, and not in its place. That the
@@ -173,6 +179,41 @@ async fn the_start_of_a_program_is_looked_at_often_and_for_long() {
         // A kubelet forgets restarts after twice the longest time that it puts one off, which is five minutes.
         assert!(startup.failure_threshold.unwrap() > 600, "{component}");
     }
+}
+
+/// A gateway sees the hosts' addresses where that cuts nobody off, and takes as many connections as are said.
+#[rstest]
+#[case::inside("\"ClusterIP\"", "\"\"", None)]
+#[case::load_balancer("\"LoadBalancer\"", "\"\"", Some("Local"))]
+#[case::node_port("\"NodePort\"", "\"\"", Some("Cluster"))]
+#[case::as_said("\"NodePort\"", "\"Local\"", Some("Local"))]
+#[tokio::test]
+async fn a_gateway_sees_the_addresses_of_hosts(
+    #[case] service: &str,
+    #[case] said: &str,
+    #[case] expected: Option<&str>,
+) {
+    let service = format!("gateway.service.type={service}");
+    let said = format!("gateway.service.externalTrafficPolicy={said}");
+    let values = ["gateway.enabled=true", "gateway.maxConnections=700", &service, &said];
+    let rendered = Rendered::with(&values).await;
+    let services = rendered.all::<Service>("Service");
+    let gateway = services.iter().find(|service| service.name_any() == "lapse-gateway").unwrap();
+    let policy = gateway.spec.as_ref().unwrap().external_traffic_policy.as_deref();
+    assert_eq!(policy, expected);
+    let args = rendered.pods()["gateway"].spec.as_ref().unwrap().containers[0].args.clone();
+    assert!(args.unwrap().contains(&"--max-connections=700".to_owned()));
+}
+
+/// Who sets up hosts can read by what these know the installation, and no more of its namespace.
+#[tokio::test]
+async fn who_sets_up_hosts_reads_the_pin() {
+    let rendered = Rendered::with(&["gateway.enabled=true"]).await;
+    let roles = rendered.all::<Role>("Role");
+    let reader = roles.iter().find(|role| role.name_any() == "lapse-endpoint-admin").unwrap();
+    let [rule] = &reader.rules.as_ref().unwrap()[..] else { panic!("one rule") };
+    assert_eq!(rule.resource_names, Some(vec!["lapse-endpoint-trust".to_owned()]));
+    assert_eq!(rule.verbs, ["get"]);
 }
 
 /// Runs of the sweep that failed can be read for a day, and do not pile up.

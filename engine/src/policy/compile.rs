@@ -183,7 +183,7 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
         return Err(PolicyError::new(PolicyErrorReason::Unreadable, message));
     };
     if let Some(targets) = &target.endpoint {
-        check_commands(&format!("spec.targets[{index}].endpoint"), targets)?;
+        check_endpoints(&format!("spec.targets[{index}].endpoint"), targets)?;
     }
     let Some(targets) = &target.kubernetes else { return Ok(offer) };
     let field = format!("spec.targets[{index}].kubernetes");
@@ -219,17 +219,32 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
     Ok(offer)
 }
 
-/// Checks the rules and the commands that are spelled out in targets.
+/// Checks the rules, the hosts and the commands that are spelled out in targets.
 pub(super) fn check_all_targets(targets: &[PolicyTarget]) -> Result<(), PolicyError> {
     targets.iter().enumerate().try_for_each(|(index, target)| {
         if let Some(targets) = &target.kubernetes {
             check_rules(&format!("spec.targets[{index}].kubernetes"), targets)?;
         }
         match &target.endpoint {
-            Some(targets) => check_commands(&format!("spec.targets[{index}].endpoint"), targets),
+            Some(targets) => check_endpoints(&format!("spec.targets[{index}].endpoint"), targets),
             None => Ok(()),
         }
     })
+}
+
+/// Checks that an entry means something on some host: by one that does not, nothing could be given or denied.
+fn check_endpoints(field: &str, targets: &EndpointTargets) -> Result<(), PolicyError> {
+    let EndpointTargets { names, selector, all, admin, commands, groups, local_users: _ } = targets;
+    let lacking = if admin.is_none() && commands.is_empty() && groups.is_empty() {
+        // `admin:` without a value is a null, which the API server drops before anybody sees it.
+        "says nothing of what may be done: set admin: {} (sudo for everything), commands or groups; an admin without a \
+         value counts as left out"
+    } else if names.is_empty() && selector.is_none() && !all {
+        "names no host: set names, selector or all"
+    } else {
+        return check_commands(field, targets);
+    };
+    Err(PolicyError::new(PolicyErrorReason::InvalidRule, format!("{field} {lacking}")))
 }
 
 /// Checks the expressions of commands: they must compile, and be anchored at both ends.

@@ -30,6 +30,17 @@ by itself is told here, too, for it would do so when half of the release is chan
 {{ printf "guard.trustedReconcilers[%d] is %q, in the namespace of Lapse itself: nobody applies as Lapse by impersonation, so this would only let somebody do so unguarded. Take it off the list" $i $account }}
 {{- end }}
 {{- end }}
+{{- $service := .Values.gateway.service }}
+{{- if eq $service.type "ClusterIP" }}
+{{- range $field := list "externalTrafficPolicy" "nodePort" }}
+{{- with get $service $field }}
+{{ printf "gateway.service.%s is %v, and gateway.service.type is ClusterIP, which nobody reaches from outside. Set the type to LoadBalancer or NodePort, or leave it out" $field . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $service.loadBalancerSourceRanges (ne $service.type "LoadBalancer") }}
+{{ printf "gateway.service.loadBalancerSourceRanges is set, and gateway.service.type is %s: nothing would be limited. Set the type to LoadBalancer, or use networkPolicy.gatewayFrom" $service.type }}
+{{- end }}
 {{- with .Values.webhook.url }}
 {{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" | default "443" | int }}
 {{- if or (lt $port 1) (gt $port 65535) }}

@@ -3,7 +3,7 @@
 mod agent;
 mod stolen;
 
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{
     ConditionStatus, Conditions as _, EndReason, Endpoint, Grant, GrantPhase, OrderState,
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use self::agent::{Agent, Attached};
+use crate::columns::Shown;
 use crate::world::{SOON, World, refused};
 
 const TOKEN: &str = "0f3a-a-token-with-enough-randomness-in-it";
@@ -116,6 +117,22 @@ async fn a_token_enrols_one_agent_once() {
     ready(&world, "web-1", ConditionStatus::True).await;
 }
 
+/// Lists name the agent, and the local user; requests and Grants are found by their host.
+async fn shows_who_holds_what(world: &World, name: &str, grant: &str) {
+    let agent = Shown::get(world, &["jep"]).await;
+    let report = endpoints(world).get(name).await.unwrap().status.unwrap().report.unwrap();
+    assert_eq!(agent.of(name, ["READY", "AGENT"]), ["True", report.version.as_str()]);
+    let selector = |host: &str| format!("spec.target.endpoint.name={host}");
+    let on_host = selector(name);
+    let grants = Shown::get(world, &["gr", "--field-selector", &on_host]).await;
+    let [target] = grants.of(grant, ["TARGET"]);
+    assert!(target.ends_with(&format!("on {name} as al")), "{target}");
+    let requests = Shown::get(world, &["areq", "--field-selector", &on_host]).await;
+    assert_eq!(requests.of("fix", ["PHASE"]), ["Active"]);
+    let elsewhere = ListParams::default().fields(&selector("web-2"));
+    assert_eq!(world.grants().list(&elsewhere).await.unwrap().items.len(), 0);
+}
+
 #[tokio::test]
 async fn a_right_on_a_host_is_held_and_over_when_its_agent_says_so() {
     let world = world("hosts-life").await;
@@ -132,6 +149,7 @@ async fn a_right_on_a_host_is_held_and_over_when_its_agent_says_so() {
     attached.says(&agent, &order, OrderState::Received).await;
     attached.says(&agent, &order, OrderState::Active).await;
     world.phase("fix", RequestPhase::Active).await;
+    shows_who_holds_what(&world, "web-1", &order.grant).await;
 
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     match attached.next().await.unwrap() {

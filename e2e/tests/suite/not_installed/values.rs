@@ -25,6 +25,18 @@ async fn rendered_with(more: &[&str]) -> Answer {
     "guard.trustedReconcilers[0]"
 )]
 #[case::port(&["webhook.url=\"https://hook.example:70000\""], "a port is a number from 1 to 65535")]
+#[case::port_of_nodes(&["gateway.service.nodePort=30443"], "gateway.service.nodePort is 30443")]
+#[case::traffic_from_nowhere(
+    &["gateway.service.externalTrafficPolicy=\"Local\""],
+    "gateway.service.externalTrafficPolicy is Local, and gateway.service.type is ClusterIP"
+)]
+#[case::no_load_balancer(
+    &[
+        "gateway.service.type=\"NodePort\"",
+        r#"gateway.service.loadBalancerSourceRanges=["10.0.0.0/8"]"#,
+    ],
+    "gateway.service.type is NodePort: nothing would be limited"
+)]
 #[case::minute(&["sweep.schedule=\"60 * * * *\""], "its minute is \"60\"")]
 #[case::month(&["sweep.schedule=\"* * * foo *\""], "its month is \"foo\"")]
 #[case::nowhere(

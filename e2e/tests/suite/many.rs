@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::world::{SOON, World, until};
 
-const RIGHTS: usize = 100;
+const RIGHTS: usize = 50;
 /// How many calls people make at once.
 const AT_ONCE: usize = 8;
 
@@ -52,7 +52,7 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     };
     all_in(RequestPhase::Pending).await;
     // Long enough for all to be given, beside other tests, too.
-    let end = clock::now() + TimeDelta::seconds(60);
+    let end = clock::now() + TimeDelta::seconds(120);
     let approving = names.iter().map(async |name| {
         let left = format!("{}s", (end - clock::now()).num_seconds());
         let approval = json!({"verdict": "Approve", "duration": left});

@@ -46,7 +46,7 @@ pub use self::gitops::GitOps;
 pub use self::ground::Ground;
 pub use self::install::{InstallOptions, Lapse};
 use self::kubeconfig::Credentials;
-pub use self::net::{SOON, eventually, free_port, http_status, loopback};
+pub use self::net::{SOON, eventually, free_port, http_status, loopback, until};
 pub use self::objects::{apply, policy_reported};
 pub use self::process::{Process, Spec};
 pub use self::progress::Progress;

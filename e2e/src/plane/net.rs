@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -40,6 +41,12 @@ pub fn free_port() -> Result<u16> {
 #[must_use]
 pub fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Waits until a moment has passed.
+pub async fn until(moment: DateTime<Utc>) {
+    let rest = moment - lapse_cluster::clock::now() + TimeDelta::milliseconds(1);
+    tokio::time::sleep(rest.to_std().unwrap_or_default()).await;
 }
 
 /// Looks again and again until there is something, at most until the deadline.

@@ -1,11 +1,10 @@
 //! Ends without the agent, without a network, without power.
 
 use lapse_crds::{ConditionStatus, RequestPhase};
-use lapse_e2e::plane::{SOON, eventually};
+use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::corner::until;
 use crate::site::Site;
 
 fn admin() -> Value {

@@ -1,7 +1,7 @@
 //! Hosts on which something is wrong: nothing is half done, it is said what to do, and nobody else's sudo is disturbed.
 
 use lapse_crds::RequestPhase;
-use lapse_e2e::plane::{SOON, eventually};
+use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -163,7 +163,7 @@ async fn without_its_agent_a_host_locks_nobody_out(
     // What alice starts while her right lasts could not be ended, so with a broken agent it is not started.
     let alice = site.host.as_user("alice", "sudo -n true").await.unwrap();
     assert_eq!(alice.status, within, "{}", alice.stderr);
-    crate::corner::until(end).await;
+    until(end).await;
     eventually("alice to do what she may anyway", SOON, async || {
         Ok(site.sudo("true").await.then_some(()))
     })

@@ -237,12 +237,6 @@ impl Corner {
     }
 }
 
-/// Waits until a moment has passed.
-pub(crate) async fn until(moment: DateTime<Utc>) {
-    let rest = (moment - lapse_cluster::clock::now()).to_std().unwrap_or_default();
-    tokio::time::sleep(rest).await;
-}
-
 fn typed<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }

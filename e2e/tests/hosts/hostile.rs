@@ -1,9 +1,8 @@
 //! Who holds a right, and wants more of it.
 
-use lapse_e2e::plane::{SOON, eventually};
+use lapse_e2e::plane::{SOON, eventually, until};
 use serde_json::json;
 
-use crate::corner::until;
 use crate::site::Site;
 
 /// The program runs on as root when its user kills or stops their own sudo; at the end it is dead all the same.

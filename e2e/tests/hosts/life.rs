@@ -3,11 +3,10 @@
 use kube::api::DeleteParams;
 use lapse_crds::{ConditionStatus, EndReason, RequestPhase};
 use lapse_e2e::host::Release;
-use lapse_e2e::plane::{SOON, eventually};
+use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::corner::until;
 use crate::site::Site;
 
 fn admin() -> Value {

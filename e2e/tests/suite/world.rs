@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -16,10 +15,10 @@ use lapse_crds::{
     AccessDecision, AccessRequest, AccessRequestStatus, Conditions as _, Grant, GrantPhase,
     RequestPhase,
 };
-pub(crate) use lapse_e2e::plane::SOON;
 use lapse_e2e::plane::{
     InstallOptions, Lapse, Plane, PlaneOptions, User, apply, eventually, policy_reported,
 };
+pub(crate) use lapse_e2e::plane::{SOON, until};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -357,12 +356,6 @@ impl World {
         let plane: &Plane = self.lapse.plane();
         plane.kubectl_with_input(who, args, input).await?.ok()
     }
-}
-
-/// Waits until a moment has passed.
-pub(crate) async fn until(moment: DateTime<Utc>) {
-    let rest = moment - lapse_cluster::clock::now() + TimeDelta::milliseconds(1);
-    tokio::time::sleep(rest.to_std().unwrap_or_default()).await;
 }
 
 pub(crate) fn typed<K: DeserializeOwned>(value: Value) -> K {

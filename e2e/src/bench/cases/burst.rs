@@ -13,6 +13,7 @@ use super::super::seen::Moment;
 use super::super::setting::Setting;
 use super::super::town::{AT_ONCE, PATIENCE, Town, names};
 use super::single::lateness;
+use crate::plane::until;
 
 /// How many rights end while others are given, or while nothing goes on.
 const ENDS: usize = 100;
@@ -66,8 +67,7 @@ pub(super) async fn busy_ends(setting: &Setting) -> Result<Vec<Figure>> {
     let quiet = ends(&town, &quiet).await?;
     let first = give_until_together(&town, &busy).await?;
     // A moment before the first of them ends.
-    let wait = first - lapse_cluster::clock::now() - TimeDelta::milliseconds(200);
-    tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+    until(first - TimeDelta::milliseconds(200)).await;
     let (approved, busy) = tokio::join!(approve_all(&town, &burst), ends(&town, &busy));
     let ((begun, _), busy) = (approved?, busy?);
     let came = town.bindings.all_there(&burst, PATIENCE).await;

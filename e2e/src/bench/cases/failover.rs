@@ -10,7 +10,7 @@ use super::super::setting::Setting;
 use super::super::town::{LIMIT, Town, names};
 use super::single::lateness;
 use crate::plane::install::NAMESPACE as HOME;
-use crate::plane::{SOON, eventually};
+use crate::plane::{SOON, eventually, until};
 
 /// How long before the end the leader dies.
 const BEFORE: TimeDelta = TimeDelta::milliseconds(100);
@@ -39,8 +39,7 @@ async fn one(town: &Town, name: &str, kill: bool) -> Result<f64> {
     town.given(name, "2s").await?;
     let expires_at = town.expires_at(name).await?;
     let leader = leader(town).await?;
-    let wait = expires_at - BEFORE - lapse_cluster::clock::now();
-    tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+    until(expires_at - BEFORE).await;
     let leader = &town.lapse.controllers[leader];
     if kill {
         leader.process.kill();

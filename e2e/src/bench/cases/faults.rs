@@ -13,6 +13,7 @@ use super::super::town::{Town, names};
 use super::burst::{SPREAD, ends, give_until_together};
 use super::failover::leader;
 use crate::plane::api_proxy::{ApiProxy, Fault};
+use crate::plane::until;
 
 /// How many rights end under each fault.
 const ENDS: usize = 100;
@@ -93,8 +94,7 @@ async fn under(town: &Town, kind: Kind, names: &[String]) -> Result<Vec<f64>> {
     let api = town.lapse.api.clone().context("the controllers are not behind a proxy")?;
     let first = give_until_together(town, names).await?;
     let leader = &town.lapse.controllers[leader(town).await?];
-    let wait = first - BEFORE - lapse_cluster::clock::now();
-    tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+    until(first - BEFORE).await;
     let failing = async {
         match kind {
             Kind::Delayed => api.fault(Fault::Delay(DELAY), |call| !call.is_watch),

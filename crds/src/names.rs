@@ -1,5 +1,9 @@
 //! Names that Lapse writes on the objects of a cluster.
 
+/// The annotation of a request that is made as a dry run, by which its maker asks what policies offer them. The answer has
+/// it as JSON.
+pub const OFFERS: &str = "lapse.dev/offers";
+
 /// The label by which a namespace opts in: what the holder of a right starts and enters there is tracked (`true`).
 pub const TRACK_WORKLOADS: &str = "lapse.dev/track-workloads";
 /// The API group of every kind of Lapse.

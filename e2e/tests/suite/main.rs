@@ -10,6 +10,7 @@ mod attacks;
 mod beside;
 mod chaos;
 mod chart;
+mod cli;
 mod columns;
 mod crash;
 mod deletion;

@@ -70,7 +70,7 @@ pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
 fn named<'a>(policies: &'a Policies, name: &str) -> Result<&'a Policy, String> {
     let Some(state) = policies.get(name) else {
         return Err(format!(
-            "There is no JitPolicy {name}; see `kubectl get jitpolicies`, or leave spec.policy out."
+            "There is no JitPolicy {name}; `kubectl jit policies` lists those that are for you; or leave spec.policy out."
         ));
     };
     match &state.compiled {

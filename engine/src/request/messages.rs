@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use lapse_crds::{AutoApprove, Escalation, PolicyEffect, PolicyMode, Verdict};
 
-use super::{Observed, foreseen_refusal};
+use super::{Observed, foreseen};
 use crate::Read;
 use crate::testing::life::{approved, asked, bob, decision, role, state, time};
 use crate::testing::{group, person, policy, request_spec, tell};
@@ -149,8 +149,15 @@ fn what_a_request_says() {
         let columns = plan.status.and_then(|status| status.columns);
         text += &columns.map(|columns| format!("  shown: {columns:?}\n")).unwrap_or_default();
     }
-    let foreseen = foreseen_refusal(&audit(|_| {}), time(1)).unwrap();
-    writeln!(text, "foreseen on trial\n  {foreseen}").unwrap();
+    let made = [
+        ("on trial", audit(|_| {})),
+        ("with an approval", when(|_| {})),
+        ("without anybody's", when(|o| o.policy_becomes(|policy| policy.spec.approval = None))),
+    ];
+    for (what, observed) in made {
+        let foreseen = foreseen(&observed, time(1)).unwrap();
+        writeln!(text, "foreseen {what}\n  {foreseen}").unwrap();
+    }
     insta::assert_snapshot!(text);
 }
 

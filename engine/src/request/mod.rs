@@ -17,7 +17,7 @@ use lapse_crds::{AccessRequestStatus, ConditionStatus, Conditions as _, Grant, R
 pub use decide::decide;
 pub use evaluate::{Evaluation, evaluate};
 pub use follow::shows_evaluation;
-pub use foresee::foreseen_refusal;
+pub use foresee::{Foreseen, WILL_BE_DENIED, foreseen};
 pub use observed::Observed;
 
 use crate::notice::Notice;

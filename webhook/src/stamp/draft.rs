@@ -57,6 +57,16 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Whether its author sent this annotation.
+    pub(super) fn is_annotated(&self, key: &str) -> bool {
+        self.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
+    }
+
+    /// Writes an annotation.
+    pub(super) fn annotate(&mut self, key: &str, value: String) {
+        self.annotations.get_or_insert_default().insert(key.to_owned(), Value::String(value));
+    }
+
     /// Writes who asks or decides, over whatever the client sent.
     pub(super) fn set_identity(
         &mut self,
@@ -101,9 +111,7 @@ impl<'a> Draft<'a> {
         let attestation = attestation.map_err(|error| failed(error.to_string()))?;
         let text =
             serde_json::to_string(&attestation).map_err(|error| failed(error.to_string()))?;
-        self.annotations
-            .get_or_insert_default()
-            .insert(ATTESTATION.to_owned(), Value::String(text));
+        self.annotate(ATTESTATION, text);
         Ok(self.unsigned())
     }
 

@@ -5,6 +5,7 @@ mod around;
 mod case;
 mod decision;
 mod draft;
+mod offers;
 mod opened;
 mod request;
 mod review;

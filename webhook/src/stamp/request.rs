@@ -7,12 +7,13 @@ use kube::api::ObjectMeta;
 use lapse_cluster::clock;
 use lapse_crds::{AccessRequest, AccessRequestSpec, Identity, Timestamp};
 use lapse_engine::clipped;
-use lapse_engine::request::foreseen_refusal;
+use lapse_engine::request::Foreseen;
 use lapse_engine::target::check_rules;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::draft::{Draft, nonce};
+use super::offers;
 use super::opened::is_object_name;
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
@@ -46,24 +47,30 @@ pub(crate) async fn request(
     request: &Request,
 ) -> Result<Admitted, NotAdmitted> {
     check_size(Kind::AccessRequest, request)?;
+    if offers::is_asked(request)? {
+        return offers::answer(admission, request);
+    }
     let now = clock::now();
     let (requester, left_out) = admission.stamp_of(&request.user_info)?;
     let (admitted, spec) = stamp(request, &requester, &*admission.keys()?, now, nonce()?)?;
-    let refusal = match spec {
+    let foreseen = match spec {
         Some(spec) => foreseen(admission, request, spec, now).await,
         None => None,
     };
-    let warning = refusal.map(|why| clipped(&format!("this request will be denied: {why}")));
+    // Who only tries is told more: what is stored says it in its status.
+    let is_told =
+        |foreseen: &Foreseen| request.dry_run || matches!(foreseen, Foreseen::Denied { .. });
+    let warning = foreseen.filter(is_told).map(|foreseen| clipped(&foreseen.to_string()));
     Ok(Admitted { warnings: warning.into_iter().chain(left_out).collect(), ..admitted })
 }
 
-/// Why a request will be denied, as far as that can be told within a moment.
+/// What will become of a request, as far as that can be told within a moment.
 async fn foreseen(
     admission: &Admission,
     request: &Request,
     spec: AccessRequestSpec,
     now: DateTime<Utc>,
-) -> Option<String> {
+) -> Option<Foreseen> {
     if !is_foreseeable(&spec) {
         return None;
     }
@@ -74,7 +81,7 @@ async fn foreseen(
     let reader = admission.reader().clone();
     let looking = tokio::spawn(async move { reader.observe_new(made).await }.in_current_span());
     let observed = timeout(FORESIGHT, looking).await.ok()?.ok()?;
-    foreseen_refusal(&observed, now)
+    lapse_engine::request::foreseen(&observed, now)
 }
 
 /// How far in the past a start may lie: clocks differ, and typing takes time.

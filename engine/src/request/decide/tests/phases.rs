@@ -265,9 +265,9 @@ fn a_person_reads_why() {
     gone.policies = Read::Found(Policies::default());
     insta::assert_snapshot!(tell::request(&gone.step(20)), @r"
     Denied
-    Evaluated=False ChecksFailed: There is no JitPolicy shop-debug; see `kubectl get jitpolicies`, or leave spec.policy out.
-    Approved=False ChecksFailed: There is no JitPolicy shop-debug; see `kubectl get jitpolicies`, or leave spec.policy out.
-    event Warning ChecksFailed: There is no JitPolicy shop-debug; see `kubectl get jitpolicies`, or leave spec.policy out.
+    Evaluated=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
+    Approved=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
+    event Warning ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
     ");
 
     let mut refused = observed;

@@ -1,0 +1,291 @@
+//! The command line, in the habits of kubectl.
+
+mod ask;
+mod select;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use lapse_crds::{GrantDuration, ReviewOutcome};
+
+pub(crate) use self::ask::{Ask, AskFor, parse_start};
+pub(crate) use self::select::{Filter, Several};
+use crate::fault::EXIT_STATUS;
+
+/// Asks for access, decides about it and ends it.
+///
+/// Access is asked for with a reason and for a time; a policy and people decide; and when its time is over, it is gone.
+/// What you may ask for: `kubectl jit policies`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-jit",
+    bin_name = "kubectl jit",
+    version,
+    max_term_width = 100,
+    after_long_help = format!("Exit status:\n{EXIT_STATUS}"),
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Global {
+    /// The namespace of the requests. Default: that of the kubeconfig's context
+    #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = "Cluster")]
+    pub(crate) namespace: Option<String>,
+    /// The kubeconfig file. Default: $KUBECONFIG, or ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub(crate) context: Option<String>,
+    /// The cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub(crate) cluster: Option<String>,
+    /// The user of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub(crate) user: Option<String>,
+    /// Impersonate this user; a policy may refuse decisions that are made so
+    #[arg(long = "as", global = true, value_name = "USER", help_heading = "Cluster")]
+    pub(crate) as_user: Option<String>,
+    /// Impersonate this group; may be given several times
+    #[arg(
+        long = "as-group",
+        global = true,
+        value_name = "GROUP",
+        requires = "as_user",
+        help_heading = "Cluster"
+    )]
+    pub(crate) as_groups: Vec<String>,
+    /// How long one call to the API server may take, in seconds
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        help_heading = "Cluster"
+    )]
+    pub(crate) request_timeout: u64,
+    /// What to print: a table with more columns, whole objects, or names alone
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+}
+
+/// What is printed instead of a table or of sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table with more columns
+    Wide,
+    /// Whole objects, as JSON
+    Json,
+    /// Whole objects, as YAML
+    Yaml,
+    /// One name a line, as kubectl takes it
+    Name,
+}
+
+/// Whether something is really done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// It is done
+    #[default]
+    None,
+    /// The object is printed, and not sent
+    Client,
+    /// The API server and Lapse judge it, and nothing is stored
+    Server,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows what you may ask for: each policy that is for you, with what it offers, for how long, and who approves
+    Policies,
+    /// Says whether a request would be accepted, and what it would wait for; stores nothing
+    CanI {
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Asks for access
+    #[command(after_long_help = ask::EXAMPLES)]
+    Request {
+        #[command(flatten)]
+        ask: Ask,
+        /// Its name. Default: one that is made up of what is asked for
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+        /// Whether to really ask
+        #[arg(long, value_name = "MODE", default_value = "none")]
+        dry_run: DryRun,
+    },
+    /// Shows where a request stands: what is missing and from whom, or how much time is left
+    Status {
+        /// The request. Default: all of yours that are open or active
+        name: Option<String>,
+    },
+    /// Lists requests
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Shows requests as they change, with a countdown on a terminal
+    Watch {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Approves requests, as they are shown: what changed since is not approved
+    Approve {
+        #[command(flatten)]
+        several: Several,
+        /// How long, within the policy. Default: what was asked for
+        #[arg(long = "for", value_name = "DURATION")]
+        duration: Option<GrantDuration>,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Denies requests; of access that is held already, this is its end
+    Deny {
+        #[command(flatten)]
+        several: Several,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Ends your own access before its time, or withdraws a request
+    End {
+        /// The requests
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Asks for more time for access that you hold
+    Extend {
+        /// The request whose access you hold
+        name: String,
+        /// How much more time, from the approval on. Default: the policy's
+        #[arg(long = "for", value_name = "DURATION")]
+        duration: Option<GrantDuration>,
+        /// Why. Default: the reason of the request that is extended
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// The ticket. Default: that of the request that is extended
+        #[arg(long, value_name = "TICKET")]
+        ticket: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Reviews emergencies afterwards
+    Review {
+        /// The requests
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// What the review came to
+        #[arg(long, value_name = "OUTCOME", value_parser = parse_outcome)]
+        outcome: ReviewOutcome,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Explains a request: each check, which policy decided and why others did not, and its history
+    Explain {
+        /// The request
+        name: String,
+    },
+    /// Asks, waits for the access, runs a command, and ends the access, whatever the command did
+    #[command(after_long_help = ask::RUN_EXAMPLES)]
+    Run {
+        #[command(flatten)]
+        ask: Ask,
+        /// Give up after this long without access, and withdraw the request. Default: never
+        #[arg(long, value_name = "DURATION")]
+        timeout: Option<GrantDuration>,
+        /// The command with its arguments, after `--`
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Prints what a shell needs to complete `kubectl jit`
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Whether to wait for the access.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Wait until the access stands, and say what is missing until then
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Stop waiting after this long; the request still stands. Default: never
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    pub(crate) timeout: Option<GrantDuration>,
+}
+
+/// What goes with each decision.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Said {
+    /// What to say with it; it stays with the request
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// Whether to really decide
+    #[arg(long, value_name = "MODE", default_value = "none")]
+    pub(crate) dry_run: DryRun,
+}
+
+fn parse_outcome(text: &str) -> Result<ReviewOutcome, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "justified" => Ok(ReviewOutcome::Justified),
+        "unjustified" => Ok(ReviewOutcome::Unjustified),
+        _ => Err("write justified or unjustified".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_to_write() {
+        let told = |line: &str| {
+            let words = format!("kubectl-jit {line}");
+            Cli::try_parse_from(words.split(' ')).unwrap_err().to_string()
+        };
+        let lines = [
+            "request edit --for 1d",
+            "request edit --cluster-wide --target-namespace shop",
+            "request edit --rules get:pods",
+            "request --rules get",
+            "request --admin",
+            "request edit --at tomorrow",
+            "request edit --timeout 5m",
+            "approve",
+            "approve fix --all",
+            "review fix",
+            "review fix --outcome fine",
+            "run edit --for 5m",
+            "list --as-group admins",
+        ];
+        let told: Vec<String> =
+            lines.iter().map(|line| format!("$ kubectl jit {line}\n{}", told(line))).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

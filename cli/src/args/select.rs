@@ -1,0 +1,49 @@
+//! Which requests are meant.
+
+use clap::Args;
+
+/// Which requests are shown.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Filter {
+    /// Those that you made
+    #[arg(long)]
+    pub(crate) mine: bool,
+    /// Those that wait for an approval that you may give
+    #[arg(long)]
+    pub(crate) to_approve: bool,
+    /// Those whose access is held now
+    #[arg(long)]
+    pub(crate) active: bool,
+    /// Emergencies that await their review
+    #[arg(long)]
+    pub(crate) to_review: bool,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+}
+
+/// Several requests, by name or by what they have in common.
+#[derive(Args, Clone, Debug)]
+#[group(id = "several", required = true, multiple = false)]
+pub(crate) struct Which {
+    /// The requests
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All open requests with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+    /// All that wait for an approval that you may give
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Several requests, and whether to ask before something is done with those that were not named.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Several {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Do not ask before deciding about what --all or a selector found
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}

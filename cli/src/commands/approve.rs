@@ -1,0 +1,157 @@
+//! Approving and denying, several at once, with what is being decided about.
+
+use std::io::IsTerminal as _;
+
+use anstream::eprintln;
+use inquire::Confirm;
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use lapse_cluster::clock::now;
+use lapse_crds::{AccessRequest, RoleKind, RoleRule, Verdict};
+use lapse_engine::rules::compact;
+use lapse_engine::target::Privilege;
+
+use super::{found, say};
+use crate::args::{DryRun, Filter, Format, Several};
+use crate::decide::Saying;
+use crate::fault::Fault;
+use crate::output::{phase_of, plain};
+use crate::session::Session;
+use crate::story::{remarks, sheet};
+
+pub(super) async fn run(
+    session: &Session,
+    format: Option<Format>,
+    several: &Several,
+    saying: &Saying,
+    dry_run: DryRun,
+) -> Result<(), Fault> {
+    let which = &several.which;
+    if !which.names.is_empty() {
+        let mut requests = Vec::new();
+        let mut failed = 0;
+        for name in &which.names {
+            match found::request(session, name).await {
+                Ok(request) => requests.push(request),
+                Err(fault) if which.names.len() == 1 => return Err(fault),
+                Err(fault) => {
+                    fault.tell();
+                    failed += 1;
+                }
+            }
+        }
+        show(session, &requests, saying).await;
+        return say::of_each(session, format, &requests, saying, dry_run, failed).await;
+    }
+    let requests = match &which.selector {
+        Some(selector) => {
+            let params = ListParams::default().labels(selector);
+            let mut found = found::list(session, &session.requests(), params).await?;
+            found.retain(|request| !phase_of(request).is_terminal());
+            found
+        }
+        None => found::filtered(session, Filter { to_approve: true, ..Filter::default() }).await?,
+    };
+    if requests.is_empty() {
+        eprintln!("No request waits for you in namespace {}.", session.namespace);
+        return Ok(());
+    }
+    show(session, &requests, saying).await;
+    if !several.yes {
+        confirm(saying, requests.len())?;
+    }
+    say::of_each(session, format, &requests, saying, dry_run, 0).await
+}
+
+/// Asks whether to go on: what was found was not named.
+fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
+    let verb = saying.verdict.to_string();
+    if !std::io::stdin().is_terminal() {
+        return Err(Fault::Usage(format!(
+            "{verb} {count} requests that were not named? Give --yes, or name them"
+        )));
+    }
+    let nothing = || "nothing was decided".to_owned();
+    let question = format!(
+        "{verb} {}?",
+        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") }
+    );
+    match Confirm::new(&question).with_default(false).prompt() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Fault::Other(nothing())),
+        Err(_) => Err(Fault::Interrupted { signal: 2, told: nothing() }),
+    }
+}
+
+/// Shows on standard error what is being decided about; who approves, also what it would allow, and what was asked before.
+async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
+    for request in requests {
+        for line in sheet(request, now()).into_iter().chain(remarks(request)) {
+            eprintln!("{line}");
+        }
+        if saying.verdict == Verdict::Approve {
+            eprintln!("{:11}{}", "Allows", allows(session, request).await);
+            if let Some(before) = before(session, request).await {
+                eprintln!("{:11}{before}", "Before");
+            }
+        }
+        eprintln!();
+    }
+}
+
+/// What the role allows, or why that cannot be told.
+async fn allows(session: &Session, request: &AccessRequest) -> String {
+    let Some(target) = &request.spec.target.kubernetes else {
+        return "what it says, on that host".to_owned();
+    };
+    let Some(role) = &target.role else {
+        return "these rules alone".to_owned();
+    };
+    let client = session.client.clone();
+    let what = format!("reading {role}");
+    let rules = match role.kind {
+        RoleKind::ClusterRole => {
+            let api: Api<ClusterRole> = Api::all(client);
+            session.call(what, api.get(&role.name)).await.map(|role| role.rules)
+        }
+        RoleKind::Role => {
+            let own = request.namespace().unwrap_or_default();
+            let namespace = target.namespaces.first().unwrap_or(&own);
+            let api: Api<Role> = Api::namespaced(client, namespace);
+            session.call(what, api.get(&role.name)).await.map(|role| role.rules)
+        }
+    };
+    match rules {
+        Ok(rules) => {
+            let rules =
+                compact(&rules.unwrap_or_default()).into_iter().map(RoleRule::from).collect();
+            plain(&Privilege::Rules(rules).to_string())
+        }
+        Err(fault) if fault.is_forbidden() => format!("what {role} allows, which you may not read"),
+        Err(fault) => fault.to_string(),
+    }
+}
+
+/// How often the same person asked before in this namespace, and what became of it.
+async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
+    let who = &request.spec.requester.as_ref()?.username;
+    let params = ListParams::default().fields(&format!("spec.requester.username={who}"));
+    let mut earlier = found::list(session, &session.requests(), params).await.ok()?;
+    earlier.retain(|other| other.uid() != request.uid());
+    let count =
+        |phases: &str| earlier.iter().filter(|other| phase_of(other).to_string() == phases).count();
+    let counted =
+        ["Active", "Pending", "Scheduled", "Ended", "Denied", "Withdrawn", "TimedOut", "Failed"];
+    let told: Vec<String> = counted
+        .iter()
+        .map(|phase| (count(phase), phase))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, phase)| format!("{count} {phase}"))
+        .collect();
+    Some(if told.is_empty() {
+        "no other request of theirs here".to_owned()
+    } else {
+        told.join(", ")
+    })
+}

@@ -1,0 +1,96 @@
+//! Asking on a terminal for what the command line lacks, with what the policies offer.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use inquire::{InquireError, Select, Text};
+use lapse_crds::{GrantDuration, RoleKind, RoleRef};
+use lapse_engine::policy::Offered;
+
+use crate::args::Ask;
+use crate::fault::Fault;
+use crate::offers;
+use crate::session::Session;
+
+/// A role under a policy, as it is shown to choose from.
+struct Choice<'a> {
+    role: &'a RoleRef,
+    offered: &'a Offered,
+}
+
+impl fmt::Display for Choice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Offered { policy, approval, .. } = self.offered;
+        let how_long = self.offered.how_long();
+        write!(f, "{} ({policy}: {how_long}; approved by {approval})", written(self.role))
+    }
+}
+
+fn written(role: &RoleRef) -> String {
+    match role.kind {
+        RoleKind::ClusterRole => role.name.clone(),
+        RoleKind::Role => format!("role/{}", role.name),
+    }
+}
+
+/// What is asked for, with what a person adds; unchanged if it says what is wanted, or if nobody is there to ask.
+pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault> {
+    let mut ask = ask.clone();
+    let says_what =
+        ask.what.role.is_some() || !ask.what.rules.is_empty() || ask.what.endpoint.is_some();
+    if says_what || !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Ok(ask);
+    }
+    let told = offers::to_me(session).await?;
+    let wanted = ask.policy.as_deref();
+    let under =
+        told.offers.iter().filter(|offered| wanted.is_none_or(|name| name == offered.policy));
+    let choices: Vec<Choice<'_>> = under
+        .flat_map(|offered| offered.roles.iter().map(move |role| Choice { role, offered }))
+        .collect();
+    if choices.is_empty() {
+        return Err(Fault::NoAccess(
+            "no policy offers you a role; `kubectl jit policies` shows what else you may ask for"
+                .to_owned(),
+        ));
+    }
+    let Choice { role, offered } = answer(Select::new("Which role?", choices).prompt())?;
+    ask.what.role = Some(written(role));
+    ask.policy = Some(offered.policy.clone());
+    if ask.duration.is_none() {
+        ask.duration = duration(offered)?;
+    }
+    if ask.reason.is_none() {
+        ask.reason = optional(answer(Text::new("Why?").prompt())?);
+    }
+    if ask.ticket.is_none() && offered.ticket_required {
+        ask.ticket = optional(answer(Text::new("Which ticket?").prompt())?);
+    }
+    Ok(ask)
+}
+
+/// How long, until it is written as a duration; none is the policy's default.
+fn duration(offered: &Offered) -> Result<Option<GrantDuration>, Fault> {
+    let help = offered.how_long();
+    loop {
+        let text = answer(Text::new("For how long?").with_help_message(&help).prompt())?;
+        match text.trim().parse() {
+            Ok(duration) => return Ok(Some(duration)),
+            Err(_) if text.trim().is_empty() && offered.default.is_some() => return Ok(None),
+            Err(error) => anstream::eprintln!("{error}"),
+        }
+    }
+}
+
+fn optional(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+fn answer<T>(answer: Result<T, InquireError>) -> Result<T, Fault> {
+    answer.map_err(|error| match error {
+        InquireError::OperationCanceled | InquireError::OperationInterrupted => {
+            Fault::Interrupted { signal: 2, told: "interrupted; nothing was asked for".to_owned() }
+        }
+        other => Fault::Other(other.to_string()),
+    })
+}

@@ -1,0 +1,53 @@
+//! Why a request stands where it stands.
+
+use kube::api::ListParams;
+use lapse_cluster::clock::now;
+
+use super::found;
+use crate::args::Format;
+use crate::fault::Fault;
+use crate::output::{Table, objects, plain, say};
+use crate::session::Session;
+use crate::story::{history, sheet};
+
+pub(super) async fn run(
+    session: &Session,
+    format: Option<Format>,
+    name: &str,
+) -> Result<(), Fault> {
+    let request = found::request(session, name).await?;
+    let fields =
+        format!("spec.request.name={}", request.metadata.name.as_deref().unwrap_or_default());
+    let api = session.decisions(&session.namespace);
+    let params = ListParams::default().fields(&fields);
+    let decisions = session.call("listing decisions", api.list(&params)).await?.items;
+    if let Some(format) = format.filter(|format| *format != Format::Wide) {
+        return objects(vec![request], format, false);
+    }
+    for line in sheet(&request, now()) {
+        say(&line)?;
+    }
+    let status = request.status.clone().unwrap_or_default();
+    if !status.checks.is_empty() {
+        say("\nChecks")?;
+        let mut table = Table::new(&["  CHECK", "OUTCOME", "MESSAGE"]);
+        for check in &status.checks {
+            let name = format!("  {:?}", check.name);
+            table.row([name, format!("{:?}", check.outcome), plain(&check.message)]);
+        }
+        table.print()?;
+    }
+    if !status.candidates.is_empty() {
+        say("\nPolicies that did not decide")?;
+        let mut table = Table::new(&["  POLICY", "WHY"]);
+        for candidate in &status.candidates {
+            table.row([format!("  {}", candidate.policy), plain(&candidate.reason)]);
+        }
+        table.print()?;
+    }
+    say("\nHistory")?;
+    for line in history(&request, &decisions) {
+        say(&format!("  {line}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Finding requests.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use lapse_crds::{AccessRequest, RequestPhase, Verdict, created_at};
+
+use crate::args::{DryRun, Filter};
+use crate::decide::{Saying, send};
+use crate::fault::Fault;
+use crate::offers::may_approve;
+use crate::output::phase_of;
+use crate::role::nearest;
+use crate::session::Session;
+
+/// How many objects one page of a list has.
+const PAGE: u32 = 500;
+/// How many decisions are tried at once.
+const AT_ONCE: usize = 8;
+
+/// One request by its name. If there is none, the error says which name is nearest.
+pub(super) async fn request(session: &Session, name: &str) -> Result<AccessRequest, Fault> {
+    let name = name.strip_prefix("accessrequest.lapse.dev/").unwrap_or(name);
+    let api = session.requests();
+    let found = session.call(format!("reading request {name}"), api.get(name)).await;
+    match found {
+        Err(fault) if fault.is_not_found() => {
+            let all = list(session, &api, ListParams::default()).await.unwrap_or_default();
+            let names: Vec<String> = all.iter().map(|request| request.name_any()).collect();
+            let near = nearest(name, names.iter().map(String::as_str));
+            let hint = near.map_or_else(
+                || "`kubectl jit list` lists those that there are".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            let namespace = &session.namespace;
+            Err(Fault::Other(format!(
+                "there is no request {name} in namespace {namespace}; {hint}"
+            )))
+        }
+        other => other,
+    }
+}
+
+/// All requests of a list, page by page, the newest last.
+pub(super) async fn list(
+    session: &Session,
+    api: &Api<AccessRequest>,
+    params: ListParams,
+) -> Result<Vec<AccessRequest>, Fault> {
+    let mut params = params.limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = session.call("listing requests", api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => break,
+        }
+    }
+    all.sort_by_key(|request| (created_at(&request.metadata), request.name_any()));
+    Ok(all)
+}
+
+/// What a filter lets the API server select by.
+pub(super) async fn fields(session: &Session, filter: Filter) -> Result<String, Fault> {
+    let mut fields = Vec::new();
+    if filter.mine {
+        fields.push(format!("spec.requester.username={}", session.me().await?.username));
+    }
+    if filter.active {
+        fields.push(format!("status.phase={}", RequestPhase::Active));
+    }
+    Ok(fields.join(","))
+}
+
+/// The requests that a filter lets through. Its parts narrow one another.
+pub(super) async fn filtered(
+    session: &Session,
+    filter: Filter,
+) -> Result<Vec<AccessRequest>, Fault> {
+    let params = ListParams::default().fields(&fields(session, filter).await?);
+    let mut found = list(session, &session.requests_in(filter.all_namespaces), params).await?;
+    if filter.to_review {
+        found.retain(awaits_review);
+    }
+    if filter.to_approve { approvable(session, found).await } else { Ok(found) }
+}
+
+pub(super) fn awaits_review(request: &AccessRequest) -> bool {
+    let review = request.status.as_ref().and_then(|status| status.review.as_ref());
+    review.is_some_and(|review| review.outcome.is_none())
+}
+
+/// Whether a request waits for people.
+fn is_waiting(request: &AccessRequest) -> bool {
+    let status = request.status.as_ref();
+    let approval = status.and_then(|status| status.approval.as_ref());
+    phase_of(request) == RequestPhase::Pending
+        && approval.is_none_or(|approval| approval.waiting_for.is_some())
+}
+
+/// Those of the requests that would count an approval of ours. A policy says who may be an approver; whether that is so
+/// here and now Lapse itself says, by a decision that is judged and not stored.
+pub(super) async fn approvable(
+    session: &Session,
+    requests: Vec<AccessRequest>,
+) -> Result<Vec<AccessRequest>, Fault> {
+    let waiting = requests.into_iter().filter(is_waiting);
+    let candidates: Vec<AccessRequest> = match asked_of_me(session).await? {
+        Some(policies) => waiting.filter(|request| is_by(request, &policies)).collect(),
+        None => waiting.collect(),
+    };
+    let saying = Saying::only(Verdict::Approve);
+    let judged = stream::iter(candidates).map(async |request: AccessRequest| {
+        match send(session, &saying.about(&request), DryRun::Server).await {
+            Ok(_) => Ok(Some(request)),
+            Err(fault) if is_refusal(&fault) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    });
+    let found =
+        judged.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await;
+    // What was only tried warns of nothing.
+    session.warnings();
+    found
+}
+
+/// The names of the policies of which we may be an approver; `None` if we may not look.
+async fn asked_of_me(session: &Session) -> Result<Option<Vec<String>>, Fault> {
+    let api = session.policies();
+    let all = session.call("listing policies", api.list(&ListParams::default())).await;
+    let policies = match all {
+        Err(fault) if fault.is_forbidden() => return Ok(None),
+        other => other?.items,
+    };
+    let me = session.me().await?;
+    let own = policies.into_iter().filter(|policy| may_approve(policy, &me));
+    Ok(Some(own.map(|policy| policy.name_any()).collect()))
+}
+
+fn is_by(request: &AccessRequest, policies: &[String]) -> bool {
+    let policy = request.status.as_ref().and_then(|status| status.policy.as_ref());
+    policy.is_some_and(|policy| policies.contains(&policy.name))
+}
+
+/// Whether the API server understood, and refused.
+fn is_refusal(fault: &Fault) -> bool {
+    let Fault::Api { source, .. } = fault else { return false };
+    matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 409 | 422))
+}

@@ -1,0 +1,85 @@
+//! A command that is run with access that ends with it.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
+
+use anstream::eprintln;
+use kube::ResourceExt as _;
+use lapse_crds::{AccessRequest, GrantDuration, Verdict};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::ask;
+use crate::args::{Ask, DryRun};
+use crate::decide::{Saying, send};
+use crate::fault::Fault;
+use crate::follow::until_active;
+use crate::interrupt::{Interrupt, Interrupts};
+use crate::session::Session;
+
+/// Asks, waits, runs, and ends the access. Whatever happens on the way, what was asked for is withdrawn or ended.
+pub(super) async fn run(
+    session: &Session,
+    ask: &Ask,
+    timeout: Option<GrantDuration>,
+    command: &[String],
+) -> Result<ExitCode, Fault> {
+    // Before anything is asked for: what is asked for is to be withdrawn.
+    let mut interrupts = Interrupts::new()?;
+    let made = ask::request(session, ask, None, DryRun::None).await?;
+    session.tell_warnings();
+    if let Err(fault) = until_active(session, &made, timeout, &mut interrupts).await {
+        // What is over already has nothing to withdraw.
+        if !matches!(fault, Fault::NoAccess(_)) {
+            end(session, &made).await;
+        }
+        return Err(fault);
+    }
+    let status = execute(command, &mut interrupts).await;
+    end(session, &made).await;
+    status.map(code)
+}
+
+async fn end(session: &Session, request: &AccessRequest) {
+    let sent = send(session, &Saying::only(Verdict::End).about(request), DryRun::None).await;
+    session.warnings();
+    let name = request.name_any();
+    match sent {
+        Ok(_) => eprintln!("{name}: ended"),
+        Err(fault) => eprintln!("{name} was not ended, and ends by itself at its time: {fault}"),
+    }
+}
+
+/// Runs the command to its end, as the access has to be ended after it. Ctrl-C goes to it by itself, as it is in the same
+/// process group; what was sent to us alone is passed on.
+async fn execute(command: &[String], interrupts: &mut Interrupts) -> Result<ExitStatus, Fault> {
+    let [program, args @ ..] = command else {
+        return Err(Fault::Usage("give a command after --".to_owned()));
+    };
+    let failed = |error: std::io::Error| Fault::Other(format!("starting {program}: {error}"));
+    let mut child = tokio::process::Command::new(program).args(args).spawn().map_err(failed)?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map_err(failed),
+            interrupt = interrupts.next() => pass_on(child.id(), interrupt),
+        }
+    }
+}
+
+fn pass_on(child: Option<u32>, interrupt: Interrupt) {
+    let signal = match interrupt {
+        Interrupt::Interrupt => return,
+        Interrupt::Hangup => Signal::SIGHUP,
+        Interrupt::Terminate => Signal::SIGTERM,
+    };
+    if let Some(pid) = child.and_then(|pid| i32::try_from(pid).ok()) {
+        // One that has just ended needs no signal.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// As a shell says it: a command that a signal ended has 128 and its number.
+fn code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

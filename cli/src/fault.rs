@@ -1,0 +1,252 @@
+//! Why a command does not do what it was asked to, for people and, by its exit status, for scripts.
+
+use std::process::ExitCode;
+
+use anstream::eprintln;
+use lapse_crds::API_GROUP;
+
+/// The exit statuses, as the manual page lists them.
+pub(crate) const EXIT_STATUS: &str = "\
+0    done; with --wait, the access stands
+1    the API server or Lapse refused, or could not be reached
+2    the command line is wrong
+3    the request gets no access: denied, withdrawn, timed out, failed, or over already
+4    --timeout passed first; the request still stands
+130  interrupted (Ctrl-C); 128 and the number of another signal";
+
+/// Why a command does not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// What was given on the command line cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no usable configuration for a cluster.
+    #[error("no cluster to talk to: {0}")]
+    Config(String),
+    /// The API server refused a call, or did not answer it.
+    #[error("{}", refusal(what, source))]
+    Api {
+        /// What was tried, as in "listing requests".
+        what: String,
+        /// What came back.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("{what}: no answer within {seconds} s")]
+    Unanswered {
+        /// What was tried.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The request gets no access.
+    #[error("{0}")]
+    NoAccess(String),
+    /// The time for waiting is over.
+    #[error("{0}")]
+    TimedOut(String),
+    /// It was told to stop.
+    #[error("{told}")]
+    Interrupted {
+        /// By which signal, as a number.
+        signal: u8,
+        /// What that leaves behind, in words.
+        told: String,
+    },
+    /// Several things were to be done, and some were not; each was told already.
+    #[error("{failed} of {all} failed")]
+    Some {
+        /// How many were not done.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+    /// The machine refused something, such as writing the output.
+    #[error("{0}")]
+    Output(#[from] std::io::Error),
+    /// Something else went wrong, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Fault {
+    /// A call that failed.
+    pub(crate) fn api(what: impl Into<String>, source: kube::Error) -> Self {
+        Self::Api { what: what.into(), source: Box::new(source) }
+    }
+
+    /// Tells people, and returns what scripts go by.
+    pub(crate) fn tell(&self) -> ExitCode {
+        // Who reads no more (`| head`) is told nothing.
+        if matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        eprintln!("{style}error:{style:#} {self}");
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Api { .. }
+            | Self::Unanswered { .. }
+            | Self::Some { .. }
+            | Self::Output(_)
+            | Self::Other(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NoAccess(_) => 3,
+            Self::TimedOut(_) => 4,
+            // As shells say it.
+            Self::Interrupted { signal, .. } => 128 + signal,
+        }
+    }
+
+    /// Whether the object of the call does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if status.code == 404 && names_object(status))
+    }
+
+    /// Whether the caller may not make the call.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        // Admission refuses with other reasons.
+        matches!(&**source, kube::Error::Api(status) if status.code == 403 && status.reason == "Forbidden")
+    }
+}
+
+fn names_object(status: &kube::core::Status) -> bool {
+    status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+}
+
+/// What the API server answered, and what to do about it.
+fn refusal(what: &str, error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else {
+        return format!("{what}: {}", chain(error));
+    };
+    let message = admission_message(&status.message);
+    match status.code {
+        // Of a kind that is not served there is no object to name.
+        404 if !names_object(status) => format!(
+            "{what}: this cluster does not serve the API {API_GROUP}: Lapse is not installed there, or --context \
+             names another cluster than you mean"
+        ),
+        401 => format!(
+            "{what}: the API server does not know you; log in again, and see `kubectl auth whoami`"
+        ),
+        403 if status.reason == "Forbidden" => {
+            format!("{what}: {message}{}", whom_to_ask(&message))
+        }
+        _ => format!("{what}: {message}"),
+    }
+}
+
+/// The message of a webhook, without how the API server introduces it.
+fn admission_message(message: &str) -> String {
+    let said = message.split_once("denied the request: ").map_or(message, |(_, said)| said);
+    said.trim().to_owned()
+}
+
+/// Which role lets somebody do what RBAC refused, by the kind and the verb that it names.
+fn whom_to_ask(message: &str) -> &'static str {
+    let names = |kind: &str| message.contains(&format!("resource \"{kind}\""));
+    let writes = message.contains("cannot create") || message.contains("cannot patch");
+    if names("accessrequests") && writes {
+        "; ask an administrator to bind you ClusterRole lapse:requester in that namespace"
+    } else if names("accessrequests") || names("accessdecisions") {
+        "; ask an administrator to bind you ClusterRole lapse:requester (to ask) or lapse:approver (to decide) \
+         in that namespace, or give -n a namespace where you have it"
+    } else if names("jitpolicies") {
+        "; ask an administrator to bind you ClusterRole lapse:policy-viewer in the whole cluster"
+    } else if names("grants") {
+        "; ask an administrator to bind you ClusterRole lapse:auditor or lapse:reviewer"
+    } else {
+        ""
+    }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::core::response::StatusDetails;
+
+    use super::*;
+
+    fn answer(code: u16, reason: &str, message: &str, name: &str) -> Fault {
+        let details = StatusDetails {
+            name: name.to_owned(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        };
+        let status = Status::failure(message, reason).with_code(code).with_details(details);
+        Fault::api("listing requests", kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_the_api_server_answers_is_told_with_what_to_do() {
+        let forbidden = |kind: &str, verb: &str| {
+            format!(
+                "{kind}.lapse.dev is forbidden: User \"mallory\" cannot {verb} resource \"{kind}\" in API group \
+                 \"lapse.dev\" in the namespace \"shop\""
+            )
+        };
+        let told = [
+            answer(404, "NotFound", "the server could not find the requested resource", ""),
+            answer(404, "NotFound", "accessrequests.lapse.dev \"fix\" not found", "fix"),
+            answer(401, "Unauthorized", "Unauthorized", ""),
+            answer(403, "Forbidden", &forbidden("accessrequests", "create"), ""),
+            answer(403, "Forbidden", &forbidden("accessrequests", "list"), ""),
+            answer(403, "Forbidden", &forbidden("jitpolicies", "list"), ""),
+            answer(403, "Forbidden", &forbidden("grants", "list"), ""),
+            answer(
+                403,
+                "NotAllowed",
+                "admission webhook \"decisions.lapse.dev\" denied the request: bob is no approver of shop-debug",
+                "",
+            ),
+        ];
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n\n"));
+    }
+
+    #[test]
+    fn only_a_named_object_is_missing() {
+        assert!(answer(404, "NotFound", "", "fix").is_not_found());
+        assert!(!answer(404, "NotFound", "", "").is_not_found());
+        assert!(answer(403, "Forbidden", "", "").is_forbidden());
+        assert!(!answer(403, "NotAllowed", "", "").is_forbidden());
+    }
+
+    #[test]
+    fn statuses_are_those_of_the_manual() {
+        let faults = [
+            Fault::Other(String::new()),
+            Fault::Usage(String::new()),
+            Fault::NoAccess(String::new()),
+            Fault::TimedOut(String::new()),
+            Fault::Interrupted { signal: 2, told: String::new() },
+        ];
+        for fault in faults {
+            let code = fault.code().to_string();
+            assert!(EXIT_STATUS.lines().any(|line| line.starts_with(&code)), "{code}");
+        }
+    }
+}

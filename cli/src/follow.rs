@@ -1,0 +1,175 @@
+//! Waiting for what becomes of a request.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use anstream::eprintln;
+use futures::{Stream, StreamExt as _};
+use indicatif::{ProgressBar, ProgressStyle};
+use kube::ResourceExt as _;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use lapse_cluster::clock::now;
+use lapse_crds::{AccessRequest, GrantDuration, RequestPhase};
+
+use crate::fault::Fault;
+use crate::interrupt::Interrupts;
+use crate::output::phase_of;
+use crate::session::Session;
+use crate::story;
+
+/// How often a countdown on a terminal moves.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// Tells a person how far it is, on standard error: each news on a line of its own, and on a terminal what is being
+/// waited for on a line that moves.
+pub(crate) struct Teller {
+    bar: Option<ProgressBar>,
+    last: String,
+}
+
+impl Teller {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                    .unwrap_or(ProgressStyle::default_spinner()),
+            );
+            bar.enable_steady_tick(TICK / 8);
+            bar
+        });
+        Self { bar, last: String::new() }
+    }
+
+    /// Tells where a request stands, if that is news.
+    pub(crate) fn stands(&mut self, request: &AccessRequest) {
+        self.tell(&story::line(request, now()));
+        if let Some(bar) = &self.bar {
+            bar.set_message(phase_of(request).to_string());
+        }
+    }
+
+    /// Tells something, if it is news.
+    fn tell(&mut self, line: &str) {
+        if line != self.last {
+            match &self.bar {
+                Some(bar) => bar.println(line),
+                None => eprintln!("{line}"),
+            }
+            line.clone_into(&mut self.last);
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What is seen of a request.
+enum Seen {
+    Request(Box<AccessRequest>),
+    /// It cannot be seen for now.
+    Trouble(String),
+}
+
+/// A request as it changes; an error ends it, and so does its deletion.
+fn changes(
+    session: &Session,
+    request: &AccessRequest,
+) -> impl Stream<Item = Result<Seen, Fault>> + use<> {
+    let name = request.name_any();
+    let uid = request.uid();
+    let what = format!("watching request {name}");
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut seen = false;
+    let events = watcher(session.requests(), config).default_backoff();
+    events.filter_map(move |event| {
+        let gone = || Fault::NoAccess(format!("request {name} was deleted"));
+        let item = match event {
+            Ok(Event::Apply(request) | Event::InitApply(request)) => {
+                seen = true;
+                let is_it = request.uid() == uid;
+                Some(if is_it { Ok(Seen::Request(Box::new(request))) } else { Err(gone()) })
+            }
+            Ok(Event::Init) => {
+                seen = false;
+                None
+            }
+            Ok(Event::InitDone) if seen => None,
+            Ok(Event::InitDone | Event::Delete(_)) => Some(Err(gone())),
+            Err(error) => Some(match passing(&what, error) {
+                Ok(trouble) => Ok(Seen::Trouble(trouble)),
+                Err(fault) => Err(fault),
+            }),
+        };
+        std::future::ready(item)
+    })
+}
+
+/// An error of a watch that may pass by itself, in words. Whoever may not watch now may not in a moment either.
+pub(crate) fn passing(what: &str, error: watcher::Error) -> Result<String, Fault> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => {
+            let lasts = matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
+            let fault = Fault::api(what, error);
+            if lasts { Err(fault) } else { Ok(fault.to_string()) }
+        }
+        other => Ok(format!("{what}: {other}")),
+    }
+}
+
+/// Waits until the access of a request stands. It is an error if it never will, or not in time.
+pub(crate) async fn until_active(
+    session: &Session,
+    request: &AccessRequest,
+    timeout: Option<GrantDuration>,
+    interrupts: &mut Interrupts,
+) -> Result<AccessRequest, Fault> {
+    let mut teller = Teller::new();
+    let waiting = async {
+        let mut changes = std::pin::pin!(changes(session, request));
+        while let Some(seen) = changes.next().await {
+            let request = match seen? {
+                Seen::Request(request) => *request,
+                Seen::Trouble(trouble) => {
+                    teller.tell(&format!("{trouble}; trying again"));
+                    continue;
+                }
+            };
+            teller.stands(&request);
+            match phase_of(&request) {
+                RequestPhase::Active => return Ok(request),
+                RequestPhase::Pending | RequestPhase::Scheduled => {}
+                _ => return Err(Fault::NoAccess(story::line(&request, now()))),
+            }
+        }
+        Err(Fault::Other("the watch ended".to_owned()))
+    };
+    let limit = async {
+        match timeout {
+            Some(timeout) => {
+                tokio::time::sleep(Duration::from_secs(timeout.seconds().into())).await
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let name = request.name_any();
+    let stands = format!(
+        "request {name} still stands: `kubectl jit status {name}` shows it, `kubectl jit end {name}` withdraws it"
+    );
+    tokio::select! {
+        outcome = waiting => outcome,
+        () = limit => Err(Fault::TimedOut(format!("no access yet; {stands}"))),
+        interrupt = interrupts.next() => Err(Fault::Interrupted {
+            signal: interrupt.number(),
+            told: format!("interrupted; {stands}"),
+        }),
+    }
+}

@@ -1,0 +1,53 @@
+//! Being told to stop: Ctrl-C, the end of the terminal, or `kill`.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::fault::Fault;
+
+/// From when this is made on, none of these signals ends the process by itself, and none is missed.
+pub(crate) struct Interrupts {
+    interrupt: Signal,
+    hangup: Signal,
+    terminate: Signal,
+}
+
+/// One of these signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Ctrl-C
+    Interrupt,
+    /// The terminal is gone
+    Hangup,
+    /// `kill`
+    Terminate,
+}
+
+impl Interrupt {
+    /// Its number, as in `kill -2`.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Hangup => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+}
+
+impl Interrupts {
+    pub(crate) fn new() -> Result<Self, Fault> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next of them.
+    pub(crate) async fn next(&mut self) -> Interrupt {
+        tokio::select! {
+            _ = self.interrupt.recv() => Interrupt::Interrupt,
+            _ = self.hangup.recv() => Interrupt::Hangup,
+            _ = self.terminate.recv() => Interrupt::Terminate,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What policies offer whoever asks, as Lapse tells it, and who may be an approver.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
+use lapse_crds::{
+    AccessRequest, AccessRequestSpec, Identity, JitPolicy, KubernetesTarget, OFFERS, RoleKind,
+    RoleRef, Target,
+};
+use lapse_engine::identity::matches_any;
+use lapse_engine::policy::{Offered, Offers};
+
+use crate::args::DryRun;
+use crate::decide::params;
+use crate::fault::Fault;
+use crate::session::Session;
+
+/// Asks what is offered: by a request that is judged and not stored, so whoever may ask for access may ask this.
+pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
+    let role = RoleRef { kind: RoleKind::ClusterRole, name: "offers".to_owned() };
+    let kubernetes = KubernetesTarget {
+        role: Some(role),
+        rules: Vec::new(),
+        namespaces: Vec::new(),
+        cluster_wide: false,
+    };
+    let spec = AccessRequestSpec {
+        policy: None,
+        target: Target { kubernetes: Some(kubernetes), endpoint: None },
+        duration: None,
+        start_time: None,
+        ticket: None,
+        reason: None,
+        emergency: false,
+        extends: None,
+        requester: None,
+    };
+    let metadata = ObjectMeta {
+        generate_name: Some("offers-".to_owned()),
+        namespace: Some(session.namespace.clone()),
+        annotations: Some(BTreeMap::from([(OFFERS.to_owned(), String::new())])),
+        ..ObjectMeta::default()
+    };
+    let question = AccessRequest { metadata, spec, status: None };
+    let api = session.requests();
+    let params = params(DryRun::Server);
+    let answer =
+        session.call("asking what policies offer you", api.create(&params, &question)).await?;
+    // It is about no request.
+    session.warnings();
+    let told = answer.annotations().get(OFFERS).filter(|told| !told.is_empty());
+    let told = told.ok_or_else(|| {
+        Fault::Other(
+            "the Lapse of this cluster does not tell what it offers: it is older than kubectl jit; ask its \
+             administrator to upgrade it"
+                .to_owned(),
+        )
+    })?;
+    serde_json::from_str(told).map_err(|error| {
+        Fault::Other(format!(
+            "the Lapse of this cluster tells what it offers in another form than kubectl jit knows ({error}); \
+             use the kubectl jit of the same release"
+        ))
+    })
+}
+
+/// The roles that are offered, those of the first policy first.
+pub(crate) fn roles(offers: &[Offered]) -> Vec<RoleRef> {
+    let mut roles: Vec<RoleRef> = Vec::new();
+    for role in offers.iter().flat_map(|offered| &offered.roles) {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
+}
+
+/// Whether somebody may be an approver of a policy: of any stage, or once it has been escalated.
+pub(crate) fn may_approve(policy: &JitPolicy, me: &Identity) -> bool {
+    let Some(approval) = &policy.spec.approval else { return false };
+    let escalated = approval.escalation.iter().map(|escalation| &escalation.approvers);
+    let mut approvers = approval.stages.iter().map(|stage| &stage.approvers).chain(escalated);
+    approvers.any(|approvers| matches_any(me, approvers))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("managers", true)]
+    #[case("directors", true)]
+    #[case("developers", false)]
+    fn approvers_are_those_of_the_stages_and_of_the_escalation(
+        #[case] group: &str,
+        #[case] may: bool,
+    ) {
+        let policy = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop"},
+            "spec": {
+                "requesters": [{"kind": "Group", "name": "developers"}],
+                "targets": [],
+                "approval": {
+                    "stages": [{"name": "manager", "approvers": [{"kind": "Group", "name": "managers"}]}],
+                    "escalation": {"after": "30m", "approvers": [{"kind": "Group", "name": "directors"}]},
+                },
+            },
+        });
+        let mut policy: JitPolicy = serde_json::from_value(policy).unwrap();
+        let me = Identity { groups: vec![group.to_owned()], ..Identity::default() };
+        assert_eq!(may_approve(&policy, &me), may);
+        policy.spec.approval = None;
+        assert!(!may_approve(&policy, &me));
+    }
+}

@@ -1,0 +1,197 @@
+//! The client: who we are, where, and what the API server warns of.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anstream::eprintln;
+use http::header::WARNING;
+use http::{HeaderMap, HeaderValue, Response};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
+
+use crate::args::Global;
+use crate::fault::Fault;
+
+/// Whom the audit log of the API server shows, and the manager of fields.
+pub(crate) const PROGRAM: &str = "kubectl-jit";
+
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What the API server warned of and nobody was told yet.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn note(&self, headers: &HeaderMap) {
+        let said =
+            headers.get_all(WARNING).iter().filter_map(|value| text_of(value.to_str().ok()?));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The text of a header `Warning: 299 - "text"` (RFC 7234, section 5.5).
+fn text_of(header: &str) -> Option<String> {
+    let quoted = header.strip_prefix("299 ")?.split_once(' ')?.1.strip_prefix('"')?;
+    let mut text = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(text),
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
+    }
+}
+
+/// A cluster, a namespace there, and somebody.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    /// Where requests are made and looked for.
+    pub(crate) namespace: String,
+    warnings: Warnings,
+    limit: Duration,
+}
+
+impl Session {
+    /// Opens the cluster that the command line and the kubeconfig name.
+    pub(crate) async fn open(global: &Global) -> Result<Self, Fault> {
+        let mut config = config(global).await?;
+        config.connect_timeout = Some(CONNECT);
+        let agent = format!("{PROGRAM}/{}", env!("CARGO_PKG_VERSION"));
+        if let Ok(agent) = HeaderValue::from_str(&agent) {
+            config.headers.push((http::header::USER_AGENT, agent));
+        }
+        if let Some(user) = &global.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups =
+                Some(global.as_groups.clone()).filter(|groups| !groups.is_empty());
+        }
+        let namespace =
+            global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let warnings = Warnings::default();
+        let noted = warnings.clone();
+        let layer = tower::util::MapResponseLayer::new(move |response: Response<_>| {
+            noted.note(response.headers());
+            response
+        });
+        let builder =
+            ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
+        let client = builder.with_layer(&layer).build();
+        let limit = Duration::from_secs(global.request_timeout);
+        Ok(Self { client, namespace, warnings, limit })
+    }
+
+    /// The requests of the namespace.
+    pub(crate) fn requests(&self) -> Api<AccessRequest> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The requests of the namespace, or of all.
+    pub(crate) fn requests_in(&self, all_namespaces: bool) -> Api<AccessRequest> {
+        if all_namespaces { Api::all(self.client.clone()) } else { self.requests() }
+    }
+
+    /// The decisions of a namespace.
+    pub(crate) fn decisions(&self, namespace: &str) -> Api<AccessDecision> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The policies of the cluster.
+    pub(crate) fn policies(&self) -> Api<JitPolicy> {
+        Api::all(self.client.clone())
+    }
+
+    /// Makes a call, for at most as long as `--request-timeout` says. `what` is what is tried: "listing requests".
+    pub(crate) async fn call<T>(
+        &self,
+        what: impl Into<String>,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Fault> {
+        let what = what.into();
+        match tokio::time::timeout(self.limit, call).await {
+            Ok(answer) => answer.map_err(|error| Fault::api(what, error)),
+            Err(_) => Err(Fault::Unanswered { what, seconds: self.limit.as_secs() }),
+        }
+    }
+
+    /// Who the API server takes us for.
+    pub(crate) async fn me(&self) -> Result<Identity, Fault> {
+        let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        let asked = SelfSubjectReview::default();
+        let params = PostParams::default();
+        let answer = self.call("asking who you are", api.create(&params, &asked)).await?;
+        let user = answer.status.and_then(|status| status.user_info).unwrap_or_default();
+        Ok(Identity {
+            username: user.username.unwrap_or_default(),
+            uid: user.uid,
+            groups: user.groups.unwrap_or_default(),
+            ..Identity::default()
+        })
+    }
+
+    /// What the API server warned of since the last time.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.take()
+    }
+
+    /// Tells people what the API server warned of, as kubectl does.
+    pub(crate) fn tell_warnings(&self) {
+        self.warnings().iter().for_each(|warning| warn(warning));
+    }
+}
+
+/// Warns as kubectl does.
+pub(crate) fn warn(warning: &str) {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    eprintln!("{style}Warning:{style:#} {warning}");
+}
+
+async fn config(global: &Global) -> Result<Config, Fault> {
+    let Global { kubeconfig, context, cluster, user, .. } = global;
+    let wrong = |error: kube::config::KubeconfigError| Fault::Config(error.to_string());
+    let options = KubeConfigOptions {
+        context: context.clone(),
+        cluster: cluster.clone(),
+        user: user.clone(),
+    };
+    if let Some(file) = kubeconfig {
+        let kubeconfig = Kubeconfig::read_from(file).map_err(wrong)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong);
+    }
+    match Config::from_kubeconfig(&options).await {
+        Ok(config) => Ok(config),
+        // In a pod there is no file, as for kubectl.
+        Err(error) => match Config::incluster() {
+            Ok(config) if context.is_none() && cluster.is_none() && user.is_none() => Ok(config),
+            _ => Err(wrong(error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(r#"299 - "you approved it""#, Some("you approved it"))]
+    #[case(r#"299 - "a \"word\" and a \\""#, Some(r#"a "word" and a \"#))]
+    #[case(r#"199 - "other""#, None)]
+    #[case("299 - bare", None)]
+    #[case(r#"299 - "open"#, None)]
+    fn warnings_are_quoted(#[case] header: &str, #[case] text: Option<&str>) {
+        assert_eq!(text_of(header).as_deref(), text);
+    }
+}

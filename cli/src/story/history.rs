@@ -1,0 +1,70 @@
+//! What happened to a request, in the order of time.
+
+use chrono::{DateTime, Utc};
+use lapse_crds::{
+    AccessDecision, AccessRequest, ConditionStatus, RequestPhase, Timestamp, Verdict, created_at,
+};
+
+use super::{requester, target};
+use crate::output::plain;
+
+/// The lines of the history, the oldest first. `decisions` are those about this request, of whatever request of its
+/// name they are.
+pub(crate) fn history(request: &AccessRequest, decisions: &[AccessDecision]) -> Vec<String> {
+    let uid = request.metadata.uid.as_deref();
+    let mut events: Vec<(DateTime<Utc>, String)> = Vec::new();
+    if let Some(at) = created_at(&request.metadata) {
+        events.push((at, format!("{} asked for {}", requester(request), target(request))));
+    }
+    for decision in decisions.iter().filter(|decision| decision.spec.request.uid.as_deref() == uid)
+    {
+        if let Some(at) = created_at(&decision.metadata) {
+            events.push((at, said(decision)));
+        }
+    }
+    let status = request.status.clone().unwrap_or_default();
+    let was_given = matches!(status.phase, RequestPhase::Active | RequestPhase::Ended);
+    if let Some(start) = status.starts_at.filter(|_| was_given) {
+        events.push((start.time(), "the access started".to_owned()));
+    }
+    if let Some(escalated) = status.approval.as_ref().and_then(|approval| approval.escalated_at) {
+        events.push((
+            escalated.time(),
+            "nobody had answered: the escalation approvers were asked".to_owned(),
+        ));
+    }
+    match (status.ended_at, status.end_reason) {
+        (Some(at), Some(reason)) => events.push((at.time(), format!("the access ended: {reason}"))),
+        _ if status.phase.is_terminal() => {
+            let last = status
+                .conditions
+                .iter()
+                .filter(|condition| condition.status == ConditionStatus::False)
+                .max_by_key(|condition| condition.last_transition_time);
+            events.extend(last.map(|condition| {
+                let told = format!("{}: {}", status.phase, plain(&condition.message));
+                (condition.last_transition_time.time(), told)
+            }));
+        }
+        _ => {}
+    }
+    // Those of one second in the order in which they are listed: a creation time has whole seconds.
+    events.sort_by_key(|(at, _)| at.timestamp());
+    let written = |at| Timestamp::new(at).to_the_second();
+    events.into_iter().map(|(at, told)| format!("{}  {told}", written(at))).collect()
+}
+
+fn said(decision: &AccessDecision) -> String {
+    let spec = &decision.spec;
+    let who = spec.decider.as_ref().map_or("?", |decider| &decider.username);
+    let what = match (spec.verdict, spec.duration, spec.outcome) {
+        (Verdict::Approve, Some(duration), _) => format!("approved it for {duration}"),
+        (Verdict::Approve, None, _) => "approved it".to_owned(),
+        (Verdict::Deny, ..) => "denied it".to_owned(),
+        (Verdict::End, ..) => "ended it".to_owned(),
+        (Verdict::Review, _, Some(outcome)) => format!("reviewed it: {outcome}"),
+        (Verdict::Review, _, None) => "reviewed it".to_owned(),
+    };
+    let comment = spec.comment.as_deref().map(|comment| format!(" ({})", plain(comment)));
+    format!("{} {what}{}", plain(who), comment.unwrap_or_default())
+}

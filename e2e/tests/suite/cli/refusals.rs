@@ -1,0 +1,153 @@
+//! What is refused is told with what to do, and by the exit status.
+
+use lapse_crds::RequestPhase;
+use lapse_e2e::plane::Answer;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rstest::rstest;
+use serde_json::json;
+
+use super::created;
+use crate::world::World;
+
+fn assert_refused(answer: &Answer, status: i32, words: &[&str]) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    for word in words {
+        assert!(answer.stderr.contains(word), "{word}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_never_be_given_says_so_at_once() {
+    let world = World::shared("jit-never").await;
+    let refused =
+        world.jit(&world.alice, &["request", "edti", "--reason", "A typing mistake"]).await;
+    assert_refused(&refused, 3, &["no policy offers you ClusterRole edti", "did you mean edit?"]);
+    let long = ["request", "edit", "--for", "9h", "--reason", "All night", "--name", "long"];
+    let refused = world.jit(&world.alice, &long).await;
+    assert_refused(&refused, 3, &["long is denied", "9h"]);
+    world.phase("long", RequestPhase::Denied).await;
+    let refused = world
+        .jit(&world.alice, &["request", "edit", "--for", "9h", "--wait", "--name", "longer"])
+        .await;
+    assert_refused(&refused, 3, &["longer: Denied", "9h"]);
+
+    let no = world.jit(&world.alice, &["can-i", "edit", "--for", "9h"]).await;
+    assert_refused(&no, 3, &["9h"]);
+    assert_eq!(no.stdout, "no\n");
+    let yes = world.jit(&world.alice, &["can-i", "edit", "--for", "9m"]).await;
+    assert_refused(
+        &yes,
+        0,
+        &["JitPolicy jit-never would decide", "wait for 1 of group jit-never-managers"],
+    );
+    assert_eq!(yes.stdout, "yes\n");
+    let stored = world.jit(&world.alice, &["list", "-o", "name"]).await.ok().unwrap();
+    assert_eq!(stored.lines().count(), 2, "can-i stores nothing: {stored}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_wrong_is_told_with_the_nearest() {
+    let world = World::shared("jit-nearest").await;
+    world.ask("fix-checkout", json!({})).await;
+    let refused = world.jit(&world.alice, &["status", "fix-chekcout"]).await;
+    assert_refused(
+        &refused,
+        1,
+        &["there is no request fix-chekcout", "did you mean fix-checkout?"],
+    );
+    let refused = world.jit(&world.bob, &["approve", "elsewhere"]).await;
+    assert_refused(&refused, 1, &["there is no request elsewhere", "kubectl jit list"]);
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_which_role_to_ask_for() {
+    let world = World::shared("jit-forbidden").await;
+    let outside = ["list", "-A"];
+    let refused = world.jit(&world.alice, &outside).await;
+    assert_refused(&refused, 1, &["cannot list", "lapse:requester"]);
+    let refused =
+        world.jit(&world.mallory, &["request", "edit", "--reason", "I would like to"]).await;
+    assert_refused(&refused, 3, &["no policy offers you ClusterRole edit"]);
+    world.ask("fix", json!({})).await;
+    world.waits("fix", "managers").await;
+    let refused = world.jit(&world.mallory, &["approve", "fix"]).await;
+    assert_refused(&refused, 1, &["deciding about request jit-forbidden/fix"]);
+    let refused = world.jit(&world.alice, &["approve", "fix"]).await;
+    assert_refused(&refused, 1, &["deciding about request jit-forbidden/fix"]);
+    assert!(!refused.stderr.contains("admission webhook"), "{refused:?}");
+    assert_eq!(world.status("fix").await.phase, RequestPhase::Pending);
+}
+
+#[rstest]
+#[case::no_file(&["--kubeconfig", "/nonexistent/config", "list"], "no cluster to talk to")]
+#[case::no_context(&["--context", "elsewhere", "list"], "elsewhere")]
+#[tokio::test]
+async fn without_a_cluster_it_says_what_is_wrong(#[case] args: &[&str], #[case] words: &str) {
+    let world = World::shared("jit-nowhere").await;
+    assert_refused(&world.jit(&world.alice, args).await, 1, &[words]);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_known_is_refused() {
+    let world = World::shared("jit-host").await;
+    let refused =
+        world.jit(&world.alice, &["request", "--endpoint", "nowhere", "--admin", "--wait"]).await;
+    assert_refused(&refused, 3, &["nowhere"]);
+}
+
+#[tokio::test]
+async fn who_stops_waiting_leaves_a_whole_request() {
+    let world = World::shared("jit-waiting").await;
+    let args = [
+        "request",
+        "edit",
+        "--reason",
+        "It can wait",
+        "--wait",
+        "--timeout",
+        "1s",
+        "--name",
+        "slow",
+    ];
+    let late = world.jit(&world.alice, &args).await;
+    assert_refused(&late, 4, &["no access yet", "kubectl jit end slow"]);
+
+    let args = ["request", "edit", "--reason", "It can wait", "--wait", "--name", "stopped"];
+    let waiting = world.jit_started(&world.alice, &args).await;
+    world.waits_once_made("stopped").await;
+    let pid = Pid::from_raw(i32::try_from(waiting.id().unwrap()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    let stopped = waiting.wait_with_output().await.unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
+    let told = String::from_utf8_lossy(&stopped.stderr);
+    assert!(told.contains("request stopped still stands"), "{told}");
+    world.approve(&world.bob, "stopped").await.unwrap();
+    world.phase("stopped", RequestPhase::Active).await;
+}
+
+#[tokio::test]
+async fn a_request_of_the_same_name_made_anew_is_not_approved() {
+    let world = World::shared("jit-anew").await;
+    let first = created(
+        &world.jit(&world.alice, &["request", "edit", "--reason", "First", "--name", "same"]).await,
+    );
+    world.waits(&first, "managers").await;
+    let shown = world
+        .jit(&world.bob, &["approve", "same", "--dry-run", "client", "-o", "json"])
+        .await
+        .ok()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    world
+        .lapse
+        .plane()
+        .kubectl(&world.alice, &["-n", &world.ns, "delete", "areq", "same"])
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
+    world.ask("same", json!({})).await;
+    let refused = world.decide(&world.bob, "same", shown["spec"].clone()).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("UID"), "{refused:#}");
+}

@@ -101,6 +101,7 @@ async fn a_full_disk_gives_nothing_and_keeps_nothing() {
     let (grant, _) = site.given("before", &admin(), "10m").await;
     let full = "systemctl stop lapse-agent && mount -t tmpfs -o size=256k tmpfs /mnt && cp -a /var/lib/lapse/. /mnt/ \
                 && mount --move /mnt /var/lib/lapse && systemctl start lapse-agent \
+                && until lapse-agent status | grep -q '^Connected since'; do sleep 0.1; done \
                 && (cat /dev/zero > /var/lib/lapse/full || true)";
     site.host.sh(full).await.unwrap();
     site.decide(&site.alice, "before", "End").await.unwrap();

@@ -14,10 +14,12 @@ use tracing::{info, warn};
 
 use crate::certificate::{check_next, validity};
 use crate::clock::{Clock as _, HostClock};
+use crate::durable;
 use crate::identity::{HostKey, Identity, IdentityError, write_identity};
-use crate::journal::JournalError;
+use crate::journal::{JournalError, read, write};
 use crate::link::{LinkError, Trusting, connect};
 use crate::places::Places;
+use crate::standing::Standing;
 use crate::worker::{News, Task};
 
 /// The pause after a connection that ended, at first.
@@ -34,6 +36,8 @@ const RENEWAL: Duration = Duration::from_hours(1);
 const BUSY: Duration = Duration::from_millis(5);
 /// How many messages may wait to be sent.
 const WAITING: usize = 64;
+/// How many of its connections a host remembers.
+const REMEMBERED: usize = 32;
 
 /// This host, as it talks to the gateway.
 pub struct Link {
@@ -47,6 +51,10 @@ pub struct Link {
     has_heard: bool,
     /// Whether a certificate was asked for.
     asks: bool,
+    /// The connections of this host, by which the gateway knows that nobody else has connected in between. Kept on its disk: a
+    /// copy has those from before it was copied, and none from since then.
+    connections: Vec<String>,
+    standing: Option<Standing>,
 }
 
 /// Why a connection ended.
@@ -77,8 +85,10 @@ impl Link {
         tasks: SyncSender<Task>,
         news: watch::Receiver<News>,
     ) -> Self {
-        let (has_heard, asks) = (false, false);
-        Self { places, identity, key, machine, tasks, news, has_heard, asks }
+        let (has_heard, asks, standing) = (false, false, None);
+        // Who remembers nothing says nothing of others.
+        let connections = read(places.connections()).ok().flatten().unwrap_or_default();
+        Self { places, identity, key, machine, tasks, news, has_heard, asks, connections, standing }
     }
 
     /// Stays connected for ever. Ends only with the thread that carries out orders.
@@ -94,6 +104,7 @@ impl Link {
                 return;
             }
             warn!(error = %ended, "not connected to the gateway: what is in force ends by itself, and nothing new begins");
+            self.stands(|before, now| Standing::failed(before, ended.to_string(), now));
             // What was sent as the next certificate may be worth nothing all the same.
             if !self.has_heard
                 && let Some(previous) = self.identity.previous.take()
@@ -127,10 +138,19 @@ impl Link {
             sender.send(FromAgent { message: Some(message) }).await.map_err(|_| Ended::HungUp)
         };
         let mut told = self.news.borrow_and_update().clone();
-        say(self.hello(&told)).await?;
+        let connection = random_name();
+        let hello = self.hello(&told, &connection);
+        // Before it can stand anywhere else.
+        self.remember(connection.clone());
+        say(hello).await?;
         let opened = timeout(OPEN, client.attach(ReceiverStream::new(stream))).await;
+        if matches!(opened, Ok(Err(_))) {
+            // One that was refused is none, and one without an answer may be one.
+            self.forget(&connection);
+        }
         let mut inbound = opened.map_err(|_| Ended::HungUp)??.into_inner();
         info!(gateway = self.identity.gateway, "connected to the gateway");
+        self.stands(Standing::connected);
         let mut sent: HashMap<String, i64> = HashMap::new();
         let mut renewal = tokio::time::interval(RENEWAL);
         loop {
@@ -156,7 +176,7 @@ impl Link {
                     changed.map_err(|_| Ended::NoWorker)?;
                     let news = self.news.borrow_and_update().clone();
                     if news.report != told.report {
-                        say(self.hello(&news)).await?;
+                        say(self.hello(&news, &connection)).await?;
                     }
                     told = news;
                 }
@@ -172,10 +192,40 @@ impl Link {
         }
     }
 
-    fn hello(&self, news: &News) -> from_agent::Message {
+    fn hello(&self, news: &News, connection: &str) -> from_agent::Message {
         let report = serde_json::to_string(&news.report).unwrap_or_default();
         let (machine, grants) = (self.machine.clone(), news.grants.clone());
-        from_agent::Message::Hello(Hello { report, machine, grants })
+        let (connection, before) = (connection.to_owned(), self.connections.clone());
+        from_agent::Message::Hello(Hello { report, machine, grants, connection, before })
+    }
+
+    fn remember(&mut self, connection: String) {
+        if self.connections.len() >= REMEMBERED {
+            self.connections.remove(0);
+        }
+        self.connections.push(connection);
+        self.note_connections();
+    }
+
+    fn forget(&mut self, connection: &str) {
+        self.connections.retain(|known| known != connection);
+        self.note_connections();
+    }
+
+    /// What is not all is worth nothing: without a file it is not known what there was. Removing one takes no room.
+    fn note_connections(&self) {
+        let path = self.places.connections();
+        if write(path.clone(), &self.connections).is_err() {
+            let _ = durable::remove(&path);
+        }
+    }
+
+    /// Notes how the connection stands.
+    fn stands(&mut self, next: impl FnOnce(Option<Standing>, DateTime<Utc>) -> Standing) {
+        let Ok(now) = HostClock.read() else { return };
+        let standing = next(self.standing.take(), now.wall);
+        standing.write(&self.places);
+        self.standing = Some(standing);
     }
 
     async fn hear(&mut self, message: to_agent::Message) -> Result<(), Ended> {
@@ -227,6 +277,13 @@ impl Link {
 /// Whether a third of a certificate's time has passed.
 fn is_worn(certificate: &str, now: DateTime<Utc>) -> bool {
     validity(certificate).is_ok_and(|(from, to)| now - from > (to - from) / 3)
+}
+
+/// A name that nobody else has by chance.
+#[must_use]
+pub fn random_name() -> String {
+    let [one, other] = [(); 2].map(|()| getrandom::u64().unwrap_or_default());
+    format!("{one:016x}{other:016x}")
 }
 
 /// Between half of a pause and all of it, so that a thousand hosts do not come back at once.

@@ -22,7 +22,7 @@ pub enum Command {
     Enrol(Enrol),
     /// Carry out orders until SIGTERM or SIGINT. What is in force then goes on, and ends on time by itself.
     Run,
-    /// Show what is in force on this host, and until when.
+    /// Show whether this host is connected, what is in force on it, and until when.
     Status,
     /// Find out what this host can do, and what it lacks.
     Probe,
@@ -34,7 +34,7 @@ pub enum Command {
     /// Deal with a clock that was set back.
     #[command(subcommand)]
     Clock(Clock),
-    /// End everything that is in force, and forget who this host is.
+    /// End everything that is in force, tell the cluster so, and forget who this host is.
     Remove,
 }
 

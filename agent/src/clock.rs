@@ -25,12 +25,12 @@ pub struct Reading {
 #[derive(Debug, thiserror::Error)]
 pub enum ClockError {
     /// A file of the kernel is missing.
-    #[error("reading the clock of this host from {path}: {source}. Is /proc mounted?")]
+    #[error("reading the clock of this host from {path}: {why}. Is /proc mounted?")]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// It does not say what it should.
     #[error("{0} does not say how long this host has been up")]
@@ -52,7 +52,7 @@ impl Clock for HostClock {
         let text = |path: &str| {
             let path = PathBuf::from(path);
             let read = fs::read_to_string(&path);
-            read.map_err(|source| ClockError::Read { path: path.clone(), source })
+            read.map_err(|why| ClockError::Read { path: path.clone(), why })
         };
         let boottime_ms = milliseconds(&text("/proc/uptime")?)
             .ok_or_else(|| ClockError::Malformed("/proc/uptime".into()))?;

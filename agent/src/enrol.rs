@@ -11,7 +11,9 @@ use tracing::info;
 
 use crate::attach::jittered;
 use crate::certificate::validity;
-use crate::identity::{Enrolled, HostKey, Identity, IdentityError, machine};
+use crate::durable;
+use crate::fingerprint::machine;
+use crate::identity::{Enrolled, HostKey, Identity, IdentityError};
 use crate::journal::JournalError;
 use crate::link::{LinkError, Trusting, connect};
 use crate::places::Places;
@@ -48,12 +50,12 @@ pub enum EnrolError {
         message: String,
     },
     /// What is published is not believed.
-    #[error("what the gateway at {gateway} publishes is not believed: {source}")]
+    #[error("what the gateway at {gateway} publishes is not believed: {why}")]
     Trust {
         /// Which.
         gateway: String,
-        /// Why.
-        source: TrustError,
+        /// Why. Not the source of this: it would be said twice.
+        why: TrustError,
     },
     /// It is not what a gateway says.
     #[error("what the gateway at {gateway} says cannot be read: {why}")]
@@ -90,20 +92,24 @@ pub async fn enrol(places: &Places, invitation: Invitation) -> Result<Enrolled, 
             EnrolError::Malformed { gateway: gateway.clone(), why: error.to_string() }
         })?;
     let trust = TrustStore::pinned(&published, &pin)
-        .map_err(|source| EnrolError::Trust { gateway: gateway.clone(), source })?;
+        .map_err(|why| EnrolError::Trust { gateway: gateway.clone(), why })?;
 
     let key = HostKey::generate()?;
     let csr = key.certificate_request()?;
     client = connect(&gateway, Trusting::Authorities(trust.authorities()), None).await?;
-    let asked = EnrolRequest { endpoint: endpoint.clone(), token, csr, machine };
+    let asked = EnrolRequest { endpoint: endpoint.clone(), token, csr, machine: machine.clone() };
     let answer = patiently(async || client.clone().enrol(asked.clone()).await).await;
     let answer = answer.map_err(|status| refused(&status))?.into_inner();
     let endpoint = Host { name: endpoint, uid: answer.endpoint_uid };
     let certificate = answer.certificate;
     let (enrolled_at, _) = validity(&certificate)
         .map_err(|why| EnrolError::Malformed { gateway: gateway.clone(), why: why.to_string() })?;
-    let identity = Identity { gateway, endpoint, enrolled_at, certificate, previous: None };
+    let identity =
+        Identity { gateway, endpoint, machine, enrolled_at, certificate, previous: None };
     let enrolled = Enrolled { identity, key, trust };
+    // Who connected to this Endpoint before is another.
+    let path = places.connections();
+    durable::remove(&path).map_err(|why| JournalError::Write { path, why })?;
     enrolled.write(places)?;
     Ok(enrolled)
 }

@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::SigningKey;
-use lapse_engine::endpoint::hash_of_machine;
 use lapse_engine::order::{Host, TrustStore};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -25,6 +24,8 @@ pub struct Identity {
     pub gateway: String,
     /// Its Endpoint.
     pub endpoint: Host,
+    /// The machine that enrolled, as [`crate::fingerprint`] has it: on any other, this is a copy.
+    pub machine: String,
     /// When it enrolled, by the clock of the cluster. An order that was signed before is for who was here before.
     pub enrolled_at: DateTime<Utc>,
     /// Its certificate, in PEM.
@@ -55,6 +56,14 @@ pub enum IdentityError {
         "/etc/machine-id: {0}. It is what tells this host from a copy of it (systemd-machine-id-setup)"
     )]
     Machine(String),
+    /// The number of the hardware.
+    #[error("{path}: {why}. It is what tells this host from a copy of it")]
+    Hardware {
+        /// Where it stands.
+        path: String,
+        /// Why it cannot be read.
+        why: String,
+    },
 }
 
 impl HostKey {
@@ -170,19 +179,4 @@ pub fn write_identity(places: &Places, identity: &Identity) -> Result<(), Journa
 /// If it cannot be written.
 pub fn write_trust(places: &Places, trust: &TrustStore) -> Result<(), JournalError> {
     write(places.state().join("trust.json"), trust)
-}
-
-/// Which machine this is: `sha256:` and a hash of what it calls itself.
-///
-/// # Errors
-/// If it calls itself nothing.
-pub fn machine(places: &Places) -> Result<String, IdentityError> {
-    let path = places.at("/etc/machine-id");
-    let text =
-        std::fs::read_to_string(path).map_err(|error| IdentityError::Machine(error.to_string()))?;
-    let id = text.trim();
-    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(IdentityError::Machine("it is no 32 hexadecimal digits".to_owned()));
-    }
-    Ok(hash_of_machine(id))
 }

@@ -22,20 +22,20 @@ pub const MOST: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Reading failed.
-    #[error("reading {path}: {source}")]
+    #[error("reading {path}: {why}")]
     Read {
         /// What.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// Writing failed.
-    #[error("writing {path}: {source}")]
+    #[error("writing {path}: {why}")]
     Write {
         /// What.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// It is not what this program writes.
     #[error("{path} cannot be understood: {why}")]
@@ -70,7 +70,7 @@ impl Journal {
     pub fn open(places: &Places) -> Result<Self, JournalError> {
         for path in [places.records(), places.at("/run/lapse")] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| JournalError::Write { path, source })?;
+            made.map_err(|why| JournalError::Write { path, why })?;
         }
         Ok(Self { places: places.clone() })
     }
@@ -82,7 +82,7 @@ impl Journal {
     pub fn lock(&self) -> Result<File, JournalError> {
         let path = self.places.state().join("lock");
         let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
-        locked.map_err(|source| JournalError::Write { path, source })
+        locked.map_err(|why| JournalError::Write { path, why })
     }
 
     fn path(&self, id: &Id) -> PathBuf {
@@ -103,7 +103,7 @@ impl Journal {
     /// If the folder cannot be read.
     pub fn all(&self) -> Result<Records, JournalError> {
         let path = self.places.records();
-        let wrong = |source| JournalError::Read { path: path.clone(), source };
+        let wrong = |why| JournalError::Read { path: path.clone(), why };
         let mut records = Records::default();
         for entry in fs::read_dir(&path).map_err(wrong)? {
             let name = entry.map_err(wrong)?.file_name();
@@ -127,7 +127,7 @@ impl Journal {
         let malformed = |why: String| JournalError::Malformed { path: path.clone(), why };
         let bytes = serde_json::to_vec(record).map_err(|error| malformed(error.to_string()))?;
         let written = system.replace(&path, &bytes, 0o600);
-        written.map_err(|source| JournalError::Write { path, source })
+        written.map_err(|why| JournalError::Write { path, why })
     }
 
     /// Forgets.
@@ -136,7 +136,7 @@ impl Journal {
     /// If it stays.
     pub fn forget(&self, system: &dyn System, id: &Id) -> Result<(), JournalError> {
         let path = self.path(id);
-        system.remove(&path).map_err(|source| JournalError::Write { path, source })
+        system.remove(&path).map_err(|why| JournalError::Write { path, why })
     }
 
     /// The latest that the wall clock was seen to show.
@@ -172,7 +172,7 @@ impl Journal {
             why: error.to_string(),
         })?;
         let written = system.replace(&path, &bytes, 0o600);
-        written.map_err(|source| JournalError::Write { path, source })
+        written.map_err(|why| JournalError::Write { path, why })
     }
 }
 
@@ -180,7 +180,7 @@ impl Journal {
 pub(crate) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, JournalError> {
     let bytes = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(|source| JournalError::Read { path: path.clone(), source })?,
+        read => read.map_err(|why| JournalError::Read { path: path.clone(), why })?,
     };
     let read = serde_json::from_slice(&bytes);
     read.map_err(|error| JournalError::Malformed { path, why: error.to_string() })
@@ -190,5 +190,5 @@ pub(crate) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, Jour
 pub(crate) fn write<T: serde::Serialize>(path: PathBuf, value: &T) -> Result<(), JournalError> {
     let bytes = serde_json::to_vec(value)
         .map_err(|error| JournalError::Malformed { path: path.clone(), why: error.to_string() })?;
-    durable::replace(&path, &bytes, 0o600).map_err(|source| JournalError::Write { path, source })
+    durable::replace(&path, &bytes, 0o600).map_err(|why| JournalError::Write { path, why })
 }

@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -42,6 +44,13 @@ pub enum LinkError {
     /// Certificates or keys.
     #[error("preparing TLS: {0}")]
     Tls(String),
+    /// It is somebody else, or its authority was replaced.
+    #[error(
+        "the gateway at {0} shows a certificate of an authority that this host does not trust: it is of another \
+         installation, or the keys of this one were replaced in an emergency. If the address is right, enrol this host again, \
+         with a new token"
+    )]
+    Stranger(String),
     /// It cannot be reached.
     #[error("reaching the gateway at {address}: {why}")]
     Unreachable {
@@ -88,7 +97,12 @@ pub async fn connect(
         }
     });
     let channel = endpoint.connect_with_connector(connect).await.map_err(|error| {
-        LinkError::Unreachable { address: gateway.to_owned(), why: innermost(&error) }
+        let address = gateway.to_owned();
+        if is_of_stranger(&error) {
+            LinkError::Stranger(address)
+        } else {
+            LinkError::Unreachable { address, why: innermost(&error) }
+        }
     })?;
     Ok(GatewayClient::new(channel).max_decoding_message_size(LONGEST))
 }
@@ -100,6 +114,22 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+/// Whether the other side has a certificate of nobody who is trusted.
+fn is_of_stranger(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(this) = error {
+        // What TLS says lies in an error of a connection, which does not name it as its source.
+        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(rustls::Error::InvalidCertificate(why)) =
+            inner.and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            return *why == CertificateError::UnknownIssuer;
+        }
+        error = this.source();
+    }
+    false
 }
 
 fn config(
@@ -185,5 +215,20 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_that_nobody_trusts_is_told_from_a_dead_gateway() {
+        let of_tls = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert!(is_of_stranger(&of_tls(unknown)));
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert!(!is_of_stranger(&of_tls(expired)));
+        assert!(!is_of_stranger(&std::io::Error::other("connection refused")));
     }
 }

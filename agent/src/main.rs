@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Status => run::status(),
         Command::Probe => run::show_probe(),
         Command::Clock(Clock::Accept) => run::accept_clock(),
-        Command::Remove => run::remove(),
+        Command::Remove => block_on(run::remove()),
         Command::Session(_) => Ok(()),
     };
     match outcome {

@@ -42,6 +42,30 @@ impl Places {
         self.at("/var/lib/lapse")
     }
 
+    /// What is to be said of a host that is nobody any more.
+    #[must_use]
+    pub fn notice(&self) -> PathBuf {
+        self.state().join("notice")
+    }
+
+    /// The names of the last connections to the gateway.
+    #[must_use]
+    pub fn connections(&self) -> PathBuf {
+        self.state().join("connections.json")
+    }
+
+    /// How the connection to the gateway stands.
+    #[must_use]
+    pub fn standing(&self) -> PathBuf {
+        self.at("/run/lapse").join("standing.json")
+    }
+
+    /// Locked for as long as the agent runs.
+    #[must_use]
+    pub fn running(&self) -> PathBuf {
+        self.at("/run/lapse").join("running")
+    }
+
     /// One file for each order that is known.
     #[must_use]
     pub fn records(&self) -> PathBuf {

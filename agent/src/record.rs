@@ -149,7 +149,7 @@ impl Record {
 
     /// What is to be done with it now.
     #[must_use]
-    pub fn next(&self, now: Option<&Reading>, seen: &MaxSeen) -> Next {
+    pub fn next(&self, now: Option<&Reading>, seen: &MaxSeen) -> Next<'_> {
         // Without a clock nothing is in its time.
         let Some(now) = now else {
             return if self.is_open() { Next::End } else { Next::Nothing };
@@ -162,7 +162,7 @@ impl Record {
                 match (self.rest(now, seen), &self.right) {
                     (None, _) | (_, None) => Next::End,
                     (Some(_), _) if self.stage == Stage::Active => Next::Nothing,
-                    (Some(_), Some(right)) if right.starts_at <= now.wall => Next::Give,
+                    (Some(_), Some(right)) if right.starts_at <= now.wall => Next::Give(right),
                     (Some(_), Some(_)) => Next::Nothing,
                 }
             }
@@ -231,11 +231,11 @@ fn number_of(now: &Reading) -> i64 {
 
 /// What is to be done with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Next<'a> {
     /// Nothing, for now.
     Nothing,
-    /// The right is to be given.
-    Give,
+    /// This right is to be given.
+    Give(&'a Right),
     /// It is to be taken back.
     End,
     /// The record is of no more use.

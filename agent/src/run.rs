@@ -13,13 +13,17 @@ use tracing::{info, warn};
 use crate::attach::Link;
 use crate::cli;
 use crate::clock::{HostClock, MaxSeen};
+use crate::copied::{self, copied_from};
 use crate::enrol::{Invitation, enrol};
+use crate::farewell::say_farewell;
+use crate::fingerprint::machine;
 use crate::hands::Hands;
-use crate::identity::{Enrolled, machine};
+use crate::identity::Enrolled;
 use crate::places::{Id, Places};
 use crate::probe::Probe;
 use crate::record::{Record, Stage};
 use crate::session::open_session;
+use crate::standing::{self, Running};
 use crate::system::HostSystem;
 use crate::worker::{News, Task, Worker};
 
@@ -41,7 +45,7 @@ fn hands(places: &Places) -> anyhow::Result<Hands> {
 pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
     let places = Places::default();
     let hands = hands(&places)?;
-    let is_enrolled = Enrolled::read(&places).is_ok();
+    let is_enrolled = Enrolled::read(&places).is_ok() && copied_from(&places)?.is_none();
     ensure!(
         options.again || !is_enrolled,
         "this host has enrolled already: call it with --again, and restart lapse-agent, to enrol anew"
@@ -55,6 +59,7 @@ pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
     let token = read_token(&options)?;
     let cli::Enrol { gateway, endpoint, pin, .. } = options;
     let enrolled = enrol(&places, Invitation { gateway, endpoint, pin, token }).await?;
+    crate::durable::remove(&places.notice())?;
     println!("Enrolled as Endpoint {}.", enrolled.identity.endpoint.name);
     Ok(())
 }
@@ -83,7 +88,13 @@ fn read_token(options: &cli::Enrol) -> anyhow::Result<String> {
 pub async fn serve() -> anyhow::Result<()> {
     let places = Places::default();
     let hands = hands(&places)?;
-    // Before anything else: what is over ends, also on a host that is nobody any more.
+    let running = Running::begin(&places)?;
+    let _running = running.context("another lapse-agent runs on this host")?;
+    // Before anything else: what another machine was given is given nobody here.
+    if let Some(endpoint) = copied_from(&places)? {
+        return copied::disown(&hands, &endpoint);
+    }
+    // And what is over ends, also on a host that is nobody any more.
     let round = hands.settle()?;
     let found = hands.probe();
     info!(known = round.records.len(), "what was in force is looked after");
@@ -95,13 +106,13 @@ pub async fn serve() -> anyhow::Result<()> {
     let Probe { capabilities, system, lacks, .. } = found;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     // A host that can do nothing says why; one that lacks something says so in its log.
-    let problem = capabilities.is_empty().then(|| lacks.join("; "));
-    let report = AgentReport { version, capabilities, system, problem };
+    let lack = capabilities.is_empty().then(|| lacks.join("; "));
+    let report = AgentReport { version, capabilities, system, problem: None };
     let authorities = trust.authorities().to_owned();
     let (sender, news) = watch::channel(News { report, authorities, ..News::default() });
     let (tasks, orders) = mpsc::sync_channel(WAITING);
-    let host = identity.endpoint.clone();
-    let worker = Worker::new(hands, host, identity.enrolled_at, trust, sender);
+    let host = (identity.endpoint.clone(), identity.enrolled_at);
+    let worker = Worker::new(hands, host, trust, lack, sender);
     let work =
         std::thread::Builder::new().name("orders".to_owned()).spawn(move || worker.work(&orders));
     let work = work.context("starting the thread that carries out orders")?;
@@ -128,6 +139,9 @@ pub fn expire(options: &cli::Expire) -> anyhow::Result<()> {
     let places = Places::default();
     let hands = hands(&places)?;
     let Some(text) = &options.id else {
+        if copied_from(&places).ok().flatten().is_some() {
+            return copied::end_all(&hands);
+        }
         let round = hands.settle()?;
         let left = round.records.iter().filter(|record| record.stage == Stage::Ending).count();
         ensure!(left == 0, "{left} rights are over and not gone");
@@ -179,8 +193,9 @@ pub fn status() -> anyhow::Result<()> {
             "This host is Endpoint {} of the gateway {}.",
             enrolled.identity.endpoint.name, enrolled.identity.gateway
         ),
-        Err(error) => println!("{error}"),
+        Err(error) => println!("{}", copied::notice(&places).unwrap_or(error.to_string())),
     }
+    println!("{}", standing::describe(&places));
     let records = hands.journal().all()?;
     for error in records.broken.values() {
         println!("{error}");
@@ -238,19 +253,42 @@ pub fn accept_clock() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends everything, and forgets who this host is.
+/// Ends everything, tells the cluster so if it can be reached, and forgets who this host is.
 ///
 /// # Errors
 /// If a right is not gone: then nothing is forgotten.
-pub fn remove() -> anyhow::Result<()> {
+pub async fn remove() -> anyhow::Result<()> {
     let places = Places::default();
     let hands = hands(&places)?;
     let left = hands.end_all("the agent was removed from the host")?;
     ensure!(left == 0, "{left} rights are not gone yet: `lapse-agent status` says why");
-    for name in ["identity.json", "key.json", "trust.json"] {
-        crate::durable::remove(&places.state().join(name))
-            .with_context(|| format!("removing {name}"))?;
+    if let Err(error) = tell_ends(&hands).await {
+        println!(
+            "The cluster was not told: {error:#}. Grants that ended here stay Ending there; have an owner delete the Endpoint, \
+             and take its finalizer off."
+        );
     }
+    copied::forget(&places)?;
     println!("Nothing is in force, and this host is no Endpoint any more.");
+    Ok(())
+}
+
+/// Tells the cluster what has ended and it does not know, as nobody will later.
+async fn tell_ends(hands: &Hands) -> anyhow::Result<()> {
+    let places = hands.places();
+    // Nobody has enrolled, or on another machine: then there is nobody to tell.
+    if Enrolled::read(places).is_err() || copied_from(places)?.is_some() {
+        return Ok(());
+    }
+    let (enrolled, now) = (Enrolled::read(places)?, hands.now()?);
+    let records = hands.journal().all()?.read;
+    let unsaid: Vec<_> = records.into_values().filter(|record| record.is_news(&now)).collect();
+    let receipts: Vec<_> = unsaid.iter().map(Record::receipt).collect();
+    say_farewell(&enrolled, machine(places)?, &receipts).await?;
+    for mut record in unsaid {
+        // Who enrols here later has nothing to say of it.
+        record.recorded = record.sequence;
+        hands.remember(&record)?;
+    }
     Ok(())
 }

@@ -18,12 +18,12 @@ pub const SERVICE: &str = "lapse-end@.service";
 #[derive(Debug, thiserror::Error)]
 pub enum TimerError {
     /// A file cannot be written or removed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// systemd does not take them.
     #[error("systemd does not start the timers of its end: {0}")]
@@ -75,7 +75,7 @@ pub fn arm(
     let after = format!("OnActiveSec={}us", rest.num_microseconds().unwrap_or(i64::MAX).max(1));
     let wrong = |path: &PathBuf| {
         let path = path.clone();
-        move |source| TimerError::File { path, source }
+        move |why| TimerError::File { path, why }
     };
     for (path, when) in [(&calendar, at.to_string()), (&counting, after)] {
         let text = text(id, grant, &when).map_err(|error| TimerError::Start(error.to_string()))?;
@@ -107,7 +107,7 @@ pub fn disarm(system: &dyn System, places: &Places, id: &Id) -> Result<(), Timer
     let _ = system.run("systemctl", &["stop", &first, &second]);
     let Files { calendar, wanted, counting, stamp } = files(places, id);
     for path in [wanted, calendar, counting, stamp] {
-        system.remove(&path).map_err(|source| TimerError::File { path, source })?;
+        system.remove(&path).map_err(|why| TimerError::File { path, why })?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::hands::{Hands, HandsError, Round};
 use crate::identity::write_trust;
 use crate::journal::{MOST, Records};
 use crate::places::Id;
+use crate::problems::Problems;
 use crate::record::Record;
 use crate::right::right_of;
 
@@ -87,8 +88,7 @@ pub struct Worker {
     host: Host,
     enrolled_at: DateTime<Utc>,
     trust: TrustStore,
-    /// Why what is published of whom to trust is not believed: orders of whoever is trusted there are not carried out.
-    disbelief: Option<String>,
+    problems: Problems,
     news: watch::Sender<News>,
     /// Orders by keys that are not known yet, and those that could not be remembered.
     waiting: Vec<Order>,
@@ -99,17 +99,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// With what does it, who this host is and since when, whom it trusts, and who is told.
+    /// With what does it, who this host is and since when, whom it trusts, what it lacks if it can do nothing, and who is
+    /// told.
     #[must_use]
     pub fn new(
         hands: Hands,
-        host: Host,
-        enrolled_at: DateTime<Utc>,
+        (host, enrolled_at): (Host, DateTime<Utc>),
         trust: TrustStore,
+        lack: Option<String>,
         news: watch::Sender<News>,
     ) -> Self {
+        let problems = Problems { lack, ..Problems::default() };
         let (waiting, endings, again) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { hands, host, enrolled_at, trust, disbelief: None, news, waiting, endings, again }
+        Self { hands, host, enrolled_at, trust, problems, news, waiting, endings, again }
     }
 
     /// Works until it is told to stop, or nobody is there who could tell it anything. Whoever starts it has settled what was
@@ -143,13 +145,16 @@ impl Worker {
             Ok(round) => round,
             Err(error) => {
                 error!(%error, "orders cannot be looked at");
-                let problem = Some(error.to_string());
+                self.problems.round = Some(error.to_string());
+                let problem = self.problems.said();
                 self.news.send_modify(|news| news.report.problem = problem);
                 return WATCHFUL;
             }
         };
         let pause = pause(&round, !self.waiting.is_empty() || !self.endings.is_empty());
         let Round { records, problem, due: _, now } = round;
+        self.problems.round = problem;
+        let problem = self.problems.said();
         let is_news = |record: &Record| {
             self.again.contains(&record.grant)
                 || now.as_ref().is_some_and(|now| record.is_news(now))
@@ -160,7 +165,6 @@ impl Worker {
         let grants = known.map(|record| record.grant.clone()).collect();
         let authorities = self.trust.authorities().to_owned();
         self.news.send_if_modified(|news| {
-            let problem = problem.or_else(|| self.disbelief.clone());
             let report = AgentReport { problem, ..news.report.clone() };
             let next = News { receipts, grants, report, authorities };
             let is_other = *news != next;
@@ -206,7 +210,7 @@ impl Worker {
         };
         match self.trust.follow(&published) {
             Ok(is_other) => {
-                self.disbelief = None;
+                self.problems.disbelief = None;
                 if is_other {
                     info!("other keys are trusted, or other authorities");
                     write_trust(self.hands.places(), &self.trust)?;
@@ -214,7 +218,7 @@ impl Worker {
             }
             Err(error) => {
                 warn!(%error, "what is published of whom to trust is not believed");
-                self.disbelief =
+                self.problems.disbelief =
                     Some(format!("what is published of whom to trust is not believed: {error}"));
             }
         }

@@ -15,6 +15,9 @@ pub const ATTESTATION_KEYS: &str = "lapse-attestation-keys";
 /// The `ConfigMap` with what hosts are to trust.
 pub const ENDPOINT_TRUST: &str = "lapse-endpoint-trust";
 
+/// The config map in which the processes of the gateway show one another that they live.
+pub const GATEWAYS: &str = "lapse-gateways";
+
 fn read(map: &ConfigMap) -> KeySet {
     let (keys, errors) = KeySet::read(map.data.iter().flatten());
     for error in errors {

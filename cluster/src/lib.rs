@@ -32,7 +32,7 @@ pub mod watch;
 
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
-pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, follow_keys, read_keys};
+pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, follow_keys, read_keys};
 pub use observe::ObserveError;
 pub use occasion::Occasion;
 pub use reader::{Reader, read};

@@ -124,6 +124,9 @@ pub struct EndpointStatus {
     /// When the agent was last heard of: when it connected, when its connection ended, and each hour in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_contact: Option<Timestamp>,
+    /// The last connection of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<AgentConnection>,
     /// What its agent said of each order that has not ended for everybody yet, signed with the agent's key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -131,13 +134,29 @@ pub struct EndpointStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["grant"])
     )]
     pub orders: Vec<OrderStatus>,
-    /// `Ready` (an agent is connected, and can carry out orders), `Outdated` (its agent is older than this release).
+    /// `Ready` (an agent is connected, and can carry out orders; with the reason `NotEnrolled`, `TokenExpired`,
+    /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired` or `GatewayLost` if it is not), `Outdated` (its
+    /// agent is older than this release), `Duplicate` (two machines have the same identity).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
+}
+
+/// A connection of an agent to a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentConnection {
+    /// Its name, which the agent chose by chance. An agent that comes back without knowing it is another one with the same
+    /// identity.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// The process of the gateway that it is to, by a name that follows from nothing. Once that shows no sign of life,
+    /// nobody is connected.
+    #[schemars(length(min = 1, max = 64))]
+    pub gateway: String,
 }
 
 /// An agent that enrolled, and the key by which it is known.
@@ -147,7 +166,8 @@ pub struct EnrolledAgent {
     /// Its public key (Ed25519), in base64. It proves its connections and signs its receipts with it.
     #[schemars(length(min = 44, max = 44))]
     pub public_key: String,
-    /// Which machine it enrolled on: a hash of what the host calls itself (`/etc/machine-id`).
+    /// Which machine it enrolled on: a hash of what the host calls itself (`/etc/machine-id`) and of the number of its
+    /// hardware (the UUID of SMBIOS, most often), if it has one.
     #[schemars(schema_with = "schema::sha256")]
     pub machine: String,
     /// When it enrolled.

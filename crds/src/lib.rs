@@ -56,8 +56,8 @@ pub use duration::{DurationError, GrantDuration};
 pub use elevation::{Admin, Command, EndpointTarget};
 pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
 pub use endpoint::{
-    AgentReport, Capability, Endpoint, EndpointSpec, EndpointStatus, EnrolledAgent, Enrolment,
-    LocalUser, OrderState, OrderStatus, Platform, SigningRequest,
+    AgentConnection, AgentReport, Capability, Endpoint, EndpointSpec, EndpointStatus,
+    EnrolledAgent, Enrolment, LocalUser, OrderState, OrderStatus, Platform, SigningRequest,
 };
 pub use entered::{EnteredPod, MOST_ENTERED, StreamKind};
 pub use grant::{

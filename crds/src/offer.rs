@@ -58,6 +58,11 @@ pub struct EndpointTargets {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::local_names")]
     pub groups: Vec<String>,
+    /// Whether commands and groups that make their holder root may be asked for: shells, interpreters, editors, package
+    /// managers and the like, whatever their arguments are; groups such as `docker` or `disk`. Such a right is `admin` under
+    /// another name. `admin` itself needs no more than to be offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_escalation: bool,
     /// Who is which local user. `Mapped`, the default: as the Endpoint says in `spec.users`. `SameName`: besides, who
     /// is not listed there is the local user of their own user name, where that can be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

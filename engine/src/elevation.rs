@@ -1,9 +1,13 @@
 //! What may be done on a host, and what that amounts to.
 
+pub mod root_equal;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use lapse_crds::{Capability, Command, EndpointTarget};
+
+use self::root_equal::{RootEqual, of_group, of_program};
 
 /// What may be done on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,46 +81,21 @@ pub fn power_of(elevation: &Elevation) -> Option<String> {
              behind outlives it"
                 .to_owned(),
         ),
-        Elevation::Group(group) => makes_root(group)
-            .then(|| format!("Members of the group {group} can make themselves root, and stay it")),
-        Elevation::Commands(commands) => {
-            let command = commands.iter().find(|command| runs_anything(&command.path))?;
-            Some(format!("{} can start anything as root, which is as good as admin", command.path))
-        }
+        Elevation::Group(_) | Elevation::Commands(_) => climbs_by(elevation),
     }
 }
 
-/// Programs that start others, or write any file, as their arguments or their user say.
-const RUN_ANYTHING: [&str; 38] = [
-    "ansible", "apt", "apt-get", "awk", "bash", "busybox", "cp", "crontab", "dash", "dd", "docker",
-    "dpkg", "ed", "emacs", "env", "find", "gdb", "git", "ksh", "less", "man", "more", "mount",
-    "mv", "nano", "nsenter", "perl", "python3", "rpm", "rsync", "ruby", "sed", "sh", "su", "tar",
-    "vi", "vim", "zsh",
-];
-
-/// Whether a program is known to start anything that its user likes.
+/// Why the holder of an elevation is root under another name; `None` if nothing is known, and for `admin`, which says so.
 #[must_use]
-pub fn runs_anything(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| RUN_ANYTHING.contains(&name))
-}
-
-/// The local groups that are known to make their members root, each by a way of its own.
-const ROOT_GROUPS: [&str; 11] = [
-    "root",
-    "sudo",
-    "wheel",
-    "admin",
-    "docker",
-    "lxd",
-    "libvirt",
-    "disk",
-    "shadow",
-    "kvm",
-    "incus-admin",
-];
-
-/// Whether membership of a group is as good as being root.
-#[must_use]
-pub fn makes_root(group: &str) -> bool {
-    ROOT_GROUPS.contains(&group)
+pub fn climbs_by(elevation: &Elevation) -> Option<String> {
+    let (what, RootEqual { title, how, .. }) = match elevation {
+        Elevation::Admin => return None,
+        Elevation::Group(group) => (format!("group {group}"), of_group(group)?),
+        Elevation::Commands(commands) => {
+            let known =
+                |command: &Command| Some((command.path.clone(), of_program(&command.path)?));
+            commands.iter().find_map(known)?
+        }
+    };
+    Some(format!("As good as admin: {what} is {title}, and {how}"))
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    Capability, Endpoint, EndpointStatus, EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser,
-    LocalUsers, OrderStatus,
+    Capability, ConditionStatus, Conditions as _, Endpoint, EndpointStatus, EnrolledAgent,
+    GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::identity::subject_of;
 use crate::order::{Receipt, verify_receipt};
 use crate::role::hex;
+
+/// The condition of an Endpoint whose identity two machines have.
+pub const DUPLICATE: &str = "Duplicate";
 
 /// What is known of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct EndpointFacts {
     pub capabilities: Option<BTreeSet<Capability>>,
     /// What it said that keeps it from carrying out orders.
     pub problem: Option<String>,
+    /// Whether two machines have its identity: nobody knows on which of them an order is carried out.
+    pub is_twice: bool,
     /// What it said of orders, as it is stored: not verified.
     pub orders: Vec<OrderStatus>,
 }
@@ -39,7 +44,7 @@ impl EndpointFacts {
     /// What an Endpoint says.
     #[must_use]
     pub fn of(endpoint: &Endpoint) -> Self {
-        let EndpointStatus { agent, report, orders, .. } =
+        let EndpointStatus { agent, report, orders, conditions, .. } =
             endpoint.status.clone().unwrap_or_default();
         let report = report.as_ref();
         Self {
@@ -50,6 +55,9 @@ impl EndpointFacts {
             agent_key: agent.map(|EnrolledAgent { public_key, .. }| public_key),
             capabilities: report.map(|report| report.capabilities.iter().copied().collect()),
             problem: report.and_then(|report| report.problem.clone()),
+            is_twice: conditions
+                .condition(DUPLICATE)
+                .is_some_and(|twice| twice.status == ConditionStatus::True),
             orders,
         }
     }
@@ -142,14 +150,25 @@ pub fn hash_of_token(token: &str) -> String {
     hash(token)
 }
 
-/// The hash of what a machine calls itself (`/etc/machine-id`), as an Endpoint keeps it.
+/// The hash of which machine a host is, as an Endpoint keeps it: what the host calls itself (`/etc/machine-id`), and the number
+/// of its hardware, if it has one.
 #[must_use]
-pub fn hash_of_machine(id: &str) -> String {
-    hash(id)
+pub fn hash_of_machine(id: &str, hardware: &str) -> String {
+    hash(&format!("{id}\n{hardware}"))
 }
 
 fn hash(text: &str) -> String {
     format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())))
+}
+
+/// What whoever enrols with a wrong token is told: the same as who names no Endpoint that there is, so that nobody finds out
+/// which there are.
+#[must_use]
+pub fn wrong_token(name: &str) -> String {
+    format!(
+        "this token enrols nobody as Endpoint {name}: there is no such Endpoint, or it waits for another token; correct the \
+         name, or have an owner of it set spec.enrolment to the hash of a new token"
+    )
 }
 
 /// Who needs nothing.

@@ -28,6 +28,9 @@ pub fn has_ended(grant: &Grant) -> bool {
     grant.status.as_ref().is_some_and(|status| status.phase == GrantPhase::Ended)
 }
 
+/// The condition of a grant whose right is gone; not yet, while it is being taken back.
+pub(crate) const ENDED: &str = "Ended";
+
 /// The condition of a Grant that says whether what was started under it is gone.
 pub(crate) const STOPPED: &str = "Stopped";
 /// Its reason for as long as somebody sees to that.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use lapse_crds::{Grant, GrantPhase, GrantSession, RbacRef, RequestRef, Subject, Timestamp};
+use lapse_crds::{
+    Conditions as _, Grant, GrantPhase, GrantSession, GrantStatus, RbacRef, RequestRef, Subject,
+    Timestamp,
+};
 
-use crate::lifetime::{awaits_review, has_ended, is_stopping, was_never_given};
+use crate::lifetime::{ENDED, awaits_review, has_ended, is_stopping, was_never_given};
 use crate::target::ResolvedTarget;
 
 /// A grant in few words.
@@ -53,6 +56,8 @@ pub struct GrantSummary {
 pub struct LiveGrant {
     /// Where it stands.
     pub phase: GrantPhase,
+    /// Since when it is being taken back, if it is.
+    pub ending_since: Option<Timestamp>,
     /// The right, spelled out; `None` if it has no kind, which the schema refuses.
     pub target: Option<ResolvedTarget>,
     /// What its policy said about the session.
@@ -74,6 +79,7 @@ impl GrantSummary {
         let live = || {
             Box::new(LiveGrant {
                 phase: status.map(|status| status.phase).unwrap_or_default(),
+                ending_since: status.and_then(ending_since),
                 target: ResolvedTarget::resolve(&spec.target, &spec.request.namespace),
                 session: spec.session.clone(),
                 ticket: spec.ticket.clone(),
@@ -113,4 +119,10 @@ impl GrantSummary {
     pub fn is_settled(&self) -> bool {
         self.live.is_none() && !self.is_deleted && !self.is_stopping && self.review_by.is_none()
     }
+}
+
+/// Since when a right is being taken back, if it is.
+fn ending_since(status: &GrantStatus) -> Option<Timestamp> {
+    let ended = status.conditions.condition(ENDED)?;
+    (status.phase == GrantPhase::Ending).then_some(ended.last_transition_time)
 }

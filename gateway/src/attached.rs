@@ -15,7 +15,7 @@ const WAITING: usize = 64;
 /// Why a connection ends, if it is not the agent that ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndCause {
-    /// The same machine has connected again.
+    /// The same machine has connected again, here or to another replica.
     Replaced,
     /// Its Endpoint was deleted.
     Deleted,
@@ -45,6 +45,8 @@ pub(crate) struct Ears {
 pub(crate) struct Doubtful {
     /// Whose it is.
     pub(crate) identity: Arc<Identity>,
+    /// Its name.
+    pub(crate) connection: Arc<str>,
     number: u64,
 }
 
@@ -52,13 +54,17 @@ struct Attachment {
     number: u64,
     identity: Arc<Identity>,
     machine: String,
+    connection: Arc<str>,
+    /// Whether its name stands on its Endpoint, or did.
+    is_stored: bool,
     tells: mpsc::Sender<Box<Tell>>,
     end: Option<oneshot::Sender<EndCause>>,
 }
 
 impl Attachment {
     fn doubtful(&self) -> Doubtful {
-        Doubtful { identity: self.identity.clone(), number: self.number }
+        let (identity, connection) = (self.identity.clone(), self.connection.clone());
+        Doubtful { identity, connection, number: self.number }
     }
 
     fn end(&mut self, cause: EndCause) {
@@ -81,7 +87,12 @@ pub(crate) struct Attached {
 impl Attached {
     /// An agent connects; `None` if another machine is connected as the same Endpoint. An older connection of the same
     /// machine ends: the agent cannot have two, so that one is dead and does not know it.
-    pub(crate) fn attach(&mut self, identity: &Arc<Identity>, machine: &str) -> Option<Ears> {
+    pub(crate) fn attach(
+        &mut self,
+        identity: &Arc<Identity>,
+        machine: &str,
+        connection: &Arc<str>,
+    ) -> Option<Ears> {
         if let Some(known) = self.agents.get_mut(&identity.uid) {
             if known.machine != machine && known.identity.public_key == identity.public_key {
                 return None;
@@ -99,6 +110,8 @@ impl Attached {
             number: self.next,
             identity: identity.clone(),
             machine: machine.to_owned(),
+            connection: connection.clone(),
+            is_stored: false,
             tells: tells_sender,
             end: Some(end_sender),
         };
@@ -128,12 +141,28 @@ impl Attached {
         }
     }
 
-    /// An Endpoint was seen: with this UID and this key, if any agent has enrolled. The connection that this leaves no place
-    /// for: of another key, or of another Endpoint of the same name, of which it may have been missed that it went.
-    pub(crate) fn seen(&self, name: &str, uid: &str, public_key: Option<&str>) -> Option<Doubtful> {
+    /// The name of a connection stands on its Endpoint: from now on, another name there is of a later connection.
+    pub(crate) fn stored(&mut self, uid: &str, connection: &str) {
+        if let Some(agent) = self.agents.get_mut(uid)
+            && *agent.connection == *connection
+        {
+            agent.is_stored = true;
+        }
+    }
+
+    /// An Endpoint was seen: with this UID, and this key and connection, if an agent has enrolled and connected. The connection
+    /// that this leaves no place for: of another key; of an agent that has connected to another replica since; of another
+    /// Endpoint of the same name, of which it may have been missed that it went.
+    pub(crate) fn seen(
+        &self,
+        name: &str,
+        uid: &str,
+        (public_key, connection): (Option<&str>, Option<&str>),
+    ) -> Option<Doubtful> {
         if let Some(agent) = self.agents.get(uid) {
             let is_other = public_key != Some(agent.identity.public_key.as_str());
-            return is_other.then(|| agent.doubtful());
+            let is_elsewhere = agent.is_stored && connection != Some(&*agent.connection);
+            return (is_other || is_elsewhere).then(|| agent.doubtful());
         }
         let before = self.uids.get(name)?;
         self.agents.get(before).map(Attachment::doubtful)
@@ -167,6 +196,14 @@ impl Attached {
         }
     }
 
+    /// The same, once the name of this connection stood on its Endpoint: before, another name may be of an earlier one.
+    pub(crate) fn end_stored(&mut self, doubtful: &Doubtful, cause: EndCause) {
+        let agent = self.agents.get(&doubtful.identity.uid);
+        if agent.is_some_and(|agent| agent.is_stored) {
+            self.end(doubtful, cause);
+        }
+    }
+
     /// Ends all.
     pub(crate) fn stop(&mut self) {
         for agent in self.agents.values_mut() {
@@ -190,6 +227,10 @@ mod tests {
         })
     }
 
+    fn name() -> Arc<str> {
+        "first".into()
+    }
+
     fn identity(uid: &str) -> Arc<Identity> {
         named(&format!("host-of-{uid}"), uid)
     }
@@ -197,10 +238,10 @@ mod tests {
     #[test]
     fn the_newer_connection_of_a_machine_counts_and_another_machine_is_refused() {
         let mut attached = Attached::default();
-        let mut first = attached.attach(&identity("u"), "m").unwrap();
-        assert!(attached.attach(&identity("u"), "n").is_none());
+        let mut first = attached.attach(&identity("u"), "m", &name()).unwrap();
+        assert!(attached.attach(&identity("u"), "n", &name()).is_none());
         assert!(first.end.try_recv().is_err(), "who was there stays");
-        let second = attached.attach(&identity("u"), "m").unwrap();
+        let second = attached.attach(&identity("u"), "m", &name()).unwrap();
         assert_eq!(first.end.try_recv(), Ok(EndCause::Replaced));
         assert!(!attached.detach("u", first.number) && attached.agents.contains_key("u"));
         assert!(attached.detach("u", second.number) && attached.agents.is_empty());
@@ -210,15 +251,15 @@ mod tests {
     #[test]
     fn what_the_watch_shows_otherwise_is_doubted_and_what_is_deleted_ends() {
         let mut attached = Attached::default();
-        let mut ears = |uid: &str| attached.attach(&identity(uid), "m").unwrap().end;
+        let mut ears = |uid: &str| attached.attach(&identity(uid), "m", &name()).unwrap().end;
         let (mut kept, mut gone, mut anew, _missed) = (ears("a"), ears("b"), ears("c"), ears("d"));
-        assert!(attached.seen("host-of-a", "a", Some("k")).is_none());
-        assert!(attached.seen("host-of-z", "z", None).is_none());
+        assert!(attached.seen("host-of-a", "a", (Some("k"), None)).is_none());
+        assert!(attached.seen("host-of-z", "z", (None, None)).is_none());
         attached.deleted("b");
         assert_eq!(gone.try_recv(), Ok(EndCause::Deleted));
-        let of_another_key = attached.seen("host-of-c", "c", Some("other")).unwrap();
+        let of_another_key = attached.seen("host-of-c", "c", (Some("other"), None)).unwrap();
         assert_eq!(of_another_key.identity.uid, "c");
-        assert_eq!(attached.seen("host-of-d", "d2", None).unwrap().identity.uid, "d");
+        assert_eq!(attached.seen("host-of-d", "d2", (None, None)).unwrap().identity.uid, "d");
         assert_eq!(attached.beyond(|uid| uid == "a").len(), 3);
         assert!(anew.try_recv().is_err(), "nothing ends by a doubt");
         attached.end(&of_another_key, EndCause::Reenrolled);
@@ -227,13 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn who_has_connected_to_another_replica_is_doubted_once_it_was_written_who_it_was() {
+        let mut attached = Attached::default();
+        let _ears = attached.attach(&identity("u"), "m", &name()).unwrap();
+        let mut seen = |is_stored: bool, connection: &str| {
+            if is_stored {
+                attached.stored("u", "first");
+            }
+            attached.seen("host-of-u", "u", (Some("k"), Some(connection))).is_some()
+        };
+        assert!(!seen(false, "earlier"), "the watch shows what was before it");
+        assert!(!seen(true, "first"));
+        assert!(seen(true, "later"));
+    }
+
+    #[test]
     fn a_doubt_about_one_connection_does_not_end_the_next() {
         let mut attached = Attached::default();
-        let first = attached.attach(&identity("u"), "m").unwrap();
-        let doubtful = attached.seen("host-of-u", "u", None).unwrap();
+        let first = attached.attach(&identity("u"), "m", &name()).unwrap();
+        let doubtful = attached.seen("host-of-u", "u", (None, None)).unwrap();
         assert!(attached.is_there(&doubtful));
         attached.detach("u", first.number);
-        let mut second = attached.attach(&identity("u"), "m").unwrap();
+        let mut second = attached.attach(&identity("u"), "m", &name()).unwrap();
         assert!(!attached.is_there(&doubtful));
         attached.end(&doubtful, EndCause::Reenrolled);
         assert!(second.end.try_recv().is_err());
@@ -242,18 +298,18 @@ mod tests {
     #[test]
     fn an_endpoint_that_was_made_anew_ends_the_connection_of_its_predecessor() {
         let mut attached = Attached::default();
-        let mut first = attached.attach(&named("web-1", "u"), "m").unwrap();
-        let second = attached.attach(&named("web-1", "v"), "m").unwrap();
+        let mut first = attached.attach(&named("web-1", "u"), "m", &name()).unwrap();
+        let second = attached.attach(&named("web-1", "v"), "m", &name()).unwrap();
         assert_eq!(first.end.try_recv(), Ok(EndCause::Deleted));
         assert!(attached.detach("u", first.number));
-        assert_eq!(attached.seen("web-1", "w", None).unwrap().identity.uid, "v");
+        assert_eq!(attached.seen("web-1", "w", (None, None)).unwrap().identity.uid, "v");
         assert!(attached.detach("v", second.number) && attached.uids.is_empty());
     }
 
     #[test]
     fn who_takes_nothing_is_disconnected_and_no_tell_is_lost_in_silence() {
         let mut attached = Attached::default();
-        let mut ears = attached.attach(&identity("u"), "m").unwrap();
+        let mut ears = attached.attach(&identity("u"), "m", &name()).unwrap();
         for _ in 0..WAITING {
             attached.tell("u", Tell::Order("o".into()));
         }

@@ -185,6 +185,12 @@ impl Book {
         self.grants.contains_key(grant)
     }
 
+    /// When a Grant ends by its time, if it is known not to have ended.
+    #[must_use]
+    pub fn expires_at(&self, grant: &str) -> Option<DateTime<Utc>> {
+        self.grants.get(grant).map(|seen| seen.expires_at)
+    }
+
     /// What it knows may be out of date, or may never have been: all is to be listed again.
     pub fn doubt(&mut self) {
         self.is_complete = false;

@@ -4,10 +4,13 @@
 //! - [`book`]: which orders there are for whom, and what to say of a change. Pure.
 //! - [`status`]: what to write on an Endpoint. Pure.
 //! - [`limits`]: how often. Pure.
+//! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
 //! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
+//! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
 //! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
 
 mod attached;
+pub mod beats;
 pub mod book;
 pub mod cli;
 mod endpoints;
@@ -15,6 +18,7 @@ mod identity;
 pub mod limits;
 mod listen;
 mod metrics;
+mod roll;
 mod run;
 mod scribe;
 mod service;
@@ -24,5 +28,6 @@ mod shares;
 pub mod status;
 mod tls;
 mod watches;
+mod watchman;
 
 pub use run::run;

@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::roll::{Count, REASONS};
+
 /// How an enrolment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the values of a label")]
@@ -73,6 +75,11 @@ struct Reason {
     reason: RefusalReason,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReady {
+    reason: &'static str,
+}
+
 /// What the gateway counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -84,11 +91,20 @@ pub(crate) struct Metrics {
     pub(crate) orders: Counter,
     /// Ends that were sent.
     pub(crate) ends: Counter,
+    /// Connections that ended as the same machine connected again.
+    pub(crate) replaced: Counter,
+    /// Connections of a machine that had not connected last, although it has the same identity.
+    pub(crate) duplicates: Counter,
     /// How long it took to write on an Endpoint, in seconds.
     pub(crate) writes: Histogram,
+    /// How late rights on hosts ended by their time, by the clocks of the hosts, in seconds.
+    pub(crate) lateness: Histogram,
     receipts: Family<OfReceipt, Counter>,
     enrolments: Family<OfEnrolment, Counter>,
     refused: Family<Reason, Counter>,
+    endpoints: Family<OfReady, Gauge>,
+    outdated: Gauge,
+    twice: Gauge,
 }
 
 impl Metrics {
@@ -100,16 +116,47 @@ impl Metrics {
             connections: Gauge::default(),
             orders: Counter::default(),
             ends: Counter::default(),
+            replaced: Counter::default(),
+            duplicates: Counter::default(),
             writes: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            lateness: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             receipts: Family::default(),
             enrolments: Family::default(),
             refused: Family::default(),
+            endpoints: Family::default(),
+            outdated: Gauge::default(),
+            twice: Gauge::default(),
         };
         let all = &metrics;
         registry.register("connected_agents", "Agents connected here", all.agents.clone());
         registry.register("connections", "Connections here", all.connections.clone());
         registry.register("orders_sent", "Orders sent to agents", all.orders.clone());
         registry.register("ends_sent", "Ends sent to agents", all.ends.clone());
+        registry.register(
+            "replaced_connections",
+            "Connections that ended as the same machine connected again",
+            all.replaced.clone(),
+        );
+        registry.register(
+            "duplicate_connections",
+            "Connections of a host after which another process with the same identity had connected",
+            all.duplicates.clone(),
+        );
+        registry.register(
+            "endpoints",
+            "Endpoints of the cluster, by the reason of their condition Ready",
+            all.endpoints.clone(),
+        );
+        registry.register(
+            "endpoints_outdated",
+            "Endpoints of the cluster whose agent is older than this release",
+            all.outdated.clone(),
+        );
+        registry.register(
+            "endpoints_duplicate",
+            "Endpoints of the cluster whose identity two machines have",
+            all.twice.clone(),
+        );
         registry.register("receipts", "Receipts of agents, by outcome", all.receipts.clone());
         registry.register("enrolments", "Enrolments, by outcome", all.enrolments.clone());
         registry.register(
@@ -121,6 +168,11 @@ impl Metrics {
             "endpoint_write_duration_seconds",
             "How long it took to write on an Endpoint",
             all.writes.clone(),
+        );
+        registry.register(
+            "host_end_lateness_seconds",
+            "From the time that a right on a host expires to its being gone there, by the clock of the host",
+            all.lateness.clone(),
         );
         // What has not happened yet is shown as zero: the first time is a step that an alert can see.
         for outcome in [ReceiptOutcome::recorded, ReceiptOutcome::refused, ReceiptOutcome::full] {
@@ -143,6 +195,16 @@ impl Metrics {
     /// How an enrolment ended.
     pub(crate) fn enrolment(&self, outcome: EnrolmentOutcome) {
         self.enrolments.get_or_create(&OfEnrolment { outcome }).inc();
+    }
+
+    /// How many Endpoints of the cluster stand how.
+    pub(crate) fn count(&self, Count { reasons, outdated, twice }: &Count) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (reason, count) in REASONS.into_iter().zip(reasons) {
+            self.endpoints.get_or_create(&OfReady { reason }).set(number(*count));
+        }
+        self.outdated.set(number(*outdated));
+        self.twice.set(number(*twice));
     }
 
     /// A connection or a call was refused.

@@ -1,5 +1,6 @@
 //! The parts, put together.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::info;
 
+use crate::beats::Beats;
 use crate::cli::Run;
 use crate::limits::{Limit, Rate};
 use crate::listen;
@@ -28,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shared::Shared;
 use crate::watches::{WATCHES, Watches};
+use crate::watchman::Watchman;
 
 /// What somebody may ask for without a certificate: a host enrols once, and asks whom to trust before that.
 const EACH: Rate = Rate { burst: 10.0, each_second: 0.5 };
@@ -37,6 +40,9 @@ const ALL: Rate = Rate { burst: 100.0, each_second: 20.0 };
 const LONGEST: usize = 256 * 1024;
 /// What HTTP/2 holds for a connection at the most, in bytes. Ten thousand of them are there at once.
 const WINDOW: u32 = 64 * 1024;
+/// How often a silent connection is tried, and how long its answer may take: a host that is cut off is noticed within both.
+/// Agents try less often, so that a connection that is tried here costs nothing there.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// How long what is under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -56,7 +62,10 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
 
     let (trust_sender, trust) = watch::channel(None);
     let limit = Limit::new(EACH, ALL, Instant::now());
-    let shared = Arc::new(Shared::new(client.clone(), metrics.clone(), trust.clone(), limit));
+    let beats = Beats::new(random_name());
+    let shared = Shared::new(client.clone(), metrics.clone(), trust.clone(), limit, beats);
+    let shared = Arc::new(shared);
+    let watchman = Watchman::new(shared.clone(), settings.namespace.clone());
     // From that moment until all is listed again nobody connects who would be told what may never have been.
     let doubt = {
         let shared = shared.clone();
@@ -72,8 +81,11 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         trust: trust_sender,
         restarts,
         first_lists: first_lists.clone(),
+        watchman: watchman.clone(),
     };
     tasks.spawn("the watches", watches.run());
+    tasks.spawn("the sign of life", watchman.clone().beat());
+    tasks.spawn("the look at silent hosts", watchman.clone().look_out());
 
     let listener = TcpListener::bind(options.listen)
         .await
@@ -95,6 +107,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
                 .initial_stream_window_size(WINDOW)
                 .initial_connection_window_size(WINDOW)
                 .max_concurrent_streams(8)
+                .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+                .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
                 .add_service(gateway)
                 .serve_with_incoming_shutdown(
                     ReceiverStream::new(connections),
@@ -133,6 +147,15 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     stop.cancel();
     shared.attached().stop();
     let _ = tokio::time::timeout(GRACE, serving).await;
+    // From now on it is nobody's gateway: hosts that do not connect to another one are missed soon.
+    drop(tasks);
+    watchman.leave().await;
     info!("stopped");
     Ok(())
+}
+
+/// A name that nobody else has by chance.
+pub(crate) fn random_name() -> String {
+    let [one, other] = [(); 2].map(|()| RandomState::new().hash_one(()));
+    format!("{one:016x}{other:016x}")
 }

@@ -15,7 +15,7 @@ use crate::endpoints::{self, is_of};
 use crate::identity::Identity;
 use crate::metrics::ReceiptOutcome;
 use crate::shared::{Answers, Shared};
-use crate::status::{Change, Heard, Presence, change};
+use crate::status::{Change, Heard, change};
 
 /// How long it is waited for more to write.
 const TOGETHER: Duration = Duration::from_millis(3);
@@ -29,24 +29,26 @@ const OVER: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 pub(crate) async fn scribe(
     shared: Arc<Shared>,
     identity: Arc<Identity>,
+    connection: Arc<str>,
     live: Box<Endpoint>,
     mut heard: mpsc::Receiver<Box<Heard>>,
     answers: Answers,
 ) {
-    let (mut over, mut contact, mut live) = (Vec::new(), None, Some(live));
+    let (mut over, mut live) = (Vec::new(), Some(live));
     while let Some(mut all) = heard.recv().await {
         sleep(TOGETHER).await;
         while let Ok(more) = heard.try_recv() {
             all.join(*more);
         }
         all.over.append(&mut over);
-        if let Some(Presence::Disconnected { contact: last }) = &mut all.presence {
-            *last = contact;
-        }
         // Boxed, as what is to be kept in memory for a write would otherwise be kept for each agent that says nothing.
         let written = Box::pin(write(&shared, &identity, live.take(), &all)).await;
+        let is_opened = all.opened.is_some();
         drop(all);
         let Some(written) = written else { return };
+        if is_opened {
+            shared.attached().stored(&identity.uid, &connection);
+        }
         for (grant, sequence) in &written.change.recorded {
             shared.metrics.receipt(ReceiptOutcome::recorded);
             let recorded = Recorded { grant: grant.clone(), sequence: *sequence };
@@ -54,11 +56,17 @@ pub(crate) async fn scribe(
             // One that is gone sends it again when it is back.
             let _ = answers.send(Box::new(Ok(ToAgent { message: Some(message) }))).await;
         }
+        for (grant, since) in &written.change.ended {
+            let late = shared.book().expires_at(grant).map(|expires_at| *since - expires_at);
+            // What ended before its time was taken back.
+            if let Some(late) = late.filter(|late| *late >= chrono::TimeDelta::zero()) {
+                shared.metrics.lateness.observe(late.as_seconds_f64());
+            }
+        }
         for grant in &written.change.refused {
             shared.metrics.receipt(ReceiptOutcome::full);
             warn!(endpoint = %identity.name, grant, "there is no place for a receipt: too many rights on this host at once");
         }
-        contact = written.change.contact;
         over = Box::pin(finished(&shared, &written.endpoint)).await;
     }
 }

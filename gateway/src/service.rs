@@ -7,13 +7,14 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::Map;
 use lapse_cluster::{CallError, clock};
-use lapse_crds::SigningRequest;
+use lapse_crds::{AgentConnection, Endpoint, SigningRequest};
+use lapse_engine::endpoint::wrong_token;
 use lapse_wire::gateway_server::Gateway;
 use lapse_wire::{
     EnrolRequest, Enrolled, FromAgent, GetTrustRequest, Hello, ToAgent, Trust, from_agent,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Response, Status, Streaming};
@@ -22,13 +23,18 @@ use tracing::{info, warn};
 use crate::endpoints::{self, is_of};
 use crate::identity::{Identity, identity_of, is_object_name};
 use crate::metrics::{EnrolmentOutcome, RefusalReason};
+use crate::run::random_name;
 use crate::session::{MOST_GRANTS, Session, Welcome};
 use crate::shared::{Answer, Shared};
+use crate::status::{Opened, is_twice};
 
 /// How long an agent may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
 /// The longest token and the longest certificate request, in bytes.
 const LONGEST: (usize, usize) = (256, 4096);
+/// How long it takes to refuse an enrolment, at the least: the time of an answer must not say whether there is an Endpoint,
+/// for which more is asked than for one that there is not.
+const REFUSED: Duration = Duration::from_secs(1);
 /// How many messages to an agent may wait.
 const WAITING: usize = 64;
 
@@ -74,15 +80,19 @@ impl Service {
         if !is_object_name(&endpoint) {
             return Err(Status::invalid_argument("this is not the name of an Endpoint"));
         }
-        if token.is_empty() || token.len() > LONGEST.0 || csr.len() > LONGEST.1 {
+        // All that the API server would refuse by its schema, for an Endpoint that there is and for one that there is not.
+        let is_empty = token.is_empty() || csr.is_empty();
+        if is_empty || token.len() > LONGEST.0 || csr.len() > LONGEST.1 {
             return Err(Status::invalid_argument(
                 "the token or the certificate request is empty, or too long",
             ));
         }
+        if !is_hash(&machine) {
+            return Err(Status::invalid_argument("it does not say which machine enrols"));
+        }
         let live =
             endpoints::read(&self.0.client, &endpoint).await.map_err(|error| broken(&error))?;
-        let missing = || Status::not_found(format!("there is no Endpoint {endpoint}"));
-        let live = live.ok_or_else(missing)?;
+        let live = live.ok_or_else(|| Status::permission_denied(wrong_token(&endpoint)))?;
         let asked = SigningRequest { csr, token: Some(token), machine: Some(machine) };
         let signed = endpoints::sign(&self.0.client, &live, &asked)
             .await
@@ -92,6 +102,19 @@ impl Service {
         let agent = agent.ok_or_else(|| Status::unavailable("nobody has answered; try again"))?;
         info!(endpoint, "an agent has enrolled");
         Ok(Enrolled { endpoint_uid: uid, certificate: agent.certificate })
+    }
+
+    /// The connection that an agent opens, on the Endpoint as it is now.
+    fn opened(&self, live: &Endpoint, hello: &Hello) -> Opened {
+        let is_name = |name: &str| {
+            (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let name = Some(hello.connection.clone()).filter(|name| is_name(name));
+        let name = name.unwrap_or_else(random_name);
+        let known = live.status.as_ref().and_then(|status| status.connection.as_ref());
+        let is_twice = is_twice(known, &hello.before);
+        let gateway = self.0.beats().own().to_owned();
+        Opened { connection: AgentConnection { name, gateway }, is_twice }
     }
 
     /// The first message of an agent.
@@ -104,6 +127,12 @@ impl Service {
         let status = Status::invalid_argument("the first message is a Hello");
         Err(self.refuse(RefusalReason::protocol, status))
     }
+}
+
+/// Whether this is `sha256:` and a hash.
+fn is_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or_default();
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn broken(error: &CallError) -> Status {
@@ -142,8 +171,10 @@ impl Gateway for Service {
         let address = source(&request);
         let asked = request.into_inner();
         let endpoint = asked.endpoint.clone();
+        let answered = Instant::now() + REFUSED;
         let outcome = Self::enrol(self, asked).await;
         if let Err(status) = &outcome {
+            sleep_until(answered).await;
             // As many of them as calls without a certificate are let through.
             warn!(endpoint, %address, why = status.message(), "an enrolment is refused");
         }
@@ -194,12 +225,14 @@ impl Gateway for Service {
                 )),
             ));
         }
+        let opened = self.opened(&live, &hello);
+        let connection: Arc<str> = opened.connection.name.as_str().into();
         let (ears, tells, unknown) = {
             let book = self.0.book();
             if !book.is_complete() {
                 return Err(Status::unavailable("it is not known yet what is in force; try again"));
             }
-            let ears = self.0.attached().attach(&identity, &hello.machine);
+            let ears = self.0.attached().attach(&identity, &hello.machine, &connection);
             let (tells, unknown) = book.at_hello(&identity.uid, &hello.grants, clock::now());
             (ears, tells, unknown)
         };
@@ -211,9 +244,13 @@ impl Gateway for Service {
             );
             return Err(self.refuse(RefusalReason::machine, status));
         };
+        if opened.is_twice {
+            self.0.metrics.duplicates.inc();
+            warn!(endpoint = identity.name, address, "two machines have the identity of a host");
+        }
         let (answers, stream) = mpsc::channel(WAITING);
-        let session = Session { shared: self.0.clone(), identity, answers };
-        let welcome = Box::new(Welcome { hello, tells, unknown });
+        let session = Session { shared: self.0.clone(), identity, connection, answers };
+        let welcome = Box::new(Welcome { hello, opened, tells, unknown });
         tokio::spawn(session.serve(Box::new(live), welcome, ears, inbound));
         Ok(Response::new(ReceiverStream::new(stream).map((|answer| *answer) as fn(Answer) -> _)))
     }

@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::metrics::{ReceiptOutcome, RefusalReason};
 use crate::scribe::scribe;
 use crate::shared::{Answers, Shared};
-use crate::status::{CONTACT, Heard, Presence};
+use crate::status::{CONTACT, Heard, Opened, Presence};
 
 /// The most Grants that an agent may say that it has.
 pub(crate) const MOST_GRANTS: usize = 1024;
@@ -33,6 +33,8 @@ const LONGEST_RECEIPT: usize = 4096;
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) identity: Arc<Identity>,
+    /// The name of its connection.
+    pub(crate) connection: Arc<str>,
     pub(crate) answers: Answers,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct Session {
 pub(crate) struct Welcome {
     /// What it says.
     pub(crate) hello: Hello,
+    /// The connection that this is.
+    pub(crate) opened: Opened,
     /// What it is to be told.
     pub(crate) tells: Vec<Tell>,
     /// The Grants that it has and nothing is known of.
@@ -61,8 +65,9 @@ impl Session {
     ) {
         let (heard, says) = mpsc::channel(64);
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
-        let answers = self.answers.clone();
-        let mut writing = Some(tokio::spawn(scribe(shared, identity, live, says, answers)));
+        let (connection, answers) = (self.connection.clone(), self.answers.clone());
+        let writing = scribe(shared, identity, connection, live, says, answers);
+        let mut writing = Some(tokio::spawn(writing));
         let number = ears.number;
         self.shared.metrics.agents.inc();
         info!(endpoint = %self.identity.name, "an agent is connected");
@@ -77,13 +82,17 @@ impl Session {
         let is_current = self.shared.attached().detach(&self.identity.uid, number);
         self.shared.metrics.agents.dec();
         info!(endpoint = %self.identity.name, ?cause, "an agent is disconnected");
+        if cause == Some(EndCause::Replaced) {
+            self.shared.metrics.replaced.inc();
+        }
         if let Some(status) = cause.map(told) {
             let _ = self.answers.send(Box::new(Err(status))).await;
         }
         // Who has connected again here is there, and another replica says so when this one stops.
         let is_gone = matches!(cause, None | Some(EndCause::Slow)) && is_current;
         if is_gone {
-            let presence = Some(Presence::Disconnected { contact: None });
+            let connection = self.connection.clone();
+            let presence = Some(Presence::Disconnected { connection });
             let _ = heard.send(Box::new(Heard { presence, ..Heard::default() })).await;
         }
         drop(heard);
@@ -130,7 +139,7 @@ impl Session {
                         }
                     }
                     from_agent::Message::Hello(hello) => {
-                        if !Box::pin(self.hello(hello, false, heard)).await {
+                        if !Box::pin(self.hello(hello, None, heard)).await {
                             return None;
                         }
                     }
@@ -147,7 +156,7 @@ impl Session {
                 }
                 () = sleep_until(contact) => {
                     contact = Instant::now() + hour();
-                    let presence = Some(Presence::Connected);
+                    let presence = Some(Presence::Steady);
                     heard.send(Box::new(Heard { presence, ..Heard::default() })).await.ok()?;
                 }
                 // A certificate that was not renewed ends what it opened.
@@ -163,9 +172,9 @@ impl Session {
         welcome: Box<Welcome>,
         heard: &mpsc::Sender<Box<Heard>>,
     ) -> Option<()> {
-        let Welcome { hello, tells, unknown } = *welcome;
+        let Welcome { hello, opened, tells, unknown } = *welcome;
         self.send_trust(trust).await;
-        if !self.hello(hello, true, heard).await {
+        if !self.hello(hello, Some(opened), heard).await {
             return None;
         }
         for tell in tells {
@@ -178,7 +187,12 @@ impl Session {
     }
 
     /// Takes over what an agent says of itself; whether it can be read.
-    async fn hello(&self, hello: Hello, is_new: bool, heard: &mpsc::Sender<Box<Heard>>) -> bool {
+    async fn hello(
+        &self,
+        hello: Hello,
+        opened: Option<Opened>,
+        heard: &mpsc::Sender<Box<Heard>>,
+    ) -> bool {
         let report: AgentReport = match serde_json::from_str(&hello.report) {
             Ok(report) => report,
             Err(error) => {
@@ -188,7 +202,7 @@ impl Session {
             }
         };
         let presence = Some(Presence::Connected);
-        let said = Heard { report: Some(report), presence, is_new, ..Heard::default() };
+        let said = Heard { report: Some(report), presence, opened, ..Heard::default() };
         heard.send(Box::new(said)).await.is_ok()
     }
 
@@ -278,7 +292,9 @@ fn hour() -> Duration {
 /// Why a connection ends, for the agent.
 fn told(cause: EndCause) -> Status {
     match cause {
-        EndCause::Replaced => Status::aborted("this machine has connected again"),
+        EndCause::Replaced => Status::aborted(
+            "this machine has connected again; if it has not, another one has its identity (docs/endpoints.md, Many hosts)",
+        ),
         EndCause::Deleted => Status::unauthenticated("the Endpoint was deleted"),
         EndCause::Reenrolled => {
             Status::unauthenticated("another agent has enrolled for this Endpoint since")

@@ -8,9 +8,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Status;
 
 use crate::attached::Attached;
+use crate::beats::Beats;
 use crate::book::{Book, Told};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
+use crate::roll::Roll;
 
 /// How many Endpoints are read at once for agents that connect, and how many are written on: when ten thousand come back
 /// together, calls that wait at the API server for longer than they may last would be made for nothing.
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     book: Mutex<Book>,
     attached: Mutex<Attached>,
     limit: Mutex<Limit>,
+    roll: Mutex<Roll>,
+    beats: Mutex<Beats>,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -48,11 +52,12 @@ impl Shared {
         metrics: Metrics,
         trust: watch::Receiver<Option<String>>,
         limit: Limit,
+        beats: Beats,
     ) -> Self {
-        let (book, attached) = (Mutex::default(), Mutex::default());
+        let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
-        let limit = Mutex::new(limit);
-        Self { client, reads, writes, metrics, trust, book, attached, limit }
+        let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
+        Self { client, reads, writes, metrics, trust, book, attached, limit, roll, beats }
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
@@ -65,6 +70,14 @@ impl Shared {
 
     pub(crate) fn limit(&self) -> MutexGuard<'_, Limit> {
         lock(&self.limit)
+    }
+
+    pub(crate) fn roll(&self) -> MutexGuard<'_, Roll> {
+        lock(&self.roll)
+    }
+
+    pub(crate) fn beats(&self) -> MutexGuard<'_, Beats> {
+        lock(&self.beats)
     }
 
     /// Changes the book, and tells whom it concerns. Under one lock: who connects meanwhile is told by what the book said

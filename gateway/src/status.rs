@@ -1,11 +1,14 @@
 //! What is written on an Endpoint. Pure: what it is now, what was heard, and the time are passed in; what is to be changed
 //! is returned, and nothing if all is written already.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
-    AgentReport, Condition, ConditionStatus, Conditions as _, Endpoint, EndpointStatus, OrderState,
-    OrderStatus,
+    AgentConnection, AgentReport, Condition, ConditionStatus, Conditions as _, Endpoint,
+    EndpointStatus, OrderState, OrderStatus,
 };
+use lapse_engine::endpoint::DUPLICATE;
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -16,15 +19,33 @@ pub const ORDERS: usize = 256;
 pub const CONTACT: TimeDelta = TimeDelta::hours(1);
 
 /// Whether an agent is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It is connected here.
     Connected,
-    /// Its connection here ended, and this is what was last written of it.
+    /// It has been connected here for [`CONTACT`], and nobody took its place.
+    Steady,
+    /// Its connection here ended.
     Disconnected {
-        /// The time of the last contact that this connection wrote.
-        contact: Option<DateTime<Utc>>,
+        /// The name of that connection.
+        connection: Arc<str>,
     },
+}
+
+/// A connection that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its name, and to whom it is.
+    pub connection: AgentConnection,
+    /// Whether somebody else was connected with the same identity since the agent was last.
+    pub is_twice: bool,
+}
+
+/// Whether the last connection that is known of an Endpoint is none of those that its host had before: then another one has the
+/// same identity. One that does not know what it had says nothing.
+#[must_use]
+pub fn is_twice(known: Option<&AgentConnection>, before: &[String]) -> bool {
+    known.is_some_and(|known| !before.is_empty() && !before.contains(&known.name))
 }
 
 /// What is to be written.
@@ -35,7 +56,7 @@ pub struct Heard {
     /// Whether it is there.
     pub presence: Option<Presence>,
     /// The agent has just connected, so that the time of this is written whatever the last one was.
-    pub is_new: bool,
+    pub opened: Option<Opened>,
     /// Its receipts, verified.
     pub receipts: Vec<OrderStatus>,
     /// The Grants that are known to be over for more than a minute.
@@ -45,10 +66,10 @@ pub struct Heard {
 impl Heard {
     /// Something more that was heard, after this.
     pub fn join(&mut self, more: Self) {
-        let Self { report, presence, is_new, receipts, over } = more;
+        let Self { report, presence, opened, receipts, over } = more;
         self.report = report.or(self.report.take());
-        self.presence = presence.or(self.presence);
-        self.is_new |= is_new;
+        self.presence = presence.or(self.presence.take());
+        self.opened = opened.or(self.opened.take());
         self.receipts.extend(receipts);
         self.over.extend(over);
     }
@@ -56,8 +77,12 @@ impl Heard {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { report, presence, is_new, receipts, over } = self;
-        report.is_none() && presence.is_none() && !is_new && receipts.is_empty() && over.is_empty()
+        let Self { report, presence, opened, receipts, over } = self;
+        report.is_none()
+            && presence.is_none()
+            && opened.is_none()
+            && receipts.is_empty()
+            && over.is_empty()
     }
 }
 
@@ -70,8 +95,8 @@ pub struct Change {
     pub recorded: Vec<(String, i64)>,
     /// The Grants whose receipts have no place.
     pub refused: Vec<String>,
-    /// The last contact, as it is then.
-    pub contact: Option<DateTime<Utc>>,
+    /// The Grants whose rights are gone by what was not known before, and since when.
+    pub ended: Vec<(String, DateTime<Utc>)>,
 }
 
 /// What is to be changed on this Endpoint.
@@ -88,8 +113,8 @@ pub fn change(
         new.report = Some(report.clone());
     }
     let generation = live.metadata.generation;
-    if let Some(presence) = heard.presence {
-        be_there(&mut new, presence, heard.is_new, generation, now);
+    if let Some(presence) = &heard.presence {
+        be_there(&mut new, presence, heard.opened.as_ref(), generation, now);
     }
     if heard.report.is_some() {
         let version = new.report.as_ref().map(|report| report.version.clone()).unwrap_or_default();
@@ -100,7 +125,6 @@ pub fn change(
             now,
         ));
     }
-    change.contact = new.last_contact.map(lapse_crds::Timestamp::time);
     if new == old {
         return Ok(change);
     }
@@ -113,6 +137,7 @@ pub fn change(
         signing: _,
         report,
         last_contact,
+        connection,
         orders,
         conditions,
     } = &new;
@@ -128,6 +153,7 @@ pub fn change(
     );
     set("report", *report != old.report, merged(old.report.as_ref(), report.as_ref())?);
     set("lastContact", *last_contact != old.last_contact, serde_json::to_value(last_contact)?);
+    set("connection", *connection != old.connection, serde_json::to_value(connection)?);
     set("orders", *orders != old.orders, serde_json::to_value(orders)?);
     set("conditions", *conditions != old.conditions, serde_json::to_value(conditions)?);
     Ok(change)
@@ -155,7 +181,12 @@ fn store_receipts(orders: &mut Vec<OrderStatus>, heard: &Heard, change: &mut Cha
         match orders.iter_mut().find(|order| order.grant == receipt.grant) {
             // Sent again, or overtaken by a later one: the agent need not send it any more.
             Some(known) if known.sequence >= receipt.sequence => {}
-            Some(known) => *known = receipt.clone(),
+            Some(known) => {
+                if receipt.state == OrderState::Ended && known.state != OrderState::Ended {
+                    change.ended.push((receipt.grant.clone(), receipt.since.time()));
+                }
+                *known = receipt.clone();
+            }
             None => {
                 if orders.len() >= ORDERS && !drop_oldest_over(orders) {
                     change.refused.push(receipt.grant.clone());
@@ -180,43 +211,82 @@ fn drop_oldest_over(orders: &mut Vec<OrderStatus>) -> bool {
 
 fn be_there(
     status: &mut EndpointStatus,
-    presence: Presence,
-    is_new: bool,
+    presence: &Presence,
+    opened: Option<&Opened>,
     generation: Option<i64>,
     now: DateTime<Utc>,
 ) {
     let last = status.last_contact.map(lapse_crds::Timestamp::time);
     let (ready, reason, message) = match presence {
-        Presence::Connected => {
-            if is_new || last.is_none_or(|last| now - last >= CONTACT) {
+        Presence::Connected | Presence::Steady => {
+            if opened.is_some() || last.is_none_or(|last| now - last >= CONTACT) {
                 status.last_contact = Some(now.into());
             }
-            match status.report.as_ref().and_then(|report| report.problem.as_deref()) {
-                Some(problem) => (ConditionStatus::False, "AgentProblem", problem),
-                None => (
-                    ConditionStatus::True,
-                    "Connected",
-                    "its agent is connected, and can carry out orders",
-                ),
-            }
+            let problem = status.report.as_ref().and_then(|report| report.problem.clone());
+            problem.map_or_else(
+                || {
+                    let message = "its agent is connected, and can carry out orders";
+                    (ConditionStatus::True, CONNECTED, message.to_owned())
+                },
+                |problem| (ConditionStatus::False, AGENT_PROBLEM, problem),
+            )
         }
-        // It has connected elsewhere since, and is there: another replica wrote so.
-        Presence::Disconnected { contact } if last > contact => return,
-        Presence::Disconnected { .. } => {
+        Presence::Disconnected { connection } => {
+            // It has connected elsewhere since, and is there: another replica wrote so.
+            if status.connection.as_ref().is_none_or(|known| known.name != **connection) {
+                return;
+            }
             status.last_contact = Some(now.into());
             let message = "the connection of its agent ended: rights end on the host by themselves, but new ones begin \
                            when it is back. Look at the host, and at the unit lapse-agent there";
-            (ConditionStatus::False, "Disconnected", message)
+            (ConditionStatus::False, DISCONNECTED, message.to_owned())
         }
     };
-    status.conditions.set_condition(Condition {
-        r#type: "Ready".to_owned(),
-        status: ready,
+    let at = (generation, now);
+    status.conditions.set_condition(condition(READY, ready, reason, message, at));
+    if let Some(Opened { connection, is_twice }) = opened {
+        status.connection = Some(connection.clone());
+        if *is_twice {
+            let message = "two machines have the identity of this host, and take the connection from one another: nothing \
+                           is given there. One is a copy of the other. Enrol the copy as an Endpoint of its own, and this \
+                           host again, with a new token";
+            let message = message.to_owned();
+            let twice = condition(DUPLICATE, ConditionStatus::True, "TwoMachines", message, at);
+            status.conditions.set_condition(twice);
+        }
+    }
+    let was_twice = status.conditions.condition(DUPLICATE);
+    let was_twice = was_twice.is_some_and(|twice| twice.status == ConditionStatus::True);
+    if *presence == Presence::Steady && was_twice {
+        let message = "nobody else has connected for an hour".to_owned();
+        let alone = condition(DUPLICATE, ConditionStatus::False, "OneMachine", message, at);
+        status.conditions.set_condition(alone);
+    }
+}
+
+/// The types of conditions of an Endpoint, and reasons of `Ready`.
+pub(crate) const READY: &str = "Ready";
+pub(crate) const OUTDATED: &str = "Outdated";
+pub(crate) const CONNECTED: &str = "Connected";
+pub(crate) const AGENT_PROBLEM: &str = "AgentProblem";
+pub(crate) const DISCONNECTED: &str = "Disconnected";
+
+/// A condition.
+pub(crate) fn condition(
+    r#type: &str,
+    status: ConditionStatus,
+    reason: &str,
+    message: String,
+    (generation, now): (Option<i64>, DateTime<Utc>),
+) -> Condition {
+    Condition {
+        r#type: r#type.to_owned(),
+        status,
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        message,
         last_transition_time: now.into(),
         observed_generation: generation,
-    });
+    }
 }
 
 fn outdated(
@@ -241,14 +311,7 @@ fn outdated(
                 .to_owned(),
         ),
     };
-    Condition {
-        r#type: "Outdated".to_owned(),
-        status,
-        reason: reason.to_owned(),
-        message,
-        last_transition_time: now.into(),
-        observed_generation: generation,
-    }
+    condition(OUTDATED, status, reason, message, (generation, now))
 }
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::watch::{FIRST_LIST, FirstLists, Follow, Restarts};
-use lapse_cluster::{ENDPOINT_TRUST, Stored, clock, watch};
+use lapse_cluster::{ENDPOINT_TRUST, GATEWAYS, Stored, clock, watch};
 use lapse_crds::{ENDPOINT_LABEL, Endpoint, Grant};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 use tokio::time::sleep;
@@ -21,7 +20,9 @@ use tracing::warn;
 use crate::attached::{Doubtful, EndCause};
 use crate::book::{Book, SeenGrant};
 use crate::endpoints;
+use crate::roll::Lean;
 use crate::shared::Shared;
+use crate::watchman::Watchman;
 
 /// What is followed.
 pub(crate) struct Watches {
@@ -32,10 +33,12 @@ pub(crate) struct Watches {
     pub(crate) trust: Sender<Option<String>>,
     pub(crate) restarts: Restarts,
     pub(crate) first_lists: FirstLists,
+    /// Who is told which processes of the gateway live.
+    pub(crate) watchman: Watchman,
 }
 
 /// How many watches [`Watches::run`] runs.
-pub(crate) const WATCHES: usize = 3;
+pub(crate) const WATCHES: usize = 4;
 
 /// How many objects are listed at once.
 const PAGE: u32 = 500;
@@ -56,7 +59,7 @@ where
 impl Watches {
     /// Follows everything until it is dropped.
     pub(crate) async fn run(self) {
-        tokio::join!(self.grants(), self.endpoints(), self.trust());
+        tokio::join!(self.grants(), self.endpoints(), self.trust(), self.gateways());
     }
 
     fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
@@ -89,26 +92,28 @@ impl Watches {
     /// The Endpoints: a connection ends with its Endpoint, and with a new enrolment.
     async fn endpoints(&self) {
         let shared = &self.shared;
-        let mut listed: Option<HashSet<String>> = None;
+        // The UIDs and the names that a list has shown so far.
+        let mut listed: Option<(HashSet<String>, HashSet<String>)> = None;
         let follow = self.follow("Endpoints", || stored::<Endpoint>(&shared.client, ""));
         let on_event = |event: Event<Stored<Endpoint>>| match event {
-            Event::Init => listed = Some(HashSet::new()),
+            Event::Init => listed = Some(Default::default()),
             Event::InitDone => {
-                if let Some(all) = listed.take() {
-                    let beyond = shared.attached().beyond(|uid| all.contains(uid));
+                if let Some((uids, names)) = listed.take() {
+                    shared.roll().keep(|name| names.contains(name));
+                    let beyond = shared.attached().beyond(|uid| uids.contains(uid));
                     tokio::spawn(confirm(shared.clone(), beyond));
                 }
             }
             Event::Apply(stored) | Event::InitApply(stored) => {
-                let uid = stored.uid().unwrap_or_default();
-                if let Some(listed) = &mut listed {
-                    listed.insert(uid.clone());
+                let (uid, name) = (stored.uid().unwrap_or_default(), stored.name_any());
+                if let Some((uids, names)) = &mut listed {
+                    uids.insert(uid.clone());
+                    names.insert(name.clone());
                 }
                 match stored.read::<Lean>() {
                     Ok(lean) => {
-                        let key = lean.status.agent.map(|agent| agent.public_key);
-                        let name = stored.name_any();
-                        let doubtful = shared.attached().seen(&name, &uid, key.as_deref());
+                        let doubtful = shared.attached().seen(&name, &uid, lean.agent());
+                        shared.roll().see(name, lean.standing());
                         if let Some(doubtful) = doubtful {
                             tokio::spawn(confirm(shared.clone(), vec![doubtful]));
                         }
@@ -118,9 +123,25 @@ impl Watches {
                     }
                 }
             }
-            Event::Delete(stored) => shared.attached().deleted(&stored.uid().unwrap_or_default()),
+            Event::Delete(stored) => {
+                shared.roll().forget(&stored.name_any());
+                shared.attached().deleted(&stored.uid().unwrap_or_default());
+            }
         };
         // Who connects is read as of now, so what the watch shows late lets nobody in.
+        follow.run(on_event, |_| ()).await;
+    }
+
+    /// Which processes of the gateway live.
+    async fn gateways(&self) {
+        let api: Api<ConfigMap> = Api::namespaced(self.shared.client.clone(), &self.namespace);
+        let config = watch::config().fields(&format!("metadata.name={GATEWAYS}"));
+        let follow = self.follow("gateways", || watch::events(api.clone(), config.clone()));
+        let on_event = |event: Event<ConfigMap>| {
+            if let Event::Apply(map) | Event::InitApply(map) = event {
+                self.watchman.saw(&map.data.unwrap_or_default());
+            }
+        };
         follow.run(on_event, |_| ()).await;
     }
 
@@ -153,7 +174,13 @@ async fn confirm(shared: Arc<Shared>, doubtful: Vec<Doubtful>) {
             let live = endpoints::read(&shared.client, name).await;
             drop(turn);
             match live {
-                Ok(Some(live)) if endpoints::is_of(&live, &doubtful.identity) => break,
+                Ok(Some(live)) if endpoints::is_of(&live, &doubtful.identity) => {
+                    let connection = live.status.and_then(|status| status.connection);
+                    if connection.is_some_and(|known| known.name != *doubtful.connection) {
+                        shared.attached().end_stored(&doubtful, EndCause::Replaced);
+                    }
+                    break;
+                }
                 Ok(Some(live)) if live.metadata.uid.as_ref() == Some(&doubtful.identity.uid) => {
                     shared.attached().end(&doubtful, EndCause::Reenrolled);
                     break;
@@ -169,21 +196,4 @@ async fn confirm(shared: Arc<Shared>, doubtful: Vec<Doubtful>) {
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Lean {
-    #[serde(default)]
-    status: LeanStatus,
-}
-
-#[derive(Default, Deserialize)]
-struct LeanStatus {
-    agent: Option<LeanAgent>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LeanAgent {
-    public_key: String,
 }

@@ -8,7 +8,7 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use lapse_cluster::clock;
 use lapse_crds::{Endpoint, EnrolledAgent, Enrolment, SigningRequest};
-use lapse_engine::endpoint::hash_of_token;
+use lapse_engine::endpoint::{hash_of_token, wrong_token};
 
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
@@ -27,9 +27,6 @@ pub(crate) fn enrol(admission: &Admission, request: &Request) -> Result<Admitted
         let message = "status.agent is what came of an enrolment, and is written by nobody";
         return Err(NotAdmitted::Forbidden(message.to_owned()));
     };
-    if new.metadata.deletion_timestamp.is_some() {
-        return Err(NotAdmitted::Forbidden("this Endpoint is being deleted".to_owned()));
-    }
     // A certificate that nobody sees would be for nothing.
     let agent = if request.dry_run {
         known
@@ -56,13 +53,19 @@ fn answer(
     keys: &Keys,
     now: DateTime<Utc>,
 ) -> Result<EnrolledAgent, NotAdmitted> {
-    let csr =
-        Asked::read(&asked.csr).map_err(|why| NotAdmitted::invalid("status.signing.csr", why))?;
     let name = endpoint.metadata.name.as_deref().unwrap_or_default();
     let uid = endpoint.metadata.uid.as_deref().unwrap_or_default();
-    let agent = match &asked.token {
-        Some(token) => {
-            let token_hash = check_token(endpoint, known.as_ref(), token, now)?;
+    // The token comes first: whoever has none is told nothing of this Endpoint.
+    let token_hash = asked.token.as_deref();
+    let token_hash =
+        token_hash.map(|token| check_token(endpoint, known.as_ref(), token, now)).transpose()?;
+    if endpoint.metadata.deletion_timestamp.is_some() {
+        return Err(NotAdmitted::Forbidden("this Endpoint is being deleted".to_owned()));
+    }
+    let csr =
+        Asked::read(&asked.csr).map_err(|why| NotAdmitted::invalid("status.signing.csr", why))?;
+    let agent = match token_hash {
+        Some(token_hash) => {
             let machine = asked.machine.clone().ok_or_else(|| {
                 NotAdmitted::invalid("status.signing.machine", "it says which machine enrols")
             })?;
@@ -102,13 +105,12 @@ fn check_token(
         let how = "have an owner of it set spec.enrolment to the hash of a new token";
         Err(NotAdmitted::Forbidden(format!("Endpoint {name} {why}; {how}")))
     };
-    let Some(Enrolment { token_hash, expires_at }) = &endpoint.spec.enrolment else {
-        return refused("lets no agent enrol");
-    };
     let hash = hash_of_token(token);
-    if hash != *token_hash {
-        return refused("does not know this token");
-    }
+    let expected = endpoint.spec.enrolment.as_ref();
+    let expected = expected.filter(|Enrolment { token_hash, .. }| *token_hash == hash);
+    let Some(Enrolment { expires_at, .. }) = expected else {
+        return Err(NotAdmitted::Forbidden(wrong_token(name)));
+    };
     if known.is_some_and(|agent| agent.token_hash == hash) {
         return refused("has seen this token before, and a token is good for one enrolment");
     }

@@ -187,20 +187,21 @@ impl Hands {
             round.problem = Some(self.end_unreadable(&id, &error));
         }
         let mut records: Vec<Record> = read.into_values().collect();
-        let next = |record: &Record| record.next(now.as_ref(), &seen);
         // Ends come before everything else.
-        records.sort_by_key(|record| (next(record) != Next::End, record.due()));
+        records.sort_by_key(|record| (record.next(now.as_ref(), &seen) != Next::End, record.due()));
         let mut is_done = true;
         for index in 0..records.len() {
             let mut record = records[index].clone();
-            let done = match next(&record) {
+            let next = records[index].next(now.as_ref(), &seen);
+            let others = others(&records, index);
+            let done = match next {
                 Next::Nothing => continue,
-                Next::End => self.end(&mut record, &others(&records, index), None),
-                Next::Give => self.give(&mut record, &others(&records, index)),
+                Next::End => self.end(&mut record, &others, None),
+                Next::Give(right) => self.give(&mut record, right, &others),
                 Next::Forget => self.journal.forget(self.system(), &Id::of(&record.grant)),
             };
             // What could not be written down is as it was, and is tried in the next round, not in this one again.
-            let is_given = done.is_ok() && next(&records[index]) == Next::Give;
+            let is_given = done.is_ok() && matches!(next, Next::Give(_));
             if let Err(error) = done {
                 round.problem = Some(error.to_string());
             }

@@ -18,13 +18,16 @@ impl Hands {
     ///
     /// # Errors
     /// As [`Hands::end`].
-    pub(super) fn give(&self, record: &mut Record, others: &[Record]) -> Result<(), JournalError> {
-        match self.try_give(record, others) {
+    pub(super) fn give(
+        &self,
+        record: &mut Record,
+        right: &Right,
+        others: &[Record],
+    ) -> Result<(), JournalError> {
+        match self.try_give(record, right, others) {
             Ok(()) => {
-                if let Some(Right { user, elevation, expires_at, .. }) = &record.right {
-                    let grant = &record.grant;
-                    info!(grant, user, what = %elevation, until = %expires_at, "a right is given");
-                }
+                let (Right { user, elevation, expires_at, .. }, grant) = (right, &record.grant);
+                info!(grant, user, what = %elevation, until = %expires_at, "a right is given");
                 Ok(())
             }
             Err(why) => {
@@ -35,15 +38,19 @@ impl Hands {
         }
     }
 
-    fn try_give(&self, record: &mut Record, others: &[Record]) -> Result<(), String> {
+    fn try_give(
+        &self,
+        record: &mut Record,
+        right: &Right,
+        others: &[Record],
+    ) -> Result<(), String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let now = self.now().map_err(|error| words(&error))?;
         let seen = self.journal.see(self.system(), &now).map_err(|error| words(&error))?;
         let rest = record.rest(&now, &seen).ok_or("its time was up")?;
-        let right = record.right.clone().ok_or("it names no right")?;
         let (id, grant) = (Id::of(&record.grant), record.grant.clone());
-        let driver = driver(&id, &grant, &right);
-        check(&self.places, &right).map_err(|error| words(&error))?;
+        let driver = driver(&id, &grant, right);
+        check(&self.places, right).map_err(|error| words(&error))?;
         // After a crash, what is there now may be what was given.
         let undo = match record.undo.clone() {
             Some(undo) => undo,
@@ -90,7 +97,8 @@ impl Hands {
         match self.take(record, others) {
             Ok(()) => {
                 record.say(record.why.clone());
-                record.go(Stage::Over, &now);
+                // As of now, when it was seen to be gone.
+                record.go(Stage::Over, &self.now().unwrap_or(now));
                 info!(grant = record.grant, why = record.why, "a right has ended");
             }
             Err(problem) => {

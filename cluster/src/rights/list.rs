@@ -301,4 +301,14 @@ pub(super) const GATEWAY: &[Need] = &[
             "to tell hosts what to trust",
         )
     },
+    Need {
+        when: When::Gateway,
+        ..own(
+            "",
+            &["configmaps"],
+            &["lapse-gateways"],
+            &["get", "list", "watch", "patch"],
+            "to show that it lives, and to miss the hosts of one that does not",
+        )
+    },
 ];

@@ -1,16 +1,17 @@
 //! What there is, as the sweep of each replica counts it.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lapse_cluster::index::Index;
 use lapse_crds::{ConditionStatus, GrantPhase, Subject};
-use lapse_engine::summary::GrantSummary;
+use lapse_engine::summary::{GrantSummary, LiveGrant};
 use lapse_engine::target::Scope;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::{KindLabel, OfKind};
 
@@ -51,6 +52,8 @@ pub(crate) struct Gauges {
     active: Gauge,
     subjects: Family<OfScope, Gauge>,
     overdue: Gauge,
+    unheard: Gauge,
+    unheard_for: Gauge<f64, AtomicU64>,
     reviews_pending: Gauge,
     reviews_overdue: Gauge,
     policies: Family<OfReady, Gauge>,
@@ -65,6 +68,8 @@ impl Gauges {
             active,
             subjects,
             overdue,
+            unheard,
+            unheard_for,
             reviews_pending,
             reviews_overdue,
             policies,
@@ -82,6 +87,17 @@ impl Gauges {
             "revocations_overdue",
             "Rights whose time is up and that are not verified to be gone",
             overdue.clone(),
+        );
+        registry.register(
+            "revocations_unheard",
+            "Rights on hosts that were taken back before their time, and whose host has not said that they are gone",
+            unheard.clone(),
+        );
+        registry.register_with_unit(
+            "revocations_unheard_longest",
+            "For how long the host of the longest of them has not said so",
+            Unit::Seconds,
+            unheard_for.clone(),
         );
         registry.register(
             "reviews_pending",
@@ -146,6 +162,10 @@ impl Gauges {
         let live = index.live_grants();
         let late = live.iter().filter(|grant| is_due(grant, now));
         self.overdue.set(number(late.inspect(|grant| overdue(grant)).count()));
+        let unheard: Vec<_> = live.iter().filter_map(|grant| unheard_for(grant, now)).collect();
+        self.unheard.set(number(unheard.len()));
+        let longest = unheard.into_iter().max().unwrap_or_default();
+        self.unheard_for.set(longest.as_seconds_f64());
     }
 
     fn count_grants(&self, index: &Index, now: DateTime<Utc>) {
@@ -200,9 +220,20 @@ impl Gauges {
 /// at its time.
 fn is_due(grant: &GrantSummary, now: DateTime<Utc>) -> bool {
     let Some(live) = &grant.live else { return false };
-    let is_on_host = live.target.as_ref().is_some_and(|target| target.scope.endpoint().is_some());
-    let is_taken_back = live.phase == GrantPhase::Ending && !is_on_host;
+    let is_taken_back = live.phase == GrantPhase::Ending && !is_on_host(live);
     grant.is_deleted || is_taken_back || now >= grant.expires_at.time()
+}
+
+/// For how long a host has not said that a right is gone which was taken back there before its time; `None` if it is none
+/// like that. Once its time has come it is one that is due.
+fn unheard_for(grant: &GrantSummary, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let live = grant.live.as_ref().filter(|live| is_on_host(live))?;
+    let since = live.ending_since?.time();
+    (now < grant.expires_at.time()).then(|| (now - since).max(TimeDelta::zero()))
+}
+
+fn is_on_host(live: &LiveGrant) -> bool {
+    live.target.as_ref().is_some_and(|target| target.scope.endpoint().is_some())
 }
 
 pub(super) fn number(count: usize) -> i64 {
@@ -231,5 +262,34 @@ mod tests {
         named.sort();
         assert_eq!(named, ["denied", "over"]);
         assert_eq!((gauges.overdue.get(), gauges.active.get()), (2, 0));
+    }
+
+    #[test]
+    fn what_a_host_has_not_heard_is_counted_until_its_own_time() {
+        let index = touched().index;
+        let on_host = |name: &str, until: &str, phase: GrantPhase, since: i64| {
+            let mut grant = held(name, until);
+            let target = serde_json::json!({"endpoint": {"name": "web-1", "uid": "e", "localUser": "al", "admin": {}}});
+            grant.spec.target = serde_json::from_value(target).unwrap();
+            let status = grant.status.as_mut().unwrap();
+            status.phase = phase;
+            let ended = serde_json::json!({"type": "Ended", "status": "False", "reason": "Unverified", "message": "",
+                "lastTransitionTime": DateTime::from_timestamp(since, 0).unwrap()});
+            status.conditions.push(serde_json::from_value(ended).unwrap());
+            grant
+        };
+        let (far, past) = ("2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        for grant in [
+            on_host("held", far, GrantPhase::Active, 1_799_999_000),
+            on_host("denied", far, GrantPhase::Ending, 1_799_999_900),
+            on_host("ended", far, GrantPhase::Ending, 1_799_999_700),
+            on_host("over", past, GrantPhase::Ending, 1_799_990_000),
+        ] {
+            drop(index.wrote_grant(&grant));
+        }
+        let gauges = Gauges::default();
+        gauges.count(&index, DateTime::from_timestamp(1_800_000_000, 0).unwrap(), |_| ());
+        assert_eq!((gauges.unheard.get(), gauges.overdue.get()), (2, 1));
+        assert!((gauges.unheard_for.get() - 300.0).abs() < 0.01);
     }
 }

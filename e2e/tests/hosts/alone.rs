@@ -1,5 +1,7 @@
 //! Ends without the agent, without a network, without power.
 
+use std::time::{Duration, Instant};
+
 use lapse_crds::{ConditionStatus, RequestPhase};
 use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
@@ -101,8 +103,13 @@ async fn a_host_that_is_cut_off_ends_rights_and_says_so_later() {
     let mut site = Site::new("alone-cut").await;
     let (grant, end) = site.given("fix", &admin(), "12s").await;
     site.host.cut().unwrap();
+    let cut = Instant::now();
     refused(&site, "sudo", end).await;
     site.assert_clean().await;
+    // By a connection that is tried, long before TCP gives it up.
+    site.ready(ConditionStatus::False).await;
+    println!("missed {:?} after it was cut off", cut.elapsed());
+    assert!(cut.elapsed() < Duration::from_secs(40), "{:?}", cut.elapsed());
     let waiting = site.grants().get(&grant).await.unwrap().status.unwrap();
     assert_ne!(waiting.phase, lapse_crds::GrantPhase::Ended, "nobody has said so");
     site.host.join().unwrap();

@@ -101,6 +101,7 @@ async fn a_full_disk_gives_nothing_and_keeps_nothing() {
     let (grant, _) = site.given("before", &admin(), "10m").await;
     let full = "systemctl stop lapse-agent && mount -t tmpfs -o size=256k tmpfs /mnt && cp -a /var/lib/lapse/. /mnt/ \
                 && mount --move /mnt /var/lib/lapse && systemctl start lapse-agent \
+                && until lapse-agent status | grep -q '^Connected since'; do sleep 0.1; done \
                 && (cat /dev/zero > /var/lib/lapse/full || true)";
     site.host.sh(full).await.unwrap();
     site.decide(&site.alice, "before", "End").await.unwrap();
@@ -179,15 +180,39 @@ async fn without_its_agent_a_host_locks_nobody_out(
     .unwrap();
 }
 
-/// The package goes only when nothing is in force, and takes everything along.
+/// The package goes only when nothing is in force, takes everything along, and tells the cluster.
 #[tokio::test]
 async fn removing_the_package_ends_everything() {
     let site = Site::new("gone-package").await;
-    site.given("fix", &admin(), "10m").await;
-    site.given("in", &group(), "10m").await;
+    let (fix, _) = site.given("fix", &admin(), "10m").await;
+    let (member, _) = site.given("in", &group(), "10m").await;
     site.host.sh("dpkg --purge lapse-agent").await.unwrap();
     site.assert_clean().await;
     assert!(!site.sudo("true").await);
     let left = "ls -d /var/lib/lapse /etc/pam.d/lapse-* /usr/lib/lapse /etc/systemd/system/*.wants/lapse-* 2>/dev/null; true";
     assert_eq!(site.host.sh(left).await.unwrap(), "");
+    for grant in [fix, member] {
+        let status = site.ended(&grant).await.status.unwrap();
+        let said = serde_json::to_string(&status).unwrap();
+        assert!(said.contains("the agent was removed from the host"), "{said}");
+    }
+    let status = site.endpoints().get("gone-package").await.unwrap().status.unwrap();
+    let problem = status.report.unwrap().problem.unwrap();
+    assert!(problem.contains("the agent was removed from this host"), "{problem}");
+}
+
+/// Without a network, too, and within a moment.
+#[tokio::test]
+async fn removing_the_package_waits_for_no_network() {
+    let mut site = Site::new("gone-offline").await;
+    site.given("fix", &admin(), "10m").await;
+    site.host.cut().unwrap();
+    let began = std::time::Instant::now();
+    let said = site.host.sh("dpkg --remove lapse-agent").await.unwrap();
+    let took = began.elapsed();
+    println!("removed without a network in {took:?}");
+    assert!(took < std::time::Duration::from_secs(30), "{took:?}");
+    assert!(said.contains("The cluster was not told: "), "{said}");
+    site.assert_clean().await;
+    assert!(!site.sudo("true").await);
 }

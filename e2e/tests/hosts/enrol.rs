@@ -20,14 +20,16 @@ async fn a_host_that_cannot_enrol_says_what_to_do() {
     let wrong_pin = format!("sha256:{}", "0".repeat(64));
     for (token, endpoint, pin, port, words) in [
         ("", "enrol-bad", map.as_str(), 8443, "the token is empty"),
-        ("guessed", "enrol-bad", &map, 8443, "does not know this token"),
-        (TOKEN, "another", &map, 8443, "there is no Endpoint another"),
+        ("guessed", "enrol-bad", &map, 8443, "this token enrols nobody as Endpoint enrol-bad"),
+        (TOKEN, "another", &map, 8443, "this token enrols nobody as Endpoint another"),
         (TOKEN, "enrol-bad", &wrong_pin, 8443, "Read the pin anew from the cluster"),
         (TOKEN, "enrol-bad", &map, 8444, "reaching the gateway at https://10.77.0.1:8444"),
     ] {
         let answer = enrol(token, endpoint, pin, port, "").await;
         assert!(answer.status != 0 && answer.stderr.contains(words), "{words}: {}", answer.stderr);
         assert!(!answer.stderr.contains(TOKEN));
+        let said = answer.stderr.matches(words).count();
+        assert_eq!(said, 1, "it is said once: {}", answer.stderr);
     }
     let plain = "echo x | lapse-agent enrol --gateway http://gateway --endpoint e --pin p";
     let answer = site.host.run(&["bash", "-c", plain]).await.unwrap();
@@ -38,6 +40,11 @@ async fn a_host_that_cannot_enrol_says_what_to_do() {
 
     // Nothing of that was in the way.
     site.enrol().await;
+    let status = site.host.sh("lapse-agent status").await.unwrap();
+    assert!(status.contains("Connected since "), "{status}");
+    site.host.sh("systemctl stop lapse-agent").await.unwrap();
+    let status = site.host.sh("lapse-agent status").await.unwrap();
+    assert!(status.contains("The agent does not run"), "{status}");
     let again = enrol(TOKEN, "enrol-bad", &map, 8443, "").await;
     assert!(again.stderr.contains("this host has enrolled already"), "{}", again.stderr);
     let again = enrol(TOKEN, "enrol-bad", &map, 8443, "--again").await;

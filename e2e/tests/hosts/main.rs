@@ -5,6 +5,7 @@
 mod alone;
 mod broken;
 mod clocks;
+mod copied;
 mod corner;
 mod enrol;
 mod harness;

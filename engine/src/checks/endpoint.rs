@@ -41,6 +41,12 @@ pub(super) fn check(context: &Context<'_>, endpoint: &Read<EndpointFacts>) -> Ch
             "No agent has enrolled for Endpoint {name}; have who runs that host enrol it, and ask again."
         ));
     }
+    if facts.is_twice {
+        return CheckResult::Fail(format!(
+            "Two machines have the identity of Endpoint {name}, so nobody knows on which of them a right would be given; have \
+             an owner of it enrol the host again (its condition Duplicate says how), and ask again."
+        ));
+    }
     let Some(capabilities) = &facts.capabilities else {
         return CheckResult::Fail(format!(
             "The agent of Endpoint {name} has not said yet what it can do; ask again when it is Ready."
@@ -164,6 +170,7 @@ mod tests {
     #[case::unread(Read::Failed("timeout".into()), "Endpoint web-1 cannot be read: timeout.")]
     #[case::going(Read::Found(EndpointFacts { is_going: true, ..facts() }), "Endpoint web-1 is being deleted; ask again if it is made anew.")]
     #[case::never_enrolled(Read::Found(EndpointFacts { agent_key: None, ..facts() }), "No agent has enrolled for Endpoint web-1; have who runs that host enrol it, and ask again.")]
+    #[case::twice(Read::Found(EndpointFacts { is_twice: true, ..facts() }), "Two machines have the identity of Endpoint web-1, so nobody knows on which of them a right would be given; have an owner of it enrol the host again (its condition Duplicate says how), and ask again.")]
     #[case::silent(Read::Found(EndpointFacts { capabilities: None, ..facts() }), "The agent of Endpoint web-1 has not said yet what it can do; ask again when it is Ready.")]
     #[case::stranger(Read::Found(EndpointFacts { users: vec![], ..facts() }), "On Endpoint web-1, alice is no local user there; have an owner of the Endpoint add them to spec.users.")]
     fn what_the_endpoint_lacks(#[case] endpoint: Read<EndpointFacts>, #[case] message: &str) {
@@ -177,6 +184,39 @@ mod tests {
         let harmless = "Nothing is known by which it would give more than it says.";
         assert_eq!(risk(run(&["restart", "nginx"])), harmless);
         assert!(risk(admin()).starts_with("A root shell can undo anything"));
+    }
+
+    #[test]
+    fn root_under_another_name_needs_a_policy_that_accepts_it() {
+        let group = EndpointTarget { group: Some("docker".into()), ..on("web-1") };
+        let shell = lapse_crds::Command {
+            path: "/bin/bash".into(),
+            args: vec!["-c".into(), "true".into()],
+            args_pattern: None,
+        };
+        let shell = EndpointTarget { commands: vec![shell], ..on("web-1") };
+        for wish in [group, shell] {
+            let mut fixture = asking(wish.clone(), Read::Found(facts()));
+            let offered = fixture.policy.spec.targets[0].endpoint.as_mut().unwrap();
+            offered.groups.push("docker".into());
+            offered.commands.extend(wish.commands);
+            let outcome = fixture.outcome(super::super::risk::check);
+            assert!(matches!(outcome, CheckResult::Fail(_)), "{outcome:?}");
+            let message = said(outcome);
+            let what = if message.contains("docker") {
+                "group docker is a group that runs containers or virtual machines, and its members start containers or \
+                 machines with all of the host's files"
+            } else {
+                "/bin/bash is a shell, and it starts whatever it is told to"
+            };
+            let todo = "Ask for something that does no more than you need, such as a script of root's without arguments, or \
+                        under a policy with allowEscalation.";
+            assert_eq!(message, format!("As good as admin: {what}. {todo}"));
+            let offered = fixture.policy.spec.targets[0].endpoint.as_mut().unwrap();
+            offered.allow_escalation = true;
+            let outcome = fixture.outcome(super::super::risk::check);
+            assert!(matches!(&outcome, CheckResult::Pass(why) if message.starts_with(&why[..40])));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{CheckResult, Context};
 use crate::Read;
-use crate::elevation::power_of;
+use crate::elevation::{climbs_by, power_of};
 use crate::risk::{Reach, Risk, WithinReach, assess, within_reach};
 use crate::target::Privilege;
 
@@ -26,6 +26,14 @@ pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, target, known, .. } = context;
     if let Privilege::Elevation(elevation) = &target.privilege {
+        if let Some(why) =
+            climbs_by(elevation).filter(|_| !policy.accepts_escalation(target, known))
+        {
+            return CheckResult::Fail(format!(
+                "{why}. Ask for something that does no more than you need, such as a script of root's without arguments, or \
+                 under a policy with allowEscalation."
+            ));
+        }
         let power = power_of(elevation).map(|power| format!("{power}."));
         let harmless = || "Nothing is known by which it would give more than it says.".to_owned();
         return CheckResult::Pass(power.unwrap_or_else(harmless));

@@ -13,7 +13,7 @@ use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_end
 use super::warnings::{WarningOutlook, outlook};
 use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, host, review, stopping};
 use crate::Read;
-use crate::lifetime::{STOPPED, awaits_review, is_settled};
+use crate::lifetime::{ENDED, STOPPED, awaits_review, is_settled};
 use crate::outside::{self, LOOKUP_FAILED, REFUSED};
 use crate::policy::PolicyState;
 use crate::risk::rights_end_by;
@@ -130,7 +130,6 @@ pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) const ACTIVE: &str = "Active";
-const ENDED: &str = "Ended";
 
 /// When to decide again about a right that is not over: at its end at the latest.
 fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -234,7 +234,16 @@ pub(super) fn check_all_targets(targets: &[PolicyTarget]) -> Result<(), PolicyEr
 
 /// Checks that an entry means something on some host: by one that does not, nothing could be given or denied.
 fn check_endpoints(field: &str, targets: &EndpointTargets) -> Result<(), PolicyError> {
-    let EndpointTargets { names, selector, all, admin, commands, groups, local_users: _ } = targets;
+    let EndpointTargets {
+        names,
+        selector,
+        all,
+        admin,
+        commands,
+        groups,
+        allow_escalation: _,
+        local_users: _,
+    } = targets;
     let lacking = if admin.is_none() && commands.is_empty() && groups.is_empty() {
         // `admin:` without a value is a null, which the API server drops before anybody sees it.
         "says nothing of what may be done: set admin: {} (sudo for everything), commands or groups; an admin without a \

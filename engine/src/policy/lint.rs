@@ -1,7 +1,10 @@
 //! What is allowed in a policy and yet unwise: told to whoever applies it, never refused.
 
+mod hosts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::hosts::hosts;
 use super::approval::{approval_rules, short_of_people};
 use super::emergency::has_no_reviewer;
 use lapse_crds::{
@@ -13,8 +16,17 @@ use lapse_crds::{
 /// at 256 characters.
 #[must_use]
 pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
-    let rules: [fn(&JitPolicySpec) -> Vec<String>; 8] =
-        [requesters, targets, everybody, approvers, emergency, reason, default_duration, guard];
+    let rules: [fn(&JitPolicySpec) -> Vec<String>; 9] = [
+        requesters,
+        targets,
+        hosts,
+        everybody,
+        approvers,
+        emergency,
+        reason,
+        default_duration,
+        guard,
+    ];
     rules.iter().flat_map(|rule| rule(spec)).collect()
 }
 

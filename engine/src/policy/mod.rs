@@ -152,7 +152,7 @@ impl Policy {
         shortfalls.next()
     }
 
-    /// Whether the target is offered although its role may let its holder climb.
+    /// Whether the target is offered although its role, command or group may let its holder climb.
     #[must_use]
     pub fn accepts_escalation(&self, target: &ResolvedTarget, known: &Surroundings) -> bool {
         self.targets

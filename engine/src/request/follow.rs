@@ -138,13 +138,24 @@ fn ending(
     request: &AccessRequest,
     reason: Option<EndReason>,
 ) -> Plan {
-    let message = format!("The right is being taken back. {}", cause(conditions));
+    let endpoint = request.spec.target.endpoint.as_ref().map(|endpoint| endpoint.name.as_str());
+    let message = taken_back(endpoint, &cause(conditions));
     let phase = request.status.as_ref().map(|status| status.phase).unwrap_or_default();
     let short = reason.map_or_else(|| "NotGiven".to_owned(), |reason| reason.to_string());
     writer
         .condition(GRANTED, ConditionStatus::False, &short, &message)
         .condition(ENDED, ConditionStatus::False, "Unverified", &message)
         .stands(phase, None)
+}
+
+/// What is said while a right is being taken back. On a host that takes until the host is heard of.
+fn taken_back(endpoint: Option<&str>, cause: &str) -> String {
+    let on_host = endpoint.map(|name| {
+        format!(
+            "The host of Endpoint {name} has not said yet that it is gone; there it goes at its own time at the latest. "
+        )
+    });
+    format!("The right is being taken back. {}{cause}", on_host.unwrap_or_default())
 }
 
 /// The Grant that the status records is gone: the right is, too, and it is never given again.
@@ -218,4 +229,20 @@ fn failed(writer: Writer<'_>, message: &str) -> Plan {
 fn cause(conditions: &[Condition]) -> String {
     let ended = conditions.iter().find(|condition| condition.r#type == ENDED);
     ended.map(|condition| condition.message.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_host_it_is_said_who_has_not_been_heard_of() {
+        assert_eq!(
+            taken_back(Some("web-1"), "Denied by bob."),
+            "The right is being taken back. The host of Endpoint web-1 has not said yet that it is gone; there it goes at its \
+             own time at the latest. Denied by bob."
+        );
+        let in_cluster = taken_back(None, "Denied by bob.");
+        assert_eq!(in_cluster, "The right is being taken back. Denied by bob.");
+    }
 }

@@ -39,6 +39,11 @@ fn written(live: &Endpoint, change: &Change) -> Endpoint {
     serde_json::from_value(value).unwrap()
 }
 
+fn opened(name: &str, is_twice: bool) -> Opened {
+    let connection = AgentConnection { name: name.into(), gateway: "g".into() };
+    Opened { connection, is_twice }
+}
+
 fn hello(problem: Option<&str>, is_new: bool) -> Heard {
     let report = AgentReport {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -46,7 +51,8 @@ fn hello(problem: Option<&str>, is_new: bool) -> Heard {
         ..AgentReport::default()
     };
     let presence = Some(Presence::Connected);
-    Heard { report: Some(report), presence, is_new, ..Heard::default() }
+    let opened = is_new.then(|| opened("first", false));
+    Heard { report: Some(report), presence, opened, ..Heard::default() }
 }
 
 fn ready(endpoint: &Endpoint) -> (ConditionStatus, &str) {
@@ -83,14 +89,50 @@ fn a_problem_is_said_and_goes_again() {
 fn who_connected_elsewhere_since_is_not_called_disconnected() {
     let live = endpoint(json!({}));
     let live = written(&live, &change(&live, &hello(None, true), at(5)).unwrap());
-    let left = |contact| Heard {
-        presence: Some(Presence::Disconnected { contact: Some(contact) }),
+    let left = |connection: &str| Heard {
+        presence: Some(Presence::Disconnected { connection: connection.into() }),
         ..Heard::default()
     };
-    assert_eq!(change(&live, &left(at(4)), at(6)).unwrap().status, Map::new());
-    let gone = written(&live, &change(&live, &left(at(5)), at(6)).unwrap());
+    assert_eq!(change(&live, &left("earlier"), at(6)).unwrap().status, Map::new());
+    let gone = written(&live, &change(&live, &left("first"), at(6)).unwrap());
     assert_eq!(ready(&gone), (ConditionStatus::False, "Disconnected"));
     assert_eq!(gone.status.unwrap().last_contact, Some(at(6).into()));
+}
+
+#[test]
+fn two_machines_of_one_identity_are_told_until_one_is_alone_for_an_hour() {
+    let twice = |endpoint: &Endpoint| {
+        let status = endpoint.status.as_ref().unwrap();
+        status.conditions.condition("Duplicate").map(|twice| twice.status)
+    };
+    let live = endpoint(json!({}));
+    let live = written(&live, &change(&live, &hello(None, true), at(0)).unwrap());
+    assert_eq!(twice(&live), None);
+    let heard = Heard { opened: Some(opened("second", true)), ..hello(None, false) };
+    let live = written(&live, &change(&live, &heard, at(1)).unwrap());
+    assert_eq!(twice(&live), Some(ConditionStatus::True));
+    let live = written(&live, &change(&live, &hello(None, true), at(2)).unwrap());
+    assert_eq!(twice(&live), Some(ConditionStatus::True), "whoever connects next");
+    let steady = Heard { presence: Some(Presence::Steady), ..Heard::default() };
+    let live = written(&live, &change(&live, &steady, at(62)).unwrap());
+    assert_eq!(twice(&live), Some(ConditionStatus::False));
+    assert_eq!(live.status.unwrap().connection.unwrap().name, "first");
+}
+
+#[rstest]
+#[case::first(None, &[], false)]
+#[case::came_back(Some("b"), &["a", "b"], false)]
+#[case::its_last_one_was_not_written(Some("a"), &["a", "b"], false)]
+#[case::started_anew(Some("a"), &[], false)]
+#[case::another_came_between(Some("x"), &["a", "b"], true)]
+fn who_did_not_connect_last_has_a_double(
+    #[case] known: Option<&str>,
+    #[case] before: &[&str],
+    #[case] expected: bool,
+) {
+    let known = known.map(|name| AgentConnection { name: name.into(), gateway: "g".into() });
+    let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+    assert_eq!(is_twice(known.as_ref(), &before), expected);
 }
 
 #[test]
@@ -108,6 +150,7 @@ fn only_a_later_receipt_replaces_one() {
     let recorded =
         [("a", 4), ("a", 5), ("b", 6), ("a", 7)].map(|(name, number)| (name.to_owned(), number));
     assert_eq!(changed.recorded, recorded);
+    assert_eq!(changed.ended, [("a".to_owned(), at(7))]);
     assert_eq!(changed.status.keys().collect::<Vec<_>>(), ["orders"]);
     let orders = written(&live, &changed).status.unwrap().orders;
     let orders: Vec<_> = orders.iter().map(|o| (o.grant.as_str(), o.sequence)).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lapse_agent::attach::{LONGEST, OPEN, SHORTEST, jittered};
+use lapse_agent::attach::{LONGEST, OPEN, SHORTEST, jittered, random_name};
 use lapse_agent::identity::HostKey;
 use lapse_agent::link::{CONNECT, KEEP_ALIVE};
 use lapse_crds::OrderState;
@@ -119,6 +119,8 @@ impl Agent {
             report: report.to_string(),
             machine: self.enrolled.machine.clone(),
             grants: self.held.iter().cloned().collect(),
+            connection: random_name(),
+            before: vec![],
         };
         FromAgent { message: Some(from_agent::Message::Hello(hello)) }
     }

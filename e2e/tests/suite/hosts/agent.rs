@@ -1,10 +1,13 @@
 //! An agent that does nothing on its host, and says what it likes: what the gateway and the cluster make of it.
 
+use std::sync::Mutex;
+
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use lapse_agent::attach::random_name;
 use lapse_agent::identity::HostKey;
 use lapse_crds::OrderState;
 use lapse_engine::order::{
@@ -28,6 +31,8 @@ pub(crate) struct Agent {
     pub(crate) machine: String,
     pub(crate) certificate: String,
     pub(crate) trust: TrustStore,
+    /// The connections that it had, as the process that it is.
+    connections: Mutex<Vec<String>>,
     address: String,
 }
 
@@ -49,8 +54,27 @@ impl Agent {
             machine: machine(seed),
             certificate: String::new(),
             trust,
+            connections: Mutex::default(),
             address: format!("https://{}", world.lapse.gateways[0].served.unwrap()),
         }
+    }
+
+    /// Another process with all that this one has, as on a copy of its machine, which knows the gateway of this number.
+    pub(crate) fn copied(&self, world: &World, gateway: usize) -> Self {
+        Self {
+            key: self.key.clone(),
+            host: self.host.clone(),
+            machine: self.machine.clone(),
+            certificate: self.certificate.clone(),
+            trust: self.trust.clone(),
+            connections: Mutex::default(),
+            address: format!("https://{}", world.lapse.gateways[gateway].served.unwrap()),
+        }
+    }
+
+    /// The name of its last connection.
+    pub(crate) fn connection(&self) -> Option<String> {
+        self.connections.lock().unwrap().last().cloned()
     }
 
     pub(crate) async fn client(&self, with_certificate: bool) -> Result<GatewayClient<Channel>> {
@@ -96,10 +120,14 @@ impl Agent {
         let mut client = client.map_err(|error| Status::unknown(format!("{error:#}")))?;
         let (sender, stream) = mpsc::channel(16);
         let report = json!({"version": "0.1.0", "capabilities": capabilities}).to_string();
-        let hello = Hello { report, machine: self.machine.clone(), grants: vec![] };
+        let (connection, machine) = (random_name(), self.machine.clone());
+        let before = self.connections.lock().unwrap().clone();
+        let hello =
+            Hello { report, machine, grants: vec![], connection: connection.clone(), before };
         let message = Some(from_agent::Message::Hello(hello));
         sender.send(FromAgent { message }).await.unwrap();
         let inbound = client.attach(ReceiverStream::new(stream)).await?.into_inner();
+        self.connections.lock().unwrap().push(connection);
         Ok(Attached { sender, inbound, sequence: 0 })
     }
 

@@ -18,6 +18,7 @@ pub(in crate::policy) struct EndpointOffer {
     admin: bool,
     commands: Vec<OfferedCommand>,
     groups: Vec<String>,
+    allow_escalation: bool,
     local_users: LocalUsers,
 }
 
@@ -56,8 +57,16 @@ impl OfferedCommand {
 impl EndpointOffer {
     pub(super) fn of(targets: &EndpointTargets) -> Self {
         // Destructured without `..`: a field that is added to the API must be compiled here.
-        let EndpointTargets { names, selector, all, admin, commands, groups, local_users } =
-            targets.clone();
+        let EndpointTargets {
+            names,
+            selector,
+            all,
+            admin,
+            commands,
+            groups,
+            allow_escalation,
+            local_users,
+        } = targets.clone();
         Self {
             names,
             selector,
@@ -65,8 +74,13 @@ impl EndpointOffer {
             admin: admin.is_some(),
             commands: commands.iter().map(OfferedCommand::of).collect(),
             groups,
+            allow_escalation,
             local_users: local_users.unwrap_or_default(),
         }
+    }
+
+    pub(super) fn allows_escalation(&self) -> bool {
+        self.allow_escalation
     }
 
     pub(super) fn local_users(&self) -> LocalUsers {

@@ -43,11 +43,11 @@ impl Offer {
         }
     }
 
-    /// Whether roles that let their holder climb are accepted here.
+    /// Whether roles, commands and groups that let their holder climb are accepted here.
     pub(super) fn allows_escalation(&self) -> bool {
         match self {
             Self::Kubernetes(offer) => offer.allows_escalation(),
-            Self::Endpoint(_) => false,
+            Self::Endpoint(offer) => offer.allows_escalation(),
         }
     }
 

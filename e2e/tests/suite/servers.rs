@@ -122,6 +122,8 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     .unwrap();
     world.phase("kept", RequestPhase::Ended).await;
     world.granted("young", json!({})).await;
+    world.approve(&world.bob, "waiting").await.unwrap();
+    world.phase("waiting", RequestPhase::Active).await;
 
     plane.apiserver().kill();
     plane.etcd().kill();
@@ -149,6 +151,8 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     world.phase("kept", RequestPhase::Ended).await;
     println!("heard of a Deny {} after the restore", clock::now() - restored);
     world.locked_out(&world.alice).await;
+    // Its approval is gone, whatever the programs remember of it.
+    assert_eq!(world.status("waiting").await.phase, RequestPhase::Pending);
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", RequestPhase::Active).await;
     world.granted("young", json!({})).await;

@@ -13,6 +13,7 @@ mod chart;
 mod columns;
 mod crash;
 mod deletion;
+mod disguised;
 mod duties;
 mod emergency;
 mod ends;

@@ -55,6 +55,7 @@ mod stolen;
 mod told;
 mod too_old;
 mod traces;
+mod unallowed;
 mod uninstall;
 mod upgraded;
 mod waiting;

@@ -146,21 +146,25 @@ mod tests {
         let service = tower::service_fn(move |asked: Request<Body>| {
             let last = asked.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
             let found = stored.iter().find(|(name, _)| *name == last);
-            let (code, body) = match found {
-                Some((_, object)) => (200, object.clone()),
-                None => {
+            let (code, body) = found.map_or_else(
+                || {
                     let status = json!({
                         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
                         "reason": "NotFound", "message": "not found", "details": {"name": last},
                     });
                     (404, status)
-                }
-            };
+                },
+                |(_, object)| (200, object.clone()),
+            );
             let body = Body::from(body.to_string().into_bytes());
             let answer = Response::builder().status(code).body(body).unwrap();
             async move { Ok::<_, Infallible>(answer) }
         });
         Client::new(service, "default")
+    }
+
+    fn stored<K: serde::de::DeserializeOwned>(object: &Value) -> Stored<K> {
+        serde_json::from_str(&object.to_string()).unwrap()
     }
 
     /// A reader whose index has seen a request in version 7 and two approvals.
@@ -170,9 +174,6 @@ mod tests {
         for kind in Indexed::ALL {
             index.begin(kind);
             index.done(kind);
-        }
-        fn stored<K: serde::de::DeserializeOwned>(object: &Value) -> Stored<K> {
-            serde_json::from_str(&object.to_string()).unwrap()
         }
         index.apply_request(&stored(&request("7")));
         for name in ["yes", "also"] {

@@ -1,6 +1,6 @@
 //! How new what is seen must be: one rule, by what it is looked at for.
 //!
-//! Single objects, the ones that a decision is about, are always read as they are now: the request, the Grant, the
+//! Single objects, the ones that a decision is about, are always read as they are now: the request, what approves it, the Grant, the
 //! role, the named policy, the namespaces. Everything else is looked up in the index, which lags behind by the
 //! milliseconds that a watch takes, and which knows at once what its own process wrote. What that may miss, and what
 //! follows, is said with each occasion.

@@ -1,6 +1,6 @@
 //! When each grant expires, by the wall clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::{Change, KnownGrant};
 use lapse_cluster::process::Heartbeat;
+use lapse_engine::summary::GrantSummary;
 use tokio::sync::Notify;
 
 /// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
@@ -25,6 +26,8 @@ pub(crate) struct Deadlines {
 struct Table {
     by_name: HashMap<String, DateTime<Utc>>,
     by_time: BTreeSet<(DateTime<Utc>, String)>,
+    /// Those whose bindings this process has begun to take, as their time was up.
+    taken: HashSet<String>,
 }
 
 impl Table {
@@ -41,6 +44,12 @@ impl Table {
         if let Some(at) = self.by_name.remove(name) {
             self.by_time.remove(&(at, name.to_owned()));
         }
+    }
+
+    /// It is over, or gone.
+    fn end(&mut self, name: &str) {
+        self.forget(name);
+        self.taken.remove(name);
     }
 
     fn take_due(&mut self, now: DateTime<Utc>) -> Vec<String> {
@@ -67,12 +76,12 @@ impl Deadlines {
             Some(Ok(grant)) if grant.live.is_some() => {
                 self.set(&grant.name, grant.expires_at.time());
             }
-            Some(Ok(grant)) => self.forget(&grant.name),
+            Some(Ok(grant)) => self.table().end(&grant.name),
             // What it says is not known; its bindings carry their own end.
             Some(Err(_)) => {}
             None => {
                 if let Some(before) = &change.before {
-                    self.forget(&before.name);
+                    self.table().end(&before.name);
                 }
             }
         }
@@ -84,9 +93,16 @@ impl Deadlines {
         self.changed.notify_one();
     }
 
-    /// Forgets a grant that is over.
-    fn forget(&self, name: &str) {
-        self.table().forget(name);
+    /// The time of a grant was up, and its bindings are being taken for that.
+    pub(crate) fn took(&self, name: &str) {
+        self.table().taken.insert(name.to_owned());
+    }
+
+    /// The time by which to judge a grant: that of its end at least, once it lost its bindings for that. The clocks that
+    /// were asked then may say something earlier by now, and it would look as if somebody else had taken them.
+    pub(crate) fn time_of(&self, grant: &GrantSummary, now: DateTime<Utc>) -> DateTime<Utc> {
+        let was_taken = self.table().taken.contains(&*grant.name);
+        if was_taken { now.max(grant.expires_at.time()) } else { now }
     }
 
     /// Calls `expired` for each grant at its time, until it is dropped.
@@ -110,6 +126,8 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     fn time(seconds: i64) -> DateTime<Utc> {
@@ -129,5 +147,48 @@ mod tests {
         assert_eq!(table.take_due(time(20)), ["early", "late"]);
         assert_eq!(table.take_due(time(20)), Vec::<String>::new());
         assert_eq!(table.take_due(time(30)), ["moved"]);
+    }
+
+    /// As it is after a suspended machine wakes, too: the clock is ahead of what timers make of it.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_is_noticed_within_a_second() {
+        let (clock, deadlines) = (Clock::default(), Deadlines::default());
+        let says = |ahead: TimeDelta| {
+            let date = clock.now() - clock.skew().max(TimeDelta::zero()) + ahead;
+            clock.observe(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        };
+        deadlines.set("fix", clock.now() + TimeDelta::hours(1));
+        let (sender, mut over) = tokio::sync::mpsc::unbounded_channel();
+        let running = deadlines.clone().run(clock.clone(), Heartbeat::new(), move |name| {
+            sender.send(name.to_owned()).unwrap();
+        });
+        tokio::spawn(running);
+        let mut within_a_second =
+            async || tokio::time::timeout(LONGEST_SLEEP * 2, over.recv()).await.ok().flatten();
+        assert_eq!(within_a_second().await, None);
+        // Set forward, and back before it is too late.
+        says(TimeDelta::minutes(30));
+        assert_eq!(within_a_second().await, None);
+        says(TimeDelta::zero());
+        assert_eq!(within_a_second().await, None);
+        says(TimeDelta::hours(2));
+        assert_eq!(within_a_second().await.as_deref(), Some("fix"));
+    }
+
+    #[test]
+    fn what_was_taken_is_over_whatever_the_clock_says_until_it_is() {
+        let deadlines = Deadlines::default();
+        let grant = crate::fake::held("fix", "2026-01-01T01:00:00Z");
+        let known = GrantSummary::of(&grant);
+        let (end, now) = (known.expires_at.time(), known.expires_at.time() - TimeDelta::seconds(7));
+        assert_eq!(deadlines.time_of(&known, now), now);
+        deadlines.took("fix");
+        assert_eq!(deadlines.time_of(&known, now), end);
+        assert_eq!(
+            deadlines.time_of(&known, end + TimeDelta::seconds(1)),
+            end + TimeDelta::seconds(1)
+        );
+        deadlines.table().end("fix");
+        assert_eq!(deadlines.time_of(&known, now), now);
     }
 }

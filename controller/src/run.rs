@@ -90,7 +90,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let following = follow_keys(client.clone(), namespace, restarts.clone(), keys_sender);
     tasks.spawn("what follows the attestation keys", following);
     let first_lists = FirstLists::new(WATCHES);
-    let reader = Reader::new(client.clone(), index, keys.clone()).watching_accounts();
+    let reader = Reader::new(client.clone(), index, keys.clone())
+        .watching_accounts()
+        .noticing(revision.clone());
     let events_dropped = metrics.events_dropped.clone();
     let (notifier, writers) = Notifier::new(client.clone(), &identity, events_dropped);
     tasks.spawn("what writes events", writers.run());

@@ -7,10 +7,7 @@ mod places;
 mod started;
 
 pub use entered::{Entered, Entry, ends_streams, enter, entered_to_end, entered_under, is_entered};
-pub use held::{
-    comes_without_credential, is_held_by, is_kept_from_approving, may_be_disguised, record,
-    taken_for_holder,
-};
+pub use held::{is_held_by, is_kept_from_approving, may_be_disguised, record, taken_for_holder};
 pub use marker::{mark, marker_role, marks_of};
 pub(crate) use places::{of_cluster, of_host};
 pub(crate) use started::longest_grace_s;

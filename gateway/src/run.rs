@@ -73,7 +73,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     };
     let (revision, restarts) = Revision::new(doubt);
     let mut tasks = Tasks::default();
-    tasks.spawn("the look for a restored etcd", revision.look_out::<Endpoint>(client));
+    let looking = Arc::new(revision).look_out::<Endpoint>(client);
+    tasks.spawn("the look for a restored etcd", looking);
     let first_lists = FirstLists::new(WATCHES);
     let watches = Watches {
         shared: shared.clone(),

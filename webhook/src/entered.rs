@@ -13,9 +13,7 @@ use lapse_cluster::{CallError, bounded, clock};
 use lapse_crds::{Grant, MOST_ENTERED, StreamKind};
 use lapse_engine::Read;
 use lapse_engine::clipped;
-use lapse_engine::session::{
-    Entered, Entry, comes_without_credential, ends_streams, enter, entered_under,
-};
+use lapse_engine::session::{Entered, Entry, ends_streams, enter, entered_under, may_be_disguised};
 use lapse_engine::summary::GrantSummary;
 use serde_json::json;
 
@@ -44,7 +42,7 @@ pub(crate) async fn record(
     };
     let is_enough = |held: &[_]| entered_under(held, &entry.namespace).next().is_some();
     let held = known(admission.held(&caller, is_enough).await)?.unwrap_or_default();
-    if held.is_empty() && !comes_without_credential(&caller) {
+    if held.is_empty() && !may_be_disguised(&caller) {
         return Err(NotAdmitted::of_a_holder_not_seen(&caller.username));
     }
     for grant in entered_under(&held, &entry.namespace) {

@@ -66,7 +66,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         move || index.doubt()
     });
     let mut tasks = Tasks::default();
-    let looking = revision.look_out::<JitPolicy>(client.clone());
+    let revision = Arc::new(revision);
+    let looking = revision.clone().look_out::<JitPolicy>(client.clone());
     tasks.spawn("the look-out for a revision that runs backwards", looking);
     let first_lists = FirstLists::new(Feed::WATCHES);
     let feed = Feed {
@@ -78,7 +79,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     tasks.spawn("what watches the cluster", async move { feed.run(&()).await });
     let verifying = verify_again(index.clone(), key_set.clone());
     tasks.spawn("what follows the attestation keys", verifying);
-    let reader = Reader::new(client, index, key_set);
+    let reader = Reader::new(client, index, key_set).noticing(revision);
     let admission = Admission::new(reader.clone(), key_set_sender, state.clone(), metrics.clone());
 
     let listener = TcpListener::bind(options.listen)

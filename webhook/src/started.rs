@@ -13,7 +13,7 @@ use kube::core::DynamicObject;
 use lapse_cluster::clock;
 use lapse_crds::{GRANT_LABEL, GRANT_UID, GRANT_UID_VARIABLE, GRANT_VARIABLE, STARTED_BY, TICKET};
 use lapse_engine::session::{
-    RunsWithin, comes_without_credential, runs_within, started_under, taken_for_holder,
+    RunsWithin, may_be_disguised, runs_within, started_under, taken_for_holder,
 };
 use lapse_engine::summary::GrantSummary;
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ pub(crate) async fn mark(
     let held = known(admission.held(&caller, allows_it).await)?;
     let held = held.unwrap_or_default();
     // The API server asks for holders alone: what a person starts by a right that is not seen yet would outlive it.
-    if held.is_empty() && !comes_without_credential(&caller) {
+    if held.is_empty() && !may_be_disguised(&caller) {
         return Err(NotAdmitted::of_a_holder_not_seen(&caller.username));
     }
     let grant = started_under(&held, namespace);

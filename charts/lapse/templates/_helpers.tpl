@@ -105,10 +105,14 @@ authorizer.serviceAccount('{{ .root.Release.Namespace }}', name + '-elevated').g
 {{- define "lapse.isHolder" -}}
 {{ include "lapse.isMarked" (dict "root" .root "verb" .verb "kind" "person") }}
 {{- end }}
-{{- /* That the caller comes as a service account without a credential of its: somebody may impersonate it. */ -}}
+{{- /*
+That the caller comes as a service account without a credential of its: somebody may impersonate it. A token that lay in
+a Secret has no id either. It shows the UID of its account, which who impersonates lacks (engine/src/session/held.rs).
+*/ -}}
 {{- define "lapse.mayBeDisguised" -}}
 {{ include "lapse.caller" . }}.matches('^system:serviceaccount:[a-z0-9-]+:[^:]+$')
 && !('authentication.kubernetes.io/credential-id' in request.userInfo.?extra.orValue({}))
+&& request.userInfo.?uid.orValue('') == ''
 {{- with .root.Values.guard.trustedReconcilers }}
 && !({{ include "lapse.caller" . }} in [{{ range $i, $account := . }}{{ if $i }}, {{ end }}'system:serviceaccount:{{ $account }}'{{ end }}])
 {{- end }}

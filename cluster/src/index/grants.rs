@@ -1,7 +1,9 @@
 //! The Grants. Of one that is over a summary is kept, for limits, extensions and reviews.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
+mod lean;
+mod shared;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,6 +14,7 @@ use lapse_engine::peers::RequestSummary;
 use lapse_engine::summary::GrantSummary;
 use tracing::error;
 
+use self::shared::Shared;
 use super::{Change, PANICKED};
 use crate::Stored;
 use crate::process::caught;
@@ -66,79 +69,6 @@ pub(super) fn decode(stored: &Stored<Grant>) -> KnownGrant {
     KnownGrant { name, version: super::version(metadata), summary }
 }
 
-/// A Grant without its rules, which are most of it and nothing that anything else depends on.
-mod lean {
-    use lapse_crds::{
-        Grant, GrantSession, GrantSpec, GrantStatus, PolicyRef, RequestRef, Subject, Target,
-        Timestamp,
-    };
-    use lapse_engine::summary::GrantSummary;
-    use serde::Deserialize;
-
-    use crate::Stored;
-
-    #[derive(Deserialize)]
-    struct Lean {
-        spec: Spec,
-        status: Option<GrantStatus>,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Spec {
-        request: RequestRef,
-        policy: PolicyRef,
-        subject: Subject,
-        target: Target,
-        starts_at: Timestamp,
-        expires_at: Timestamp,
-        #[serde(default)]
-        emergency: bool,
-        review_by: Option<Timestamp>,
-        #[serde(default)]
-        approved_by: Vec<String>,
-        ticket: Option<String>,
-        rules_hash: String,
-        session: Option<GrantSession>,
-    }
-
-    pub(super) fn summary(stored: &Stored<Grant>) -> Result<GrantSummary, String> {
-        let Lean { spec, status } = stored.read()?;
-        let Spec {
-            request,
-            policy,
-            subject,
-            target,
-            starts_at,
-            expires_at,
-            emergency,
-            review_by,
-            approved_by,
-            ticket,
-            rules_hash,
-            session,
-        } = spec;
-        let spec = GrantSpec {
-            request,
-            policy,
-            subject,
-            username: None,
-            target,
-            starts_at,
-            expires_at,
-            emergency,
-            review_by,
-            approved_by,
-            ticket,
-            rules_hash,
-            rules: Vec::new(),
-            session,
-        };
-        let metadata = kube::Resource::meta(stored).clone();
-        Ok(GrantSummary::of(&Grant { metadata, spec, status }))
-    }
-}
-
 /// By the UID of a policy, in the order of time.
 type Orphans = BTreeMap<Arc<str>, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
 
@@ -161,39 +91,6 @@ pub(super) struct Grants {
     /// Those of emergencies, by the request's namespace and name, for whoever reviews.
     emergencies: HashMap<(String, String), BTreeSet<Arc<str>>>,
     shared: Shared,
-}
-
-/// What many Grants say alike: who holds them, and by which policy. A hundred thousand of them name few.
-#[derive(Default)]
-struct Shared {
-    subjects: HashSet<Arc<Subject>>,
-    names: HashSet<Arc<str>>,
-    /// How many there may be before those are dropped that no Grant names any more.
-    most: usize,
-}
-
-impl Shared {
-    /// Has a Grant say what others say alike by the same copy.
-    fn share(&mut self, known: &mut KnownGrant) {
-        let Ok(grant) = &mut known.summary else { return };
-        let Some(grant) = Arc::get_mut(grant) else { return };
-        share(&mut self.subjects, &mut grant.subject);
-        share(&mut self.names, &mut grant.policy);
-        share(&mut self.names, &mut grant.policy_uid);
-        if self.subjects.len() + self.names.len() > self.most {
-            self.subjects.retain(|subject| Arc::strong_count(subject) > 1);
-            self.names.retain(|name| Arc::strong_count(name) > 1);
-            self.most = 2 * (self.subjects.len() + self.names.len()) + 64;
-        }
-    }
-}
-
-fn share<T: Eq + Hash + ?Sized>(all: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
-    if let Some(same) = all.get(&**one) {
-        *one = same.clone();
-    } else {
-        all.insert(one.clone());
-    }
 }
 
 /// The Grants of a person that bear on what else the person asks for.

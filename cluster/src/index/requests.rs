@@ -1,25 +1,20 @@
 //! The requests. Of one that waits everything is kept that decides; of one whose right is held, a summary; of one
 //! that is over, a word for whoever deletes it.
 
+mod decoded;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kube::Resource as _;
-use kube::api::ObjectMeta;
-use lapse_crds::{ATTESTATION, AccessRequest, RequestPhase};
-use lapse_engine::attest::{AttestationError, Attested, KeySet};
-use lapse_engine::lifetime::is_settled;
+use lapse_crds::{AccessRequest, RequestPhase};
+use lapse_engine::attest::KeySet;
 use lapse_engine::peers::RequestSummary;
-use lapse_engine::retention::over_since;
-use tracing::error;
 
-use super::{Change, PANICKED};
+pub(super) use self::decoded::Decoded;
+use super::Change;
 use crate::Stored;
-use crate::process::caught;
-
-/// The most bytes of JSON of a waiting request that is kept whole. A larger one is read again when it is looked at.
-const MOST_KEPT: usize = 16 * 1024;
 
 /// What is known of a request that is not over, or that extended another.
 #[derive(Clone, Debug)]
@@ -74,97 +69,6 @@ pub struct PastRequest {
     pub since: DateTime<Utc>,
     /// The UID of the policy that decided it.
     pub policy_uid: Option<String>,
-}
-
-/// A request as it was shown.
-pub(super) struct Decoded {
-    known: KnownRequest,
-    past: Option<PastRequest>,
-}
-
-impl Decoded {
-    pub(super) fn of(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
-        caught("AccessRequest", || Self::read(stored, keys)).unwrap_or_else(|| {
-            let (namespace, name) = (&stored.meta().namespace, &stored.meta().name);
-            error!(namespace, name, "reading an AccessRequest panicked");
-            Self { known: known(stored.meta(), false, Err(PANICKED.into())), past: None }
-        })
-    }
-
-    fn read(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
-        let object = match stored.object() {
-            Ok(object) => object,
-            Err(why) => {
-                let known = known(stored.meta(), false, Err(why.into()));
-                return Self { known, past: None };
-            }
-        };
-        if is_settled(&object) && object.spec.extends.is_none() {
-            // Nothing of it is verified any more, as nothing follows from it.
-            let attestation = Err(AttestationError::Absent);
-            return Self::of_object(Attested { object, attestation }, true);
-        }
-        let attestation = stored.attestation_of(keys);
-        let may_pass = attestation.as_ref().is_err_and(AttestationError::may_pass);
-        let is_small = stored.size() <= MOST_KEPT;
-        let decoded = Self::of_object(Attested { object, attestation }, is_small);
-        let unverified = may_pass.then(|| stored.clone());
-        Self { known: KnownRequest { unverified, ..decoded.known }, ..decoded }
-    }
-
-    pub(super) fn of_object(attested: Attested<AccessRequest>, is_small: bool) -> Self {
-        let request = &attested.object;
-        let status = request.status.as_ref();
-        let is_settled = is_settled(request);
-        let phase = status.map(|status| status.phase).unwrap_or_default();
-        let waits = waits(phase);
-        let summary = Arc::new(RequestSummary::of(&attested));
-        let past = over_since(request).filter(|_| is_settled).map(|since| PastRequest {
-            namespace: summary.namespace.clone(),
-            name: summary.name.clone(),
-            since,
-            policy_uid: status.and_then(|s| s.policy.as_ref()).map(|policy| policy.uid.clone()),
-        });
-        let known = known(&request.metadata, is_settled, Ok(summary));
-        let object = (waits && is_small).then(|| Arc::new(without_ornaments(attested.object)));
-        Self { known: KnownRequest { object, ..known }, past }
-    }
-}
-
-fn known(
-    metadata: &ObjectMeta,
-    is_settled: bool,
-    summary: Result<Arc<RequestSummary>, Arc<str>>,
-) -> KnownRequest {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    KnownRequest {
-        namespace: text(&metadata.namespace),
-        name: text(&metadata.name),
-        uid: text(&metadata.uid),
-        version: super::version(metadata),
-        is_deleted: metadata.deletion_timestamp.is_some(),
-        is_settled,
-        summary,
-        object: None,
-        unverified: None,
-    }
-}
-
-/// A request as far as it never changes.
-fn without_ornaments(request: AccessRequest) -> AccessRequest {
-    let ObjectMeta { name, namespace, uid, generation, creation_timestamp, .. } = request.metadata;
-    let metadata = ObjectMeta {
-        name,
-        namespace,
-        uid,
-        generation,
-        creation_timestamp,
-        annotations: request.metadata.annotations.and_then(|mut all| {
-            Some(BTreeMap::from([(ATTESTATION.to_owned(), all.remove(ATTESTATION)?)]))
-        }),
-        ..ObjectMeta::default()
-    };
-    AccessRequest { metadata, spec: request.spec, status: None }
 }
 
 /// A namespace and a name.

@@ -21,7 +21,7 @@ pub(crate) enum Indexed {
 }
 
 impl Indexed {
-    pub(super) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::Policies, Self::Requests, Self::Grants, Self::Decisions];
 }
 

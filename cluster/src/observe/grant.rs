@@ -11,7 +11,7 @@ use lapse_engine::attest::Attested;
 use lapse_engine::grant::{Content, LiveObject, ObjectSpec, Observed};
 use lapse_engine::identity::subject_of;
 use lapse_engine::lifetime::is_stopping;
-use lapse_engine::policy::{BannedRoles, Policies};
+use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::role::RoleRules;
 use lapse_engine::summary::GrantSummary;
 use lapse_engine::surroundings::Surroundings;
@@ -63,8 +63,11 @@ impl Reader {
         objects: impl Future<Output = Vec<(ObjectSpec, Read<LiveObject>)>>,
     ) -> Result<Option<Observed>, ObserveError> {
         let name = &known.name;
-        let (grant, objects, rest) =
-            tokio::join!(self.grant(name), objects, self.rest_of_grant(known, occasion, now));
+        let (grant, objects, rest) = tokio::join!(
+            self.grant(name),
+            objects,
+            self.rest_of_grant(known, occasion, now).boxed()
+        );
         let grant = match grant {
             Read::Found(grant) => grant,
             Read::Missing => return Ok(None),
@@ -75,12 +78,13 @@ impl Reader {
         }
         // More can be started for as long as there is a right.
         let started = if is_stopping(&grant) { Some(self.started(&grant).await) } else { None };
-        let Rest { request, policies, role, banned_roles, surroundings } = rest;
+        let Rest { request, policies, own_policy, role, banned_roles, surroundings } = rest;
         Ok(Some(Observed {
             objects,
             request,
             decisions: self.decisions_of(known),
             policies,
+            own_policy,
             role,
             banned_roles,
             surroundings,
@@ -149,12 +153,17 @@ impl Reader {
             self.role(target),
             self.surroundings(target),
         );
+        // It needs no watch to be read, and an end may follow from it alone.
+        let own_policy = match policies {
+            Read::Failed(_) => self.policy(&grant.policy).boxed().await,
+            Read::Found(_) | Read::Missing => unread(),
+        };
         let who = request.found().and_then(|request| request.spec.requester.as_ref());
         let banned_roles = match (policies.found(), who) {
             (Some(policies), Some(who)) => self.banned_roles(policies, who, target).await,
             _ => BannedRoles::new(),
         };
-        Rest { request, policies, role, banned_roles, surroundings }
+        Rest { request, policies, own_policy, role, banned_roles, surroundings }
     }
 
     /// What was said. That somebody said no is enough, whatever else may have been said that is not known.
@@ -190,6 +199,7 @@ fn unread<T>() -> Read<T> {
 struct Rest {
     request: Read<AccessRequest>,
     policies: Read<Policies>,
+    own_policy: Read<PolicyState>,
     role: Read<RoleRules>,
     banned_roles: BannedRoles,
     surroundings: Surroundings,
@@ -201,6 +211,7 @@ impl Default for Rest {
         Self {
             request: unread(),
             policies: unread(),
+            own_policy: unread(),
             role: unread(),
             banned_roles: BannedRoles::new(),
             surroundings: Surroundings::default(),

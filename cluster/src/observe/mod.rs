@@ -3,6 +3,7 @@
 
 mod grant;
 mod request;
+mod said;
 
 /// Why it could not be told how something stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

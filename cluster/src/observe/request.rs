@@ -34,10 +34,11 @@ impl Reader {
         occasion: Occasion,
     ) -> Result<Option<Observed>, ObserveError> {
         let known = self.index().request(&of.uid).and_then(|known| known.object);
-        let (request, rest) = if let Some(known) = known {
-            let rest = self.rest_of_request(&known, policy, occasion).boxed();
-            tokio::join!(self.request_of(of), rest)
-        } else {
+        let found = async {
+            if let Some(known) = known {
+                let rest = self.rest_of_request(&known, policy, occasion).boxed();
+                return tokio::join!(self.request_of(of), rest);
+            }
             let request = self.request_of(of).await;
             let rest = match &request {
                 Ok(Some(request)) => {
@@ -47,6 +48,7 @@ impl Reader {
             };
             (request, rest)
         };
+        let ((request, rest), approvals) = tokio::join!(found, self.approvals_now(&of.uid));
         let Some(request) = request? else { return Ok(None) };
         let Rest { policies, role, accounts, surroundings, banned_roles, mut grant } = rest;
         // That a right which is held was deleted is final, and so it is not concluded from what is not seen yet.
@@ -54,8 +56,9 @@ impl Reader {
         if let (Read::Missing, Some(recorded)) = (&grant, recorded) {
             grant = self.grant(&recorded.name).await;
         }
-        let spec = &request.object.spec;
         // What the index has is looked up last, so that it is as new as can be.
+        let decisions = self.said_now(&of.uid, approvals).await;
+        let spec = &request.object.spec;
         let index = self.index();
         let engaging = self.engaging(&policies, spec.policy.as_deref());
         let extends = spec.extends.as_deref().map(|name| (&*of.namespace, name));
@@ -64,7 +67,7 @@ impl Reader {
             None => Read::Failed("the request names no requester".to_owned()),
         };
         Ok(Some(Observed {
-            decisions: index.decisions(&of.uid),
+            decisions,
             policies,
             role,
             accounts,

@@ -31,7 +31,8 @@ use self::batch::Batched;
 use self::policies::Versions;
 use self::undebugged::Undebugged;
 use crate::accounts::Known;
-use crate::index::Index;
+use crate::index::{Index, version};
+use crate::watch::Revision;
 use crate::{CallError, Stored, bounded};
 
 /// Reads single objects from the API server, and looks everything else up in the index.
@@ -46,6 +47,7 @@ pub struct Reader {
     namespaces: Batched<Labelled>,
     accounts: Known,
     undebugged: Undebugged,
+    revision: Option<Arc<Revision>>,
 }
 
 /// The outcome of a call that looks something up.
@@ -71,7 +73,14 @@ impl Reader {
             namespaces: Batched::default(),
             accounts: Known::default(),
             undebugged: Undebugged::default(),
+            revision: None,
         }
+    }
+
+    /// One that tells when what it reads is older than what the index has seen.
+    #[must_use]
+    pub fn noticing(self, revision: Arc<Revision>) -> Self {
+        Self { revision: Some(revision), ..self }
     }
 
     /// The index.
@@ -97,7 +106,7 @@ impl Reader {
         &self.client
     }
 
-    fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
@@ -112,10 +121,32 @@ impl Reader {
         read(bounded(format!("reading {} {name}", K::kind(&())), api.get(name)).await)
     }
 
+    /// One object by its name, of which the index has seen this version.
+    pub(crate) async fn get_known<K>(&self, api: Api<K>, name: &str, seen: Option<u64>) -> Read<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let read = self.get(api, name).await;
+        if let (Read::Found(now), Some(seen)) = (&read, seen) {
+            self.ran_backwards(version(now.meta()), seen);
+        }
+        read
+    }
+
+    /// Compares the version of what was just read or written with one that was seen before that was asked for. Whether it
+    /// is older: the store is another than the one that was seen then, and all that the index knows is in doubt from here on.
+    #[expect(clippy::must_use_candidate, reason = "whoever reads what stands goes by that")]
+    pub fn ran_backwards(&self, now: u64, seen: u64) -> bool {
+        let Some(revision) = &self.revision else { return false };
+        // What is in doubt is not doubted again before it was listed.
+        self.index.is_in_doubt() || revision.compare(now, seen)
+    }
+
     /// A request, its attestation verified.
     pub async fn request(&self, namespace: &str, name: &str) -> Read<Attested<AccessRequest>> {
         let api = self.namespaced::<Stored<AccessRequest>>(namespace);
-        match self.get(api, name).await {
+        let seen = self.index.request_named(namespace, name).map(|known| known.version);
+        match self.get_known(api, name, seen).await {
             Read::Found(stored) => match stored.attest(&self.keys.borrow()) {
                 Ok(request) => Read::Found(request),
                 Err(why) => Read::Failed(format!("AccessRequest {name} cannot be decoded: {why}")),
@@ -128,7 +159,8 @@ impl Reader {
     /// The Grant of this name.
     pub async fn grant(&self, name: &str) -> Read<Grant> {
         let api: Api<Stored<Grant>> = Api::all(self.client.clone());
-        match self.get(api, name).await {
+        let seen = self.index.grant(name).map(|known| known.version);
+        match self.get_known(api, name, seen).await {
             Read::Found(stored) => match stored.object() {
                 Ok(grant) => Read::Found(grant),
                 Err(why) => Read::Failed(format!("Grant {name} cannot be decoded: {why}")),

@@ -41,8 +41,8 @@ pub(super) const CONTROLLER: &[Need] = &[
     need(
         API_GROUP,
         &["accessdecisions"],
-        &["list", "watch"],
-        "to count the decisions about a request",
+        &["get", "list", "watch"],
+        "to count the decisions about a request, and to read an approval live before anything is given by it",
     ),
     need(
         API_GROUP,
@@ -181,7 +181,7 @@ pub(super) const CONTROLLER: &[Need] = &[
 pub(super) const WEBHOOK: &[Need] = &[
     need(
         API_GROUP,
-        &["accessrequests", "jitpolicies", "grants", "endpoints"],
+        &["accessrequests", "accessdecisions", "jitpolicies", "grants", "endpoints"],
         &["get"],
         "a decision is judged by what is stored at that moment, read live",
     ),

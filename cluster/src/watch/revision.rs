@@ -4,7 +4,7 @@
 //! revision of the future then waits for it, and sees nothing of what happens meanwhile.
 
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::ListParams;
@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::bounded;
 
 /// How often the revision is asked for.
-const PERIOD: Duration = Duration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(2);
 
 /// The highest revisions that were seen.
 pub struct Revision {
@@ -56,7 +56,7 @@ impl Revision {
 
     /// Asks for the revision again and again, with a list of one object of this kind, until it is dropped: for a process
     /// that makes no fresh lists otherwise.
-    pub async fn look_out<K>(self, client: Client)
+    pub async fn look_out<K>(self: Arc<Self>, client: Client)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -83,14 +83,29 @@ impl Revision {
         self.note(version, |highest| &mut highest.of_lease);
     }
 
+    /// Compares the version of one object as it was just read, or of a write, with one that was seen before. Whether it is
+    /// older.
+    pub(crate) fn compare(&self, now: u64, seen: u64) -> bool {
+        // Without a version there is nothing to compare.
+        let is_older = now != 0 && now < seen;
+        if is_older {
+            self.ran_backwards(now, seen);
+        }
+        is_older
+    }
+
+    fn ran_backwards(&self, revision: u64, highest: u64) {
+        warn!(revision, highest, "the revision ran backwards: every watch starts again");
+        (self.doubt)();
+        self.restarts.send_replace(());
+    }
+
     fn note(&self, revision: Option<&str>, of: fn(&mut Highest) -> &mut u64) {
         let Some(revision) = revision.and_then(|text| text.parse::<u64>().ok()) else { return };
         let mut all = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = *of(&mut all);
         if revision < highest {
-            warn!(revision, highest, "the revision ran backwards: every watch starts again");
-            (self.doubt)();
-            self.restarts.send_replace(());
+            self.ran_backwards(revision, highest);
             // Whatever else was seen was before that.
             *all = Highest::default();
         }

@@ -4,6 +4,7 @@
 //! a Grant or without. Controllers may run or not: the lease is taken from them, so that nothing is given
 //! meanwhile.
 
+mod endpoints;
 mod grants;
 mod objects;
 
@@ -98,8 +99,12 @@ async fn rounds(
         }
         ended += round.ended;
         removed += round.removed;
-        let found_nothing = round.ended == 0 && round.removed == 0;
-        if round.left.is_empty() && found_nothing && began >= quiet_from {
+        let found_nothing = round.ended == 0 && round.removed == 0 && began >= quiet_from;
+        // When nothing is left on a host, either.
+        if round.left.is_empty() && found_nothing {
+            endpoints::let_go(client, &mut round).await;
+        }
+        if round.left.is_empty() && found_nothing {
             info!(ended, removed, "no right is left");
             if !round.unreviewed.is_empty() {
                 warn!(

@@ -26,11 +26,14 @@ pub(crate) async fn begin(
     let summary = GrantSummary::of(&grant);
     let objects =
         ObjectSpec::all_of(&grant, home).into_iter().map(|object| (object, Read::Missing));
+    let own_policy = seen.policies.found().and_then(|all| all.get(&grant.spec.policy.name));
+    let own_policy = own_policy.cloned().map_or(Read::Missing, Read::Found);
     let observed = Observed {
         objects: objects.collect(),
         request: Read::Found(seen.request.object.clone()),
         decisions: seen.decisions.clone(),
         policies: seen.policies.clone(),
+        own_policy,
         role: seen.role.clone(),
         banned_roles: seen.banned_roles.clone(),
         surroundings: seen.surroundings.clone(),

@@ -80,7 +80,7 @@ async fn converge(
             },
         };
         known = GrantSummary::of(&observed.grant);
-        let plan = decide(&observed, context.clock.now());
+        let plan = decide(&observed, time_of(context, &known));
         if plan.gives() && !context.may_give() {
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
@@ -131,7 +131,7 @@ async fn converge(
         // what was seen before some of it was made.
         let status = if gives {
             observed.obstacle = Some(Obstacle { message: failure.to_string(), lasting: false });
-            let status = decide(&observed, context.clock.now()).status;
+            let status = decide(&observed, time_of(context, &known)).status;
             status.filter(|status| status.phase == GrantPhase::Pending)
         } else {
             plan.status
@@ -153,12 +153,16 @@ fn beside_timer(at: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
     if at == end { at + AFTER_TIMER } else { at }
 }
 
+fn time_of(context: &Context, known: &GrantSummary) -> DateTime<Utc> {
+    context.touched.deadlines.time_of(known, context.clock.now())
+}
+
 async fn observe(
     context: &Context,
     known: &GrantSummary,
     obstacle: Option<Obstacle>,
 ) -> Result<Option<Observed>, ReconcileError> {
-    let now = context.clock.now();
+    let now = time_of(context, known);
     let observed = context.reader.observe_grant(known, Occasion::Follow, now).boxed().await?;
     if observed.is_none() {
         context.touched.gone(&known.name);

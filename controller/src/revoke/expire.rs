@@ -26,14 +26,13 @@ use tracing::{Instrument as _, error, info_span, warn};
 use super::pace::Pace;
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
-use crate::queue::{Item, Lane};
+use crate::queue::{Item, Lane, place_is_due};
 use crate::touched::Touched;
 
-/// How many grants are taken at once.
+/// How many grants are taken at once, and how many of those beside them that are tried again. The turns of all of them
+/// ([`Pace`]) take a second.
 const AT_ONCE: usize = 32;
-/// How long a grant keeps the others from its place: a namespace whose objects cannot be deleted, because somebody's
-/// admission webhook hangs there, is not to hold all of them.
-const PLACE_FOR: Duration = Duration::from_secs(1);
+const AGAIN_AT_ONCE: usize = 8;
 /// How long what follows an end waits while others lose their bindings.
 const AFTER_OTHERS: Duration = Duration::from_secs(1);
 /// The first and the longest wait between two tries.
@@ -98,12 +97,9 @@ impl Expiry {
     /// The time of a grant is up.
     pub(crate) fn is_up(&self, name: &str) {
         let at = Instant::now() + (self.stagger)();
-        self.send(Due { name: name.to_owned(), at, left: None, tries: 0 });
-    }
-
-    fn send(&self, due: Due) {
         self.left.fetch_add(1, Ordering::Relaxed);
         // A closed channel means that the process is stopping.
+        let due = Due { name: name.to_owned(), at, left: None, tries: 0 };
         let _ = self.named.unbounded_send(due);
     }
 }
@@ -114,7 +110,15 @@ impl Expired {
     /// wait until it is written down that the first is gone.
     pub(crate) async fn run(self, client: Client, touched: Touched, metrics: Arc<Metrics>) {
         let Self { mut named, expiry } = self;
-        let taker = Arc::new(Taker { client, touched, metrics, expiry, pace: Pace::default() });
+        let taker = Arc::new(Taker {
+            client,
+            touched,
+            metrics,
+            left: expiry.left,
+            pace: Pace::default(),
+            again: Arc::new(Semaphore::new(AGAIN_AT_ONCE)),
+            hanging: AtomicUsize::new(0),
+        });
         let places = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(due) = named.next().await {
             // Those of one moment come at one moment.
@@ -130,12 +134,46 @@ struct Taker {
     client: Client,
     touched: Touched,
     metrics: Arc<Metrics>,
-    expiry: Expiry,
+    /// How many still have their bindings.
+    left: Arc<AtomicUsize>,
     pace: Pace,
+    /// Places of those that are tried again, so that what comes to its end waits for none of them.
+    again: Arc<Semaphore>,
+    /// How many wait for an answer without a place.
+    hanging: AtomicUsize,
 }
 
 impl Taker {
-    async fn end(self: Arc<Self>, due: Due, place: OwnedSemaphorePermit) {
+    async fn end(self: Arc<Self>, mut due: Due, mut place: OwnedSemaphorePermit) {
+        loop {
+            let taken = self.attempt(&due, place).await;
+            let others = self.left.fetch_sub(1, Ordering::Relaxed) - 1;
+            match taken {
+                Taken::All if others >= AT_ONCE => {
+                    return self.touched.queue.soon(Item::Grant(due.name), Lane::End, AFTER_OTHERS);
+                }
+                Taken::All | Taken::Nothing => return self.touched.ending(&due.name),
+                Taken::Some { left, is_throttled } => {
+                    // Its reconciliation says why it does not go. That reads more than it takes to try again, so who has
+                    // too much to do is spared it for a while.
+                    if due.tries == SAID_AFTER || (due.tries == 0 && !is_throttled) {
+                        self.touched.ending(&due.name);
+                    }
+                    tokio::time::sleep(pause(due.tries)).await;
+                    due.left = Some(left);
+                    due.tries = due.tries.saturating_add(1);
+                }
+            }
+            self.left.fetch_add(1, Ordering::Relaxed);
+            place = match self.again.clone().acquire_owned().await {
+                Ok(place) => place,
+                Err(_) => return,
+            };
+        }
+    }
+
+    /// Tries once, and gives its place back when that takes long.
+    async fn attempt(&self, due: &Due, place: OwnedSemaphorePermit) -> Taken {
         let span = info_span!(
             target: TRACES,
             "expire Grant",
@@ -143,14 +181,23 @@ impl Taker {
             lapse.name = bounded_text(&due.name),
             lapse.outcome = Empty,
         );
+        self.pace.turn().await;
         let taken = {
-            let taking = self.take(&due).instrument(span.clone());
+            let taking = self.take(due).instrument(span.clone());
             let mut taking = pin!(AssertUnwindSafe(taking).catch_unwind());
-            let early = tokio::time::timeout(PLACE_FOR, &mut taking).await.ok();
+            let hanging = || self.hanging.load(Ordering::Relaxed);
+            let early = tokio::select! {
+                taken = &mut taking => Some(taken),
+                () = place_is_due(Instant::now(), hanging) => None,
+            };
             drop(place);
-            match early {
-                Some(taken) => taken,
-                None => taking.await,
+            if let Some(taken) = early {
+                taken
+            } else {
+                self.hanging.fetch_add(1, Ordering::Relaxed);
+                let taken = taking.await;
+                self.hanging.fetch_sub(1, Ordering::Relaxed);
+                taken
             }
         };
         let taken = taken.unwrap_or_else(|_| {
@@ -158,25 +205,7 @@ impl Taker {
             Taken::Nothing
         });
         span.record("lapse.outcome", taken.name());
-        drop(span);
-        let others = self.expiry.left.fetch_sub(1, Ordering::Relaxed) - 1;
-        let Due { name, tries, .. } = due;
-        match taken {
-            Taken::All if others >= AT_ONCE => {
-                self.touched.queue.soon(Item::Grant(name), Lane::End, AFTER_OTHERS);
-            }
-            Taken::All | Taken::Nothing => self.touched.ending(&name),
-            Taken::Some { left, is_throttled } => {
-                // Its reconciliation says why it does not go. That reads more than it takes to try again, so who has too
-                // much to do is spared it for a while.
-                if tries == SAID_AFTER || (tries == 0 && !is_throttled) {
-                    self.touched.ending(&name);
-                }
-                tokio::time::sleep(pause(tries)).await;
-                let (at, tries) = (Instant::now(), tries.saturating_add(1));
-                self.expiry.send(Due { name, at, left: Some(left), tries });
-            }
-        }
+        taken
     }
 
     async fn take(&self, due: &Due) -> Taken {
@@ -184,11 +213,13 @@ impl Taker {
             // Of a right that is over nothing comes back: whatever became of its Grant, they go, each by its UID.
             Some(left) => left.clone(),
             None => match self.recorded(&due.name) {
-                Some(bindings) => bindings,
+                Some(bindings) => {
+                    self.touched.deadlines.took(&due.name);
+                    bindings
+                }
                 None => return Taken::Nothing,
             },
         };
-        self.pace.turn().await;
         let attempts = bindings.into_iter().map(async |binding| {
             let RbacRef { kind, namespace, name, uid } = &binding;
             let place = ObjectPlace { kind: *kind, namespace: namespace.as_deref(), name };

@@ -70,6 +70,7 @@ impl Seed {
             request_uid,
             grant.metadata.uid.context("a Grant has no UID")?,
             name.clone(),
+            hex(&person(0)),
             person(0),
         ];
         let mut keys = vec![
@@ -120,6 +121,7 @@ impl Seed {
             request,
             uid(&self.prefix, Part::Grant as usize, index),
             name,
+            hex(&person(index % HOLDERS)),
             person(index % HOLDERS),
         ];
         let bindings = self.words.len() - others.len();
@@ -136,6 +138,14 @@ fn without_managed_fields(stored: &[u8]) -> Result<Vec<u8>> {
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
     metadata.context("a stored object has no metadata")?.remove("managedFields");
     Ok(serde_json::to_vec(&object)?)
+}
+
+/// A person as the marker of a right spells the name (`lapse_engine::session::marker`).
+fn hex(name: &str) -> String {
+    name.bytes()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default())
+        .collect()
 }
 
 /// The name of a request. All are equally long.

@@ -258,6 +258,7 @@ impl Plan {
             (2, Network::Deaf),
             (1, Network::Echo),
             (1, Network::WatchesGone),
+            (1, Network::WatchesExpire),
         ];
         self.random.weighted(&all).unwrap_or(Network::Cut)
     }

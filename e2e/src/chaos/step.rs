@@ -104,6 +104,8 @@ pub(super) enum Network {
     Echo,
     /// Watches are too old to go on (410).
     WatchesGone,
+    /// Watches find out that they are when they have something to tell.
+    WatchesExpire,
 }
 
 /// What goes wrong.

@@ -141,9 +141,12 @@ fn whom(trouble: &Trouble) -> Vec<usize> {
 fn renews_connections(what: Network) -> bool {
     match what {
         Network::Slow(_) | Network::AnswersLost | Network::Refused { .. } => false,
-        Network::Silent | Network::Cut | Network::Deaf | Network::Echo | Network::WatchesGone => {
-            true
-        }
+        Network::Silent
+        | Network::Cut
+        | Network::Deaf
+        | Network::Echo
+        | Network::WatchesGone
+        | Network::WatchesExpire => true,
     }
 }
 
@@ -158,7 +161,9 @@ fn concerns(what: Network, call: &Call) -> bool {
     match what {
         Network::Slow(_) => !call.is_watch,
         Network::AnswersLost => call.method != Method::GET,
-        Network::Deaf | Network::Echo | Network::WatchesGone => call.is_watch,
+        Network::Deaf | Network::Echo | Network::WatchesGone | Network::WatchesExpire => {
+            call.is_watch
+        }
         Network::Silent | Network::Cut | Network::Refused { .. } => true,
     }
 }
@@ -175,5 +180,6 @@ fn fault(what: Network) -> Fault {
         Network::Deaf => Fault::Swallow(|_| true),
         Network::Echo => Fault::Repeat,
         Network::WatchesGone => Fault::Status(StatusCode::GONE),
+        Network::WatchesExpire => Fault::Expire,
     }
 }

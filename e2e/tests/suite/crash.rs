@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use http::StatusCode;
-use k8s_openapi::api::coordination::v1::Lease;
+use http::{Method, StatusCode};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use lapse_crds::{AccessRequest, Grant, RequestPhase};
 use lapse_e2e::plane::api_proxy::{ApiProxy, Call, Fault};
 use lapse_e2e::plane::{InstallOptions, eventually};
@@ -77,13 +76,6 @@ async fn left(world: &World, name: &str, grant: &str) -> String {
     lines.join("\n")
 }
 
-/// What a kubelet would see to after ten seconds: nobody waits for the lease of one that is dead.
-async fn free_the_lease(world: &World) {
-    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
-    let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
-    leases.patch("lapse-controller", &PatchParams::default(), &free).await.unwrap();
-}
-
 /// Before each write of a life, and after it took effect: the controller dies there, and another goes on.
 #[tokio::test]
 async fn a_controller_that_dies_at_any_of_its_writes_leaves_nothing_behind() {
@@ -100,7 +92,7 @@ async fn a_controller_that_dies_at_any_of_its_writes_leaves_nothing_behind() {
                 controller.kill();
                 api.heal();
                 api.cut();
-                free_the_lease(&world).await;
+                world.free_the_lease().await;
                 controller.start().unwrap();
                 format!("{when} {call}")
             };
@@ -147,6 +139,47 @@ async fn a_write_that_is_lost_or_refused_is_made_up_for(#[case] name: &str, #[ca
         assert_eq!(life(&world, &format!("fix-{number}")).await, expected, "write {number}");
         api.heal();
     }
+}
+
+/// Watches and lists that tell something else than what is so, or at another time: what comes of it is the same, and in time.
+#[rstest]
+#[case::too_old("too-old", Fault::Expire, |call: &Call| call.is_watch)]
+#[case::stale_lists("stale-lists", Fault::Stale, |call: &Call| call.is_list)]
+#[case::repeated("repeated", Fault::Repeat, |call: &Call| call.is_watch)]
+#[tokio::test]
+async fn what_watches_and_lists_tell_wrongly_changes_nothing(
+    #[case] name: &str,
+    #[case] fault: Fault,
+    #[case] concerns: fn(&Call) -> bool,
+) {
+    let world = world(name).await;
+    let api = proxy(&world);
+    let expected = life(&world, "whole").await;
+    let is_end = |call: &Call| call.method == Method::DELETE && call.path.contains("/lapse:");
+    api.fault(fault, concerns);
+    // All is listed, and then listed and watched again while something happens.
+    api.cut();
+    let status = world.granted("short", json!({"duration": "20s"})).await;
+    drop(api.calls());
+    api.cut();
+    assert_eq!(life(&world, "fix").await, expected);
+    assert!(api.calls().iter().any(is_end));
+    let expires = status.expires_at.unwrap().time();
+    until(expires - TimeDelta::seconds(1)).await;
+    api.cut();
+    until(expires).await;
+    eventually("the binding to be gone", SOON, async || {
+        Ok(world.bindings().await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let late = lapse_cluster::clock::now() - expires;
+    println!("{name}: gone {late} after its end");
+    assert!(late < TimeDelta::seconds(4), "{late}");
+    world.phase("short", RequestPhase::Ended).await;
+    api.heal();
+    api.cut();
+    assert_eq!(life(&world, "after").await, expected);
 }
 
 /// Whatever the API server does to the controller while the time of a right is up: when that is over, so is the right.

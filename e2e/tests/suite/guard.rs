@@ -8,15 +8,14 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lapse_crds::{AccessRequest, EndReason, Grant, JitPolicy, RequestPhase};
-use lapse_e2e::plane::{InstallOptions, eventually};
+use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
 use crate::impersonation::impersonating;
 use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
-const LASTING: &str = "you do not make it last";
-const DISGUISED: &str = "and may impersonate it";
+pub(crate) const LASTING: &str = "you do not make it last";
 const LAPSE: &str = "you do not touch Lapse itself";
 
 /// An object, and the API to make it with.
@@ -211,66 +210,6 @@ async fn who_holds_a_right_does_not_make_it_last() {
     for (object, _) in &ways {
         world.tries(alice, object).await.unwrap();
     }
-}
-
-/// A person who acts as a service account of the namespace is guarded as in person; the account itself,
-/// with its token, is not.
-#[tokio::test]
-async fn nor_by_a_service_account_that_is_impersonated() {
-    let world = World::shared("guarded-as").await;
-    world.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bot", "namespace": world.ns}})).await;
-    world.standing_admin("bot", &rbac::account(&world.ns, "bot")).await;
-    let bot = world.lapse.plane().service_account(&world.ns, "bot").await.unwrap();
-    // What the account could do would otherwise refuse the role.
-    let edit = json!([{"kind": "ClusterRole", "name": "edit"}]);
-    let here = json!({"roles": edit, "namespaces": {"names": [world.ns]}, "allowEscalation": true});
-    world.policy(json!({"targets": [{"kubernetes": here}]})).await;
-    world.granted("fix", json!({})).await;
-    let (binding, _) = world.ways_to_stay().swap_remove(0);
-    world.tries(&bot.client, &binding).await.unwrap();
-    let name = format!("system:serviceaccount:{}:bot", world.ns);
-    let disguised = impersonating(&world.alice, &name).await;
-    // `edit` allows the impersonation.
-    refused(world.tries(&disguised, &binding).await, DISGUISED);
-    world.tries(&bot.client, &binding).await.unwrap();
-}
-
-/// GitOps applies by impersonation (Flux by `spec.serviceAccountName`, Argo CD by sync impersonation), so who comes as
-/// an account without its credential is nobody's holder, unless what is held lets its holder do that.
-#[tokio::test]
-async fn who_holds_nothing_is_not_refused() {
-    let world = World::own("tenants", InstallOptions::default()).await;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant", "namespace": world.ns}});
-    world.apply(account).await;
-    world.bind("tenant-admin", "admin", &rbac::account(&world.ns, "tenant")).await;
-    let name = format!("system:serviceaccount:{}:tenant", world.ns);
-    let reconciler = impersonating(&world.admin, &name).await;
-    let app = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "app", "namespace": world.ns},
-        "roleRef": rbac::cluster_role("view"), "subjects": [rbac::account(&world.ns, "default")],
-    });
-    let view = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}}});
-    world.ask("look", json!({"target": view})).await;
-    world.approve(&world.bob, "look").await.unwrap();
-    world.phase("look", RequestPhase::Active).await;
-    world.tries(&reconciler, &app).await.unwrap();
-
-    let edit = json!([{"kind": "ClusterRole", "name": "edit"}]);
-    let here = json!({"roles": edit, "namespaces": {"names": [world.ns]}, "allowEscalation": true});
-    world.policy(json!({"targets": [{"kubernetes": here}]})).await;
-    world.granted("fix", json!({})).await;
-    refused(world.tries(&reconciler, &app).await, DISGUISED);
-    let trusted = format!("guard.trustedReconcilers[0]={}:tenant", world.ns);
-    world.lapse.upgrade(&[&trusted]).await.unwrap();
-    eventually("the account to be trusted", SOON, async || {
-        Ok(world.tries(&reconciler, &app).await.ok())
-    })
-    .await
-    .unwrap();
-    // That says nothing about who holds the right.
-    let (binding, _) = world.ways_to_stay().swap_remove(0);
-    world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
-    refused(world.tries(&world.alice.client, &binding).await, LASTING);
 }
 
 /// Whose names are alike in many letters, or in none that a label could hold, are two people.

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use lapse_cluster::clock;
 use lapse_cluster::rights::Component;
 use lapse_crds::{AccessRequest, GrantPhase, RequestPhase};
@@ -178,9 +178,7 @@ async fn all_controllers_are_down_while_many_rights_end() {
     until(last + TimeDelta::seconds(1)).await;
     assert_eq!(world.bindings().await.len(), RIGHTS, "nobody could take them");
     // Nobody has to wait for the lease of one that is dead.
-    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
-    let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
-    leases.patch("lapse-controller", &PatchParams::default(), &free).await.unwrap();
+    world.free_the_lease().await;
     let started = clock::now();
     controllers[0].process.start().unwrap();
     world.phase("next", RequestPhase::Active).await;

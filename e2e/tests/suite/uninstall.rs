@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use lapse_crds::{EndReason, GRANT_FINALIZER, Grant, GrantPhase, RequestPhase};
+use lapse_crds::{EndReason, Endpoint, GRANT_FINALIZER, Grant, GrantPhase, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -81,9 +81,25 @@ impl World {
         output
     }
 
+    /// An Endpoint, which is held as long as it stands.
+    async fn endpoint(&self) {
+        let owners = json!([{"kind": "User", "name": self.bob.name}]);
+        self.apply(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": "web-1"},
+            "spec": {"platform": "Linux", "owners": owners},
+        }))
+        .await;
+        let endpoints: Api<Endpoint> = Api::all(self.admin.client.clone());
+        eventually("the Endpoint to be held", SOON, async || {
+            Ok((!endpoints.get("web-1").await?.finalizers().is_empty()).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     /// Deletes every definition of Lapse, and with it all objects.
     async fn delete_definitions(&self) {
-        let all = ["jitpolicies", "accessrequests", "accessdecisions", "grants"]
+        let all = ["jitpolicies", "accessrequests", "accessdecisions", "grants", "endpoints"]
             .map(|of| format!("{of}.lapse.dev"));
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let args = [&["delete", "crd", "--timeout=60s"], &all[..]].concat();
@@ -132,6 +148,7 @@ fn said(output: &Output) -> String {
 #[tokio::test]
 async fn helm_uninstall_ends_every_right_first_or_stops() {
     let world = World::own("uninstalled", InstallOptions::default()).await;
+    world.endpoint().await;
     let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
     let reviewers = json!([{"kind": "User", "name": world.ben.name}]);
     world
@@ -224,6 +241,7 @@ async fn helm_uninstall_ends_every_right_first_or_stops() {
 #[tokio::test]
 async fn a_drain_needs_no_controller() {
     let world = World::own("drained", InstallOptions::default()).await;
+    world.endpoint().await;
     world.granted("held", json!({})).await;
     let wide = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}, "clusterWide": true}});
     world

@@ -8,8 +8,9 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use lapse_crds::{
     AccessDecision, AccessRequest, AccessRequestStatus, Conditions as _, Grant, GrantPhase,
@@ -86,6 +87,13 @@ impl World {
         }
         self.bind_everywhere(&format!("{ns}-approve"), "lapse:approver", &of("managers")).await;
         self.policy(json!({})).await;
+    }
+
+    /// What a kubelet would see to after ten seconds: nobody waits for the lease of a controller that is dead.
+    pub(crate) async fn free_the_lease(&self) {
+        let leases: Api<Lease> = Api::namespaced(self.admin.client.clone(), "lapse-system");
+        let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
+        leases.patch("lapse-controller", &PatchParams::default(), &free).await.unwrap();
     }
 
     /// Applies an object as the administrator.

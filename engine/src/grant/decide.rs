@@ -93,7 +93,7 @@ pub fn decide(observed: &Observed, now: DateTime<Utc>) -> Plan {
         GrantPhase::Active => {
             if let Some(why) = why_ended(observed, now) {
                 end(observed, why, now)
-            } else if let Some(why) = why_objects_ended(observed) {
+            } else if let Some(why) = why_objects_ended(observed, now) {
                 concluded(end(observed, why, now))
             } else {
                 let status = observed.grant.status.clone().unwrap_or_default();

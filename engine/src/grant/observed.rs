@@ -27,6 +27,8 @@ pub struct Observed {
     pub decisions: Read<Vec<Attested<AccessDecision>>>,
     /// The policies of the cluster.
     pub policies: Read<Policies>,
+    /// The policy by which the right is held, read as it is now where not all policies are known: it ends by that one alone.
+    pub own_policy: Read<PolicyState>,
     /// The rules of the role.
     pub role: Read<RoleRules>,
     /// The rules of the roles that Deny policies name, if the request spelled out rules.
@@ -49,6 +51,8 @@ impl Observed {
             request,
             decisions,
             policies,
+            // It stands in for the others.
+            own_policy: _,
             role,
             banned_roles,
             surroundings,
@@ -73,7 +77,16 @@ impl Observed {
     /// anew is another.
     pub(super) fn policy(&self) -> Option<&PolicyState> {
         let of_grant = &self.grant.spec.policy;
-        self.policies.found()?.get(&of_grant.name).filter(|state| state.uid == of_grant.uid)
+        let state = match self.policies.found() {
+            Some(all) => all.get(&of_grant.name),
+            None => self.own_policy.found(),
+        };
+        state.filter(|state| state.uid == of_grant.uid)
+    }
+
+    /// Whether it is known what became of the policy that gave the right.
+    pub(super) fn knows_policy(&self) -> bool {
+        self.policies.found().is_some() || self.own_policy.failure().is_none()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a right ends, or cannot be given at all.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{AccessRequest, EndReason, GrantSpec, Identity, PolicyMode};
 
 use super::decide::{expiry, uid};
@@ -101,7 +101,9 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
         let message = format!("JitPolicy {} was deleted.", of_grant.name);
         Some((Some(EndReason::PolicyDeleted), message))
     };
-    observed.policies.found()?;
+    if !observed.knows_policy() {
+        return None;
+    }
     let Some(state) = observed.policy() else { return deleted() };
     let switched = match state.mode {
         PolicyMode::Disabled => Some("off"),
@@ -113,7 +115,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
         return Some((Some(EndReason::PolicyDisabled), message));
     }
     let (requester, target) = (requester(observed)?, target(observed)?);
-    if let Some(ban) = bans(observed)?.in_force(now) {
+    if let Some(ban) = bans(observed).and_then(|bans| bans.in_force(now)) {
         return Some((Some(EndReason::DeniedByPolicy), ban.message(requester)));
     }
     // What cannot be read may be what was offered.
@@ -173,9 +175,13 @@ fn target(observed: &Observed) -> Option<ResolvedTarget> {
     ResolvedTarget::resolve(&spec.target, &spec.request.namespace)
 }
 
+/// By how much the clocks of those who end rights may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(1);
+
 /// What happened to the objects of an active grant. They are never made again: somebody removed or
-/// changed them, and that is a decision.
-pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
+/// changed them, and that is a decision. Of what goes in its last second it is not known who took it: another replica does
+/// so when its time is up by that one's clock. Its time tells, which comes at once.
+pub(super) fn why_objects_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     let status = observed.grant.status.as_ref()?;
     if observed.role.is_missing() {
         return Some((Some(EndReason::TargetDeleted), "The role was deleted.".to_owned()));
@@ -192,6 +198,7 @@ pub(super) fn why_objects_ended(observed: &Observed) -> Option<End> {
         let recorded = all_recorded(status).find(|known| object.is_recorded_as(known));
         match live {
             Read::Failed(_) => None,
+            Read::Missing if now + CLOCKS_DIFFER >= expiry(&observed.grant) => None,
             Read::Missing => {
                 let namespace = object.place.namespace.as_ref();
                 let gone = namespace.is_some_and(|name| {

@@ -29,16 +29,11 @@ pub fn is_held_by(grant: &GrantSummary, caller: &Identity) -> bool {
 
 /// Whether a caller may be somebody else in disguise, whose rights are to be looked for everywhere. Who impersonates a
 /// service account passes on neither its credential nor its UID, without being allowed to impersonate `userextras` or
-/// `uids`, which is cluster administration. A token that lay in a Secret has no id, and shows the UID of its account.
+/// `uids`, which is cluster administration. A token that lay in a Secret has no id, and shows the UID of its account. The
+/// admission policies of the chart say the same (`lapse.mayBeDisguised`).
 #[must_use]
 pub fn may_be_disguised(caller: &Identity) -> bool {
-    comes_without_credential(caller) && caller.uid.is_none()
-}
-
-/// Whether a caller is a service account that shows no credential, whom the API server takes for somebody in disguise.
-#[must_use]
-pub fn comes_without_credential(caller: &Identity) -> bool {
-    service_account(caller).is_some() && caller.credential_id.is_none()
+    service_account(caller).is_some() && caller.credential_id.is_none() && caller.uid.is_none()
 }
 
 /// What a service account is told whose workload ends with the right of somebody who may come as it; `None` for the

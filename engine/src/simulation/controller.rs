@@ -125,6 +125,7 @@ impl Controller {
             request: read(failing == Some(LookUp::Counterpart), world.request.clone()),
             decisions: read(failing == Some(LookUp::Decisions), Some(world.decisions.clone())),
             policies: Read::Found(world.policies()),
+            own_policy: Read::Failed("all policies are known".into()),
             role: role(world, failing),
             banned_roles: BannedRoles::new(),
             surroundings: life::surroundings(&NAMESPACES),

@@ -260,6 +260,7 @@ pub(crate) fn pending_by(mut grant: Grant, namespaces: &[&str]) -> grant::Observ
         request: Read::Found(asked.request.object),
         decisions: asked.decisions,
         policies: Read::Found([state(&policy("shop-debug"))].into()),
+        own_policy: Read::Failed("all policies are known".into()),
         role: asked.role,
         banned_roles: BannedRoles::new(),
         surroundings: surroundings(namespaces),

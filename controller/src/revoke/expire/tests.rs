@@ -71,6 +71,11 @@ async fn a_right_goes_within_a_second_of_what_kept_it() {
         });
         let late = until(&times, 1).await - over;
         assert!(late <= Duration::from_secs(1), "after {outage:?} it was taken {late:?} late");
+        // It has ended by its time, whatever the clocks say when it is looked at again.
+        let known = touched.index.grant("fix").unwrap().summary.unwrap();
+        let end = known.expires_at.time();
+        let before = end - chrono::TimeDelta::seconds(30);
+        assert_eq!(touched.deadlines.time_of(&known, before), end);
         // The rest of its end is seen to.
         sleep(Duration::from_secs(1)).await;
         assert_eq!(touched.queue.waiting(), [(Item::Grant("fix".to_owned()), Lane::End)]);
@@ -82,7 +87,7 @@ async fn a_right_goes_within_a_second_of_what_kept_it() {
 async fn what_hangs_keeps_no_other() {
     let (started, times) = (Instant::now(), Times::default());
     let taken = times.clone();
-    let hanging = (0..2 * AT_ONCE).map(|number| format!("hangs-{number}"));
+    let hanging = (0..500).map(|number| format!("hangs-{number}"));
     expire(hanging.chain(["fix".to_owned()]), move |path| {
         let taken = taken.clone();
         async move {
@@ -94,7 +99,8 @@ async fn what_hangs_keeps_no_other() {
         }
     });
     let late = until(&times, 1).await - started;
-    assert!(late <= 2 * PLACE_FOR, "{late:?}");
+    println!("behind 500 that hang: {late:?}");
+    assert!(late <= Duration::from_secs(2), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,8 +12,11 @@ use super::super::seed::Seed;
 use super::super::setting::Setting;
 use super::super::town::{NAMESPACE, Town};
 use crate::audit::{self, Asked};
+use crate::plane::{SOON, eventually};
 use lapse_cluster::rights::Component;
 
+/// How many sweeps are looked at.
+const SWEEPS: usize = 3;
 /// How long nothing goes on.
 const LONG: Duration = Duration::from_secs(30);
 /// How long starting may take, how often that is looked at, and how few calls of the controller meanwhile
@@ -39,13 +42,14 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
         resting_memory(&format!("the controller's memory, {count} rights held"), pid).await?;
     let live = town.live().await?;
     ensure!(live > count, "of {count} copies only {live} rights are held in {NAMESPACE}");
+    let sweeps = sweeps(&town, count).await?;
     let number = |is_counted: fn(&str) -> bool| {
         let counted = asked.iter().filter(|(what, _)| is_counted(what)).map(|(_, count)| count);
         f64::from(u32::try_from(counted.sum::<usize>()).unwrap_or(u32::MAX))
     };
     let words: Vec<String> =
         asked.iter().map(|(what, count)| format!("{count} × {what}")).collect();
-    Ok(vec![
+    Ok([
         memory.reach(Part::Max, Reach::AtMost(60.0)),
         Figure::new(
             "writes in 30 s, leases apart",
@@ -60,6 +64,39 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Figure>> {
         Figure::new("lists in 30 s", "lists", vec![number(|what| what.starts_with("list "))])
             .note(format!("all that the controller asked: {}", words.join(", "))),
         Figure::new("share of a core", "%", vec![share]).reach(Part::Max, Reach::AtMost(2.0)),
+    ]
+    .into_iter()
+    .chain(sweeps)
+    .collect())
+}
+
+/// What a sweep asks for and takes: what the process does from the end of one to the end of the next, leases apart.
+async fn sweeps(town: &Town, count: usize) -> Result<[Figure; 2]> {
+    let controller = &town.lapse.controllers[0];
+    let (pid, log) = (controller.process.pid(), town.lapse.plane().audit_log());
+    let end_of_one = async || {
+        let count = async || controller.counted("lapse_sweeps_total", &[]).await;
+        let before = count().await?;
+        eventually("a sweep to end", SOON, async || Ok((count().await? > before).then_some(())))
+            .await
+    };
+    let (mut asked, mut cpu, mut words) = (Vec::new(), Vec::new(), String::new());
+    end_of_one().await?;
+    for _ in 0..SWEEPS {
+        let (begun, before) = (audit::read(&log)?.len(), cpu_seconds(pid)?);
+        end_of_one().await?;
+        cpu.push((cpu_seconds(pid)? - before) * 1000.0);
+        let mut calls = of_controller(audit::read(&log)?.split_off(begun));
+        calls.retain(|what, _| !what.ends_with(" leases"));
+        asked.push(f64::from(u32::try_from(calls.values().sum::<usize>()).unwrap_or(u32::MAX)));
+        let all: Vec<String> =
+            calls.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+        words = all.join(", ");
+    }
+    Ok([
+        Figure::new(&format!("calls of a sweep, {count} rights held"), "calls", asked)
+            .note(format!("the last: {words}")),
+        Figure::new("CPU from one sweep to the next", "ms", cpu),
     ])
 }
 

@@ -41,6 +41,8 @@ pub enum Case {
     BusyEnds,
     /// Many ends in one instant.
     MassExpiry,
+    /// Many ends in one instant, while the API server throttles.
+    ThrottledExpiry,
     /// Many ends while no controller runs.
     DownExpiry,
     /// A leader that dies.
@@ -63,7 +65,7 @@ pub enum Case {
 
 impl Case {
     /// All of them, in the order in which they run.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Approval,
         Self::Deny,
         Self::End,
@@ -73,6 +75,7 @@ impl Case {
         Self::Burst400,
         Self::BusyEnds,
         Self::MassExpiry,
+        Self::ThrottledExpiry,
         Self::DownExpiry,
         Self::Failover,
         Self::Faults,
@@ -102,6 +105,7 @@ impl Case {
             Self::Burst400 => "burst400",
             Self::BusyEnds => "busy-ends",
             Self::MassExpiry => "mass-expiry",
+            Self::ThrottledExpiry => "throttled-expiry",
             Self::DownExpiry => "down-expiry",
             Self::Failover => "failover",
             Self::Faults => "faults",
@@ -130,6 +134,9 @@ impl Case {
             }
             Self::BusyEnds => "how late rights end while 400 approvals are carried out",
             Self::MassExpiry => "1,000 rights end in one instant → the last binding is gone",
+            Self::ThrottledExpiry => {
+                "1,000 rights end in one instant while the API server throttles, beside the same without"
+            }
             Self::DownExpiry => {
                 "1,000 rights end while no controller runs: one is started → the last binding is gone"
             }
@@ -137,7 +144,7 @@ impl Case {
             Self::Failover => "how late a right ends when the leader of two is killed just before",
             Self::Rest => "memory with nothing going on",
             Self::Live => {
-                "10,000 rights held and nothing going on: memory, writes, lists, share of a core"
+                "10,000 rights held and nothing going on: memory, writes, lists, share of a core, a sweep"
             }
             Self::Past => {
                 "100,000 rights over, 1,000 held: start, memory, approvals, the sweep job; 1,000 policies"
@@ -170,6 +177,7 @@ impl Case {
             Self::Burst400 => burst::run(setting, 400).boxed_local(),
             Self::BusyEnds => burst::busy_ends(setting).boxed_local(),
             Self::MassExpiry => mass::expiry(setting).boxed_local(),
+            Self::ThrottledExpiry => mass::throttled(setting).boxed_local(),
             Self::DownExpiry => mass::down(setting).boxed_local(),
             Self::Failover => failover::run(setting).boxed_local(),
             Self::Rest => rest::run(setting).boxed_local(),

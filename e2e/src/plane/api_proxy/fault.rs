@@ -20,6 +20,8 @@ pub struct Call {
     pub path: String,
     /// Whether it watches.
     pub is_watch: bool,
+    /// Whether it lists.
+    pub is_list: bool,
 }
 
 impl Call {
@@ -34,8 +36,18 @@ impl Call {
         let query = request.uri().query().unwrap_or_default();
         let is_watch = query.split('&').any(|part| part == "watch=true");
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { caller, method, path, is_watch }
+        let is_list = method == Method::GET && !is_watch && is_of_many(&path);
+        Self { caller, method, path, is_watch, is_list }
     }
+}
+
+/// Whether a path names objects of a kind, and not one of them.
+fn is_of_many(path: &str) -> bool {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (["api", _, within @ ..] | ["apis", _, _, within @ ..]) = parts.as_slice() else {
+        return false;
+    };
+    matches!(within, [_] | ["namespaces", _, _])
 }
 
 impl fmt::Display for Call {
@@ -63,6 +75,10 @@ pub enum Fault {
     Swallow(fn(&Value) -> bool),
     /// Each event of a watch is told twice.
     Repeat,
+    /// Instead of its next event a watch tells that it is too old to go on (410), and ends.
+    Expire,
+    /// A list answers as it did when it was first asked for since.
+    Stale,
     /// The API server's clock is ahead by so much, as it says itself.
     Skew(TimeDelta),
 }
@@ -105,6 +121,18 @@ pub(super) fn told(
     Response::from_parts(parts, Body::from_stream(told))
 }
 
+/// A watch that ends with its first event, which it does not tell.
+pub(super) fn expired(response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let gone = json!({"type": "ERROR", "object": {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired",
+        "message": "the proxy says that it is too old",
+    }});
+    let first = body.into_data_stream().take(1);
+    let told = first.map_ok(move |_| Bytes::from(format!("{gone}\n")));
+    Response::from_parts(parts, Body::from_stream(told))
+}
+
 /// An answer by a clock that is ahead by so much.
 pub(super) fn skewed(mut response: Response<Body>, ahead: TimeDelta) -> Response<Body> {
     let said = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
@@ -130,6 +158,37 @@ mod tests {
         let response = told(Response::new(Body::from_stream(pieces)), times);
         let body = to_bytes(response.into_body(), 1024).await.unwrap();
         assert_eq!(body, "{\"n\": 1}\n{\"n\": 2}\n{\"n\": 2}\n");
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_too_old_says_so_instead_of_its_first_event() {
+        let pieces = ["{\"n\": 1}\n", "{\"n\": 2}\n"].map(Ok::<_, std::io::Error>);
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        let body = to_bytes(expired(Response::new(body)).into_body(), 1024).await.unwrap();
+        let told: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&told["type"], &told["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    }
+
+    #[test]
+    fn lists_are_told_from_single_objects() {
+        for (path, is_list) in [
+            ("/api/v1/namespaces", true),
+            ("/api/v1/namespaces/shop", false),
+            ("/api/v1/namespaces/shop/pods", true),
+            ("/api/v1/namespaces/shop/pods/web", false),
+            ("/apis/lapse.dev/v1alpha1/grants", true),
+            ("/apis/lapse.dev/v1alpha1/grants/fix", false),
+            ("/apis/lapse.dev/v1alpha1/namespaces/shop/accessrequests", true),
+            ("/apis/lapse.dev/v1alpha1/namespaces/shop/accessrequests/fix/status", false),
+            ("/version", false),
+        ] {
+            let of = |query: &str| {
+                let request = Request::builder().uri(format!("{path}{query}")).body(()).unwrap();
+                Call::of(0, &request).is_list
+            };
+            assert_eq!(of("?limit=1"), is_list, "{path}");
+            assert!(!of("?watch=true"));
+        }
     }
 
     #[test]

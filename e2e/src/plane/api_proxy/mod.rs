@@ -4,13 +4,14 @@
 
 mod fault;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 pub use self::fault::{Call, Fault};
-use self::fault::{says, skewed, told};
+use self::fault::{expired, says, skewed, told};
 use super::Plane;
 use super::net::{free_port, loopback};
 
@@ -51,6 +52,8 @@ struct Shared {
     rules: Mutex<Vec<(When, Fault)>>,
     calls: Mutex<Vec<Call>>,
     held: watch::Sender<Option<Call>>,
+    /// What lists answered first while they are to be stale, by who asked, what and in which form.
+    lists: Mutex<HashMap<(usize, String), Response<Bytes>>>,
 }
 
 /// A port, and whose it is.
@@ -116,6 +119,7 @@ impl ApiProxy {
             rules: Mutex::default(),
             calls: Mutex::default(),
             held: watch::Sender::new(None),
+            lists: Mutex::default(),
         });
         let (served, handle) = (shared.clone(), runtime.handle().clone());
         // A runtime of its own, because the proxy outlives the runtime of the test that began it.
@@ -159,6 +163,7 @@ impl ApiProxy {
     /// Passes everything on again. What was held stays so.
     pub fn heal(&self) {
         lock(&self.shared.rules).clear();
+        lock(&self.shared.lists).clear();
         self.shared.held.send_replace(None);
     }
 
@@ -266,9 +271,32 @@ async fn answer(
             let answer = pass(shared, caller, request).await?;
             Ok(told(answer, move |event| usize::from(!is_swallowed(event))))
         }
+        Some(Fault::Expire) => Ok(expired(pass(shared, caller, request).await?)),
+        Some(Fault::Stale) => stale(shared, caller, request).await,
         Some(Fault::Repeat) => Ok(told(pass(shared, caller, request).await?, |_| 2)),
         Some(Fault::Skew(ahead)) => Ok(skewed(pass(shared, caller, request).await?, ahead)),
     }
+}
+
+/// What a list answered when it was first asked for.
+async fn stale(
+    shared: &Shared,
+    caller: usize,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, CutOff> {
+    let form = request.headers().get(header::ACCEPT).and_then(|form| form.to_str().ok());
+    let key = (caller, format!("{} as {}", request.uri(), form.unwrap_or_default()));
+    let known = lock(&shared.lists).get(&key).cloned();
+    let first = if let Some(first) = known {
+        first
+    } else {
+        let (parts, body) = pass(shared, caller, request).await?.into_parts();
+        let body = to_bytes(body, LONGEST).await.map_err(|_| CutOff)?;
+        let first = Response::from_parts(parts, body);
+        lock(&shared.lists).insert(key, first.clone());
+        first
+    };
+    Ok(first.map(Body::from))
 }
 
 async fn hold(shared: &Shared, call: Call) -> Result<Response<Body>, CutOff> {

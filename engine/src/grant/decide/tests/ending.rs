@@ -85,6 +85,53 @@ fn a_right_ends(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)] which: usize) {
     ends_with(&mut observed, reason);
 }
 
+/// Whoever takes the bindings of a right whose time is up may have a clock that is a little ahead.
+#[rstest]
+#[case::a_second_before(1, None)]
+#[case::earlier(2, Some(EndReason::BindingDeleted))]
+fn what_goes_in_the_last_second_has_ended_by_its_time(
+    #[case] seconds: i64,
+    #[case] reason: Option<EndReason>,
+) {
+    let mut observed = active();
+    observed.grant.spec.expires_at = time(NOW + seconds).into();
+    unbind(&mut observed, 0);
+    let plan = decide(&observed, time(NOW));
+    assert_eq!(plan.status.and_then(|status| status.end_reason), reason);
+    if reason.is_none() {
+        assert_eq!(plan.wake_at, Some(time(NOW + seconds)));
+    }
+    let plan = decide(&observed, time(NOW + seconds));
+    let at_its_time = plan.status.and_then(|status| status.end_reason);
+    assert_eq!(at_its_time, Some(EndReason::Expired));
+}
+
+/// What was seen of all policies is in doubt. The one that gave the right is read as it is now.
+#[rstest]
+#[case::switched_off(|p: &mut JitPolicy| p.spec.mode = PolicyMode::Disabled, Some(EndReason::PolicyDisabled))]
+#[case::made_anew(|p: &mut JitPolicy| p.metadata.uid = Some("new".into()), Some(EndReason::PolicyDeleted))]
+#[case::for_others(|p: &mut JitPolicy| p.spec.requesters = vec![user("carol")], Some(EndReason::RequesterNotAllowed))]
+#[case::as_it_was(|_: &mut JitPolicy| (), None)]
+fn a_right_ends_by_its_own_policy_whatever_is_known_of_others(
+    #[case] change: fn(&mut JitPolicy),
+    #[case] reason: Option<EndReason>,
+) {
+    let mut observed = active();
+    let mut own = policy("shop-debug");
+    change(&mut own);
+    observed.policies = Read::Failed("not all was seen".into());
+    observed.own_policy = Read::Found(state(&own));
+    let plan = decide(&observed, time(NOW));
+    assert_eq!(plan.status.and_then(|status| status.end_reason), reason);
+    observed.own_policy = Read::Missing;
+    let plan = decide(&observed, time(NOW));
+    let gone = plan.status.and_then(|status| status.end_reason);
+    assert_eq!(gone, Some(EndReason::PolicyDeleted));
+    observed.own_policy = Read::Failed("down".into());
+    let reason = decide(&observed, time(NOW)).status.and_then(|status| status.end_reason);
+    assert_eq!(reason, None);
+}
+
 /// Reasons that replace one another in the same place; the later ones of the table are hidden.
 #[rstest]
 #[case::request_deleted(|o: &mut Observed| o.request = Read::Missing, EndReason::RequestDeleted)]

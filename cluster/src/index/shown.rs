@@ -1,0 +1,241 @@
+//! What the watches show, what was read or written beside them, and what is in doubt.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kube::Resource as _;
+use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
+use lapse_engine::attest::Attested;
+
+use super::decisions::{self, About, Decisions};
+use super::grants::{self, Grants, KnownGrant};
+use super::policies::{KnownPolicy, PolicyTable};
+use super::requests::{self, KnownRequest, PastRequest, Requests};
+use super::tables::{Indexed, Tables};
+use super::{Change, Index, version};
+use crate::process::caught;
+use crate::{Stored, clock};
+
+impl Index {
+    /// A policy that stands.
+    pub(crate) fn apply_policy(&self, stored: &Stored<JitPolicy>) -> Change<Arc<KnownPolicy>> {
+        self.saw(version(stored.meta()));
+        let known = Arc::new(KnownPolicy::of(stored, &self.0.settings));
+        let change = self.write().policies.apply(known);
+        self.told(change)
+    }
+
+    /// A policy as it was read for a sweep, `None` if it is gone. What was known of it before the read must be so still: what
+    /// the watch has shown since is newer. `None` if it has shown anything, or all of this.
+    #[must_use]
+    pub fn catch_up_policy(
+        &self,
+        name: &str,
+        known: Option<&Arc<KnownPolicy>>,
+        stored: Option<&Stored<JitPolicy>>,
+    ) -> Option<Change<Arc<KnownPolicy>>> {
+        let stands = stored.map(|stored| Arc::new(KnownPolicy::of(stored, &self.0.settings)));
+        let mut tables = self.write();
+        let is_as_known = match (tables.policies.get(name), known) {
+            (Some(now), Some(known)) => Arc::ptr_eq(&now, known),
+            (None, None) => stands.is_some(),
+            _ => false,
+        };
+        if !is_as_known || known.zip(stands.as_ref()).is_some_and(|(k, s)| k.says_the_same(s)) {
+            return None;
+        }
+        let change = match stands {
+            Some(stands) => tables.policies.apply(stands),
+            None => tables.policies.delete(name),
+        };
+        drop(tables);
+        Some(self.told(change))
+    }
+
+    /// A policy that is gone.
+    pub(crate) fn delete_policy(&self, name: &str) -> Change<Arc<KnownPolicy>> {
+        let change = self.write().policies.delete(name);
+        self.told(change)
+    }
+
+    /// A request that stands: `None` if a newer state of it is known.
+    pub(crate) fn apply_request(
+        &self,
+        stored: &Stored<AccessRequest>,
+    ) -> Option<Change<KnownRequest>> {
+        self.put_request(requests::Decoded::of(stored, &self.0.keys.borrow()))
+    }
+
+    /// A request that this process has written: what it decides next goes by that.
+    #[must_use]
+    pub fn wrote_request(&self, request: Attested<AccessRequest>) -> Option<Change<KnownRequest>> {
+        self.put_request(requests::Decoded::of_object(request, true))
+    }
+
+    fn put_request(&self, known: requests::Decoded) -> Option<Change<KnownRequest>> {
+        self.saw(known.version());
+        let mut tables = self.write();
+        let change = tables.requests.apply(known)?;
+        if let Some(after) = &change.after {
+            tables.request_changed(after, true);
+        }
+        drop(tables);
+        Some(self.told(change))
+    }
+
+    /// A request that is gone.
+    pub(crate) fn delete_request(&self, stored: &Stored<AccessRequest>) -> Change<KnownRequest> {
+        let mut tables = self.write();
+        let change = tables.requests.delete(stored);
+        if let Some(before) = &change.before {
+            tables.request_changed(before, false);
+        }
+        drop(tables);
+        self.told(change)
+    }
+
+    /// A request that a live read does not find.
+    pub fn request_gone(&self, uid: &str) {
+        let mut tables = self.write();
+        if let Some(before) = tables.requests.remove(uid) {
+            tables.request_changed(&before, false);
+        }
+        drop(tables);
+        self.told(());
+    }
+
+    /// A request that is over, of which a live read finds nothing.
+    pub fn past_request_gone(&self, past: &PastRequest) {
+        self.write().requests.past_gone(past);
+    }
+
+    /// A Grant that stands: `None` if a newer state of it is known.
+    #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
+    pub fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
+        self.put_grant(grants::decode(stored))
+    }
+
+    /// A Grant that this process has written: what it decides next goes by that.
+    #[must_use]
+    pub fn wrote_grant(&self, grant: &Grant) -> Option<Change<KnownGrant>> {
+        self.put_grant(KnownGrant::of(grant))
+    }
+
+    fn put_grant(&self, known: KnownGrant) -> Option<Change<KnownGrant>> {
+        self.saw(known.version);
+        let mut tables = self.write();
+        let change = tables.grants.apply(known, clock::now())?;
+        tables.grant_changed(&change);
+        drop(tables);
+        Some(self.told(change))
+    }
+
+    /// A Grant that is gone.
+    #[must_use]
+    pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
+        let mut tables = self.write();
+        let change = tables.grants.delete(name);
+        tables.grant_changed(&change);
+        drop(tables);
+        self.told(change)
+    }
+
+    /// A decision that stands.
+    #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
+    pub fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+        self.saw(version(stored.meta()));
+        let mut keys = self.0.keys.clone();
+        let decoded = {
+            let keys = keys.borrow_and_update();
+            caught("AccessDecision", || decisions::Decoded::of(stored, &keys))
+        };
+        let Some(decoded) = decoded else {
+            return self.told(self.write().decisions.panicked(stored));
+        };
+        let decoded = decoded?;
+        let about = decoded.about.clone();
+        let mut tables = self.write();
+        let good_for = tables.good_for(&about);
+        let waits = !tables.has_all(&[Indexed::Requests, Indexed::Grants]);
+        tables.decisions.apply(decoded, good_for, clock::now(), waits);
+        drop(tables);
+        // What was verified with keys that have changed meanwhile was not among what was verified again.
+        if keys.has_changed().unwrap_or_default() {
+            self.verify_again();
+        }
+        Some(self.told(about))
+    }
+
+    /// A decision that is gone.
+    pub(crate) fn delete_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+        let about = self.write().decisions.delete(stored);
+        self.told(about)
+    }
+
+    /// A list of everything of a kind begins: what it does not name is gone when it is done.
+    pub(crate) fn begin(&self, kind: Indexed) {
+        let mut tables = self.write();
+        match kind {
+            Indexed::Policies => tables.policies.begin(),
+            Indexed::Requests => tables.requests.begin(),
+            Indexed::Grants => tables.grants.begin(),
+            Indexed::Decisions => tables.decisions.begin(),
+        }
+    }
+
+    /// The list is done.
+    pub(crate) fn done(&self, kind: Indexed) {
+        let mut tables = self.write();
+        match kind {
+            Indexed::Policies => tables.policies.done(),
+            Indexed::Requests => tables.requests.done(),
+            Indexed::Grants => tables.grants.done(),
+            Indexed::Decisions => tables.decisions.done(),
+        }
+        tables.complete.insert(kind);
+        if tables.has_all(&[Indexed::Requests, Indexed::Grants]) && kind != Indexed::Policies {
+            let Tables { requests, grants, .. } = &mut *tables;
+            grants.compare(|uid| requests.knows(uid));
+        }
+        drop(tables);
+        self.told(());
+    }
+
+    /// What is known of a kind may be out of date, and for how long nobody knows: nothing follows from it until all is
+    /// listed again.
+    pub(crate) fn lost(&self, kind: Indexed) {
+        self.write().complete.remove(&kind);
+    }
+
+    /// What is known of all kinds may never have been: the revision of the cluster ran backwards. Each kind is
+    /// forgotten when its watch has ended.
+    pub fn doubt(&self) {
+        self.write().complete.clear();
+        self.0.newest.store(0, Ordering::Relaxed);
+        self.told(());
+    }
+
+    /// Forgets what is known of a kind, its versions above all: those that come may be lower.
+    pub(crate) fn forget(&self, kind: Indexed) {
+        let mut tables = self.write();
+        tables.complete.remove(&kind);
+        match kind {
+            Indexed::Policies => tables.policies = PolicyTable::default(),
+            Indexed::Requests => tables.requests = Requests::new(tables.requests.keeps_past()),
+            Indexed::Grants => tables.grants = Grants::new(tables.grants.keeps_past()),
+            Indexed::Decisions => tables.decisions = Decisions::default(),
+        }
+        drop(tables);
+        self.told(());
+    }
+
+    /// The keys have changed: what could not be verified may be now.
+    pub fn verify_again(&self) {
+        let keys = self.0.keys.borrow().clone();
+        let mut tables = self.write();
+        tables.requests.verify_again(&keys);
+        tables.decisions.verify_again(&keys);
+        drop(tables);
+        self.told(());
+    }
+}

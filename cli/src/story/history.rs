@@ -1,9 +1,12 @@
 //! What happened to a request, in the order of time.
 
 use chrono::{DateTime, Utc};
+use kube::api::ObjectMeta;
 use lapse_crds::{
-    AccessDecision, AccessRequest, ConditionStatus, RequestPhase, Timestamp, Verdict, created_at,
+    ATTESTATION, AccessDecision, AccessRequest, ConditionStatus, RequestPhase, Timestamp, Verdict,
+    created_at,
 };
+use lapse_engine::attest::Attestation;
 
 use super::{requester, target};
 use crate::output::plain;
@@ -13,12 +16,12 @@ use crate::output::plain;
 pub(crate) fn history(request: &AccessRequest, decisions: &[AccessDecision]) -> Vec<String> {
     let uid = request.metadata.uid.as_deref();
     let mut events: Vec<(DateTime<Utc>, String)> = Vec::new();
-    if let Some(at) = created_at(&request.metadata) {
+    if let Some(at) = admitted_at(&request.metadata) {
         events.push((at, format!("{} asked for {}", requester(request), target(request))));
     }
     for decision in decisions.iter().filter(|decision| decision.spec.request.uid.as_deref() == uid)
     {
-        if let Some(at) = created_at(&decision.metadata) {
+        if let Some(at) = admitted_at(&decision.metadata) {
             events.push((at, said(decision)));
         }
     }
@@ -48,10 +51,17 @@ pub(crate) fn history(request: &AccessRequest, decisions: &[AccessDecision]) -> 
         }
         _ => {}
     }
-    // Those of one second in the order in which they are listed: a creation time has whole seconds.
-    events.sort_by_key(|(at, _)| at.timestamp());
+    events.sort_by_key(|(at, _)| *at);
     let written = |at| Timestamp::new(at).to_the_second();
     events.into_iter().map(|(at, told)| format!("{}  {told}", written(at))).collect()
+}
+
+/// When an object was admitted, to the microsecond: what happens within a second keeps its order. It is only shown, so
+/// whether the attestation holds is not asked.
+fn admitted_at(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    let attestation = metadata.annotations.as_ref().and_then(|all| all.get(ATTESTATION));
+    let attestation = attestation.and_then(|text| serde_json::from_str::<Attestation>(text).ok());
+    attestation.map(|attestation| attestation.admitted_at.time()).or_else(|| created_at(metadata))
 }
 
 fn said(decision: &AccessDecision) -> String {

@@ -13,6 +13,7 @@ mod der;
 mod gitops;
 mod ground;
 pub mod install;
+mod jit;
 mod kubeconfig;
 mod module;
 mod net;
@@ -45,6 +46,7 @@ pub(crate) use self::command::run;
 pub use self::gitops::GitOps;
 pub use self::ground::Ground;
 pub use self::install::{InstallOptions, Lapse};
+pub use self::jit::jit_program;
 use self::kubeconfig::Credentials;
 pub use self::net::{SOON, eventually, free_port, http_status, loopback, until};
 pub use self::objects::{apply, policy_reported};
@@ -56,15 +58,6 @@ pub(crate) use self::tools::lock;
 pub use self::tools::{Tool, Tools};
 pub use self::user::User;
 pub(crate) use self::watchdog::guard_cgroup;
-
-/// This workspace's own `kubectl jit`, built once.
-///
-/// # Errors
-/// If it cannot be built.
-pub async fn jit_program() -> Result<PathBuf> {
-    const JIT: &str = "kubectl-jit";
-    programs::build(&[JIT]).await?.remove(JIT).context("it was not built")
-}
 
 /// How long a server may take to stop before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -201,15 +194,6 @@ impl Plane {
             ("HOME", cache.as_path()),
         ];
         command::run(self.tools.path(Tool::Kubectl), args, &env, input).await
-    }
-
-    /// Runs this workspace's own `kubectl jit` as this user.
-    ///
-    /// # Errors
-    /// If it cannot be built or started.
-    pub async fn jit(&self, user: &User, args: &[&str]) -> Result<Answer> {
-        let program = jit_program().await?;
-        command::run(&program, args, &[("KUBECONFIG", user.kubeconfig.as_path())], None).await
     }
 
     /// What tools that wait for objects (kstatus) make of these: a line with kind, name and status for each.

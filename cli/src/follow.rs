@@ -155,7 +155,7 @@ pub(crate) async fn until_active(
     let limit = async {
         match timeout {
             Some(timeout) => {
-                tokio::time::sleep(Duration::from_secs(timeout.seconds().into())).await
+                tokio::time::sleep(Duration::from_secs(timeout.seconds().into())).await;
             }
             None => std::future::pending().await,
         }

@@ -15,7 +15,7 @@ pub(crate) struct Interrupts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
     /// Ctrl-C
-    Interrupt,
+    Keyboard,
     /// The terminal is gone
     Hangup,
     /// `kill`
@@ -27,7 +27,7 @@ impl Interrupt {
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Hangup => 1,
-            Self::Interrupt => 2,
+            Self::Keyboard => 2,
             Self::Terminate => 15,
         }
     }
@@ -45,7 +45,7 @@ impl Interrupts {
     /// The next of them.
     pub(crate) async fn next(&mut self) -> Interrupt {
         tokio::select! {
-            _ = self.interrupt.recv() => Interrupt::Interrupt,
+            _ = self.interrupt.recv() => Interrupt::Keyboard,
             _ = self.hangup.recv() => Interrupt::Hangup,
             _ = self.terminate.recv() => Interrupt::Terminate,
         }

@@ -128,9 +128,11 @@ fn stem(spec: &AccessRequestSpec) -> String {
         'A'..='Z' => character.to_ascii_lowercase(),
         _ => '-',
     };
-    let mut stem: String = wanted.chars().take(STEM).map(allowed).collect();
-    stem = stem.trim_matches('-').to_owned();
-    if stem.is_empty() { "access".to_owned() } else { stem }
+    let stem: String = wanted.chars().take(STEM).map(allowed).collect();
+    match stem.trim_matches('-') {
+        "" => "access".to_owned(),
+        stem => stem.to_owned(),
+    }
 }
 
 #[cfg(test)]

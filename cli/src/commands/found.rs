@@ -26,7 +26,7 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
     match found {
         Err(fault) if fault.is_not_found() => {
             let all = list(session, &api, ListParams::default()).await.unwrap_or_default();
-            let names: Vec<String> = all.iter().map(|request| request.name_any()).collect();
+            let names: Vec<String> = all.iter().map(kube::ResourceExt::name_any).collect();
             let near = nearest(name, names.iter().map(String::as_str));
             let hint = near.map_or_else(
                 || "`kubectl jit list` lists those that there are".to_owned(),

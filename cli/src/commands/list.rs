@@ -23,11 +23,12 @@ pub(super) async fn run(
         return objects(requests, format, true);
     }
     if requests.is_empty() {
-        let place = match filter.all_namespaces {
-            true => "in any namespace".to_owned(),
-            false => format!("in namespace {}", session.namespace),
+        let place = if filter.all_namespaces {
+            "any namespace".to_owned()
+        } else {
+            format!("namespace {}", session.namespace)
         };
-        eprintln!("No requests found {place}.");
+        eprintln!("No requests found in {place}.");
         return Ok(());
     }
     table(&requests, filter.all_namespaces, format == Some(Format::Wide), now()).print()

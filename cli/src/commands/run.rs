@@ -68,7 +68,7 @@ async fn execute(command: &[String], interrupts: &mut Interrupts) -> Result<Exit
 
 fn pass_on(child: Option<u32>, interrupt: Interrupt) {
     let signal = match interrupt {
-        Interrupt::Interrupt => return,
+        Interrupt::Keyboard => return,
         Interrupt::Hangup => Signal::SIGHUP,
         Interrupt::Terminate => Signal::SIGTERM,
     };

@@ -122,8 +122,11 @@ fn in_parallel<'a>(basis: &Basis<'_>, counted: &[&'a Statement]) -> Vec<Vec<&'a 
     let stages = &basis.rules().stages;
     let mut people: BTreeMap<&'a str, Vec<bool>> = BTreeMap::new();
     for statement in counted {
-        let fits = stages.iter().map(|stage| basis.fits(stage, &statement.decider, statement.at));
-        people.entry(&statement.decider.username).or_insert_with(|| fits.collect());
+        // Whoever approves again may have become an approver of another stage since.
+        let seats = people.entry(&statement.decider.username).or_insert(vec![false; stages.len()]);
+        for (fits, stage) in seats.iter_mut().zip(stages) {
+            *fits |= basis.fits(stage, &statement.decider, statement.at);
+        }
     }
     let (names, fits): (Vec<&str>, Vec<Vec<bool>>) = people.into_iter().unzip();
     let required: Vec<u32> = stages.iter().map(|stage| stage.required).collect();

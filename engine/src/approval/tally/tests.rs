@@ -310,3 +310,14 @@ proptest! {
         prop_assert_eq!(count(stages.clone(), &said), count(stages, &reversed));
     }
 }
+
+#[test]
+fn whoever_approves_again_counts_by_all_that_they_have_been() {
+    let owners = stage("owner", 1, vec![user("bob"), user("dave")]);
+    let said =
+        [approved("bob", &[], 1), approved("bob", &["shop-managers"], 2), approved("dave", &[], 3)];
+    let progress = count(vec![managers(1), owners.clone()], &said);
+    assert_eq!(progress.completed_at, DateTime::from_timestamp(3, 0));
+    // Twice the same person is one person.
+    assert_eq!(count(vec![managers(1), owners], &said[..2]).completed_at, None);
+}

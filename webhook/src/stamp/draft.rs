@@ -63,8 +63,20 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes an annotation.
-    pub(super) fn annotate(&mut self, key: &str, value: String) {
+    fn annotate(&mut self, key: &str, value: String) {
         self.annotations.get_or_insert_default().insert(key.to_owned(), Value::String(value));
+    }
+
+    /// Writes an annotation as JSON.
+    pub(super) fn annotate_with<T: Serialize>(
+        &mut self,
+        field: &str,
+        value: &T,
+    ) -> Result<(), NotAdmitted> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| NotAdmitted::Failed(format!("Stamping {field}: {error}")))?;
+        self.annotate(field, text);
+        Ok(())
     }
 
     /// Writes who asks or decides, over whatever the client sent.

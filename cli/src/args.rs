@@ -103,6 +103,24 @@ pub(crate) enum DryRun {
     Server,
 }
 
+impl Format {
+    /// The format of whole objects, if that was asked for: a wide table is a table.
+    pub(crate) fn of_objects(asked: Option<Self>) -> Option<Self> {
+        asked.filter(|format| *format != Self::Wide)
+    }
+}
+
+impl DryRun {
+    /// What follows a sentence about what was done, as kubectl writes it.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anstream::eprintln;
 use lapse_crds::API_GROUP;
 
+use crate::interrupt::Interrupt;
+
 /// The exit statuses, as the manual page lists them.
 pub(crate) const EXIT_STATUS: &str = "\
 0    done; with --wait, the access stands
@@ -48,8 +50,8 @@ pub(crate) enum Fault {
     /// It was told to stop.
     #[error("{told}")]
     Interrupted {
-        /// By which signal, as a number.
-        signal: u8,
+        /// By which signal.
+        by: Interrupt,
         /// What that leaves behind, in words.
         told: String,
     },
@@ -98,21 +100,32 @@ impl Fault {
             Self::NoAccess(_) => 3,
             Self::TimedOut(_) => 4,
             // As shells say it.
-            Self::Interrupted { signal, .. } => 128 + signal,
+            Self::Interrupted { by, .. } => 128 + by.number(),
         }
     }
 
     /// Whether the object of the call does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
-        let Self::Api { source, .. } = self else { return false };
-        matches!(&**source, kube::Error::Api(status) if status.code == 404 && names_object(status))
+        self.status().is_some_and(|status| status.code == 404 && names_object(status))
     }
 
-    /// Whether the caller may not make the call.
+    /// Whether the caller may not make the call. Admission refuses with other reasons.
     pub(crate) fn is_forbidden(&self) -> bool {
-        let Self::Api { source, .. } = self else { return false };
-        // Admission refuses with other reasons.
-        matches!(&**source, kube::Error::Api(status) if status.code == 403 && status.reason == "Forbidden")
+        self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
+    }
+
+    /// Whether the API server understood, and refused.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.code, 400 | 403 | 404 | 409 | 422))
+    }
+
+    /// What the API server answered, if it answered.
+    fn status(&self) -> Option<&kube::core::Status> {
+        let Self::Api { source, .. } = self else { return None };
+        match &**source {
+            kube::Error::Api(status) => Some(status),
+            _ => None,
+        }
     }
 }
 
@@ -242,7 +255,7 @@ mod tests {
             Fault::Usage(String::new()),
             Fault::NoAccess(String::new()),
             Fault::TimedOut(String::new()),
-            Fault::Interrupted { signal: 2, told: String::new() },
+            Fault::Interrupted { by: Interrupt::Keyboard, told: String::new() },
         ];
         for fault in faults {
             let code = fault.code().to_string();

@@ -168,7 +168,7 @@ pub(crate) async fn until_active(
         outcome = waiting => outcome,
         () = limit => Err(Fault::TimedOut(format!("no access yet; {stands}"))),
         interrupt = interrupts.next() => Err(Fault::Interrupted {
-            signal: interrupt.number(),
+            by: interrupt,
             told: format!("interrupted; {stands}"),
         }),
     }

@@ -2,8 +2,6 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::fault::Fault;
-
 /// From when this is made on, none of these signals ends the process by itself, and none is missed.
 pub(crate) struct Interrupts {
     interrupt: Signal,
@@ -34,7 +32,7 @@ impl Interrupt {
 }
 
 impl Interrupts {
-    pub(crate) fn new() -> Result<Self, Fault> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,

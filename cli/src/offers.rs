@@ -1,12 +1,8 @@
 //! What policies offer whoever asks, as Lapse tells it, and who may be an approver.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt as _;
-use kube::api::ObjectMeta;
 use lapse_crds::{
-    AccessRequest, AccessRequestSpec, Identity, JitPolicy, KubernetesTarget, OFFERS, RoleKind,
-    RoleRef, Target,
+    AccessRequestSpec, Identity, JitPolicy, KubernetesTarget, OFFERS, RoleKind, RoleRef, Target,
 };
 use lapse_engine::identity::matches_any;
 use lapse_engine::policy::{Offered, Offers};
@@ -15,6 +11,7 @@ use crate::args::DryRun;
 use crate::decide::params;
 use crate::fault::Fault;
 use crate::session::Session;
+use crate::target::named;
 
 /// Asks what is offered: by a request that is judged and not stored, so whoever may ask for access may ask this.
 pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
@@ -36,13 +33,8 @@ pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
         extends: None,
         requester: None,
     };
-    let metadata = ObjectMeta {
-        generate_name: Some("offers-".to_owned()),
-        namespace: Some(session.namespace.clone()),
-        annotations: Some(BTreeMap::from([(OFFERS.to_owned(), String::new())])),
-        ..ObjectMeta::default()
-    };
-    let question = AccessRequest { metadata, spec, status: None };
+    let mut question = named(spec, None, &session.namespace);
+    question.annotations_mut().insert(OFFERS.to_owned(), String::new());
     let api = session.requests();
     let params = params(DryRun::Server);
     let answer =

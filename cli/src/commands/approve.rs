@@ -1,5 +1,6 @@
 //! Approving and denying, several at once, with what is being decided about.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use anstream::eprintln;
@@ -16,6 +17,7 @@ use super::{found, say};
 use crate::args::{DryRun, Filter, Format, Several};
 use crate::decide::Saying;
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::output::{phase_of, plain};
 use crate::session::Session;
 use crate::story::{remarks, sheet};
@@ -29,18 +31,7 @@ pub(super) async fn run(
 ) -> Result<(), Fault> {
     let which = &several.which;
     if !which.names.is_empty() {
-        let mut requests = Vec::new();
-        let mut failed = 0;
-        for name in &which.names {
-            match found::request(session, name).await {
-                Ok(request) => requests.push(request),
-                Err(fault) if which.names.len() == 1 => return Err(fault),
-                Err(fault) => {
-                    fault.tell();
-                    failed += 1;
-                }
-            }
-        }
+        let (requests, failed) = found::named(session, &which.names).await?;
         show(session, &requests, saying).await;
         return say::of_each(session, format, &requests, saying, dry_run, failed).await;
     }
@@ -80,7 +71,7 @@ fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
     match Confirm::new(&question).with_default(false).prompt() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Fault::Other(nothing())),
-        Err(_) => Err(Fault::Interrupted { signal: 2, told: nothing() }),
+        Err(_) => Err(Fault::Interrupted { by: Interrupt::Keyboard, told: nothing() }),
     }
 }
 
@@ -139,16 +130,12 @@ async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     let params = ListParams::default().fields(&format!("spec.requester.username={who}"));
     let mut earlier = found::list(session, &session.requests(), params).await.ok()?;
     earlier.retain(|other| other.uid() != request.uid());
-    let count =
-        |phases: &str| earlier.iter().filter(|other| phase_of(other).to_string() == phases).count();
-    let counted =
-        ["Active", "Pending", "Scheduled", "Ended", "Denied", "Withdrawn", "TimedOut", "Failed"];
-    let told: Vec<String> = counted
-        .iter()
-        .map(|phase| (count(phase), phase))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, phase)| format!("{count} {phase}"))
-        .collect();
+    let mut counts = BTreeMap::<String, usize>::new();
+    for other in &earlier {
+        *counts.entry(phase_of(other).to_string()).or_default() += 1;
+    }
+    let told: Vec<String> =
+        counts.into_iter().map(|(phase, count)| format!("{count} {phase}")).collect();
     Some(if told.is_empty() {
         "no other request of theirs here".to_owned()
     } else {

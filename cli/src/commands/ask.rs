@@ -5,6 +5,7 @@ mod prompt;
 use kube::ResourceExt as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, AccessRequestSpec, GrantDuration};
+use lapse_engine::request::WILL_BE_DENIED;
 
 use super::found;
 use crate::args::{Ask, DryRun, Format, Wait};
@@ -16,9 +17,6 @@ use crate::offers;
 use crate::output::{objects, reference, say};
 use crate::session::{Session, warn};
 use crate::target;
-
-/// How the warning of a request begins that will get nothing.
-const DENIED: &str = "this request will be denied: ";
 
 /// Makes the request that the command line asks for, and asks on a terminal for what it lacks.
 pub(super) async fn request(
@@ -90,15 +88,10 @@ pub(super) async fn tell(
     wait: Wait,
     dry_run: DryRun,
 ) -> Result<(), Fault> {
-    let refusal = told(session).refusal;
-    let format = format.filter(|format| *format != Format::Wide);
-    let how = match dry_run {
-        DryRun::None => "",
-        DryRun::Client => " (dry run)",
-        DryRun::Server => " (server dry run)",
-    };
+    let refusal = tell_warnings(session);
+    let format = Format::of_objects(format);
     if format.is_none() {
-        say(&format!("{} created{how}", reference(made)))?;
+        say(&format!("{} created{}", reference(made), dry_run.suffix()))?;
     }
     // Whoever waits is told all that happens, the refusal too.
     if wait.wait && dry_run == DryRun::None {
@@ -118,28 +111,23 @@ pub(super) async fn tell(
     }
 }
 
-/// What the API server said beside its answer.
-struct Told {
-    refusal: Option<String>,
-}
-
-/// Tells what the API server warned of, but for that nothing will come of the request.
-fn told(session: &Session) -> Told {
-    let mut told = Told { refusal: None };
+/// Tells what the API server warned of, but for why nothing will come of the request: that is returned.
+fn tell_warnings(session: &Session) -> Option<String> {
+    let mut refusal = None;
     for warning in session.warnings() {
-        match warning.strip_prefix(DENIED) {
-            Some(why) => told.refusal = Some(why.to_owned()),
+        match warning.strip_prefix(WILL_BE_DENIED) {
+            Some(why) => refusal = Some(why.to_owned()),
             None => warn(&warning),
         }
     }
-    told
+    refusal
 }
 
 /// Says whether a request would be accepted: by one that is judged and not stored.
 pub(super) async fn can_i(session: &Session, ask: &Ask) -> Result<(), Fault> {
     let draft = draft(session, ask, None).await?;
     create(session, &draft, DryRun::Server).await?;
-    match told(session).refusal {
+    match tell_warnings(session) {
         Some(why) => {
             say("no")?;
             Err(Fault::NoAccess(why))

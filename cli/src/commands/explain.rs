@@ -16,14 +16,14 @@ pub(super) async fn run(
     name: &str,
 ) -> Result<(), Fault> {
     let request = found::request(session, name).await?;
+    if let Some(format) = Format::of_objects(format) {
+        return objects(vec![request], format, false);
+    }
     let fields =
         format!("spec.request.name={}", request.metadata.name.as_deref().unwrap_or_default());
     let api = session.decisions(&session.namespace);
     let params = ListParams::default().fields(&fields);
     let decisions = session.call("listing decisions", api.list(&params)).await?.items;
-    if let Some(format) = format.filter(|format| *format != Format::Wide) {
-        return objects(vec![request], format, false);
-    }
     for line in sheet(&request, now()) {
         say(&line)?;
     }

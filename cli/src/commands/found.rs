@@ -41,6 +41,26 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
     }
 }
 
+/// Requests by their names, and how many of the names mean none; each of those is told. Of a single name that is the error.
+pub(super) async fn named(
+    session: &Session,
+    names: &[String],
+) -> Result<(Vec<AccessRequest>, usize), Fault> {
+    let mut requests = Vec::new();
+    let mut failed = 0;
+    for name in names {
+        match request(session, name).await {
+            Ok(request) => requests.push(request),
+            Err(fault) if names.len() == 1 => return Err(fault),
+            Err(fault) => {
+                fault.tell();
+                failed += 1;
+            }
+        }
+    }
+    Ok((requests, failed))
+}
+
 /// All requests of a list, page by page, the newest last.
 pub(super) async fn list(
     session: &Session,
@@ -57,8 +77,13 @@ pub(super) async fn list(
             None => break,
         }
     }
-    all.sort_by_key(|request| (created_at(&request.metadata), request.name_any()));
+    sort(&mut all);
     Ok(all)
+}
+
+/// The newest last.
+pub(super) fn sort(requests: &mut [AccessRequest]) {
+    requests.sort_by_key(|request| (created_at(&request.metadata), request.name_any()));
 }
 
 /// What a filter lets the API server select by.
@@ -114,7 +139,7 @@ pub(super) async fn approvable(
     let judged = stream::iter(candidates).map(async |request: AccessRequest| {
         match send(session, &saying.about(&request), DryRun::Server).await {
             Ok(_) => Ok(Some(request)),
-            Err(fault) if is_refusal(&fault) => Ok(None),
+            Err(fault) if fault.is_refusal() => Ok(None),
             Err(fault) => Err(fault),
         }
     });
@@ -141,10 +166,4 @@ async fn asked_of_me(session: &Session) -> Result<Option<Vec<String>>, Fault> {
 fn is_by(request: &AccessRequest, policies: &[String]) -> bool {
     let policy = request.status.as_ref().and_then(|status| status.policy.as_ref());
     policy.is_some_and(|policy| policies.contains(&policy.name))
-}
-
-/// Whether the API server understood, and refused.
-fn is_refusal(fault: &Fault) -> bool {
-    let Fault::Api { source, .. } = fault else { return false };
-    matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 409 | 422))
 }

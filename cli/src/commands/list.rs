@@ -19,7 +19,7 @@ pub(super) async fn run(
     filter: Filter,
 ) -> Result<(), Fault> {
     let requests = found::filtered(session, filter).await?;
-    if let Some(format) = format.filter(|format| *format != Format::Wide) {
+    if let Some(format) = Format::of_objects(format) {
         return objects(requests, format, true);
     }
     if requests.is_empty() {

@@ -19,18 +19,7 @@ pub(super) async fn run(
     saying: &Saying,
     dry_run: DryRun,
 ) -> Result<(), Fault> {
-    let mut requests = Vec::new();
-    let mut failed = 0;
-    for name in names {
-        match found::request(session, name).await {
-            Ok(request) => requests.push(request),
-            Err(fault) if names.len() == 1 => return Err(fault),
-            Err(fault) => {
-                fault.tell();
-                failed += 1;
-            }
-        }
-    }
+    let (requests, failed) = found::named(session, names).await?;
     of_each(session, format, &requests, saying, dry_run, failed).await
 }
 
@@ -75,11 +64,7 @@ fn done(request: &AccessRequest, saying: &Saying, dry_run: DryRun) -> String {
         _ => format!(" of {}", story::requester(request)),
     };
     let how_long = saying.duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
-    let how = match dry_run {
-        DryRun::None => "",
-        DryRun::Client => " (dry run)",
-        DryRun::Server => " (server dry run)",
-    };
+    let how = dry_run.suffix();
     let (name, target) = (request.name_any(), story::target(request));
     format!("{name}{whose} {}{how_long}: {target}{how}", saying.done())
 }

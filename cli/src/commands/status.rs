@@ -23,7 +23,7 @@ pub(super) async fn run(
         mine.retain(|request| !phase_of(request).is_terminal());
         mine
     };
-    if let Some(format) = format.filter(|format| *format != Format::Wide) {
+    if let Some(format) = Format::of_objects(format) {
         return objects(requests, format, name.is_none());
     }
     if requests.is_empty() {

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use lapse_cluster::clock::now;
-use lapse_crds::{AccessRequest, created_at};
+use lapse_crds::AccessRequest;
 
 use super::{found, list};
 use crate::args::Filter;
@@ -66,7 +66,7 @@ pub(super) async fn run(session: &Session, filter: Filter) -> Result<(), Fault> 
 impl Board<'_> {
     fn draw(&self) -> Result<(), Fault> {
         let mut requests: Vec<AccessRequest> = self.known.values().cloned().collect();
-        requests.sort_by_key(|request| (created_at(&request.metadata), request.name_any()));
+        found::sort(&mut requests);
         let table = list::table(&requests, self.filter.all_namespaces, false, now());
         eprint!("{CLEAR}");
         table.print()

@@ -9,6 +9,7 @@ use lapse_engine::policy::Offered;
 
 use crate::args::Ask;
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::offers;
 use crate::session::Session;
 
@@ -89,7 +90,8 @@ fn optional(text: String) -> Option<String> {
 fn answer<T>(answer: Result<T, InquireError>) -> Result<T, Fault> {
     answer.map_err(|error| match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
-            Fault::Interrupted { signal: 2, told: "interrupted; nothing was asked for".to_owned() }
+            let told = "interrupted; nothing was asked for".to_owned();
+            Fault::Interrupted { by: Interrupt::Keyboard, told }
         }
         other => Fault::Other(other.to_string()),
     })

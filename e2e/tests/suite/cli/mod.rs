@@ -9,6 +9,8 @@ use std::process::Stdio;
 
 use lapse_crds::{AccessRequest, EndReason, RequestPhase};
 use lapse_e2e::plane::{Answer, User, eventually, jit_program};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -58,6 +60,12 @@ impl World {
         .await
         .unwrap()
     }
+}
+
+/// Ctrl-C.
+fn interrupt(process: &Child) {
+    let pid = i32::try_from(process.id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
 }
 
 /// The name in `accessrequest.lapse.dev/NAME created`.

@@ -2,12 +2,10 @@
 
 use lapse_crds::RequestPhase;
 use lapse_e2e::plane::Answer;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rstest::rstest;
 use serde_json::json;
 
-use super::created;
+use super::{created, interrupt};
 use crate::world::World;
 
 fn assert_refused(answer: &Answer, status: i32, words: &[&str]) {
@@ -116,8 +114,7 @@ async fn who_stops_waiting_leaves_a_whole_request() {
     let args = ["request", "edit", "--reason", "It can wait", "--wait", "--name", "stopped"];
     let waiting = world.jit_started(&world.alice, &args).await;
     world.waits_once_made("stopped").await;
-    let pid = Pid::from_raw(i32::try_from(waiting.id().unwrap()).unwrap());
-    kill(pid, Signal::SIGINT).unwrap();
+    interrupt(&waiting);
     let stopped = waiting.wait_with_output().await.unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
     let told = String::from_utf8_lossy(&stopped.stderr);

@@ -2,10 +2,9 @@
 
 use lapse_crds::{EndReason, RequestPhase};
 use lapse_e2e::plane::{Tool, Tools};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
 
+use super::interrupt;
 use crate::world::World;
 
 const ASK: [&str; 6] = ["run", "edit", "--for", "10m", "--reason", "A change"];
@@ -54,8 +53,7 @@ async fn what_is_interrupted_while_it_waits_is_withdrawn() {
     let waiting = world.jit_started(&world.alice, &args).await;
     let name = world.only_request(&world.alice).await.metadata.name.unwrap();
     world.waits(&name, "managers").await;
-    let pid = Pid::from_raw(i32::try_from(waiting.id().unwrap()).unwrap());
-    kill(pid, Signal::SIGINT).unwrap();
+    interrupt(&waiting);
     let stopped = waiting.wait_with_output().await.unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
     world.phase(&name, RequestPhase::Withdrawn).await;

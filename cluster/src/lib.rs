@@ -28,6 +28,8 @@ pub mod rights;
 mod started;
 mod stored;
 mod supported;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};

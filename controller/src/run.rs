@@ -94,6 +94,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         .watching_accounts()
         .noticing(revision.clone());
     let events_dropped = metrics.events_dropped.clone();
+    tasks.spawn("the look-out for a store that was restored", reader.clone().look_out());
     let (notifier, writers) = Notifier::new(client.clone(), &identity, events_dropped);
     tasks.spawn("what writes events", writers.run());
     let context = Arc::new(Context {

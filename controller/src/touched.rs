@@ -225,7 +225,7 @@ impl Touched {
 
     /// A Grant that a live read does not find.
     pub(crate) fn gone(&self, name: &str) {
-        let change = self.index.delete_grant(name);
+        let change = self.index.grant_gone(name);
         self.deadlines.follow(&change);
         self.by_grant(&change);
     }

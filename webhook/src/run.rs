@@ -80,6 +80,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let verifying = verify_again(index.clone(), key_set.clone());
     tasks.spawn("what follows the attestation keys", verifying);
     let reader = Reader::new(client, index, key_set).noticing(revision);
+    tasks.spawn("the look-out for a store that was restored", reader.clone().look_out());
     let admission = Admission::new(reader.clone(), key_set_sender, state.clone(), metrics.clone());
 
     let listener = TcpListener::bind(options.listen)

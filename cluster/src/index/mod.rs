@@ -9,13 +9,13 @@
 mod counts;
 mod decisions;
 mod grants;
+mod newest;
 mod policies;
 mod requests;
 mod shown;
 mod tables;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::api::ObjectMeta;
@@ -34,6 +34,8 @@ pub use self::counts::Unreadable;
 pub use self::decisions::About;
 use self::grants::Grants;
 pub use self::grants::KnownGrant;
+use self::newest::Newest;
+pub(crate) use self::newest::Seen;
 pub use self::policies::KnownPolicy;
 use self::requests::Requests;
 pub use self::requests::{KnownRequest, PastRequest};
@@ -58,8 +60,7 @@ struct Shared {
     settings: Settings,
     keys: watch::Receiver<KeySet>,
     tables: RwLock<Tables>,
-    /// The highest version of anything that was seen.
-    newest: AtomicU64,
+    newest: Newest,
     news: watch::Sender<()>,
 }
 
@@ -82,7 +83,7 @@ impl Index {
             settings,
             keys,
             tables: RwLock::new(tables),
-            newest: AtomicU64::new(0),
+            newest: Newest::default(),
             news,
         }))
     }
@@ -101,15 +102,22 @@ impl Index {
         change
     }
 
-    fn saw(&self, version: u64) {
-        self.0.newest.fetch_max(version, Ordering::Relaxed);
-    }
-
     /// The highest version of anything that was seen. Whatever is written from now on has a higher one, unless the store
     /// is another.
     #[must_use]
     pub fn newest(&self) -> u64 {
-        self.0.newest.load(Ordering::Relaxed)
+        self.0.newest.version()
+    }
+
+    /// What was seen last, to be confirmed: the same until it is, as far as nothing newer of it was seen. `None` if all that
+    /// was seen is in doubt.
+    pub(crate) fn to_confirm(&self) -> Option<Seen> {
+        self.0.newest.to_confirm()
+    }
+
+    /// What was to be confirmed is so.
+    pub(crate) fn confirmed(&self) {
+        self.0.newest.confirmed();
     }
 
     /// Whether nothing follows from what was seen.

@@ -1,9 +1,8 @@
 //! What the watches show, what was read or written beside them, and what is in doubt.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use kube::Resource as _;
+use kube::{Resource as _, ResourceExt as _};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use lapse_engine::attest::Attested;
 
@@ -12,14 +11,14 @@ use super::grants::{self, Grants, KnownGrant};
 use super::policies::{KnownPolicy, PolicyTable};
 use super::requests::{self, KnownRequest, PastRequest, Requests};
 use super::tables::{Indexed, Tables};
-use super::{Change, Index, version};
+use super::{Change, Index};
 use crate::process::caught;
 use crate::{Stored, clock};
 
 impl Index {
     /// A policy that stands.
     pub(crate) fn apply_policy(&self, stored: &Stored<JitPolicy>) -> Change<Arc<KnownPolicy>> {
-        self.saw(version(stored.meta()));
+        self.0.newest.saw(Indexed::Policies, stored.meta(), false);
         let known = Arc::new(KnownPolicy::of(stored, &self.0.settings));
         let change = self.write().policies.apply(known);
         self.told(change)
@@ -53,8 +52,9 @@ impl Index {
     }
 
     /// A policy that is gone.
-    pub(crate) fn delete_policy(&self, name: &str) -> Change<Arc<KnownPolicy>> {
-        let change = self.write().policies.delete(name);
+    pub(crate) fn delete_policy(&self, stored: &Stored<JitPolicy>) -> Change<Arc<KnownPolicy>> {
+        self.0.newest.saw(Indexed::Policies, stored.meta(), true);
+        let change = self.write().policies.delete(&stored.name_any());
         self.told(change)
     }
 
@@ -63,17 +63,18 @@ impl Index {
         &self,
         stored: &Stored<AccessRequest>,
     ) -> Option<Change<KnownRequest>> {
+        self.0.newest.saw(Indexed::Requests, stored.meta(), false);
         self.put_request(requests::Decoded::of(stored, &self.0.keys.borrow()))
     }
 
     /// A request that this process has written: what it decides next goes by that.
     #[must_use]
     pub fn wrote_request(&self, request: Attested<AccessRequest>) -> Option<Change<KnownRequest>> {
+        self.0.newest.saw(Indexed::Requests, &request.object.metadata, false);
         self.put_request(requests::Decoded::of_object(request, true))
     }
 
     fn put_request(&self, known: requests::Decoded) -> Option<Change<KnownRequest>> {
-        self.saw(known.version());
         let mut tables = self.write();
         let change = tables.requests.apply(known)?;
         if let Some(after) = &change.after {
@@ -85,6 +86,7 @@ impl Index {
 
     /// A request that is gone.
     pub(crate) fn delete_request(&self, stored: &Stored<AccessRequest>) -> Change<KnownRequest> {
+        self.0.newest.saw(Indexed::Requests, stored.meta(), true);
         let mut tables = self.write();
         let change = tables.requests.delete(stored);
         if let Some(before) = &change.before {
@@ -112,17 +114,18 @@ impl Index {
     /// A Grant that stands: `None` if a newer state of it is known.
     #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
     pub fn apply_grant(&self, stored: &Stored<Grant>) -> Option<Change<KnownGrant>> {
+        self.0.newest.saw(Indexed::Grants, stored.meta(), false);
         self.put_grant(grants::decode(stored))
     }
 
     /// A Grant that this process has written: what it decides next goes by that.
     #[must_use]
     pub fn wrote_grant(&self, grant: &Grant) -> Option<Change<KnownGrant>> {
+        self.0.newest.saw(Indexed::Grants, &grant.metadata, false);
         self.put_grant(KnownGrant::of(grant))
     }
 
     fn put_grant(&self, known: KnownGrant) -> Option<Change<KnownGrant>> {
-        self.saw(known.version);
         let mut tables = self.write();
         let change = tables.grants.apply(known, clock::now())?;
         tables.grant_changed(&change);
@@ -130,9 +133,15 @@ impl Index {
         Some(self.told(change))
     }
 
-    /// A Grant that is gone.
+    /// A Grant that is gone, as the watch shows it.
+    pub(crate) fn delete_grant(&self, stored: &Stored<Grant>) -> Change<KnownGrant> {
+        self.0.newest.saw(Indexed::Grants, stored.meta(), true);
+        self.grant_gone(&stored.name_any())
+    }
+
+    /// A Grant that a live read does not find.
     #[must_use]
-    pub fn delete_grant(&self, name: &str) -> Change<KnownGrant> {
+    pub fn grant_gone(&self, name: &str) -> Change<KnownGrant> {
         let mut tables = self.write();
         let change = tables.grants.delete(name);
         tables.grant_changed(&change);
@@ -143,7 +152,7 @@ impl Index {
     /// A decision that stands.
     #[expect(clippy::must_use_candidate, reason = "whoever feeds an index need not listen")]
     pub fn apply_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
-        self.saw(version(stored.meta()));
+        self.0.newest.saw(Indexed::Decisions, stored.meta(), false);
         let mut keys = self.0.keys.clone();
         let decoded = {
             let keys = keys.borrow_and_update();
@@ -168,6 +177,7 @@ impl Index {
 
     /// A decision that is gone.
     pub(crate) fn delete_decision(&self, stored: &Stored<AccessDecision>) -> Option<About> {
+        self.0.newest.saw(Indexed::Decisions, stored.meta(), true);
         let about = self.write().decisions.delete(stored);
         self.told(about)
     }
@@ -211,7 +221,7 @@ impl Index {
     /// forgotten when its watch has ended.
     pub fn doubt(&self) {
         self.write().complete.clear();
-        self.0.newest.store(0, Ordering::Relaxed);
+        self.0.newest.forget();
         self.told(());
     }
 

@@ -287,7 +287,7 @@ fn what_is_over_is_an_orphan_once_its_request_is_gone() {
     assert!(index.past_grants(9).is_empty());
     index.delete_request(&over);
     assert_eq!(index.past_grants(9).len(), 1);
-    let gone = index.delete_grant(&index.past_grants(9)[0].name.clone());
+    let gone = index.delete_grant(&stored(&grant("fix", 2, "Ended")));
     assert!(gone.before.is_some() && gone.after.is_none());
     assert!(index.past_grants(9).is_empty());
 }
@@ -318,7 +318,7 @@ fn policies_are_compiled_once_and_found_by_the_roles_that_they_name() {
     assert!(!change.before.unwrap().says_the_same(&change.after.unwrap()));
     let now = index.policies();
     assert_eq!(now.found().unwrap().get("shop").unwrap().mode, PolicyMode::Disabled);
-    index.delete_policy("shop");
+    index.delete_policy(&first);
     assert!(index.policies_naming(&role, None).is_empty());
     assert!(index.policies().found().unwrap().get("shop").is_none());
 }

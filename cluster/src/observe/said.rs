@@ -99,92 +99,14 @@ fn only_standing(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::sync::Arc;
-
-    use http::{Request, Response};
-    use kube::Client;
-    use kube::client::Body;
     use lapse_crds::RequestRef;
-    use lapse_engine::attest::KeySet;
     use rstest::rstest;
-    use serde_json::{Value, json};
-    use tokio::sync::watch;
+    use serde_json::json;
 
-    use crate::index::{Index, Indexed, testing_settings};
-    use crate::watch::Revision;
-    use crate::{Occasion, Stored};
+    use crate::Occasion;
+    use crate::testing::{api_server, approval, reader, request};
 
     use super::*;
-
-    fn metadata(name: &str, version: &str) -> Value {
-        json!({
-            "name": name, "namespace": "shop", "uid": format!("uid-of-{name}"),
-            "resourceVersion": version, "creationTimestamp": "2026-11-28T10:00:00Z",
-        })
-    }
-
-    fn request(version: &str) -> Value {
-        json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest", "metadata": metadata("fix", version),
-            "spec": {
-                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
-                "reason": "Checkout fails", "requester": {"username": "alice", "groups": []},
-            },
-        })
-    }
-
-    fn approval(name: &str) -> Value {
-        json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision", "metadata": metadata(name, "8"),
-            "spec": {"request": {"name": "fix", "uid": "uid-of-fix"}, "verdict": "Approve"},
-        })
-    }
-
-    /// An API server whose store has these objects, by the last part of their path, and nothing else.
-    fn api_server(stored: Vec<(&'static str, Value)>) -> Client {
-        let service = tower::service_fn(move |asked: Request<Body>| {
-            let last = asked.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-            let found = stored.iter().find(|(name, _)| *name == last);
-            let (code, body) = found.map_or_else(
-                || {
-                    let status = json!({
-                        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
-                        "reason": "NotFound", "message": "not found", "details": {"name": last},
-                    });
-                    (404, status)
-                },
-                |(_, object)| (200, object.clone()),
-            );
-            let body = Body::from(body.to_string().into_bytes());
-            let answer = Response::builder().status(code).body(body).unwrap();
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        Client::new(service, "default")
-    }
-
-    fn stored<K: serde::de::DeserializeOwned>(object: &Value) -> Stored<K> {
-        serde_json::from_str(&object.to_string()).unwrap()
-    }
-
-    /// A reader whose index has seen a request in version 7 and two approvals.
-    fn reader(client: Client) -> Reader {
-        let (_, keys) = watch::channel(KeySet::default());
-        let index = Index::new(testing_settings(), keys.clone(), true);
-        for kind in Indexed::ALL {
-            index.begin(kind);
-            index.done(kind);
-        }
-        index.apply_request(&stored(&request("7")));
-        for name in ["yes", "also"] {
-            index.apply_decision(&stored(&approval(name)));
-        }
-        let revision = Revision::new({
-            let index = index.clone();
-            move || index.doubt()
-        });
-        Reader::new(client, index, keys).noticing(Arc::new(revision.0))
-    }
 
     async fn said(reader: &Reader) -> Read<Vec<String>> {
         let of =

@@ -4,6 +4,7 @@
 mod accounts;
 mod batch;
 mod policies;
+mod restored;
 mod roles;
 mod undebugged;
 

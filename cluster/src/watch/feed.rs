@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
 use tracing::error;
@@ -84,7 +84,7 @@ impl Feed {
                         told(listener, || listener.policy(change, is_listing));
                     }
                     Event::Delete(policy) => {
-                        let change = index.delete_policy(&policy.name_any());
+                        let change = index.delete_policy(&policy);
                         told(listener, || listener.policy(change, false));
                     }
                 },
@@ -136,7 +136,7 @@ impl Feed {
                         }
                     }
                     Event::Delete(grant) => {
-                        let change = index.delete_grant(&grant.name_any());
+                        let change = index.delete_grant(&grant);
                         told(listener, || listener.grant(change));
                     }
                 },

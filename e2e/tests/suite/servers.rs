@@ -6,8 +6,9 @@ use std::path::Path;
 use chrono::TimeDelta;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use kube::api::{DeleteParams, PostParams};
 use lapse_cluster::clock;
-use lapse_crds::{AccessRequest, EndReason, RequestPhase};
+use lapse_crds::{AccessRequest, EndReason, JitPolicy, RequestPhase};
 use lapse_e2e::plane::api_proxy::Fault;
 use lapse_e2e::plane::proxy::{Behaviour, Proxy};
 use lapse_e2e::plane::{InstallOptions, eventually};
@@ -108,6 +109,18 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     let expires = status.expires_at.unwrap().time();
     world.ask("waiting", json!({})).await;
     world.phase("waiting", RequestPhase::Pending).await;
+    let view = json!({"kind": "ClusterRole", "name": "view"});
+    let targets = json!([{"kubernetes": {"roles": [view], "namespaces": {"names": [world.ns]}}}]);
+    let requesters = json!([{"kind": "User", "name": world.alice.name}]);
+    world
+        .apply(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "ban"},
+            "spec": {"effect": "Deny", "requesters": requesters, "targets": targets},
+        }))
+        .await;
+    let view = json!({"target": {"kubernetes": {"role": view}}});
+    world.ask("banned", view.clone()).await;
+    world.phase("banned", RequestPhase::Denied).await;
     plane.etcd().kill();
     copy(&data, &backup);
     plane.etcd().start().unwrap();
@@ -124,6 +137,10 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     world.granted("young", json!({})).await;
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", RequestPhase::Active).await;
+    let policies: Api<JitPolicy> = Api::all(world.admin.client.clone());
+    policies.delete("ban", &DeleteParams::default()).await.unwrap();
+    world.ask("allowed", view.clone()).await;
+    world.phase("allowed", RequestPhase::Pending).await;
 
     plane.apiserver().kill();
     plane.etcd().kill();
@@ -136,6 +153,16 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     assert!(restored < expires, "restoring took too long: {}", restored - expires);
     assert!(requests.get_opt("young").await.unwrap().is_none());
     assert_eq!(world.bindings().await.len(), 2, "what was given before stands again");
+    // Whoever saw its deletion believes that there is no such policy.
+    let request = world.request("banned-again", view);
+    let asks: Api<AccessRequest> = world.api(&world.alice);
+    eventually("the webhook to answer", SOON, async || {
+        Ok(asks.create(&PostParams::default(), &request).await.ok())
+    })
+    .await
+    .unwrap();
+    world.phase("banned-again", RequestPhase::Denied).await;
+    println!("a policy that stands again counts {} after the restore", clock::now() - restored);
 
     until(expires).await;
     eventually("what is over to be gone", SOON, async || {

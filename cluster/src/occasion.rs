@@ -1,9 +1,9 @@
 //! How new what is seen must be: one rule, by what it is looked at for.
 //!
-//! Single objects, the ones that a decision is about, are always read as they are now: the request, what approves it, the Grant, the
-//! role, the named policy, the namespaces. Everything else is looked up in the index, which lags behind by the
-//! milliseconds that a watch takes, and which knows at once what its own process wrote. What that may miss, and what
-//! follows, is said with each occasion.
+//! Single objects, the ones that a decision is about, are always read as they are now: the request, the Grant, the role, the
+//! named policy, the namespaces; where a right may follow, what approves it, too. Everything else is looked up in the
+//! index, which lags behind by the milliseconds that a watch takes, and which knows at once what its own process wrote.
+//! What that may miss, and what follows, is said with each occasion.
 
 use std::time::Duration;
 
@@ -44,6 +44,16 @@ pub(crate) enum AsOfNow {
 }
 
 impl Occasion {
+    /// Whether a right may follow, so that what approves it must stand now. It may when something was to be refused, too:
+    /// what is seen then may allow it.
+    #[must_use]
+    pub(crate) fn may_give(self) -> bool {
+        match self {
+            Self::Give { .. } | Self::Confirm { .. } | Self::Refuse => true,
+            Self::Judge | Self::Follow => false,
+        }
+    }
+
     /// Which policies must be as they are now, beside the one that is named.
     #[must_use]
     pub(crate) fn policies_as_of_now(self) -> Option<AsOfNow> {

@@ -48,7 +48,10 @@ impl Reader {
             };
             (request, rest)
         };
-        let ((request, rest), approvals) = tokio::join!(found, self.approvals_now(&of.uid));
+        let approvals = async {
+            if occasion.may_give() { Some(self.approvals_now(&of.uid).await) } else { None }
+        };
+        let ((request, rest), approvals) = tokio::join!(found, approvals);
         let Some(request) = request? else { return Ok(None) };
         let Rest { policies, role, accounts, surroundings, banned_roles, mut grant } = rest;
         // That a right which is held was deleted is final, and so it is not concluded from what is not seen yet.
@@ -57,7 +60,10 @@ impl Reader {
             grant = self.grant(&recorded.name).await;
         }
         // What the index has is looked up last, so that it is as new as can be.
-        let decisions = self.said_now(&of.uid, approvals).await;
+        let decisions = match approvals {
+            Some(standing) => self.said_now(&of.uid, standing).await,
+            None => self.index().decisions(&of.uid),
+        };
         let spec = &request.object.spec;
         let index = self.index();
         let engaging = self.engaging(&policies, spec.policy.as_deref());

@@ -27,10 +27,6 @@ pub(in super::super) struct Decoded {
 }
 
 impl Decoded {
-    pub(in super::super) fn version(&self) -> u64 {
-        self.known.version
-    }
-
     pub(in super::super) fn of(stored: &Stored<AccessRequest>, keys: &KeySet) -> Self {
         caught("AccessRequest", || Self::read(stored, keys)).unwrap_or_else(|| {
             let (namespace, name) = (&stored.meta().namespace, &stored.meta().name);

@@ -17,7 +17,10 @@ use regex::Regex;
 const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Ends the playground whatever happens, and stops at the first command that fails.
-const BEFORE: &str = "set -euo pipefail\ntrap '[ -z \"${playground-}\" ] || kill \"$playground\" 2>/dev/null || true' EXIT\n";
+const BEFORE: &str = "\
+set -euo pipefail
+trap '[ -z \"${playground-}\" ] || { kill \"$playground\" && wait \"$playground\"; } 2>/dev/null || true' EXIT
+";
 
 /// As the README says to start one, but in the background.
 const PLAYGROUND: &str = "\

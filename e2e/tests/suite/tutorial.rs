@@ -13,8 +13,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use regex::Regex;
 
-/// For all of it, the playground's start included.
-const DEADLINE: Duration = Duration::from_mins(5);
+/// For all of it: the playground may have to build the programs first.
+const DEADLINE: Duration = Duration::from_mins(15);
 
 /// Ends the playground whatever happens, and stops at the first command that fails.
 const BEFORE: &str = "\

@@ -14,10 +14,9 @@ use crate::world::{SOON, World};
 /// A folder with this file is a situation, shipped switched off.
 const POLICY: &str = "policy.yaml";
 
-/// The walk of the README, from files: alice asks, bob approves, she ends it; and once more, with a
-/// Deny.
+/// The manifests of requests and decisions: alice asks, bob approves, she ends it; and once more, with a Deny.
 #[tokio::test]
-async fn the_walk_of_the_readme() {
+async fn the_requests_of_the_playground() {
     let mut world = World::own("walk", InstallOptions::default()).await;
     let mut unused = manifests();
     let plane = world.lapse.plane().clone();
@@ -67,6 +66,8 @@ async fn the_walk_of_the_readme() {
     apply(&world.bob, "create", "requests/deny-fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Ended).await;
     assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+    let created = apply(&world.alice, "create", "requests/edit-shop.yaml").await.unwrap();
+    assert!(created.contains("/edit-shop-"), "{created}");
     assert_eq!(unused, BTreeSet::new(), "an example that no test uses");
 }
 

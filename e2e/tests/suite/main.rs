@@ -56,6 +56,7 @@ mod stolen;
 mod told;
 mod too_old;
 mod traces;
+mod tutorial;
 mod unallowed;
 mod uninstall;
 mod upgraded;

@@ -1,0 +1,138 @@
+//! The commands of the tutorial, and of the first request in the README, do what they say: bash runs them in their order, on a
+//! playground as a reader starts it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lapse_e2e::plane::{jit_program, workspace};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use regex::Regex;
+
+/// For all of it: the playground may have to build the programs first.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// Ends the playground whatever happens, and stops at the first command that fails.
+const BEFORE: &str = "\
+set -euo pipefail
+trap '[ -z \"${playground-}\" ] || { kill \"$playground\" && wait \"$playground\"; } 2>/dev/null || true' EXIT
+";
+
+/// As the README says to start one, but in the background.
+const PLAYGROUND: &str = "\
+mkdir -p target/tutorial
+cargo playground --dir target/tutorial > target/tutorial/playground.log 2>&1 &
+playground=$!
+until test -e target/tutorial/playground.json || ! kill -0 \"$playground\"; do sleep 1; done
+export PATH=\"$PWD/target/tutorial/bin:$PATH\" KUBECONFIG=\"$PWD/target/tutorial/kubeconfig\"
+";
+
+/// What follows a fence of this kind, block by block.
+fn blocks(text: &str, kind: &str) -> Vec<String> {
+    let fence = format!("```{kind}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+}
+
+/// The commands as one script.
+fn script(commands: &[String]) -> String {
+    let mut script = BEFORE.to_owned();
+    for commands in commands {
+        script.push_str(commands);
+        script.push('\n');
+    }
+    script
+}
+
+/// Stands in for cargo, which would build what is built already.
+async fn cargo(folder: &Path) {
+    let bin = folder.join("cargo-bin");
+    fs::create_dir_all(&bin).unwrap();
+    let (playground, jit) = (env!("CARGO_BIN_EXE_playground"), jit_program().await.unwrap());
+    let text = format!(
+        "#!/bin/sh\ncase \"$1\" in\nplayground) shift; exec '{playground}' \"$@\" ;;\n\
+         build | install) mkdir -p target/debug; ln -sf '{}' target/debug/kubectl-jit ;;\n\
+         *) echo \"the documents call cargo $1\" >&2; exit 1 ;;\nesac\n",
+        jit.display()
+    );
+    let path = bin.join("cargo");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs them as a reader does who is at the root of the repository; what they wrote.
+async fn run(script: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    cargo(here).await;
+    symlink(workspace::root().join("examples"), here.join("examples")).unwrap();
+    fs::write(here.join("script"), script).unwrap();
+    let said = fs::File::create(here.join("said")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{0}/cargo-bin:{0}/target/debug:{path}", here.display());
+    let mut bash = Command::new("bash");
+    bash.arg("script")
+        .current_dir(here)
+        .env("PATH", path)
+        .env("KUBECACHEDIR", here.join("cache"))
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().unwrap())
+        .stderr(said)
+        .process_group(0);
+    let mut bash = tokio::process::Command::from(bash).kill_on_drop(true).spawn().unwrap();
+    let group = Pid::from_raw(i32::try_from(bash.id().unwrap()).unwrap());
+    let status = tokio::time::timeout(DEADLINE, bash.wait()).await;
+    // After the deadline: the playground, too.
+    let _ = killpg(group, Signal::SIGTERM);
+    let read = |name: &str| fs::read_to_string(here.join(name)).unwrap_or_default();
+    let (said, log) = (read("said"), read("target/tutorial/playground.log"));
+    let succeeded = status.as_ref().is_ok_and(|ended| ended.as_ref().unwrap().success());
+    assert!(succeeded, "{status:?} within {DEADLINE:?}:\n{said}\nThe playground:\n{log}");
+    said
+}
+
+/// What a document shows comes, in this order: a short word alone on its line, anything else as whole words.
+fn assert_shown(said: &str, expected: &[String]) {
+    let mut at = 0;
+    for line in expected.iter().flat_map(|block| block.lines()) {
+        let words = regex::escape(line);
+        let pattern = if line.len() <= 3 {
+            format!("(?m)^{words}$")
+        } else {
+            format!(r"(?m)(?:^|\W){words}(?:\W|$)")
+        };
+        let found = Regex::new(&pattern).unwrap().find_at(said, at);
+        at = found.unwrap_or_else(|| panic!("no {line:?} from {at} on:\n{said}")).end();
+    }
+}
+
+#[tokio::test]
+async fn the_tutorial_does_what_it_says() {
+    let text = fs::read_to_string(workspace::root().join("docs/tutorial.md")).unwrap();
+    let said = run(&script(&blocks(&text, "sh"))).await;
+    assert_shown(&said, &blocks(&text, "text"));
+}
+
+#[tokio::test]
+async fn the_first_request_of_the_readme_is_granted_and_ends() {
+    let text = fs::read_to_string(workspace::root().join("README.md")).unwrap();
+    let (_, text) = text.split_once("## Your first request\n").unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
+    let mut commands = vec![PLAYGROUND.to_owned()];
+    commands.extend(blocks(text, "sh"));
+    let said = run(&script(&commands)).await;
+    assert_shown(&said, &["no\nyes\nno\nEndedByRequester".to_owned()]);
+}
+
+#[test]
+fn commands_and_what_they_write_are_found() {
+    let text = "a\n```sh\none\ntwo\n```\nb\n```text\nyes\n```\n```sh\nthree\n```\n";
+    assert_eq!(blocks(text, "sh"), ["one\ntwo\n", "three\n"]);
+    assert_eq!(blocks(text, "text"), ["yes\n"]);
+    assert!(script(&blocks(text, "sh")).ends_with("one\ntwo\n\nthree\n\n"));
+    assert_shown("yes\nno\nyes, it Ended\nyes\n", &["yes\nEnded\n".to_owned(), "yes\n".to_owned()]);
+}

@@ -1,5 +1,5 @@
-//! Builds the image of Lapse: the three programs of the cluster, linked statically, and nothing else; and the package of
-//! the agent.
+//! Builds the image of Lapse: the three programs of the cluster, linked statically, and nothing else; the package of the
+//! agent; and the plugin of kubectl.
 //!
 //! No registry and no daemon is needed: the image is an archive that container runtimes import and that tools push.
 //! The same commit, built with the same Rust, linker and C library, gives the same bytes.
@@ -8,6 +8,7 @@ pub mod archive;
 pub mod build;
 pub mod cargo;
 pub mod deb;
+pub mod plugin;
 mod release;
 mod sbom;
 

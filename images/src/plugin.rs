@@ -1,0 +1,102 @@
+//! The plugin of kubectl as an archive, as people install it and as plugin managers expect it: the program and the licence,
+//! at the top.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use flate2::{Compression, GzBuilder};
+
+use crate::build::{self, Arch};
+use crate::workspace;
+
+/// The package, and its program.
+pub const PLUGIN: &str = "kubectl-jit";
+
+/// Builds `kubectl jit` as an archive for each architecture.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "cargo plugin", bin_name = "cargo plugin")]
+pub struct Options {
+    /// Where the files go; target/plugin if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// An architecture to build for; may be given several times. This machine's if not given
+    #[arg(long, value_name = "ARCH", value_enum)]
+    pub arch: Vec<Arch>,
+}
+
+/// Builds the archives, and says where they are.
+///
+/// # Errors
+/// If the program cannot be built, or an archive not be written.
+pub fn run(options: &Options) -> Result<()> {
+    let target = build::cargo_target(workspace());
+    let folder = options.out.clone().unwrap_or_else(|| target.join("plugin"));
+    let arches = if options.arch.is_empty() { vec![Arch::native()] } else { options.arch.clone() };
+    for arch in arches {
+        let program = build::release(workspace(), &target, arch, &[PLUGIN])?.join(PLUGIN);
+        println!("{}", archive(workspace(), &program, arch, &folder)?.display());
+    }
+    Ok(())
+}
+
+/// Packs this program, with nothing of the machine but its bytes; returns the file.
+///
+/// # Errors
+/// If a file is missing, or the archive cannot be written.
+pub fn archive(workspace: &Path, program: &Path, arch: Arch, into: &Path) -> Result<PathBuf> {
+    let mut tar = tar::Builder::new(GzBuilder::new().write(Vec::new(), Compression::best()));
+    for (name, from, mode) in
+        [(PLUGIN, program, 0o755), ("LICENSE", &*workspace.join("LICENSE"), 0o644)]
+    {
+        let content = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(content.len().try_into()?);
+        tar.append_data(&mut header, name, &content[..])?;
+    }
+    let bytes = tar.into_inner()?.finish()?;
+    fs::create_dir_all(into).with_context(|| format!("making {}", into.display()))?;
+    let version = env!("CARGO_PKG_VERSION");
+    let file = into.join(format!("{PLUGIN}_{version}_linux_{}.tar.gz", arch.name()));
+    fs::write(&file, bytes).with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_has_the_program_and_the_licence_and_nothing_of_the_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("built");
+        fs::write(&program, "the program").unwrap();
+        let packed = |into: &str| {
+            let file = archive(workspace(), &program, Arch::Arm64, &folder.path().join(into));
+            let file = file.unwrap();
+            assert!(file.to_str().unwrap().ends_with("_linux_arm64.tar.gz"), "{}", file.display());
+            fs::read(file).unwrap()
+        };
+        let bytes = packed("one");
+        assert_eq!(bytes, packed("another"));
+        let mut tar = tar::Archive::new(GzDecoder::new(&bytes[..]));
+        let mut found = Vec::new();
+        for entry in tar.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let header = entry.header().clone();
+            assert_eq!((header.uid().unwrap(), header.mtime().unwrap()), (0, 0));
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            found.push((path, header.mode().unwrap(), content.contains("the program")));
+        }
+        let expected = [(PLUGIN.to_owned(), 0o755, true), ("LICENSE".to_owned(), 0o644, false)];
+        assert_eq!(found, expected);
+    }
+}

@@ -113,6 +113,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
                     schema::unobserved_at_first(schema);
                 }
                 schema::say_list_types(schema);
+                schema::join_lines(schema);
                 if let Some(spec) = schema.properties.as_mut().and_then(|all| all.get_mut("spec")) {
                     schema::keep_older_name(spec);
                 }

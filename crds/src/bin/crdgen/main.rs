@@ -1,7 +1,10 @@
-//! Writes the custom resource definitions as YAML, for people to read and for the chart to install.
+//! Writes the custom resource definitions as YAML, for people to read and for the chart to install, and the reference of
+//! the API among the documents.
 //!
 //! `cargo run --bin crdgen` writes them; with `--check` it compares, and fails when a
 //! file on disk differs from what the types say.
+
+mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,8 +50,9 @@ fn run(check: bool) -> Result<(), String> {
 fn files() -> Result<Vec<(PathBuf, String)>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [root.join("yaml"), root.join("../charts/lapse/files/crds")];
-    let mut files = Vec::new();
-    for crd in lapse_crds::all() {
+    let crds = lapse_crds::all();
+    let mut files = vec![(root.join("../docs/reference.md"), reference::page(&crds))];
+    for crd in crds {
         let yaml = serde_saphyr::to_string(&crd).map_err(|e| format!("{}: {e}", crd.name_any()))?;
         let name = format!("{}.yaml", crd.spec.names.plural);
         files.extend(folders.iter().map(|folder| (folder.join(&name), format!("{HEADER}{yaml}"))));

@@ -18,36 +18,37 @@ use crate::{GrantDuration, Subject, schema};
         .message("escalation needs stages: without them nobody is asked")
 )]
 pub struct Approval {
-    /// The stages that must all be complete. A person counts once per request, in one stage; who counts
-    /// where is found so that the most stages are complete.
+    /// The stages, all of which must be complete. A person counts once per request, in one stage, assigned so that the
+    /// most stages are complete. Absent: none, no approval is needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub stages: Vec<Stage>,
-    /// Whether all stages are open at once, or each opens when the one before is complete.
+    /// Whether all stages are open at once (`Parallel`), or each opens when the one before is complete (`Sequential`).
+    /// Absent: Parallel.
     #[serde(default)]
     pub order: ApprovalOrder,
-    /// Which requests need no approval although there are stages. Absent: none.
+    /// Which requests are approved automatically, although there are stages. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_approve: Option<AutoApprove>,
-    /// How long a request waits for its approval before it times out. Absent: 24 hours.
+    /// How long a request waits for its approval before it times out, such as `4h`. Absent: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<GrantDuration>,
-    /// Whom to ask, too, when nobody answers. Absent: nobody.
+    /// Additional approvers if the request is not approved in time. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<Escalation>,
-    /// Whether a requester who is an approver may approve an own request.
+    /// Whether a requester who is an approver may approve their own request. Absent: Forbid.
     #[serde(default)]
     pub self_approval: Permission,
-    /// Whether an approval may be given by impersonation (`kubectl --as`). `Forbid` refuses approvals
-    /// without a credential id, which impersonation has none of. Best effort: an authenticator that
-    /// issues no credential ids is refused, too.
+    /// Whether an approval may be given by impersonation (`kubectl --as`). `Forbid` refuses approvals without a
+    /// credential ID; impersonated callers have none. Best effort: callers whose authenticator issues no credential IDs
+    /// are refused, too. Absent: Allow.
     #[serde(default = "allow")]
     pub impersonation: Permission,
-    /// Whether an approval must name the UID of the request in `spec.request.uid`, so that what was
-    /// read is what is approved.
+    /// Whether an approval must name the UID of the request in `spec.request.uid`, so that the approver approves the
+    /// request that they read. Absent: no.
     #[serde(default, rename = "requireUID", skip_serializing_if = "std::ops::Not::not")]
     pub require_uid: bool,
 }
@@ -77,11 +78,12 @@ pub enum ApprovalOrder {
     Sequential,
 }
 
-/// Which requests need no approval.
+/// Which requests are approved automatically.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoApprove {
-    /// Requests for at most this long. Never those for a role that lets its holder climb further.
+    /// The longest duration that is approved automatically, such as `15m`. Never for a role that allows privilege
+    /// escalation, and never for an extension (`spec.extends`).
     pub max_duration: GrantDuration,
 }
 
@@ -99,27 +101,27 @@ fn allow() -> Permission {
     Permission::Allow
 }
 
-/// Whom to ask, too, when a request is not approved in time.
+/// Additional approvers if a request is not approved in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Escalation {
-    /// How long after the request, if it is still not approved.
+    /// How long after the request they are added, if it is not approved by then, such as `30m`. Shorter than `timeout`.
     pub after: GrantDuration,
-    /// Who may then approve in every stage. They may deny from the beginning.
+    /// Who may approve in every stage from then on. They may deny from the beginning.
     #[schemars(length(min = 1, max = 64))]
     pub approvers: Vec<Subject>,
 }
 
-/// One stage of an approval: so many of these people.
+/// One stage of an approval: a list of approvers, and how many of them must approve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Stage {
     /// The name of the stage, such as `manager`.
     #[schemars(schema_with = "schema::stage_name")]
     pub name: String,
-    /// How many of the approvers must approve.
+    /// How many of the approvers must approve. Absent: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 16))]
     pub required: u32,
-    /// Who may approve in this stage. They also need the verb `approve` on the policy (the role
+    /// Who may approve in this stage. They also need the RBAC verb `approve` on the policy (ClusterRole
     /// `lapse:approver`).
     #[schemars(length(min = 1, max = 64))]
     pub approvers: Vec<Subject>,

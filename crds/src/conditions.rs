@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// Whether a condition holds.
+/// The status of a condition: True, False or Unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// It is true.
     True,
-    /// It does not hold.
+    /// It is false.
     False,
     /// It is not known yet.
     Unknown,
@@ -20,10 +20,10 @@ pub enum ConditionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What the condition is about.
+    /// What the condition is about, such as `Ready`.
     #[schemars(length(min = 1, max = 316))]
     pub r#type: String,
-    /// Whether it holds.
+    /// True, False or Unknown.
     pub status: ConditionStatus,
     /// Why, as one word for programs.
     #[schemars(length(min = 1, max = 1024))]
@@ -33,7 +33,7 @@ pub struct Condition {
     pub message: String,
     /// When the status last changed.
     pub last_transition_time: Timestamp,
-    /// The generation of the object that the condition speaks about.
+    /// The generation of the object that the condition is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

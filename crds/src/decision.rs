@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, schema};
 
-/// What a person says about a request: approve it, deny it, end it early, or review it afterwards.
-/// Decisions are only ever added; the list of them is the record of who said what.
+/// What a person says about a request: approve it, deny it, end it early, or review it afterwards. Decisions can only
+/// be added: they are the record of who decided what.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -24,7 +24,7 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, sc
     category = "lapse",
     namespaced,
     derive = "PartialEq",
-    doc = "What a person says about a request: approve it, deny it, end it early, or review it afterwards. Decisions are only ever added; the list of them is the record of who said what.",
+    doc = "What a person says about a request: approve it, deny it, end it early, or review it afterwards. Decisions can only be added: they are the record of who decided what.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.request.name",
     printcolumn(name = "Verdict", type_ = "string", json_path = ".spec.verdict"),
@@ -42,70 +42,73 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, sc
         .message("outcome (Justified or Unjustified) is required with verdict Review, and allowed with it alone")
 )]
 pub struct AccessDecisionSpec {
-    /// The request, in the namespace of the decision.
+    /// The request that the decision is about. It is in the namespace of the decision.
     pub request: RequestTarget,
 
-    /// Approve, Deny, End or Review.
+    /// What is decided. `Approve`: by an approver; access may be granted. `Deny`: by an approver, a reviewer, or a
+    /// holder of the verb `deny` on the policy; access is denied, or revoked at once if it is held. `End`: by the
+    /// requester; access is no longer needed. `Review`: by a reviewer, after an emergency; it needs `outcome`.
     pub verdict: Verdict,
 
-    /// With Approve: the approver sets the duration, within the bounds of the policy. Of several, the
-    /// shortest applies.
+    /// With Approve: the duration that the approver sets, such as `30m`, within the bounds of the policy. Of several
+    /// approvals, the shortest duration applies. Absent: the duration of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<GrantDuration>,
 
-    /// With Review: what the reviewer found.
+    /// With Review, required: whether the emergency was justified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ReviewOutcome>,
 
-    /// Why, in words for people.
+    /// A comment for people. Up to 4096 bytes, without control characters other than line feeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::prose")]
     pub comment: Option<String>,
 
-    /// Who decides, as the API server authenticated the caller. Stamped at admission.
+    /// Who decides, as the API server authenticated the caller. Stamped at admission: what a client sends is
+    /// overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decider: Option<Identity>,
 
-    /// The policy that was decided upon. Stamped at admission.
+    /// The policy under which it was decided. Stamped at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRef>,
 
-    /// Hash of the rules of the requested role at that moment. Stamped at admission.
+    /// A hash of the rules of the requested role at that moment. Stamped at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub rules_hash: Option<String>,
 
-    /// The rules themselves, in as few as say the same: an approval holds as long as the role has gained
-    /// none. Left out when they take more than 16 KiB; the approval then holds as long as the role has
-    /// not changed at all. Stamped at admission.
+    /// The rules themselves, in their shortest form: an approval is valid as long as the role has gained no rules. Left
+    /// out if they take more than 16 KiB; the approval is then valid as long as the role has not changed at all.
+    /// Stamped at admission.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<RecordedRules>,
 }
 
-/// The request that a decision speaks about.
+/// The request that a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestTarget {
     /// The name of the AccessRequest.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// Its UID. Stamped at admission when absent; one that is wrong is refused.
+    /// The UID of the AccessRequest. Stamped at admission if absent; a wrong one is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::uid")]
     pub uid: Option<String>,
 }
 
-/// What a decision says.
+/// What is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Verdict {
-    /// By an approver of the policy: the right may be given.
+    /// By an approver: access may be granted.
     Approve,
-    /// By an approver, or by who holds the verb `deny` on the policy: the right may not be given, and
-    /// is taken back at once if it was.
+    /// By an approver, a reviewer, or a holder of the verb `deny` on the policy: access is denied, or revoked at once
+    /// if it is held.
     Deny,
-    /// By the requester: the right is not needed any more.
+    /// By the requester: access is no longer needed.
     End,
-    /// By a reviewer of the policy other than the requester, after an emergency: whether it was one.
+    /// By a reviewer of the policy other than the requester, after an emergency: whether it was justified.
     Review,
 }
 

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// `sudo` for every command, as root. An object, for what it may say later; it says nothing today.
+/// `sudo` for every command, as root. An object without fields, reserved for later settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Admin {}
 
-/// A command that may be run as root with `sudo`: one program, with exactly these arguments. Without
-/// `args` and `argsPattern` it takes none.
+/// A command that may be run as root with `sudo`: one program, with exactly these arguments. Without `args` and
+/// `argsPattern` it takes none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -28,8 +28,8 @@ pub struct Command {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::program_arguments")]
     pub args: Vec<String>,
-    /// A regular expression that the arguments, joined by spaces, match as a whole: it begins with `^` and ends with
-    /// `$`. A request may name exact arguments that match, or this same expression, which needs a host that knows
+    /// A regular expression that must match all arguments, joined by spaces: it begins with `^` and ends with `$`. A
+    /// request may name exact arguments that match, or this same expression, which needs a host that supports
     /// expressions (sudo 1.9.10 or later).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::arguments_pattern")]
@@ -60,20 +60,20 @@ pub struct EndpointTarget {
     /// The name of the Endpoint.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// The local user of that host, if the Endpoint knows more than one for who asks. Which local users are whose is
-    /// said by the Endpoint and by the policy, never by the request alone. Always there in a Grant.
+    /// The local user of that host, if the Endpoint has more than one for the requester. The Endpoint and the policy
+    /// say which local user belongs to whom, never the request alone. Always set in a Grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::local_name")]
     pub local_user: Option<String>,
-    /// The UID of the Endpoint. In a Grant alone, where it is always there: an order for one host is worth nothing on
-    /// another, nor on one that was enrolled later under the same name.
+    /// The UID of the Endpoint. Only in a Grant, where it is always set: an order for one host is not valid on another,
+    /// nor on one that was enrolled later under the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::uid")]
     pub uid: Option<String>,
     /// `sudo` for everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
-    /// `sudo` for just these commands.
+    /// `sudo` for only these commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub commands: Vec<Command>,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Condition, Subject, Timestamp, schema};
 
-/// A host on which rights are given for a time by the agent that runs there.
+/// A host on which an agent grants access for a time. Policies select it by its labels. Deleting it ends all access on
+/// it.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -23,7 +24,7 @@ use crate::{Condition, Subject, Timestamp, schema};
     category = "lapse",
     status = "EndpointStatus",
     derive = "PartialEq",
-    doc = "A host on which rights are given for a time by the agent that runs there. Its labels are what policies select by. Deleting it ends everything that is in force on it.",
+    doc = "A host on which an agent grants access for a time. Policies select it by its labels. Deleting it ends all access on it.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "Platform", type_ = "string", json_path = ".spec.platform"),
     printcolumn(
@@ -42,14 +43,13 @@ use crate::{Condition, Subject, Timestamp, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSpec {
-    /// What it runs.
+    /// The operating system of the host.
     pub platform: Platform,
-    /// Who answers for it: they, and those who hold the RBAC verb `own` on it, may change this object. Empty: only the
-    /// latter.
+    /// Its owners: they, and holders of the RBAC verb `own` on it, may change this object. Empty: only the latter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub owners: Vec<Subject>,
-    /// Whose its local users are, each of them one subject's. Empty: nobody has one, but where a policy says
+    /// Which local user belongs to which subject; each belongs to one. Empty: nobody has one, unless a policy says
     /// `localUsers: SameName`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -57,12 +57,12 @@ pub struct EndpointSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["localUser"])
     )]
     pub users: Vec<LocalUser>,
-    /// The one token by which its agent may enrol. Absent: no agent may.
+    /// The one token with which its agent may enrol. Absent: no agent may enrol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<Enrolment>,
 }
 
-/// What an endpoint runs.
+/// The operating system of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Platform {
     /// Linux, with systemd.
@@ -75,7 +75,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// A local user of a host, and who that is in the cluster.
+/// A local user of a host, and the subject in the cluster to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -87,20 +87,20 @@ impl fmt::Display for Platform {
 pub struct LocalUser {
     /// Who it is in the cluster: a user or a service account.
     pub subject: Subject,
-    /// The name of the local user. Not root: who is root already needs nothing.
+    /// The name of the local user. Not root: root needs nothing.
     #[schemars(schema_with = "schema::local_name")]
     pub local_user: String,
 }
 
-/// A token that is good for one enrolment.
+/// A token that is valid for one enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Enrolment {
-    /// The SHA-256 of the token, as `sha256:` and 64 hexadecimal digits. A token has at least 32 bytes of randomness;
-    /// make it with `openssl rand -hex 32`, and its hash with `printf %s "$token" | sha256sum`.
+    /// The SHA-256 of the token, as `sha256:` and 64 hexadecimal digits. A token has at least 32 random bytes; create
+    /// it with `openssl rand -hex 32`, and its hash with `printf %s "$token" | sha256sum`.
     #[schemars(schema_with = "schema::sha256")]
     pub token_hash: String,
-    /// Until when it may be used.
+    /// When the token expires, in RFC 3339, such as `2026-11-21T22:00:00Z`.
     pub expires_at: Timestamp,
 }
 
@@ -108,35 +108,37 @@ pub struct Enrolment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
-    /// The generation of the spec that the status speaks about.
+    /// The generation of the spec that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The agent that enrolled. Written at an enrolment alone, after the token was checked.
+    /// The agent that enrolled. Written by an enrolment only, after the token was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<EnrolledAgent>,
-    /// What the gateway asks for in its agent's name: a first certificate, with a token, or the next one. Answered, and
-    /// taken away again, at admission.
+    /// What the gateway requests on behalf of its agent: a first certificate, with a token, or the next one. Answered,
+    /// and removed again, at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<SigningRequest>,
-    /// What its agent last said of itself.
+    /// What its agent last reported about itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<AgentReport>,
-    /// When the agent was last heard of: when it connected, when its connection ended, and each hour in between.
+    /// When there was last contact with the agent: when it connected, when its connection ended, and each hour in
+    /// between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_contact: Option<Timestamp>,
     /// The last connection of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<AgentConnection>,
-    /// What its agent said of each order that has not ended for everybody yet, signed with the agent's key.
+    /// What its agent reported about each order that the host or the cluster has not finished yet, signed with the
+    /// agent's key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["grant"])
     )]
     pub orders: Vec<OrderStatus>,
-    /// `Ready` (an agent is connected, and can carry out orders; with the reason `NotEnrolled`, `TokenExpired`,
-    /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired` or `GatewayLost` if it is not), `Outdated` (its
-    /// agent is older than this release), `Duplicate` (two machines have the same identity).
+    /// `Ready` (an agent is connected and can carry out orders; if not, with the reason `NotEnrolled`, `TokenExpired`,
+    /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired` or `GatewayLost`), `Outdated` (its agent is
+    /// older than this release), `Duplicate` (two machines have the same identity).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -149,40 +151,40 @@ pub struct EndpointStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentConnection {
-    /// Its name, which the agent chose by chance. An agent that comes back without knowing it is another one with the same
+    /// A random name that the agent chose. An agent that reconnects without knowing it is another one with the same
     /// identity.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
-    /// The process of the gateway that it is to, by a name that follows from nothing. Once that shows no sign of life,
-    /// nobody is connected.
+    /// The process of the gateway to which the agent is connected, by a random name. Once that process shows no sign of
+    /// life, no agent is connected.
     #[schemars(length(min = 1, max = 64))]
     pub gateway: String,
 }
 
-/// An agent that enrolled, and the key by which it is known.
+/// An agent that enrolled, and the key that identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrolledAgent {
-    /// Its public key (Ed25519), in base64. It proves its connections and signs its receipts with it.
+    /// Its public key (Ed25519), in base64. With its private key it proves its connections and signs its receipts.
     #[schemars(length(min = 44, max = 44))]
     pub public_key: String,
-    /// Which machine it enrolled on: a hash of what the host calls itself (`/etc/machine-id`) and of the number of its
-    /// hardware (the UUID of SMBIOS, most often), if it has one.
+    /// The machine on which it enrolled: a hash of the machine ID (`/etc/machine-id`) and of the identifier of the
+    /// hardware (usually the UUID of SMBIOS), if it has one.
     #[schemars(schema_with = "schema::sha256")]
     pub machine: String,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
-    /// The hash of the token that it used, which is worth nothing since.
+    /// The hash of the token that it used, which is no longer valid.
     #[schemars(schema_with = "schema::sha256")]
     pub token_hash: String,
     /// Its current certificate, in PEM.
     #[schemars(length(min = 1, max = 4096))]
     pub certificate: String,
-    /// When that ends.
+    /// When that certificate expires.
     pub certificate_expires_at: Timestamp,
 }
 
-/// A certificate that is asked for.
+/// A certificate that is requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningRequest {
@@ -199,22 +201,22 @@ pub struct SigningRequest {
     pub machine: Option<String>,
 }
 
-/// What an agent says of itself.
+/// What an agent reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentReport {
     /// The release of the agent.
     #[schemars(length(min = 1, max = 64))]
     pub version: String,
-    /// What it found that the host can do, by trying.
+    /// What the host can do, as the agent found by trying.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub capabilities: Vec<Capability>,
-    /// What the host runs, such as `Debian GNU/Linux 12 (bookworm)`, in its own words.
+    /// The operating system of the host as the host names it, such as `Debian GNU/Linux 12 (bookworm)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub system: Option<String>,
-    /// What keeps it from carrying out orders, in its words. Absent: nothing.
+    /// What prevents the agent from carrying out orders, in its words. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub problem: Option<String>,
@@ -229,11 +231,11 @@ pub enum Capability {
     Admin,
     /// `sudo` for exact commands.
     Commands,
-    /// `sudo` for commands by regular expressions.
+    /// `sudo` for commands that match regular expressions.
     CommandPatterns,
     /// Membership of a local group.
     Group,
-    /// The rule itself carries its end, so that `sudo` refuses on time with nothing else alive.
+    /// The rule of `sudo` contains its own end, so that `sudo` denies on time even if nothing else runs.
     RuleCarriesEnd,
 }
 
@@ -243,20 +245,20 @@ impl fmt::Display for Capability {
     }
 }
 
-/// Where an order stands on its host.
+/// The state of an order on its host.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum OrderState {
-    /// The agent has stored it, and does not act on it yet.
+    /// The agent has stored it, and has not acted on it yet.
     Received,
-    /// The right is given.
+    /// Access is granted.
     Active,
-    /// It is being taken back; something is not gone yet.
+    /// Access is being revoked; something of it is still there.
     Ending,
-    /// The agent has verified that the right is gone, and everything that was started under it.
+    /// The agent has verified that the access is gone, and everything that was started with it.
     Ended,
-    /// The right could not be given, and nothing of it is left.
+    /// Access could not be granted, and nothing of it is left.
     Failed,
 }
 
@@ -266,25 +268,27 @@ impl fmt::Display for OrderState {
     }
 }
 
-/// What an agent said of an order, with its signature.
+/// What an agent reported about an order, with its signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderStatus {
     /// The name of the Grant.
     #[schemars(schema_with = "schema::object_name")]
     pub grant: String,
-    /// The UID of the request that it was given for.
+    /// The UID of the request for which it was granted.
     #[schemars(schema_with = "schema::uid")]
     pub request_uid: String,
-    /// Where it stands.
+    /// The state of the order. `Received`: stored, not acted on yet. `Active`: access is granted. `Ending`: access is
+    /// being revoked. `Ended`: access is verified to be gone. `Failed`: access could not be granted, and nothing of it
+    /// is left.
     pub state: OrderState,
-    /// Since when, by the clock of the host.
+    /// Since when it is in this state, by the clock of the host.
     pub since: Timestamp,
-    /// Why, for `Failed` and `Ending`.
+    /// Why, for `Failed` and `Ending`, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub message: Option<String>,
-    /// A number that grows with each receipt for this order: milliseconds since 1970, or more.
+    /// A number that increases with each receipt for this order: milliseconds since 1970, or more.
     pub sequence: i64,
     /// The agent's signature over all of this and the UID of the Endpoint, in base64.
     #[schemars(length(min = 88, max = 88))]

@@ -10,27 +10,27 @@ use crate::{Timestamp, schema};
 /// The most pods that a Grant records.
 pub const MOST_ENTERED: usize = 64;
 
-/// A pod that the holder of a right went into while they held it.
+/// A pod that the holder entered while access was held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnteredPod {
-    /// Its namespace.
+    /// The namespace of the pod.
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: String,
-    /// Its name.
+    /// The name of the pod.
     #[schemars(schema_with = "schema::object_name")]
     pub pod: String,
-    /// As whom: the holder, or a service account that they may impersonate.
+    /// Who entered it: the holder, or a service account that they may impersonate.
     #[schemars(schema_with = "schema::subject_name")]
     pub username: String,
-    /// What was opened.
+    /// What was opened: `Exec`, `Attach` or `PortForward`.
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub streams: Vec<StreamKind>,
-    /// When the first was opened.
+    /// When something was first opened.
     pub first_at: Timestamp,
-    /// When the last was opened, to ten seconds.
+    /// When something was last opened, to within ten seconds.
     pub last_at: Timestamp,
-    /// Whether the namespace carried the label `lapse.dev/track-workloads: "true"`.
+    /// Whether the namespace had the label `lapse.dev/track-workloads: "true"`.
     #[serde(default)]
     pub tracked: bool,
 }

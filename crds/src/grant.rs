@@ -11,9 +11,8 @@ use crate::{
     Target, Timestamp, schema,
 };
 
-/// A right that the controller gives for a request, written before it takes effect, so that the right
-/// can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant
-/// ends the right.
+/// Access that the controller grants for a request, recorded before it takes effect, so that it can be revoked whatever
+/// crashes. Only the controller creates Grants; deleting one ends the access.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -28,7 +27,7 @@ use crate::{
     category = "lapse",
     status = "GrantStatus",
     derive = "PartialEq",
-    doc = "A right that the controller gives for a request, written before it takes effect, so that the right can be taken back whatever has crashed in between. Made by the controller alone; deleting a Grant ends the right.",
+    doc = "Access that the controller grants for a request, recorded before it takes effect, so that it can be revoked whatever crashes. Only the controller creates Grants; deleting one ends the access.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".status.phase",
     selectable = ".spec.username",
@@ -48,7 +47,7 @@ use crate::{
         name = "Expires",
         type_ = "string",
         json_path = ".status.columns.expires",
-        description = "When the right ends; once it has ended, when it did"
+        description = "When access ends or has ended"
     ),
     printcolumn(
         name = "Reason",
@@ -61,38 +60,37 @@ use crate::{
         name = "Review",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Reviewed")].reason"#,
-        description = "Where the review of an emergency stands; empty for what was approved",
+        description = "The state of the review of an emergency; empty for other access",
         priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a grant cannot be changed"))]
 pub struct GrantSpec {
-    /// The request that the right is given for.
+    /// The request for which access is granted.
     pub request: RequestRef,
-    /// The policy that allowed it, as it stood then.
+    /// The policy that allowed it, as it was at that time.
     pub policy: PolicyRef,
-    /// Who holds the right.
+    /// Who holds the access.
     pub subject: Subject,
-    /// The user name of that subject, as the API server writes it: of a service account
+    /// The user name of that subject, as the API server writes it; for a service account
     /// `system:serviceaccount:NAMESPACE:NAME`, which no user has. Absent in Grants of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::subject_name")]
     pub username: Option<String>,
-    /// The right, with its namespaces spelled out.
+    /// What is granted, with its namespaces spelled out.
     pub target: Target,
-    /// When it starts.
+    /// When access starts.
     pub starts_at: Timestamp,
-    /// When it ends, whatever happens.
+    /// When access ends at the latest.
     pub expires_at: Timestamp,
-    /// Whether it is given in an emergency, without approval.
+    /// Whether it is granted in an emergency, without approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
-    /// With an emergency: by when it must be reviewed, as its policy said when it was given.
+    /// For an emergency: by when it must be reviewed, according to its policy when it was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_by: Option<Timestamp>,
-    /// The user names of those whose approval counted, in the order of the alphabet. Empty: nobody needed
-    /// to approve.
+    /// The user names of those whose approval counted, in alphabetical order. Empty: no approval was needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::approvers")]
     pub approved_by: Vec<String>,
@@ -100,27 +98,27 @@ pub struct GrantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ticket")]
     pub ticket: Option<String>,
-    /// Hash of the rules of the role as it was approved.
+    /// A hash of the rules of the role as it was approved.
     #[schemars(length(min = 1, max = 128))]
     pub rules_hash: String,
-    /// The rules themselves, in as few as say the same, so that it can be told what the role has gained
-    /// since. Left out when they take more than 16 KiB; every change then counts as a gain.
+    /// The rules themselves, in their shortest form: they show what the role has gained since. Left out if they take
+    /// more than 16 KiB; every change then counts as a gain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<RecordedRules>,
-    /// What its policy said about the session. Absent in Grants of releases that knew no sessions: nothing
-    /// is kept from their holders, and nothing is recorded of them.
+    /// The session settings of its policy when it was granted. Absent in Grants of releases without sessions: the guard
+    /// does not apply to their holders, and nothing is recorded about them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<GrantSession>,
 }
 
-/// A request, by its place and its UID.
+/// A request, by its namespace, name and UID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestRef {
     /// The namespace of the AccessRequest.
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: String,
-    /// Its name.
+    /// The name of the object.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
     /// Its UID.
@@ -128,17 +126,17 @@ pub struct RequestRef {
     pub uid: String,
 }
 
-/// Where a grant stands.
+/// The phase of a Grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GrantPhase {
     /// Written, not yet in effect.
     #[default]
     Pending,
-    /// The right is held.
+    /// Access is held.
     Active,
-    /// The right is being taken back.
+    /// Access is being revoked.
     Ending,
-    /// The right is verified to be gone. This is final.
+    /// Access is verified to be gone. This is final.
     Ended,
 }
 
@@ -148,16 +146,16 @@ impl fmt::Display for GrantPhase {
     }
 }
 
-/// Why a right ended.
+/// Why access ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EndReason {
-    /// Its time was up.
+    /// The time was over.
     Expired,
     /// The requester ended it early.
     EndedByRequester,
-    /// An approver denied it.
+    /// Somebody denied it.
     Revoked,
-    /// The policy was switched off, or to `Audit`.
+    /// The policy was disabled, or set to `Audit`.
     PolicyDisabled,
     /// The policy was deleted.
     PolicyDeleted,
@@ -171,9 +169,9 @@ pub enum EndReason {
     RequestDeleted,
     /// The grant was deleted.
     GrantDeleted,
-    /// Somebody deleted the binding. It is not made again.
+    /// Somebody deleted the binding. It is not created again.
     BindingDeleted,
-    /// The binding is not what the controller made.
+    /// The binding is not what the controller created.
     BindingChanged,
     /// A namespace or the role of the target was deleted.
     TargetDeleted,
@@ -217,53 +215,52 @@ impl fmt::Display for EndReason {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantStatus {
-    /// The generation of the spec that the status speaks about.
+    /// The generation of the spec that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the grant stands.
+    /// The phase of the Grant. `Pending`: written, not yet in effect. `Active`: access is held. `Ending`: access is
+    /// being revoked. `Ended`: access is verified to be gone, which is final.
     #[serde(default)]
     pub phase: GrantPhase,
-    /// The bindings that give the right.
+    /// The bindings that grant the access.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub bindings: Vec<RbacRef>,
-    /// The roles that were made for it, when the request spelled out rules.
+    /// The roles that were created for it, if the request spelled out rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub roles: Vec<RbacRef>,
-    /// The binding, in the namespace of Lapse itself, by which the API server knows that somebody holds this
-    /// right. It stands before the right does and goes after it.
+    /// The marker: a binding in the namespace of Lapse by which the API server knows that this access is held. It
+    /// grants nothing. It is created before the access and deleted after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marker: Option<RbacRef>,
-    /// When the right took effect.
+    /// When access started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
-    /// When the right was verified to be gone.
+    /// When access was verified to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// By when nothing works any more of what was issued or opened under it. Absent while the right stands, and where
-    /// that cannot be known: of a role that has a name, and of rules that allow watches, streams, tokens, Secrets, or
-    /// writing anything but config maps and scales.
+    /// When nothing works any more that was issued or opened with this access. Absent while access is held, and where
+    /// it cannot be known: for existing roles, for hosts, and for rules that allow watches, streams, tokens, Secrets,
+    /// or writing anything but `ConfigMaps` and scales.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rights_end_by: Option<Timestamp>,
-    /// Why it ended.
+    /// Why access ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// The review of an emergency. A Grant that awaits it stays, whatever becomes of its request and its
-    /// policy.
+    /// The review of an emergency. A Grant that awaits review is kept, whatever happens to its request and its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
-    /// The pods that its holder went into, the first 64. Where they did so is recorded also where nothing is deleted
-    /// for it; without the label `lapse.dev/track-workloads: "true"` on the namespace it is missing if no webhook answered.
+    /// The pods that the holder entered, the first 64. They are recorded whether or not the policy deletes them. In a
+    /// namespace without the label `lapse.dev/track-workloads: "true"` a pod is missing if no webhook answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub entered: Vec<EnteredPod>,
-    /// What lists show.
+    /// What `kubectl get` shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
-    /// `Active`, `Ended` (the right is gone: reason `Verified` or `Unverified`), `Stopped` (what was started
-    /// or entered under it is gone: `Stopping`, `Verified` or `StillThere`), where its policy deletes that, and, of an
-    /// emergency, `Reviewed`.
+    /// `Active`; `Ended` (access is gone: reason `Verified` or `Unverified`); if the policy deletes what was started or
+    /// entered, `Stopped` (it is gone: reason `Stopping`, `Verified` or `StillThere`); and for an emergency `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -272,7 +269,7 @@ pub struct GrantStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The kinds of object that the controller makes to give a right.
+/// The kinds of object that the controller creates to grant access.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -287,19 +284,19 @@ pub enum RbacKind {
     ClusterRole,
 }
 
-/// An object of RBAC that the controller made.
+/// An RBAC object that the controller created.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct RbacRef {
-    /// Its kind.
+    /// The kind of the object.
     pub kind: RbacKind,
-    /// Its namespace; absent for what holds in the whole cluster.
+    /// The namespace of the object. Absent: it is cluster-scoped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the object.
     #[schemars(schema_with = "schema::rbac_name")]
     pub name: String,
-    /// Its UID: an object of the same name with another UID is not this one.
+    /// The UID of the object: one of the same name with another UID is not this one.
     #[schemars(schema_with = "schema::uid")]
     pub uid: String,
 }

@@ -10,7 +10,9 @@
 //!
 //! The Rust types are the source: the YAML of the custom resource definitions is generated from
 //! them by the program `crdgen`, and a test fails when the two differ. What a person reads in
-//! `kubectl explain` is the documentation of these types.
+//! `kubectl explain` is the documentation of these types: that of each field, except for an optional
+//! field whose type is an enum. There it is that of the enum, which therefore describes its values and
+//! the default, too; what is said of single values is never shown.
 //!
 //! Two conventions hold everywhere. An absent or empty list means *nothing*, never *everything*.
 //! The signed kinds (requests and decisions) have no schema defaults, because a default changes how

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Admin, Command, RoleRef, RoleRule, schema};
 
-/// What a policy is about: exactly one kind of target.
+/// What a policy offers, or denies: exactly one kind of target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("(has(self.kubernetes) ? 1 : 0) + (has(self.endpoint) ? 1 : 0) + (has(self.all) && self.all ? 1 : 0) == 1")
         .message("a target has exactly one kind; set kubernetes or endpoint, or, with effect Deny, all")
 )]
 pub struct PolicyTarget {
-    /// Everything, of every kind. With effect Deny alone.
+    /// Everything, of every kind. Only with effect Deny.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// Existing roles of Kubernetes, in namespaces or cluster-wide.
+    /// Roles of Kubernetes, or rules, in namespaces or cluster-wide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTargets>,
     /// Hosts outside the cluster, and what may be done on them.
@@ -26,8 +26,7 @@ pub struct PolicyTarget {
     pub endpoint: Option<EndpointTargets>,
 }
 
-/// Hosts, and the elevations that may be asked for on them. A request may ask for any one of these on any one of
-/// the hosts.
+/// Hosts, and what may be requested on them. A request may name any one of these on any one of the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -39,74 +38,74 @@ pub struct EndpointTargets {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::object_names")]
     pub names: Vec<String>,
-    /// Those whose labels match, as they are labelled at the time. Whoever may label Endpoints decides what this
-    /// means.
+    /// Endpoints whose current labels match. Whoever may label Endpoints decides which these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// Every Endpoint.
+    /// Every Endpoint. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// Whether `sudo` for everything may be asked for. Who has it can undo anything on that host, the end of the
-    /// right included: such a right is ended by what its holder left standing.
+    /// If set (`{}`), `sudo` for everything may be requested. Absent: no. A holder can undo anything on that host,
+    /// including what ends the access: its end relies on what the holder has left in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
-    /// The commands that may be asked for; a request names some of them. Empty: none.
+    /// The commands that may be requested; a request names some of them. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub commands: Vec<Command>,
-    /// The local groups that may be asked for. Empty: none.
+    /// The local groups that may be requested. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::local_names")]
     pub groups: Vec<String>,
-    /// Whether commands and groups that make their holder root may be asked for: shells, interpreters, editors, package
-    /// managers and the like, whatever their arguments are; groups such as `docker` or `disk`. Such a right is `admin` under
-    /// another name. `admin` itself needs no more than to be offered.
+    /// Whether commands and groups that make their holder root may be requested: shells, interpreters, editors, package
+    /// managers and the like, whatever their arguments are, and groups such as `docker` or `disk`. They are equivalent
+    /// to `admin`, which does not need this field. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_escalation: bool,
-    /// Who is which local user. `Mapped`, the default: as the Endpoint says in `spec.users`. `SameName`: besides, who
-    /// is not listed there is the local user of their own user name, where that can be one.
+    /// Which local user belongs to whom. `Mapped`: as the Endpoint says in `spec.users`. `SameName`: in addition,
+    /// whoever is not listed there is the local user of the same name, if the user name can be one. Absent: Mapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_users: Option<LocalUsers>,
 }
 
-/// Who is which local user of a host.
+/// Which local user belongs to whom. `Mapped`: as the Endpoint says in `spec.users`. `SameName`: in addition, whoever
+/// is not listed there is the local user of the same name, if the user name can be one. Absent: Mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LocalUsers {
     /// As the Endpoint says.
     #[default]
     Mapped,
-    /// As the Endpoint says, and else the user of the same name.
+    /// As the Endpoint says, and otherwise the local user of the same name.
     SameName,
 }
 
-/// Roles of Kubernetes that may be asked for, and where. A request may ask for any one of the roles
-/// in any of the namespaces.
+/// Roles of Kubernetes, or rules, that may be requested, and where. A request names one of the `roles`, or rules that
+/// lie within the `rules`, in any of the namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesTargets {
-    /// The roles that may be asked for. The installation must allow the controller to bind them
-    /// (`controller.bindableRoles` of the chart). Empty: none.
+    /// The roles that may be requested. The installation must allow the controller to bind them (the chart's value
+    /// `controller.bindableRoles`). Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub roles: Vec<RoleRef>,
-    /// Rules within which a request may spell out its own, in place of a whole role. The installation must
-    /// let the controller hand them out (`controller.grantableRules` of the chart). With effect Deny: what
-    /// no role that is asked for may contain. Empty: none.
+    /// Rules within which a request may spell out its own, instead of a whole role. The installation must allow the
+    /// controller to grant them (the chart's value `controller.grantableRules`). With effect Deny: no requested role
+    /// may contain any of them. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<RoleRule>,
-    /// The namespaces in which they may be asked for. Absent: in none.
+    /// The namespaces in which they may be requested. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceSet>,
-    /// Whether a role may be asked for in the whole cluster, which gives it in every namespace, those
-    /// of the system included.
+    /// Whether a role or rules may be requested for the whole cluster, which grants them in every namespace, system
+    /// namespaces included. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cluster_wide: bool,
-    /// Whether roles that let their holder climb further may be asked for: roles that can write roles
-    /// or bindings, impersonate, or change admission, and, cluster-wide or in a protected namespace,
-    /// also those that read secrets or run workloads. Such a right is not one right for a time, it is
-    /// every right for as long as its holder likes; the session guard and the audit log are what is
-    /// left. With it, protected namespaces that are named are offered, too.
+    /// Whether roles that allow privilege escalation may be requested: roles that can write roles or bindings,
+    /// impersonate, or change admission, and, cluster-wide or in a protected namespace, also those that can read
+    /// Secrets or run workloads. A holder of such a role can grant themselves everything, for as long as they like;
+    /// only the session guard and the audit log are left. It also offers protected namespaces that are named. Absent:
+    /// no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_escalation: bool,
 }
@@ -122,17 +121,17 @@ pub struct NamespaceSet {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::namespace_names")]
     pub names: Vec<String>,
-    /// Those whose labels match, as they are labelled at the time. The protected ones are never
-    /// selected. Whoever may label namespaces decides what this means.
+    /// Namespaces whose current labels match. Protected namespaces are never selected. Whoever may label namespaces
+    /// decides which these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// Every namespace but the protected ones.
+    /// Every namespace except the protected ones. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
 
-/// A selector of labels, as everywhere in Kubernetes, but that an empty one selects nothing and is
-/// refused. All requirements must hold.
+/// A label selector, as everywhere in Kubernetes, except that an empty one selects nothing and is refused. All
+/// requirements must be met.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -8,8 +8,7 @@ use crate::{
     Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Session, Subject, schema,
 };
 
-/// Who may ask for which rights, for how long, and who approves. Everything that no policy allows is
-/// refused.
+/// Who may request which access, for how long, and who approves. Whatever no policy allows is denied.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -24,7 +23,7 @@ use crate::{
     category = "lapse",
     status = "JitPolicyStatus",
     derive = "PartialEq",
-    doc = "Who may ask for which rights, for how long, and who approves. Everything that no policy allows is refused.",
+    doc = "Who may request which access, for how long, and who approves. Whatever no policy allows is denied.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.effect",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
@@ -38,7 +37,7 @@ use crate::{
         name = "Active",
         type_ = "integer",
         json_path = ".status.activeGrants",
-        description = "Live grants by this policy"
+        description = "Active grants under this policy"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -52,59 +51,63 @@ use crate::{
         .message("session.onEnd.localSessions is for hosts, and no target is an endpoint; leave it out")
 )]
 pub struct JitPolicySpec {
-    /// What the policy is for, in words for people.
+    /// What the policy is for, for people. A Deny policy shows it to those whom it denies. Up to 4096 bytes, without
+    /// control characters other than line feeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::prose")]
     pub description: Option<String>,
 
-    /// Whether the policy gives rights. A disabled policy declines every request that names it, and
-    /// switching a policy off ends the grants that it gave.
+    /// Whether the policy is in force. `Audit`: it is evaluated and recorded, but grants nothing and denies nothing.
+    /// `Disabled`: it has no effect. In both modes a request that names the policy is denied, and changing from
+    /// `Enforce` to either ends the policy's active grants. Absent: Enforce.
     #[serde(default)]
     pub mode: PolicyMode,
 
-    /// Whether the policy lets people ask, or refuses what they ask for.
+    /// Whether the policy allows requests, or denies them. A Deny policy has only requesters, targets and a schedule;
+    /// it wins over every Allow policy. Absent: Allow.
     #[serde(default)]
     pub effect: PolicyEffect,
 
-    /// When a request names no policy, the matching policy with the lowest number decides; ties go by
-    /// name.
+    /// Which policy decides when a request names none: the matching policy with the lowest number, and of several with
+    /// the same number the one whose name comes first. Absent: 100.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub priority: i32,
 
-    /// Who may ask. Empty: nobody.
+    /// Who may request access. Empty: nobody.
     #[schemars(length(max = 64))]
     pub requesters: Vec<Subject>,
 
-    /// What may be asked for. A request must lie wholly within one of the entries. Empty: nothing.
+    /// What may be requested. A request must lie wholly within one entry. Empty: nothing.
     #[schemars(length(max = 32))]
     pub targets: Vec<PolicyTarget>,
 
-    /// How long a grant may last, within the bounds of the installation.
+    /// How long access may last, within the bounds of the installation (the chart's value `duration`). Absent: these
+    /// bounds, and no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<DurationBounds>,
 
-    /// What a request must say about its reason.
+    /// The rules for the reason of a request. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonRule>,
 
-    /// What a request must say about its ticket.
+    /// The rules for the ticket of a request. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketRule>,
 
-    /// The hours in which rights may be held: a right starts within them, and ends when they do. With
-    /// effect Deny: the hours in which it denies. Absent: always.
+    /// When access may be held: it starts within a window, and ends with it at the latest. Emergencies are exempt. With
+    /// effect Deny: when the policy denies. Absent: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 
-    /// How much one person may ask for and hold at once by this policy. Absent: one open request and
-    /// three live grants.
+    /// How much one person may request and hold at once under this policy. Absent: one open request and three active
+    /// grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
 
-    /// The policies that are kept apart from this one: nobody may hold, or approve, rights by both at one
-    /// time. It is enough that one of the two names the other. It holds in every mode but `Disabled`. A
-    /// right that is held when a policy begins to be kept apart goes on.
+    /// Separation of duties: nobody may hold, or approve, access under both policies at one time. It is enough that one
+    /// of the two names the other. It applies in every mode but `Disabled`. Grants that are active when it is added go
+    /// on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -112,31 +115,31 @@ pub struct JitPolicySpec {
     )]
     pub separation_of_duties: Vec<Separation>,
 
-    /// The policy's own rules in CEL; all must hold, and an error means no.
+    /// Conditions in CEL. All must be true; an error means no.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<ConditionRule>,
 
-    /// What happens to a live grant whose role gains rules after the approval. An approval whose right has
-    /// not started is void in either case. Absent: End.
+    /// What happens to an active grant whose role gains rules after the approval. An approval whose access has not
+    /// started is void in either case. Absent: End.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_role_widened: Option<OnRoleWidened>,
 
-    /// Who approves. Absent, or without stages: self-service, nobody needs to approve.
+    /// Who approves. Absent, or without stages: self-service, no approval is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
 
-    /// Break-glass: what requesters may have at once, to be reviewed afterwards. Absent: nothing.
+    /// Break-glass: access at once, without approval, reviewed afterwards. Absent: not offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
 
-    /// What happens while a right is held.
+    /// What happens while access is held, and when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
 
-    /// How long finished requests that this policy decided are kept, with their decisions and grants; then
-    /// they are deleted. Counted from the end of the right, or from the moment when the request became
-    /// final. Absent, or once the policy is gone: 720h.
+    /// How long finished requests that this policy decided are kept, with their decisions and grants. Counted from the
+    /// end of access, or from when the request became final; for an emergency at the earliest from its review. A
+    /// duration such as `720h`. Absent, or once the policy is deleted: 720h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<GrantDuration>,
 }
@@ -148,29 +151,29 @@ fn default_priority() -> i32 {
 /// What a policy does with the requests that it matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyEffect {
-    /// What it offers may be asked for. It must contain the whole target of a request.
+    /// What it offers may be requested. It must contain the whole target of a request.
     #[default]
     Allow,
-    /// What it names may not be had, whatever other policies say: it wins over every Allow, matches a
-    /// request whose target overlaps with its own, and ends the live grants that it matches.
+    /// What it names is denied, whatever other policies say: it wins over every Allow policy, matches a request whose
+    /// target overlaps its own, and ends the active grants that it matches.
     Deny,
 }
 
-/// Whether a policy gives rights.
+/// Whether a policy is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyMode {
     /// Requests are evaluated, and what is allowed and approved is granted.
     #[default]
     Enforce,
-    /// For a staged roll-out: the policy gives nothing and refuses nothing. A request that names it is
-    /// evaluated and declined with what would have happened; for others it is recorded among
-    /// `status.candidates`.
+    /// For a staged roll-out: the policy grants nothing and denies nothing. A request that names it is evaluated and
+    /// denied with what would have happened; for other requests the result is recorded in `status.candidates`.
     Audit,
-    /// Every request that names the policy is declined; it never decides over others.
+    /// Every request that names the policy is denied; for other requests it is skipped.
     Disabled,
 }
 
-/// What happens to a live grant whose role gains rules.
+/// What happens to an active grant whose role gains rules after the approval. `End`: it ends. `Keep`: it goes on, with
+/// the added rules. An approval whose access has not started is void in either case. Absent: End.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRoleWidened {
     /// It ends: nobody approved what the role allows now.
@@ -180,7 +183,7 @@ pub enum OnRoleWidened {
     Keep,
 }
 
-/// How long a grant may last.
+/// How long access may last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)")
@@ -191,63 +194,65 @@ pub enum OnRoleWidened {
         .message("default must not be shorter than min")
 )]
 pub struct DurationBounds {
-    /// The shortest that may be asked for. Absent: the installation's minimum.
+    /// The shortest duration that may be requested, such as `5m`. Absent: the installation's minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<GrantDuration>,
-    /// What a request without a duration gets. Absent: a request must say how long.
+    /// The duration of a request that names none, such as `30m`. Absent: a request must name a duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<GrantDuration>,
-    /// The longest that may be asked for. Absent: the installation's maximum.
+    /// The longest duration that may be requested, such as `8h`. Absent: the installation's maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<GrantDuration>,
 }
 
-/// What a request must say about its reason.
+/// The rules for the reason of a request. Absent: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReasonRule {
-    /// Whether a request must give a reason.
+    /// Whether a request must give a reason. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
-    /// The least number of characters of a reason that is given; white space around it does not count.
+    /// The minimum length of a reason, in characters, without leading and trailing white space. It also applies if a
+    /// reason is given without being required. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4096))]
     pub min_length: Option<u32>,
 }
 
-/// What a request must say about its ticket.
+/// The rules for the ticket of a request. Absent: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketRule {
-    /// Whether a request must name a ticket.
+    /// Whether a request must name a ticket. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
-    /// What a ticket that is named must look like: a regular expression (syntax of RE2 and of Rust's
-    /// `regex`) that matches the whole of it, such as `(INC|CHG)[0-9]+`. Absent: anything.
+    /// The format of a ticket: a regular expression (syntax of RE2 and of Rust's `regex`) that must match the whole
+    /// ticket, such as `(INC|CHG)[0-9]+`. It also applies if a ticket is named without being required. Absent: any
+    /// format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub pattern: Option<String>,
 }
 
-/// How much one person may ask for and hold at once by one policy.
+/// How much one person may request and hold at once under one policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// How many requests may wait at once for their approval or their start. Absent: 1.
+    /// How many requests of one person may be open at once: waiting for approval, or for their start. Absent: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub open_requests_per_user: Option<u32>,
-    /// How many grants may be live at once. Absent: 3.
+    /// How many grants of one person may be active at once. Absent: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub active_grants_per_user: Option<u32>,
-    /// How long rights may be held within 24 hours, all together; the time that live grants have left
-    /// counts. Absent: as long as the durations allow.
+    /// The total time for which one person may hold access within 24 hours, such as `8h`; the remaining time of active
+    /// grants counts. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_time_per_day: Option<GrantDuration>,
 }
 
-/// A policy that is kept apart from the one that names it.
+/// A policy that excludes the one that names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Separation {
     /// The name of the other policy.
@@ -255,14 +260,14 @@ pub struct Separation {
     pub policy: String,
 }
 
-/// A rule in CEL, the Common Expression Language.
+/// A condition in CEL, the Common Expression Language.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConditionRule {
-    /// An expression over `requester`, `request`, `target`, `policy` and `now` that says whether the
-    /// request may pass, such as `request.durationSeconds <= 3600`.
+    /// An expression over `requester`, `request`, `target`, `policy` and `now` that must be true for the request, such
+    /// as `request.durationSeconds <= 3600`.
     #[schemars(length(min = 1, max = 2048))]
     pub expression: String,
-    /// What to tell the requester when it may not.
+    /// The message to the requester if it is not true.
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
 }
@@ -274,10 +279,10 @@ pub struct JitPolicyStatus {
     /// The generation of the spec that the status speaks about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// How many grants by this policy are live.
+    /// The number of active grants under this policy.
     #[serde(default)]
     pub active_grants: i64,
-    /// `Ready`: whether requests can be granted by this policy.
+    /// `Ready`: whether the policy is valid, and works as its spec says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -11,8 +11,7 @@ use crate::{
     Timestamp, schema,
 };
 
-/// A request for a right, for a task and a time. It never changes: to ask for something else, make
-/// another request.
+/// A request for access, for a task and a time. It never changes: to request something else, create another one.
 #[expect(
     clippy::duplicated_attributes,
     reason = "the columns that kubectl shows have types in common"
@@ -28,7 +27,7 @@ use crate::{
     namespaced,
     status = "AccessRequestStatus",
     derive = "PartialEq",
-    doc = "A request for a right, for a task and a time. It never changes: to ask for something else, make another request.",
+    doc = "A request for access, for a task and a time. It never changes: to request something else, create another one.",
     annotation("helm.sh/resource-policy", "keep"),
     selectable = ".spec.requester.username",
     selectable = ".status.phase",
@@ -39,25 +38,25 @@ use crate::{
         name = "Target",
         type_ = "string",
         json_path = ".status.columns.target",
-        description = "What is asked for, and where"
+        description = "What is requested, and where"
     ),
     printcolumn(
         name = "Waiting-For",
         type_ = "string",
         json_path = ".status.columns.waitingFor",
-        description = "Who is still to approve"
+        description = "Who must still approve"
     ),
     printcolumn(
         name = "Expires",
         type_ = "string",
         json_path = ".status.columns.expires",
-        description = "When the right ends; once it has ended, when it did"
+        description = "When access ends or has ended"
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.columns.reason",
-        description = "Why it stands where it stands"
+        description = "Why it is in this phase"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -91,72 +90,73 @@ use crate::{
         .message("an extension starts when it is approved; remove startTime or extends")
 )]
 pub struct AccessRequestSpec {
-    /// The policy to ask under. Absent: the matching policy with the lowest priority number decides.
+    /// The policy that should decide. Absent: the matching policy with the lowest priority number decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]
     pub policy: Option<String>,
 
-    /// The right that is asked for.
+    /// What is requested.
     pub target: Target,
 
-    /// For how long, such as `45m` or `1h30m`. Absent: the policy's default.
+    /// How long access should last, such as `45m` or `1h30m`. Absent: the policy's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<GrantDuration>,
 
-    /// When the right is to start, if not at once: RFC 3339, not in the past. The request is then
-    /// `Scheduled` once it is approved, and every check is made again when its time has come.
+    /// When access starts, if not at once: a time in RFC 3339, such as `2026-11-21T22:00:00Z`, not in the past. The
+    /// request is then `Scheduled` once it is approved, and every check is repeated at that time. Absent: as soon as it
+    /// is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
 
-    /// The ticket that it is for, such as `INC0012345`.
+    /// The ticket that the request is for, such as `INC0012345`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ticket")]
     pub ticket: Option<String>,
 
-    /// What it is for, in words for those who approve and for the audit. Up to 4096 bytes, without
-    /// control characters other than line feeds.
+    /// Why access is needed, for approvers and auditors. Up to 4096 bytes, without control characters other than line
+    /// feeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::prose")]
     pub reason: Option<String>,
 
-    /// Break-glass: have the right at once, without approval and outside the hours of the policy, which
-    /// must offer that. Everything else is checked as ever, everybody sees that it was an emergency, and
-    /// somebody else reviews it afterwards. Not with `startTime`.
+    /// Break-glass: access at once, without approval and outside of the schedule. The policy must offer it. Everything
+    /// else is checked as usual, the emergency is visible everywhere, and somebody else reviews it afterwards. Not with
+    /// `startTime` or `extends`. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
 
-    /// The name of an own request in the same namespace that this one extends: its right is held now, by
-    /// the same policy, and the target lies within its target. The extension is a right of its own, from
-    /// its approval on. A request is extended once; an extension can be extended in turn.
+    /// The name of one of the requester's own active requests in the same namespace, which this one extends: under the
+    /// same policy, and for nothing beyond its target. The extension has a Grant of its own, from its approval on. A
+    /// request can be extended once; an extension can be extended in turn. Not with `startTime` or `emergency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]
     pub extends: Option<String>,
 
-    /// Who asks, as the API server authenticated the caller. Stamped at admission: what a client
-    /// sends is overwritten.
+    /// The requester, as the API server authenticated the caller. Stamped at admission: what a client sends is
+    /// overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Identity>,
 }
 
-/// Where a request stands. `Denied`, `Withdrawn`, `TimedOut`, `Failed` and `Ended` are final.
+/// The phase of a request. `Denied`, `Withdrawn`, `TimedOut`, `Failed` and `Ended` are final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RequestPhase {
-    /// It waits for approval, or to be given.
+    /// It waits for approval, or for access to be granted.
     #[default]
     Pending,
     /// It is approved, and waits for its start.
     Scheduled,
-    /// The right is held, until `expiresAt`.
+    /// Access is held until `expiresAt`.
     Active,
-    /// A policy or an approver said no.
+    /// A policy or an approver denied it.
     Denied,
-    /// The requester ended it before it was approved.
+    /// The requester ended it before access started.
     Withdrawn,
     /// It waited too long for its approval.
     TimedOut,
-    /// It was approved, and the right could not be given.
+    /// It was approved, but access could not be granted.
     Failed,
-    /// The right was held, and is no more.
+    /// Access was held and has ended.
     Ended,
 }
 
@@ -178,10 +178,10 @@ impl fmt::Display for RequestPhase {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRequestStatus {
-    /// The generation of the spec that the status speaks about.
+    /// The generation of the spec that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the request stands.
+    /// The phase of the request. `Denied`, `Withdrawn`, `TimedOut`, `Failed` and `Ended` are final.
     #[serde(default)]
     pub phase: RequestPhase,
     /// The policy that decides.
@@ -191,36 +191,35 @@ pub struct AccessRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 17))]
     pub candidates: Vec<Candidate>,
-    /// One entry per rule, in a fixed order.
+    /// The outcome of each check, in a fixed order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub checks: Vec<CheckStatus>,
-    /// How far the approval is.
+    /// The state of the approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalStatus>,
-    /// The grant that holds the right.
+    /// The Grant of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRef>,
-    /// When the right starts: the moment of the decision that completed the approval, or the start
-    /// that was asked for, if that is later.
+    /// When access starts: at the decision that completed the approval, or at `spec.startTime`, if that is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
-    /// When the right ends.
+    /// When access ends at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When the right was verified to be gone.
+    /// When access was verified to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why the right ended.
+    /// Why access ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
     /// The review of an emergency, as its Grant records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
-    /// What lists show.
+    /// What `kubectl get` shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// `Evaluated`, `Approved`, `Granted`, `Ended`, `Reviewed`.
@@ -250,54 +249,55 @@ pub struct Candidate {
 pub enum CheckName {
     /// A policy that can decide was found.
     Policy,
-    /// The policy lets the requester ask.
+    /// The policy names the requester.
     Requester,
     /// The policy offers the target.
     Target,
-    /// The role lets nobody climb further than the policy accepts.
+    /// The role allows no privilege escalation, or the policy accepts it.
     Risk,
-    /// The duration lies within the bounds.
+    /// The duration is within the bounds.
     Duration,
-    /// The reason is as the policy wants it.
+    /// The reason follows the policy.
     Reason,
-    /// The ticket is as the policy wants it.
+    /// The ticket follows the policy.
     Ticket,
-    /// The right starts within the hours of the policy.
+    /// Access starts within the policy's schedule.
     Schedule,
-    /// The requester neither holds nor has approved a right by a policy that is kept apart.
+    /// The requester neither holds nor has approved access under a policy that excludes this one.
     SeparationOfDuties,
-    /// The requester does not ask for or hold more than the policy allows.
+    /// The requester does not request or hold more than the policy allows.
     Limits,
-    /// The policy's own rules hold.
+    /// The policy's conditions are true.
     Conditions,
 }
 
-/// How a check came out.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CheckOutcome {
     /// It allows the request.
     Pass,
-    /// It refuses the request.
+    /// It denies the request.
     Fail,
-    /// It cannot tell yet.
+    /// It cannot be evaluated yet.
     Pending,
-    /// The policy has no such rule, or another check already refused.
+    /// The policy has no such rule, or another check failed.
     NotApplicable,
 }
 
 /// The outcome of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckStatus {
-    /// Which check.
+    /// The name of the check.
     pub name: CheckName,
-    /// How it came out.
+    /// The outcome: `Pass` allows the request, `Fail` denies it, `Pending` cannot be evaluated yet, and `NotApplicable`
+    /// means that the policy has no such rule, or that another check failed.
     pub outcome: CheckOutcome,
-    /// What was asked, what is allowed, and what to do.
+    /// What was requested, what is allowed, and what to do.
     #[schemars(length(max = 4096))]
     pub message: String,
 }
 
-/// How far an approval is.
+/// The state of an approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
@@ -305,36 +305,36 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub stages: Vec<StageStatus>,
-    /// Who is still to approve, in words for people.
+    /// Who must still approve, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub waiting_for: Option<String>,
-    /// When the escalation approvers were asked, too, because nobody had answered.
+    /// When the escalation approvers were added, because the request was not approved by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalated_at: Option<Timestamp>,
 }
 
-/// How far one stage is.
+/// The state of one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageStatus {
     /// The name of the stage.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// How many must approve.
+    /// How many approvers must approve.
     pub required: u32,
-    /// Who approved.
+    /// The user names of those who approved.
     #[schemars(schema_with = "schema::approvers_of_stage")]
     pub approved_by: Vec<String>,
 }
 
-/// The grant of a request.
+/// The Grant of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantRef {
     /// The name of the Grant.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// Its UID.
+    /// The UID of the Grant.
     #[schemars(schema_with = "schema::uid")]
     pub uid: String,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// A rule of Kubernetes' RBAC: each of its verbs on each of its resources in each of its API groups.
+/// An RBAC rule of Kubernetes: each of its verbs on each of its resources in each of its API groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleRule {
@@ -18,16 +18,16 @@ pub struct RoleRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::rule_values")]
     pub resources: Vec<String>,
-    /// The names that the rule is limited to. Absent (an exception, as in RBAC: absent elsewhere means
+    /// The names of objects to which the rule is limited. Absent (an exception, as in RBAC: elsewhere absent means
     /// nothing): all names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::rule_values")]
     pub resource_names: Vec<String>,
-    /// Paths that are no resources, such as `/healthz`. In the whole cluster alone.
+    /// Paths that are not resources, such as `/healthz`. Only in the whole cluster.
     #[serde(default, rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::rule_values")]
     pub non_resource_urls: Vec<String>,
-    /// What may be done, such as `get`.
+    /// The verbs that are allowed, such as `get`.
     #[schemars(schema_with = "schema::rule_values")]
     pub verbs: Vec<String>,
 }
@@ -39,7 +39,7 @@ pub struct RecordedRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: Option<String>,
-    /// What it allowed, in as few rules as say so.
+    /// What it allowed, in its shortest form.
     #[schemars(length(max = 256))]
     pub rules: Vec<RoleRule>,
 }

@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// The hours in which rights may be held: windows of the week, by the clock on the wall of one time
-/// zone. Windows that touch or overlap are one.
+/// When access may be held: windows of the week, in the wall-clock time of one time zone. Windows that touch or overlap
+/// are one.
 ///
-/// For example `{timeZone: Europe/Berlin, windows: [{days: [Mon, Tue, Wed, Thu, Fri], start: "08:00",
-/// end: "18:00"}]}` are the office hours of Berlin, in summer as in winter.
+/// For example, `{timeZone: Europe/Berlin, windows: [{days: [Mon, Tue, Wed, Thu, Fri], start: "08:00", end: "18:00"}]}`
+/// are the office hours of Berlin, in summer as in winter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
-    /// The time zone of the windows, by its name in the IANA database, such as `Europe/Berlin` or
-    /// `UTC`. Case matters. Daylight saving is followed: a start that the clock skips is the moment
-    /// after the skip, as is an end; of a time that comes twice, a start is the first and an end the
-    /// second.
+    /// The time zone of the windows: a name of the IANA database, such as `Europe/Berlin` or `UTC`. Case matters.
+    /// Daylight saving is followed: a start or an end that the clock skips is the moment after the skip; of a time that
+    /// occurs twice, a start is the first and an end the second.
     #[schemars(schema_with = "schema::time_zone")]
     pub time_zone: String,
     /// The windows, at least one.
@@ -34,19 +33,18 @@ pub struct Schedule {
         .message("end must differ from start: a whole day is 00:00 to 24:00, and an end before its start lies on the next day")
 )]
 pub struct Window {
-    /// The days on which the window starts: Mon, Tue, Wed, Thu, Fri, Sat, Sun. A window over midnight
-    /// belongs to the day on which it starts, so `{days: [Fri], start: "22:00", end: "06:00"}` ends on
-    /// Saturday.
+    /// The days on which the window starts: Mon, Tue, Wed, Thu, Fri, Sat, Sun. A window over midnight belongs to the
+    /// day on which it starts: `{days: [Fri], start: "22:00", end: "06:00"}` ends on Saturday.
     #[schemars(
         length(min = 1, max = 7),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub days: Vec<Weekday>,
-    /// When the window starts, as hours and minutes of 24 hours, such as `08:00`.
+    /// When the window starts, as hours and minutes on a 24-hour clock, such as `08:00`.
     #[schemars(schema_with = "schema::start_of_window")]
     pub start: String,
-    /// When the window ends, such as `18:00`; this moment is no longer in it. `24:00` is the end of the
-    /// day. An end before the start lies on the next day.
+    /// When the window ends, such as `18:00`; the end itself is not included. `24:00` is the end of the day. An end
+    /// before the start is on the next day.
     #[schemars(schema_with = "schema::end_of_window")]
     pub end: String,
 }

@@ -63,23 +63,23 @@ pub struct Identity {
     /// The user name.
     #[schemars(schema_with = "schema::subject_name")]
     pub username: String,
-    /// The UID that the identity provider gave, if it gives one.
+    /// The UID that the identity provider gave, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::uid")]
     pub uid: Option<String>,
-    /// The groups at that moment.
+    /// The groups of the caller at that moment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::groups")]
     pub groups: Vec<String>,
-    /// How many groups are left out, because they do not fit. Absent: none.
+    /// How many groups are left out because they do not fit. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups_omitted: Option<u32>,
-    /// Where groups are left out: groups that Deny policies named at that moment, and that the caller was not in.
+    /// If groups are left out: groups that Deny policies named at that moment, and that the caller was not in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::not_in_groups")]
     pub not_in_groups: Vec<String>,
-    /// The credential that was used (a certificate's fingerprint, a token's identifier), if the API
-    /// server says so. An impersonated identity has none.
+    /// The credential ID: which credential was used (a certificate's fingerprint, a token's identifier), if the API
+    /// server reports it. An impersonated identity has none.
     #[serde(
         default,
         rename = "credentialID",

@@ -44,31 +44,31 @@ impl fmt::Display for RoleRef {
     }
 }
 
-/// What is asked for: exactly one kind of target.
+/// What is requested: exactly one kind of target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("has(self.kubernetes) != has(self.endpoint)")
         .message("a target has exactly one kind; set kubernetes or endpoint")
 )]
 pub struct Target {
-    /// An existing role of Kubernetes, or rules, and where they hold for the time of the grant.
+    /// An existing role of Kubernetes, or rules, and where they apply.
     ///
-    /// For example `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` asks for what the
-    /// role `edit` allows, in the namespace `shop` alone; without `namespaces` it is the namespace of
-    /// the request, and with `clusterWide: true` the whole cluster. With `rules` in place of `role` it
-    /// asks for just these rules. Which of them may be asked for, where and by whom, is what
-    /// JitPolicies say.
+    /// For example, `{role: {kind: ClusterRole, name: edit}, namespaces: [shop]}` requests what the role `edit` allows,
+    /// only in the namespace `shop`; without `namespaces` it is the namespace of the request, and with
+    /// `clusterWide: true` the whole cluster. With `rules` instead of `role` it requests only these rules. JitPolicies
+    /// say who may request what, and where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTarget>,
-    /// A host outside the cluster, and what may be done there for the time of the grant.
+    /// A host outside the cluster, and what may be done there.
     ///
-    /// For example `{name: web-1, group: adm}` asks to be a member of the local group `adm`, and
-    /// `{name: web-1, commands: [{path: /usr/bin/systemctl, args: [restart, nginx]}]}` to run just that as root.
+    /// For example, `{name: web-1, group: adm}` requests membership of the local group `adm`, and
+    /// `{name: web-1, commands: [{path: /usr/bin/systemctl, args: [restart, nginx]}]}` to run only that command as
+    /// root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointTarget>,
 }
 
-/// A role of Kubernetes, or rules, and where they hold.
+/// A role of Kubernetes, or rules, and where they apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -83,21 +83,21 @@ pub struct KubernetesTarget {
     /// The role to bind. It must exist, and a policy must offer it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleRef>,
-    /// The rules to give, if it is not to be a whole role: they must lie within the rules that a policy
-    /// offers. Lapse makes a role of exactly these, and removes it at the end.
+    /// The rules to grant, instead of a whole role: they must lie within the rules that a policy offers. Lapse creates
+    /// a role with exactly these rules, and deletes it at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub rules: Vec<RoleRule>,
-    /// The namespaces in which the role is bound. Absent: the namespace of the request.
+    /// The namespaces in which the role or the rules apply. Absent: the namespace of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::namespace_names")]
     pub namespaces: Vec<String>,
-    /// Bind the role in the whole cluster, with a ClusterRoleBinding.
+    /// Whether the role or the rules apply in the whole cluster, with a ClusterRoleBinding. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cluster_wide: bool,
 }
 
-/// A policy as it stood at one moment.
+/// A policy as it was at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyRef {
     /// The name of the JitPolicy.

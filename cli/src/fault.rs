@@ -120,6 +120,11 @@ impl Fault {
         self.status().is_some_and(|status| matches!(status.code, 400 | 403 | 404 | 409 | 422))
     }
 
+    /// The code and the message that the API server answered, if it answered.
+    pub(crate) fn answer(&self) -> Option<(u16, &str)> {
+        self.status().map(|status| (status.code, &*status.message))
+    }
+
     /// What the API server answered, if it answered.
     fn status(&self) -> Option<&kube::core::Status> {
         let Self::Api { source, .. } = self else { return None };

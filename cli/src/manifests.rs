@@ -87,7 +87,7 @@ impl Manifest {
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
         if !self.is::<K>() {
-            return Err(self.wrong(&format!("it is {}, and not a {}", self.kind(), K::kind(&()))));
+            return Err(self.wrong(&format!("it is {}, and no {}", self.kind(), K::kind(&()))));
         }
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
@@ -149,6 +149,7 @@ mod tests {
             "{kind: JitPolicy}".to_owned(),
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}".to_owned(),
             POLICY.replace("targets", "tragets"),
+            POLICY.replace("spec: {", "spec: {priorty: 7, "),
             POLICY.replace("spec: {", "spec: {duration: {max: 1d}, "),
             POLICY.replace("name: shop", "labels: {}"),
         ];

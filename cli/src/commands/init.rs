@@ -11,7 +11,8 @@ use kube::api::ObjectMeta;
 use kube::core::Resource;
 use lapse_crds::{
     Approval, DurationBounds, Emergency, EmergencyReview, GrantDuration, JitPolicy, JitPolicySpec,
-    KubernetesTargets, NamespaceSet, PolicyTarget, ReasonRule, Stage, Subject, SubjectKind,
+    KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget, ReasonRule, Stage,
+    Subject, SubjectKind,
 };
 use lapse_engine::policy::{PolicyState, lint};
 use serde::Serialize;
@@ -98,6 +99,10 @@ fn policy(first: &First) -> Result<JitPolicy, Fault> {
         ..KubernetesTargets::default()
     };
     let spec = JitPolicySpec {
+        description: None,
+        mode: PolicyMode::Enforce,
+        effect: PolicyEffect::Allow,
+        priority: 100,
         requesters: first.requesters.clone(),
         targets: vec![PolicyTarget { kubernetes: Some(kubernetes), ..PolicyTarget::default() }],
         duration: Some(DurationBounds {
@@ -106,9 +111,16 @@ fn policy(first: &First) -> Result<JitPolicy, Fault> {
             max: Some(max),
         }),
         reason: Some(ReasonRule { required: true, min_length: Some(10) }),
+        ticket: None,
+        schedule: None,
+        limits: None,
+        separation_of_duties: Vec::new(),
+        conditions: Vec::new(),
+        on_role_widened: None,
         approval,
         emergency,
-        ..serde_json::from_value(json!({})).map_err(|error| Fault::Other(error.to_string()))?
+        session: None,
+        retention: None,
     };
     Ok(JitPolicy::new(&name, spec))
 }

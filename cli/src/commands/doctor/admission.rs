@@ -3,7 +3,7 @@
 use lapse_cluster::standing_admission;
 use lapse_engine::admission::{AdmissionFaults, faults};
 
-use super::finding::{Check, Examined};
+use super::finding::{Check, Examined, Finding};
 use super::installation::Installation;
 use crate::fault::Fault;
 use crate::offers;
@@ -44,41 +44,78 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
 /// Whether a request is stamped and judged: by one that is not stored.
 pub(super) async fn answers(session: &Session) -> Examined {
     let check = Check::Webhook;
-    let right = format!("ClusterRole lapse:requester in namespace {}", session.namespace);
     let namespace = &session.namespace;
-    let answer = match offers::ask(session).await {
-        // What Lapse refuses it has judged.
-        Err(fault) if fault.is_refusal() && !fault.is_forbidden() && !fault.is_not_found() => {
-            return Ok(vec![check.ok("the webhook answers")]);
-        }
-        Err(Fault::Api { source, .. }) if is_unreached(&source) => {
-            return Ok(vec![check.problem(
-                "the API server gets no answer from the webhook: nobody can ask or decide",
-                "see `kubectl get pods` in the namespace of Lapse, and the network between the API server and it",
-            )]);
-        }
-        other => {
-            let what =
-                format!("make requests in namespace {namespace}, by which the webhook is tried");
-            check.look(&what, &right, async { other }).await?
-        }
-    };
+    let asked = offers::ask(session).await;
+    if let Some(found) = asked.as_ref().err().and_then(Fault::answer).and_then(refused) {
+        return Ok(vec![found]);
+    }
+    let what = format!("make requests in namespace {namespace}, by which the webhook is tried");
+    let right = format!("ClusterRole lapse:requester in namespace {namespace}");
+    let answer = check.look(&what, &right, async { asked }).await?;
     Ok(vec![if answer.spec.requester.is_some() {
         check.ok("the webhook answers, and stamps who asks")
     } else {
         check.problem(
-            "the API server stores requests that nobody has stamped: it does not call the webhook",
+            "the API server takes requests that nobody has stamped: it does not call the webhook",
             "run helm upgrade",
         )
     }])
 }
 
-/// What the API server answers when it cannot call a webhook.
-fn is_unreached(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => {
-            status.code >= 500 && status.message.contains("calling webhook")
-        }
-        _ => false,
+/// What a refusal says of the webhook, if anything.
+fn refused((code, message): (u16, &str)) -> Option<Finding> {
+    let check = Check::Webhook;
+    if message.contains("calling webhook") {
+        return Some(check.problem(
+            "the API server gets no answer from the webhook: nobody can ask or decide",
+            "see `kubectl get pods` in the namespace of Lapse, and the network between the API server and it",
+        ));
+    }
+    if message.contains("ValidatingAdmissionPolicy") {
+        return Some(check.problem(
+            format!("an admission policy refuses a request of yours: {message}"),
+            "see the check Admission: without the webhook nothing is stamped, and what is not stamped is refused",
+        ));
+    }
+    // What Lapse refuses it has judged.
+    let by_lapse = (400..500).contains(&code) && message.contains("admission webhook");
+    by_lapse.then(|| check.ok("the webhook answers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::super::finding::Outcome;
+    use super::*;
+
+    #[rstest]
+    #[case::dead(
+        500,
+        "Internal error occurred: failed calling webhook \"stamp.lapse.dev\": EOF",
+        Some(Outcome::Problem)
+    )]
+    #[case::unstamped(
+        403,
+        "accessrequests.lapse.dev \"x\" is forbidden: ValidatingAdmissionPolicy 'lapse-identity' denied request: no",
+        Some(Outcome::Problem)
+    )]
+    #[case::judged(
+        400,
+        "admission webhook \"validate.lapse.dev\" denied the request: no",
+        Some(Outcome::Ok)
+    )]
+    #[case::no_right(
+        403,
+        "accessrequests.lapse.dev is forbidden: User \"mallory\" cannot create resource",
+        None
+    )]
+    #[case::no_kind(404, "the server could not find the requested resource", None)]
+    fn a_refusal_says_who_refused(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] outcome: Option<Outcome>,
+    ) {
+        assert_eq!(refused((code, message)).map(|found| found.outcome), outcome);
     }
 }

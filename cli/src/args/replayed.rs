@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Period;
 
 /// What past requests are judged by.
 #[derive(Args, Clone, Debug)]
-#[group(id = "change", required = true, multiple = true, args = ["files", "without"])]
+#[command(group = ArgGroup::new("change").args(["files", "without"]).required(true).multiple(true))]
 pub(crate) struct Replayed {
     /// Files with policies, which stand for those of their names in the cluster, or beside them
     #[arg(value_name = "FILE")]

@@ -8,7 +8,6 @@ use std::io::Write as _;
 use anstream::eprintln;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject as Bound};
 use kube::api::ObjectMeta;
-use kube::core::Resource;
 use lapse_crds::{
     Approval, DurationBounds, Emergency, EmergencyReview, GrantDuration, JitPolicy, JitPolicySpec,
     KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget, ReasonRule, Stage,
@@ -16,7 +15,6 @@ use lapse_crds::{
 };
 use lapse_engine::policy::{PolicyState, lint};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::args::First;
 use crate::assumed;
@@ -122,7 +120,10 @@ fn policy(first: &First) -> Result<JitPolicy, Fault> {
         session: None,
         retention: None,
     };
-    Ok(JitPolicy::new(&name, spec))
+    let mut policy = JitPolicy::new(&name, spec);
+    // Those are of its definition.
+    policy.metadata.annotations = None;
+    Ok(policy)
 }
 
 fn duration(text: &str) -> Result<GrantDuration, Fault> {
@@ -154,18 +155,14 @@ fn is_name(name: &str) -> bool {
 fn written(policy: &JitPolicy, first: &First) -> Result<String, Fault> {
     let name = policy.metadata.name.clone().unwrap_or_default();
     let mut text = String::new();
-    add(
-        &mut text,
-        "Who may ask for what, for how long, and who approves.",
-        &without_status(policy)?,
-    )?;
+    add(&mut text, "Who may ask for what, for how long, and who approves.", policy)?;
     for namespace in &first.namespaces {
         let binding = RoleBinding {
             metadata: metadata(format!("{name}-requesters"), Some(namespace)),
             role_ref: role_ref("lapse:requester"),
             subjects: Some(bound(&first.requesters)),
         };
-        add(&mut text, &format!("They may make requests in {namespace}."), &object(&binding)?)?;
+        add(&mut text, &format!("They may make requests in {namespace}."), &binding)?;
     }
     for (who, role, subjects) in [
         ("approvers", "lapse:approver", &first.approvers),
@@ -182,33 +179,16 @@ fn written(policy: &JitPolicy, first: &First) -> Result<String, Fault> {
         let why = format!(
             "The {who}. Policies are of the whole cluster, and so is the right to decide by them."
         );
-        add(&mut text, &why, &object(&binding)?)?;
+        add(&mut text, &why, &binding)?;
     }
     Ok(text)
 }
 
-fn add(text: &mut String, why: &str, value: &Value) -> Result<(), Fault> {
+fn add(text: &mut String, why: &str, value: &impl Serialize) -> Result<(), Fault> {
     let yaml = serde_saphyr::to_string(value).map_err(|error| Fault::Other(error.to_string()))?;
     let separator = if text.is_empty() { "" } else { "---\n" };
     text.push_str(&format!("{separator}# {}\n{}\n", plain(why), yaml.trim_end()));
     Ok(())
-}
-
-fn without_status(policy: &JitPolicy) -> Result<Value, Fault> {
-    let mut value = object(policy)?;
-    if let Value::Object(fields) = &mut value {
-        fields.remove("status");
-    }
-    Ok(value)
-}
-
-/// An object with its kind first, as people write it.
-fn object<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Value, Fault> {
-    let mut value =
-        serde_json::to_value(object).map_err(|error| Fault::Other(error.to_string()))?;
-    value["apiVersion"] = json!(K::api_version(&()));
-    value["kind"] = json!(K::kind(&()));
-    Ok(value)
 }
 
 fn metadata(name: String, namespace: Option<&String>) -> ObjectMeta {

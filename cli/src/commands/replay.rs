@@ -74,11 +74,14 @@ impl Outcome {
         format!("{:?}{by}", self.verdict)
     }
 
-    /// Whether people would notice: the same refusal in other words is the same.
+    /// Whether people would notice: what is refused is refused, by whatever policy and in whatever words.
     fn is_other_than(&self, other: &Self) -> bool {
-        let whom =
-            |outcome: &Self| (outcome.verdict == Verdict::Pending).then(|| outcome.why.clone());
-        (self.verdict, &self.policy, whom(self)) != (other.verdict, &other.policy, whom(other))
+        let given_by = |outcome: &Self| match outcome.verdict {
+            Verdict::Denied | Verdict::Unknown => None,
+            Verdict::Granted => Some((outcome.policy.clone(), String::new())),
+            Verdict::Pending => Some((outcome.policy.clone(), outcome.why.clone())),
+        };
+        self.verdict != other.verdict || given_by(self) != given_by(other)
     }
 }
 

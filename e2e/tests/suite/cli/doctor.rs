@@ -38,7 +38,7 @@ impl World {
         let client = &self.admin.client;
         self.bind_everywhere("olga-for-good", "cluster-admin", &rbac::user("olga")).await;
         let guards: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
-        guards.delete("lapse-ownership", &DeleteParams::default()).await.unwrap();
+        guards.delete("lapse-rbac-reserved", &DeleteParams::default()).await.unwrap();
         let rules: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
         let ignored = Patch::Merge(json!({"spec": {"failurePolicy": "Ignore"}}));
         rules.patch("lapse-immutable", &PatchParams::default(), &ignored).await.unwrap();
@@ -151,7 +151,7 @@ async fn an_installation_is_whole_until_somebody_ruins_it() {
         webhook.process.kill();
     }
     let expected = [
-        ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-ownership is gone"),
+        ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-rbac-reserved is gone"),
         (
             "Admission",
             "Problem",

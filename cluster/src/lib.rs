@@ -11,6 +11,8 @@
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
 //! - [`supported`]: whether the cluster has what Lapse needs.
+//! - [`standing_admission`] and [`standing_subjects`]: which admission objects of the chart stand, and who holds what
+//!   never ends.
 //! - [`process`]: settings, logs, traces, signals, health and metrics of a component.
 
 mod accounts;

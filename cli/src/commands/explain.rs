@@ -61,7 +61,7 @@ fn candidates(candidates: &[Candidate]) -> Result<(), Fault> {
     say("\nPolicies that did not decide")?;
     let mut table = Table::new(&["  POLICY", "WHY"]);
     for candidate in candidates {
-        table.row([format!("  {}", candidate.policy), plain(&candidate.reason)]);
+        table.row([format!("  {}", plain(&candidate.policy)), plain(&candidate.reason)]);
     }
     table.print()
 }

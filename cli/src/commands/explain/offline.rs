@@ -56,7 +56,7 @@ pub(in crate::commands) fn run(
     for policy in &policies {
         let name = policy.name_any();
         let among = all.get(&name).map(|state| lint_among(state, &all)).unwrap_or_default();
-        lint(&policy.spec).iter().chain(&among).for_each(|told| warn(&format!("{name}: {told}")));
+        lint(&policy.spec).iter().chain(&among).for_each(|told| warn(&plain(&format!("{name}: {told}"))));
     }
     known.assume(format!("{} asks for nothing else, and holds nothing else", requester.username));
     let ground = known.ground(&policies, all, settings, &requester, &target);
@@ -120,7 +120,7 @@ fn tell(format: Option<Format>, judgement: Judgement, assumed: Vec<String>) -> R
             for text in &assumed {
                 eprintln!("Assumed: {}", plain(text));
             }
-            let policy = judgement.policy.as_deref().unwrap_or("none");
+            let policy = plain(judgement.policy.as_deref().unwrap_or("none"));
             say(&format!("Verdict    {verdict:?}: {why}"))?;
             say(&format!("Policy     {policy}"))?;
             checks(&judgement.checks)?;

@@ -49,10 +49,8 @@ fn parse(name: &str, text: &str) -> Result<Vec<Manifest>, Fault> {
         match document {
             Value::Null => {}
             Value::Object(mut fields) if is_list(&fields) => {
-                let items = fields.remove("items").unwrap_or_default();
-                let items = match items {
-                    Value::Array(items) => items,
-                    _ => return Err(Fault::Other(format!("{place}: a list without items"))),
+                let Some(Value::Array(items)) = fields.remove("items") else {
+                    return Err(Fault::Other(format!("{place}: a list without items")));
                 };
                 for (number, value) in items.into_iter().enumerate() {
                     found.push(Manifest { place: format!("{place}, item {}", number + 1), value });

@@ -17,7 +17,7 @@ pub(crate) struct Offline {
     /// Judge the request offline, by the policies in this file; may be given several times
     #[arg(long = "policy", value_name = "FILE", help_heading = "Offline")]
     pub(crate) policies: Vec<PathBuf>,
-    /// Manifests of what else bears on it: ClusterRoles, Roles, Namespaces, Endpoints, and ConfigMap lapse-settings
+    /// Manifests of what else bears on it: roles, namespaces, endpoints, and the settings of Lapse (lapse-settings)
     #[arg(long, value_name = "FILE", requires = "policies", help_heading = "Offline")]
     pub(crate) with: Vec<PathBuf>,
     /// As if it were made at this time, which schedules depend on. Default: now

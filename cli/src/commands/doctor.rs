@@ -41,7 +41,7 @@ pub(super) async fn run(
     session
         .call("asking the API server for its version", session.client.apiserver_version())
         .await?;
-    let examination = examine(session, home).await;
+    let examination = Box::pin(examine(session, home)).await;
     session.warnings();
     let problems = examination.checks.iter().filter(|found| found.outcome == Outcome::Problem);
     let problems = problems.count();
@@ -75,7 +75,7 @@ async fn examine(session: &Session, home: Option<&str>) -> Examination {
         standing::examine(session),
         access::examine(session),
     );
-    let clock = leader::clock(session);
+    let clock = Ok(vec![leader::clock(session)]);
     let all: [Examined; 14] = [
         cluster,
         Ok(found),

@@ -2,6 +2,7 @@
 
 mod questions;
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
@@ -52,7 +53,9 @@ fn check(policy: &JitPolicy) -> Result<(), Fault> {
     if let Some(defect) = PolicyState::of(policy, &settings).defect {
         return Err(Fault::Usage(format!("such a policy would be refused: {}", defect.message)));
     }
-    lint(&policy.spec).iter().for_each(|told| warn(told));
+    for told in lint(&policy.spec) {
+        warn(&plain(&told));
+    }
     Ok(())
 }
 
@@ -187,7 +190,8 @@ fn written(policy: &JitPolicy, first: &First) -> Result<String, Fault> {
 fn add(text: &mut String, why: &str, value: &impl Serialize) -> Result<(), Fault> {
     let yaml = serde_saphyr::to_string(value).map_err(|error| Fault::Other(error.to_string()))?;
     let separator = if text.is_empty() { "" } else { "---\n" };
-    text.push_str(&format!("{separator}# {}\n{}\n", plain(why), yaml.trim_end()));
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{separator}# {}\n{}\n", plain(why), yaml.trim_end());
     Ok(())
 }
 

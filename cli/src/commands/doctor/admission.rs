@@ -20,7 +20,7 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
     };
     let what = "list admission policies, their bindings and webhook configurations";
     let right = "get and list on all of admissionregistration.k8s.io";
-    let standing = check.look(what, right, standing_admission(&session.client)).await?;
+    let standing = check.look(what, right, Box::pin(standing_admission(&session.client))).await?;
     let AdmissionFaults { missing, changed } = faults(expected, &standing);
     if missing.is_empty() && changed.is_empty() {
         return Ok(vec![

@@ -82,17 +82,14 @@ where
 /// One whose Grant was not seen, if it still stands: it may have gone with its Grant since.
 async fn still_alone(session: &Session, marks: ObjectMarks) -> Result<Option<ObjectMarks>, Fault> {
     let client = session.client.clone();
-    let uid = match &marks.namespace {
-        Some(namespace) => {
-            let api: Api<RoleBinding> = Api::namespaced(client, namespace);
-            let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
-            found.and_then(|binding| binding.metadata.uid)
-        }
-        None => {
-            let api: Api<ClusterRoleBinding> = Api::all(client);
-            let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
-            found.and_then(|binding| binding.metadata.uid)
-        }
+    let uid = if let Some(namespace) = &marks.namespace {
+        let api: Api<RoleBinding> = Api::namespaced(client, namespace);
+        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
+        found.and_then(|binding| binding.metadata.uid)
+    } else {
+        let api: Api<ClusterRoleBinding> = Api::all(client);
+        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
+        found.and_then(|binding| binding.metadata.uid)
     };
     Ok(Some(marks).filter(|marks| uid.as_deref() == Some(&*marks.uid)))
 }

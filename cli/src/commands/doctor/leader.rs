@@ -55,8 +55,8 @@ fn leads(lease: Option<&Lease>, now: DateTime<Utc>) -> Finding {
 }
 
 /// Whether this machine's clock agrees with the API server's, by all that it has answered.
-pub(super) fn clock(session: &Session) -> Examined {
-    Ok(vec![agrees(session.clock.skew())])
+pub(super) fn clock(session: &Session) -> Finding {
+    agrees(session.clock.skew())
 }
 
 fn agrees(skew: TimeDelta) -> Finding {
@@ -79,7 +79,7 @@ mod tests {
     use super::super::finding::Outcome;
     use super::*;
 
-    fn told(spec: Value) -> Finding {
+    fn told(spec: &Value) -> Finding {
         let lease: Lease = serde_json::from_value(json!({"spec": spec})).unwrap();
         leads(Some(&lease), "2026-01-01T00:01:00Z".parse().unwrap())
     }
@@ -103,7 +103,7 @@ mod tests {
         #[case] outcome: Outcome,
         #[case] words: &str,
     ) {
-        let found = told(spec);
+        let found = told(&spec);
         assert_eq!(found.outcome, outcome);
         assert!(found.message.contains(words), "{found:?}");
     }

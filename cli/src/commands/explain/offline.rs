@@ -56,7 +56,10 @@ pub(in crate::commands) fn run(
     for policy in &policies {
         let name = policy.name_any();
         let among = all.get(&name).map(|state| lint_among(state, &all)).unwrap_or_default();
-        lint(&policy.spec).iter().chain(&among).for_each(|told| warn(&plain(&format!("{name}: {told}"))));
+        lint(&policy.spec)
+            .iter()
+            .chain(&among)
+            .for_each(|told| warn(&plain(&format!("{name}: {told}"))));
     }
     known.assume(format!("{} asks for nothing else, and holds nothing else", requester.username));
     let ground = known.ground(&policies, all, settings, &requester, &target);
@@ -114,18 +117,17 @@ fn requester(global: &Global, request: &AccessRequest) -> Result<Identity, Fault
 
 fn tell(format: Option<Format>, judgement: Judgement, assumed: Vec<String>) -> Result<(), Fault> {
     let (verdict, why) = (judgement.verdict, plain(&judgement.why));
-    match format {
-        Some(format) => whole(&Explained { judgement, assumed }, format)?,
-        None => {
-            for text in &assumed {
-                eprintln!("Assumed: {}", plain(text));
-            }
-            let policy = plain(judgement.policy.as_deref().unwrap_or("none"));
-            say(&format!("Verdict    {verdict:?}: {why}"))?;
-            say(&format!("Policy     {policy}"))?;
-            checks(&judgement.checks)?;
-            candidates(&judgement.candidates)?;
+    if let Some(format) = format {
+        whole(&Explained { judgement, assumed }, format)?;
+    } else {
+        for text in &assumed {
+            eprintln!("Assumed: {}", plain(text));
         }
+        let policy = plain(judgement.policy.as_deref().unwrap_or("none"));
+        say(&format!("Verdict    {verdict:?}: {why}"))?;
+        say(&format!("Policy     {policy}"))?;
+        checks(&judgement.checks)?;
+        candidates(&judgement.candidates)?;
     }
     match verdict {
         Verdict::Granted | Verdict::Pending => Ok(()),

@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn grant(rules: serde_json::Value) -> Grant {
+    fn grant(rules: &serde_json::Value) -> Grant {
         serde_json::from_value(json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "fix-0a"},
             "spec": {
@@ -136,13 +136,13 @@ mod tests {
         let rights =
             [right("get", "pods"), right("list", "pods"), right("patch", "apps/deployments")];
         let done = Done { calls: 9, rights: rights.into_iter().collect() };
-        let usage = Usage::of(&grant(rules), &done);
+        let usage = Usage::of(&grant(&rules), &done);
         insta::assert_snapshot!(serde_json::to_string_pretty(&usage).unwrap());
     }
 
     #[test]
     fn without_rules_nothing_is_said_of_them() {
-        let usage = Usage::of(&grant(json!([])), &Done::default());
+        let usage = Usage::of(&grant(&json!([])), &Done::default());
         assert_eq!((usage.granted, usage.used, usage.calls), (None, None, 0));
         assert!(usage.smaller_role.is_empty() && usage.unused.is_empty());
     }

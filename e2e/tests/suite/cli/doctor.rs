@@ -26,7 +26,87 @@ fn found(answer: &Answer) -> Vec<(String, String, String)> {
     checks.iter().map(of).collect()
 }
 
+/// What is told of all that.
+const RUINED: [(&str, &str, &str); 10] = [
+    ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-rbac-reserved is gone"),
+    (
+        "Admission",
+        "Problem",
+        "ValidatingAdmissionPolicy lapse-immutable: failurePolicy: this is not as the chart has it",
+    ),
+    ("Webhook", "Problem", "the API server gets no answer from the webhook"),
+    ("Rights", "Problem", "lapse-webhook may not "),
+    ("Leader", "Problem", "has not been heard of for"),
+    ("Policies", "Problem", "JitPolicy broken is not ready (RoleNotFound)"),
+    ("Policies", "Warning", "nobody has looked at JitPolicy jit-doctor since it was changed"),
+    ("Ends", "Problem", "RoleBinding lapse:forged in jit-doctor stands, and no live Grant has it"),
+    ("Ends", "Problem", "The right of user alice-jit-doctor was to end at"),
+    (
+        "Standing",
+        "Warning",
+        "user olga is a standing administrator of the whole cluster, by ClusterRoleBinding olga-for-good",
+    ),
+];
+
 impl World {
+    /// Everything is in order, and nothing is left out.
+    async fn is_whole(&self) {
+        let (answer, whole) = self.examined(&self.admin).await;
+        assert_eq!(answer.status, 0, "{answer:?}");
+        let other: Vec<_> = whole.iter().filter(|(_, outcome, _)| outcome != "Ok").collect();
+        assert!(other.is_empty(), "{other:#?}");
+        let checks = [
+            "Cluster",
+            "Installation",
+            "Definitions",
+            "Admission",
+            "Webhook",
+            "Certificates",
+            "Keys",
+            "Rights",
+        ];
+        let checks =
+            checks.into_iter().chain(["Leader", "Clock", "Policies", "Ends", "Standing", "Access"]);
+        for check in checks {
+            assert!(whole.iter().any(|(known, ..)| known == check), "{check}: {whole:#?}");
+        }
+        let table = self.jit(&self.admin, &["doctor"]).await.ok().unwrap();
+        assert!(
+            table.starts_with("CHECK ")
+                && table.contains("the webhook answers, and stamps who asks"),
+            "{table}"
+        );
+    }
+
+    async fn tells_who_may_not_see(&self) {
+        // Who may see little is told what was not looked at, and whom to ask for what.
+        let answer = self.jit(&self.alice, &["doctor"]).await;
+        assert_eq!(answer.status, 0, "what was not checked is no problem: {answer:?}");
+        for words in [
+            "you may not read ConfigMap lapse-settings in namespace lapse-system",
+            "→ ask for ClusterRole view in namespace lapse-system",
+            "you may not list Grants",
+            "→ ask for ClusterRole lapse:auditor",
+            "you may not list roles and bindings",
+            "the webhook answers, and stamps who asks",
+            "you may: ask for access in jit-doctor",
+        ] {
+            assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
+        }
+        let stranger =
+            self.lapse.plane().jit(&self.mallory, &["-n", "default", "doctor"]).await.unwrap();
+        assert!(
+            stranger.stdout.contains("→ ask for ClusterRole lapse:requester in namespace default"),
+            "{stranger:?}"
+        );
+        let elsewhere = self.jit(&self.admin, &["doctor", "--installation", "nowhere"]).await;
+        assert_eq!(elsewhere.status, 1, "{elsewhere:?}");
+        assert!(
+            elsewhere.stdout.contains("there is no ConfigMap lapse-settings in namespace nowhere"),
+            "{elsewhere:?}"
+        );
+    }
+
     async fn examined(&self, user: &User) -> (Answer, Vec<(String, String, String)>) {
         let answer = self.jit(user, &["doctor", "-o", "json"]).await;
         let found = found(&answer);
@@ -39,9 +119,9 @@ impl World {
         self.bind_everywhere("olga-for-good", "cluster-admin", &rbac::user("olga")).await;
         let guards: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
         guards.delete("lapse-rbac-reserved", &DeleteParams::default()).await.unwrap();
-        let rules: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
         let ignored = Patch::Merge(json!({"spec": {"failurePolicy": "Ignore"}}));
-        rules.patch("lapse-immutable", &PatchParams::default(), &ignored).await.unwrap();
+        policies.patch("lapse-immutable", &PatchParams::default(), &ignored).await.unwrap();
         let roles: Api<ClusterRole> = Api::all(client.clone());
         let nothing = Patch::Merge(json!({"rules": []}));
         roles.patch("lapse-webhook", &PatchParams::default(), &nothing).await.unwrap();
@@ -74,58 +154,8 @@ async fn an_installation_is_whole_until_somebody_ruins_it() {
         ..InstallOptions::default()
     };
     let world = World::own("jit-doctor", options).await;
-    let (answer, whole) = world.examined(&world.admin).await;
-    assert_eq!(answer.status, 0, "{answer:?}");
-    let other: Vec<_> = whole.iter().filter(|(_, outcome, _)| outcome != "Ok").collect();
-    assert!(other.is_empty(), "{other:#?}");
-    let checks = [
-        "Cluster",
-        "Installation",
-        "Definitions",
-        "Admission",
-        "Webhook",
-        "Certificates",
-        "Keys",
-        "Rights",
-    ];
-    let checks =
-        checks.into_iter().chain(["Leader", "Clock", "Policies", "Ends", "Standing", "Access"]);
-    for check in checks {
-        assert!(whole.iter().any(|(known, ..)| known == check), "{check}: {whole:#?}");
-    }
-    let table = world.jit(&world.admin, &["doctor"]).await.ok().unwrap();
-    assert!(
-        table.starts_with("CHECK ") && table.contains("the webhook answers, and stamps who asks"),
-        "{table}"
-    );
-
-    // Who may see little is told what was not looked at, and whom to ask for what.
-    let answer = world.jit(&world.alice, &["doctor"]).await;
-    assert_eq!(answer.status, 0, "what was not checked is no problem: {answer:?}");
-    for words in [
-        "you may not read ConfigMap lapse-settings in namespace lapse-system",
-        "→ ask for ClusterRole view in namespace lapse-system",
-        "you may not list Grants",
-        "→ ask for ClusterRole lapse:auditor",
-        "you may not list roles and bindings",
-        "the webhook answers, and stamps who asks",
-        "you may: ask for access in jit-doctor",
-    ] {
-        assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
-    }
-    let stranger =
-        world.lapse.plane().jit(&world.mallory, &["-n", "default", "doctor"]).await.unwrap();
-    assert!(
-        stranger.stdout.contains("→ ask for ClusterRole lapse:requester in namespace default"),
-        "{stranger:?}"
-    );
-    let elsewhere = world.jit(&world.admin, &["doctor", "--installation", "nowhere"]).await;
-    assert_eq!(elsewhere.status, 1, "{elsewhere:?}");
-    assert!(
-        elsewhere.stdout.contains("there is no ConfigMap lapse-settings in namespace nowhere"),
-        "{elsewhere:?}"
-    );
-
+    world.is_whole().await;
+    world.tells_who_may_not_see().await;
     world
         .policy_named(
             "broken",
@@ -150,30 +180,6 @@ async fn an_installation_is_whole_until_somebody_ruins_it() {
     for webhook in &world.lapse.webhooks {
         webhook.process.kill();
     }
-    let expected = [
-        ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-rbac-reserved is gone"),
-        (
-            "Admission",
-            "Problem",
-            "ValidatingAdmissionPolicy lapse-immutable: failurePolicy: this is not as the chart has it",
-        ),
-        ("Webhook", "Problem", "the API server gets no answer from the webhook"),
-        ("Rights", "Problem", "lapse-webhook may not "),
-        ("Leader", "Problem", "has not been heard of for"),
-        ("Policies", "Problem", "JitPolicy broken is not ready (RoleNotFound)"),
-        ("Policies", "Warning", "nobody has looked at JitPolicy jit-doctor since it was changed"),
-        (
-            "Ends",
-            "Problem",
-            "RoleBinding lapse:forged in jit-doctor stands, and no live Grant has it",
-        ),
-        ("Ends", "Problem", "The right of user alice-jit-doctor was to end at"),
-        (
-            "Standing",
-            "Warning",
-            "user olga is a standing administrator of the whole cluster, by ClusterRoleBinding olga-for-good",
-        ),
-    ];
     // That nobody leads, and that a right is late, is told some time after it began.
     let told = eventually("everything to be told", SOON, async || {
         let (answer, found) = world.examined(&world.admin).await;
@@ -183,7 +189,7 @@ async fn an_installation_is_whole_until_somebody_ruins_it() {
                 (&**c, &**o) == (*check, *outcome) && message.contains(words)
             })
         };
-        let missing: Vec<_> = expected.iter().filter(|expected| !is_told(expected)).collect();
+        let missing: Vec<_> = RUINED.iter().filter(|expected| !is_told(expected)).collect();
         anyhow::ensure!(missing.is_empty(), "{missing:#?} are not among {found:#?}");
         Ok(Some(answer.stderr))
     })

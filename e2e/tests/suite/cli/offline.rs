@@ -29,6 +29,7 @@ impl Files {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({…}) in place")]
 fn policy(name: &str, changes: Value) -> Value {
     let mut spec = json!({
         "requesters": [{"kind": "Group", "name": "developers"}],
@@ -44,6 +45,7 @@ fn policy(name: &str, changes: Value) -> Value {
     json!({"apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": name}, "spec": spec})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({…}) in place")]
 fn request(changes: Value) -> Value {
     let mut spec = json!({
         "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "mender"}}}, "duration": "10m",
@@ -69,8 +71,8 @@ impl World {
     /// As alice of the developers, by these policies, with these manifests.
     async fn explained(&self, policies: &[&str], with: &[&str], more: &[&str]) -> Answer {
         let mut args = vec!["explain"];
-        policies.iter().for_each(|file| args.extend(["--policy", file]));
-        with.iter().for_each(|file| args.extend(["--with", file]));
+        args.extend(policies.iter().flat_map(|file| ["--policy", file]));
+        args.extend(with.iter().flat_map(|file| ["--with", file]));
         args.extend(["--as", "alice", "--as-group", "developers"]);
         args.extend(more);
         // Without any cluster.
@@ -220,12 +222,12 @@ async fn files_that_cannot_be_meant_are_told_with_the_place() {
 
 /// Aliases that stand for billions of nodes.
 fn bomb() -> String {
-    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for n in 1..10 {
+    let of = |n: i32| {
         let before = vec![format!("*a{}", n - 1); 10].join(", ");
-        text.push_str(&format!("a{n}: &a{n} [{before}]\n"));
-    }
-    text
+        format!("a{n}: &a{n} [{before}]\n")
+    };
+    let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    std::iter::once(first).chain((1..10).map(of)).collect()
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! The command line, in the habits of kubectl.
 
 mod ask;
+mod first;
+mod offline;
+mod period;
+mod replayed;
 mod select;
 
 use std::path::PathBuf;
@@ -10,8 +14,12 @@ use clap_complete::Shell;
 use lapse_crds::{GrantDuration, ReviewOutcome};
 
 pub(crate) use self::ask::{Ask, AskFor, parse_start};
+pub(crate) use self::first::{First, parse_subject};
+pub(crate) use self::offline::Offline;
+pub(crate) use self::period::Period;
+pub(crate) use self::replayed::Replayed;
 pub(crate) use self::select::{Filter, Several};
-use crate::fault::EXIT_STATUS;
+use crate::fault::{EXIT_STATUS, Fault};
 
 /// Asks for access, decides about it and ends it.
 ///
@@ -89,6 +97,8 @@ pub(crate) enum Format {
     Yaml,
     /// One name a line, as kubectl takes it
     Name,
+    /// Comma-separated values; of a report
+    Csv,
 }
 
 /// Whether something is really done.
@@ -107,6 +117,16 @@ impl Format {
     /// The format of whole objects, if that was asked for: a wide table is a table.
     pub(crate) fn of_objects(asked: Option<Self>) -> Option<Self> {
         asked.filter(|format| *format != Self::Wide)
+    }
+
+    /// The format of what is no object of the cluster, and so has no name.
+    pub(crate) fn of_values(asked: Option<Self>) -> Result<Option<Self>, Fault> {
+        match Self::of_objects(asked) {
+            Some(Self::Name) => {
+                Err(Fault::Usage("this has no names; write -o json or -o yaml".to_owned()))
+            }
+            other => Ok(other),
+        }
     }
 }
 
@@ -214,9 +234,13 @@ pub(crate) enum Command {
         said: Said,
     },
     /// Explains a request: each check, which policy decided and why others did not, and its history
+    #[command(after_long_help = offline::EXAMPLES)]
     Explain {
-        /// The request
+        /// The request; with --policy, a file with one
+        #[arg(value_name = "NAME|FILE")]
         name: String,
+        #[command(flatten)]
+        offline: Offline,
     },
     /// Asks, waits for the access, runs a command, and ends the access, whatever the command did
     #[command(after_long_help = ask::RUN_EXAMPLES)]
@@ -229,6 +253,32 @@ pub(crate) enum Command {
         /// The command with its arguments, after `--`
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
+    },
+    /// Reports who had what, when and why, approved by whom, and how it ended; with an audit log, what of it was used
+    Report {
+        /// How far back: 30d or 12h, or since a time
+        #[arg(long, value_name = "PERIOD", default_value = "30d")]
+        since: Period,
+        /// An audit log of the API server, a line of JSON for each event; - is standard input; may be given several times
+        #[arg(long, value_name = "FILE")]
+        audit: Vec<PathBuf>,
+    },
+    /// Says which past requests would be decided differently under changed policies; changes nothing
+    Replay {
+        #[command(flatten)]
+        replayed: Replayed,
+    },
+    /// Writes a first policy, and the bindings of those who may ask and approve, as YAML to commit; asks no cluster
+    #[command(after_long_help = first::EXAMPLES)]
+    Init {
+        #[command(flatten)]
+        first: First,
+    },
+    /// Looks at the installation from outside: what is wrong with it, and what to do; changes nothing
+    Doctor {
+        /// The namespace that Lapse is installed in. Default: what Helm says, or lapse-system
+        #[arg(long, value_name = "NAMESPACE")]
+        installation: Option<String>,
     },
     /// Prints what a shell needs to complete `kubectl jit`
     Completion {
@@ -301,6 +351,14 @@ mod tests {
             "review fix --outcome fine",
             "run edit --for 5m",
             "list --as-group admins",
+            "report --since yesterday",
+            "replay",
+            "init --requesters user/",
+            "init --requesters serviceaccount/ci",
+            "init --emergency 1h",
+            "init --approvers bob --no-approval",
+            "explain fix --with roles.yaml",
+            "explain fix --policy shop.yaml --at tomorrow",
         ];
         let told: Vec<String> =
             lines.iter().map(|line| format!("$ kubectl jit {line}\n{}", told(line))).collect();

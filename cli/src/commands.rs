@@ -2,10 +2,14 @@
 
 mod approve;
 mod ask;
+mod doctor;
 mod explain;
 mod found;
+mod init;
 mod list;
 mod policies;
+mod replay;
+mod report;
 mod run;
 mod say;
 mod status;
@@ -14,9 +18,10 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
-use lapse_crds::Verdict;
+use lapse_cluster::clock::now;
+use lapse_crds::{Timestamp, Verdict};
 
-use crate::args::{Cli, Command, Said};
+use crate::args::{Cli, Command, Format, Said, parse_start};
 use crate::decide::Saying;
 use crate::fault::Fault;
 use crate::session::Session;
@@ -24,6 +29,9 @@ use crate::session::Session;
 /// Runs a command. Most end with success or an error; `run` ends as its command does.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
     let Cli { global, command } = cli;
+    if global.output == Some(Format::Csv) && !matches!(command, Command::Report { .. }) {
+        return Err(Fault::Usage("-o csv is of `kubectl jit report` alone".to_owned()));
+    }
     // These need no cluster.
     match &command {
         Command::Completion { shell } => {
@@ -37,6 +45,16 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
         }
         Command::Man => {
             clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Init { first } => {
+            init::run(first)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Explain { name, offline } if !offline.policies.is_empty() => {
+            let at = offline.at.as_deref().map(|at| parse_start(at, now())).transpose();
+            let at = at.map_err(Fault::Usage)?.map_or_else(now, Timestamp::time);
+            explain::offline::run(&global, name, offline, at)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -73,11 +91,22 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
             let saying = Saying { outcome: Some(outcome), ..saying(Verdict::Review, &said) };
             say::run(session, format, &names, &saying, said.dry_run).await?;
         }
-        Command::Explain { name } => explain::run(session, format, &name).await?,
+        Command::Explain { name, offline: _ } => explain::run(session, format, &name).await?,
+        Command::Doctor { installation } => {
+            doctor::run(session, format, installation.as_deref()).await?;
+        }
+        Command::Report { since, audit } => {
+            let namespace = global.namespace.as_deref();
+            report::run(session, format, (namespace, since), &audit, now()).await?;
+        }
+        Command::Replay { replayed } => {
+            // Unlike what people do, a policy is of no namespace.
+            replay::run(session, format, &replayed, global.namespace.is_none(), now()).await?;
+        }
         Command::Run { ask, timeout, command } => {
             return run::run(session, &ask, timeout, &command).await;
         }
-        Command::Completion { .. } | Command::Man => {}
+        Command::Completion { .. } | Command::Man | Command::Init { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anstream::eprintln;
+use lapse_cluster::{CALL_LIMIT, CallError};
 use lapse_crds::API_GROUP;
 
 use crate::interrupt::Interrupt;
@@ -10,9 +11,9 @@ use crate::interrupt::Interrupt;
 /// The exit statuses, as the manual page lists them.
 pub(crate) const EXIT_STATUS: &str = "\
 0    done; with --wait, the access stands
-1    the API server or Lapse refused, or could not be reached
+1    the API server or Lapse refused, or could not be reached; doctor found a problem
 2    the command line is wrong
-3    the request gets no access: denied, withdrawn, timed out, failed, or over already
+3    the request gets no access: denied, withdrawn, timed out, failed, or over already; offline, it would be denied
 4    --timeout passed first; the request still stands
 130  interrupted (Ctrl-C); 128 and the number of another signal";
 
@@ -119,12 +120,28 @@ impl Fault {
         self.status().is_some_and(|status| matches!(status.code, 400 | 403 | 404 | 409 | 422))
     }
 
+    /// The code and the message that the API server answered, if it answered.
+    pub(crate) fn answer(&self) -> Option<(u16, &str)> {
+        self.status().map(|status| (status.code, &*status.message))
+    }
+
     /// What the API server answered, if it answered.
     fn status(&self) -> Option<&kube::core::Status> {
         let Self::Api { source, .. } = self else { return None };
         match &**source {
             kube::Error::Api(status) => Some(status),
             _ => None,
+        }
+    }
+}
+
+impl From<CallError> for Fault {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::TimedOut { what } => {
+                Self::Unanswered { what, seconds: CALL_LIMIT.as_secs() }
+            }
+            CallError::Api { what, source } => Self::Api { what, source },
         }
     }
 }

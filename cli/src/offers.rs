@@ -2,7 +2,8 @@
 
 use kube::ResourceExt as _;
 use lapse_crds::{
-    AccessRequestSpec, Identity, JitPolicy, KubernetesTarget, OFFERS, RoleKind, RoleRef, Target,
+    AccessRequest, AccessRequestSpec, Identity, JitPolicy, KubernetesTarget, OFFERS, RoleKind,
+    RoleRef, Target,
 };
 use lapse_engine::identity::matches_any;
 use lapse_engine::policy::{Offered, Offers};
@@ -15,6 +16,25 @@ use crate::target::named;
 
 /// Asks what is offered: by a request that is judged and not stored, so whoever may ask for access may ask this.
 pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
+    let answer = ask(session).await?;
+    let told = answer.annotations().get(OFFERS).filter(|told| !told.is_empty());
+    let told = told.ok_or_else(|| {
+        Fault::Other(
+            "the Lapse of this cluster does not tell what it offers: it is older than kubectl jit; ask its \
+             administrator to upgrade it"
+                .to_owned(),
+        )
+    })?;
+    serde_json::from_str(told).map_err(|error| {
+        Fault::Other(format!(
+            "the Lapse of this cluster tells what it offers in another form than kubectl jit knows ({error}); \
+             use the kubectl jit of the same release"
+        ))
+    })
+}
+
+/// The question, and the request as it would be stored.
+pub(crate) async fn ask(session: &Session) -> Result<AccessRequest, Fault> {
     let role = RoleRef { kind: RoleKind::ClusterRole, name: "offers".to_owned() };
     let kubernetes = KubernetesTarget {
         role: Some(role),
@@ -41,20 +61,7 @@ pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
         session.call("asking what policies offer you", api.create(&params, &question)).await?;
     // It is about no request.
     session.warnings();
-    let told = answer.annotations().get(OFFERS).filter(|told| !told.is_empty());
-    let told = told.ok_or_else(|| {
-        Fault::Other(
-            "the Lapse of this cluster does not tell what it offers: it is older than kubectl jit; ask its \
-             administrator to upgrade it"
-                .to_owned(),
-        )
-    })?;
-    serde_json::from_str(told).map_err(|error| {
-        Fault::Other(format!(
-            "the Lapse of this cluster tells what it offers in another form than kubectl jit knows ({error}); \
-             use the kubectl jit of the same release"
-        ))
-    })
+    Ok(answer)
 }
 
 /// The roles that are offered, those of the first policy first.

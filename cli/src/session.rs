@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
 
 use crate::args::Global;
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     /// Where requests are made and looked for.
     pub(crate) namespace: String,
+    /// Our clock, compared with the API server's at every answer.
+    pub(crate) clock: Clock,
     warnings: Warnings,
     limit: Duration,
 }
@@ -80,16 +83,21 @@ impl Session {
         let namespace =
             global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let warnings = Warnings::default();
-        let noted = warnings.clone();
+        let clock = Clock::default();
+        let (noted, observed) = (warnings.clone(), clock.clone());
         let layer = tower::util::MapResponseLayer::new(move |response: Response<_>| {
             noted.note(response.headers());
+            let date = response.headers().get(http::header::DATE);
+            if let Some(date) = date.and_then(|date| date.to_str().ok()) {
+                observed.observe(date);
+            }
             response
         });
         let builder =
             ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
         let client = builder.with_layer(&layer).build();
         let limit = Duration::from_secs(global.request_timeout);
-        Ok(Self { client, namespace, warnings, limit })
+        Ok(Self { client, namespace, clock, warnings, limit })
     }
 
     /// The requests of the namespace.

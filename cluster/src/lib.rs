@@ -11,9 +11,12 @@
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
 //! - [`supported`]: whether the cluster has what Lapse needs.
+//! - [`standing_admission`] and [`standing_subjects`]: which admission objects of the chart stand, and who holds what
+//!   never ends.
 //! - [`process`]: settings, logs, traces, signals, health and metrics of a component.
 
 mod accounts;
+mod admission;
 mod call;
 pub mod clock;
 mod connect;
@@ -25,6 +28,7 @@ mod occasion;
 pub mod process;
 mod reader;
 pub mod rights;
+mod standing;
 mod started;
 mod stored;
 mod supported;
@@ -32,12 +36,14 @@ mod supported;
 mod testing;
 pub mod watch;
 
+pub use admission::{StandingAdmission, WEBHOOKS, standing_admission};
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, follow_keys, read_keys};
 pub use observe::ObserveError;
 pub use occasion::Occasion;
 pub use reader::{Reader, read};
+pub use standing::standing_subjects;
 pub use started::resource_of;
 pub use stored::Stored;
-pub use supported::supported;
+pub use supported::{lacking, supported};

@@ -20,7 +20,7 @@ const ROUND: Duration = Duration::from_secs(10);
 pub async fn supported(client: Client) {
     let mut told = None;
     loop {
-        let wait = match look(&client).await {
+        let wait = match lacking(&client).await {
             Ok(None) => {
                 if told.is_some() {
                     info!("the cluster has what Lapse needs");
@@ -47,7 +47,8 @@ pub async fn supported(client: Client) {
     }
 }
 
-async fn look(client: &Client) -> Result<Option<Unsupported>, CallError> {
+/// What the cluster lacks, if anything.
+pub async fn lacking(client: &Client) -> Result<Option<Unsupported>, CallError> {
     let resources = async {
         match client.list_api_group_resources(ADMISSION_GROUP).await {
             Ok(list) => Ok(list.resources),

@@ -12,6 +12,17 @@ pub fn service_account_name(namespace: &str, name: &str) -> String {
     format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
 }
 
+/// The groups that the API server gives with the token of the service account of this user name; none to anybody else.
+#[must_use]
+pub fn service_account_groups(username: &str) -> Vec<String> {
+    let name = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
+    let groups = |(namespace, _)| {
+        let all = "system:serviceaccounts";
+        vec![all.to_owned(), format!("{all}:{namespace}")]
+    };
+    name.map(groups).unwrap_or_default()
+}
+
 /// Whether the identity is the subject, or in the group.
 ///
 /// A `User` never matches a service account and the other way round, whatever their names look like.
@@ -144,5 +155,10 @@ mod tests {
         assert_eq!(subject_of(&bot), Some(account("ci", "bot")));
         assert_eq!(username_of(&account("ci", "bot")), bot.username);
         assert_eq!(subject_of(&person("alice", &[])), Some(user("alice")));
+        let groups = service_account_groups(&bot.username);
+        assert!(
+            groups.contains(&bot.groups[0]) && groups.contains(&"system:serviceaccounts".into())
+        );
+        assert!(service_account_groups("alice").is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Who holds privileges that do not lapse: the subjects of bindings that are not Lapse's, to roles that allow everything or
 //! that the installation names as privileged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use lapse_crds::SubjectKind;
@@ -13,8 +13,49 @@ pub struct PrivilegedRoles(BTreeSet<String>);
 /// The subjects that hold one of them. Each counts once, in the cluster and in namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StandingSubjects {
-    everywhere: BTreeSet<Named>,
-    in_namespaces: BTreeSet<Named>,
+    everywhere: Holders,
+    in_namespaces: Holders,
+}
+
+/// Subjects, each with the bindings by which it holds one.
+type Holders = BTreeMap<Named, BTreeSet<String>>;
+
+/// A binding that is not Lapse's.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingBinding<'a> {
+    /// Its namespace; `None` of a `ClusterRoleBinding`.
+    pub namespace: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+    /// The role that it binds.
+    pub role: &'a RoleRef,
+    /// To whom.
+    pub subjects: &'a [Subject],
+}
+
+/// One who holds a privilege that does not lapse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingHolder {
+    /// Who.
+    pub subject: lapse_crds::Subject,
+    /// Whether in the whole cluster, or in namespaces.
+    pub everywhere: bool,
+    /// By which bindings, each as `kubectl` names it, in words.
+    pub bindings: Vec<String>,
+}
+
+impl StandingHolder {
+    /// Whether it is a part of Kubernetes itself, or its way in when all else fails. The chart asks nothing of these either
+    /// (`lapse.notTheSystem`).
+    #[must_use]
+    pub fn is_of_kubernetes(&self) -> bool {
+        let lapse_crds::Subject { kind, name, namespace } = &self.subject;
+        match kind {
+            SubjectKind::User => name.starts_with("system:kube-") || name == "system:apiserver",
+            SubjectKind::Group => ["system:masters", "system:nodes"].contains(&&**name),
+            SubjectKind::ServiceAccount => namespace.as_deref() == Some("kube-system"),
+        }
+    }
 }
 
 /// A subject: its kind, its namespace if it has one, and its name.
@@ -49,32 +90,45 @@ impl PrivilegedRoles {
 }
 
 impl StandingSubjects {
-    /// Takes note of a binding that is not Lapse's; `namespace`: that of a binding in one.
-    pub fn bound(
-        &mut self,
-        privileged: &PrivilegedRoles,
-        namespace: Option<&str>,
-        role: &RoleRef,
-        subjects: &[Subject],
-    ) {
+    /// Takes note of a binding that is not Lapse's.
+    pub fn bound(&mut self, privileged: &PrivilegedRoles, binding: StandingBinding<'_>) {
+        let StandingBinding { namespace, name, role, subjects } = binding;
         if !privileged.has(role) {
             return;
         }
-        let of_scope =
-            if namespace.is_some() { &mut self.in_namespaces } else { &mut self.everywhere };
-        of_scope.extend(subjects.iter().filter_map(|subject| named(subject, namespace)));
+        let (of_scope, by) = match namespace {
+            Some(namespace) => {
+                (&mut self.in_namespaces, format!("RoleBinding {name} in {namespace}"))
+            }
+            None => (&mut self.everywhere, format!("ClusterRoleBinding {name}")),
+        };
+        for subject in subjects.iter().filter_map(|subject| named(subject, namespace)) {
+            of_scope.entry(subject).or_default().insert(by.clone());
+        }
+    }
+
+    /// All of them, those of the whole cluster first.
+    pub fn holders(&self) -> impl Iterator<Item = StandingHolder> {
+        let of = |everywhere| {
+            move |((kind, namespace, name), bindings): (&Named, &BTreeSet<String>)| {
+                let namespace = Some(namespace.clone()).filter(|name| !name.is_empty());
+                let subject = lapse_crds::Subject { kind: *kind, name: name.clone(), namespace };
+                StandingHolder { subject, everywhere, bindings: bindings.iter().cloned().collect() }
+            }
+        };
+        self.everywhere.iter().map(of(true)).chain(self.in_namespaces.iter().map(of(false)))
     }
 
     /// How many of a kind hold one in the whole cluster.
     #[must_use]
     pub fn everywhere(&self, kind: SubjectKind) -> usize {
-        self.everywhere.iter().filter(|(of, ..)| *of == kind).count()
+        self.everywhere.keys().filter(|(of, ..)| *of == kind).count()
     }
 
     /// How many of a kind hold one in a namespace.
     #[must_use]
     pub fn in_namespaces(&self, kind: SubjectKind) -> usize {
-        self.in_namespaces.iter().filter(|(of, ..)| *of == kind).count()
+        self.in_namespaces.keys().filter(|(of, ..)| *of == kind).count()
     }
 }
 
@@ -142,33 +196,73 @@ mod tests {
         assert!(!roles.has(&role("Role", "cluster-admin")), "a Role of that name is another");
     }
 
+    fn bound(
+        standing: &mut StandingSubjects,
+        namespace: Option<&str>,
+        role: &RoleRef,
+        subjects: &[Subject],
+    ) {
+        let roles = PrivilegedRoles::named(["admin".to_owned()]);
+        standing.bound(&roles, StandingBinding { namespace, name: "b", role, subjects });
+    }
+
     #[test]
     fn a_subject_counts_once_in_each_scope() {
-        let roles = PrivilegedRoles::named(["admin".to_owned()]);
         let (admin, view) = (role("ClusterRole", "admin"), role("ClusterRole", "view"));
         let mut standing = StandingSubjects::default();
         let olga = [subject("User", "olga", None)];
-        standing.bound(&roles, None, &admin, &olga);
-        standing.bound(&roles, None, &admin, &olga);
-        standing.bound(&roles, None, &view, &[subject("User", "vera", None)]);
-        standing.bound(&roles, Some("shop"), &admin, &olga);
-        standing.bound(&roles, Some("bank"), &admin, &olga);
-        standing.bound(&roles, Some("shop"), &admin, &[subject("Group", "olga", None)]);
+        bound(&mut standing, None, &admin, &olga);
+        bound(&mut standing, None, &admin, &olga);
+        bound(&mut standing, None, &view, &[subject("User", "vera", None)]);
+        bound(&mut standing, Some("shop"), &admin, &olga);
+        bound(&mut standing, Some("bank"), &admin, &olga);
+        bound(&mut standing, Some("shop"), &admin, &[subject("Group", "olga", None)]);
         // The same account, in three ways.
-        standing.bound(
-            &roles,
-            Some("shop"),
-            &admin,
-            &[
-                subject("ServiceAccount", "ci", None),
-                subject("ServiceAccount", "ci", Some("shop")),
-                subject("User", "system:serviceaccount:shop:ci", None),
-            ],
-        );
-        standing.bound(&roles, Some("bank"), &admin, &[subject("ServiceAccount", "ci", None)]);
+        let accounts = [
+            subject("ServiceAccount", "ci", None),
+            subject("ServiceAccount", "ci", Some("shop")),
+            subject("User", "system:serviceaccount:shop:ci", None),
+        ];
+        bound(&mut standing, Some("shop"), &admin, &accounts);
+        bound(&mut standing, Some("bank"), &admin, &[subject("ServiceAccount", "ci", None)]);
         let counts = |kind| (standing.everywhere(kind), standing.in_namespaces(kind));
         assert_eq!(counts(SubjectKind::User), (1, 1));
         assert_eq!(counts(SubjectKind::Group), (0, 1));
         assert_eq!(counts(SubjectKind::ServiceAccount), (0, 2));
+        let holders = standing.holders().map(|holder| {
+            let place = if holder.everywhere { "everywhere" } else { "in namespaces" };
+            format!("{} {place}: {}", holder.subject, holder.bindings.join(", "))
+        });
+        insta::assert_snapshot!(holders.collect::<Vec<_>>().join("\n"), @r"
+        user olga everywhere: ClusterRoleBinding b
+        user olga in namespaces: RoleBinding b in bank, RoleBinding b in shop
+        group olga in namespaces: RoleBinding b in shop
+        service account bank/ci in namespaces: RoleBinding b in bank
+        service account shop/ci in namespaces: RoleBinding b in shop
+        ");
+    }
+
+    #[rstest]
+    #[case("Group", "system:masters", true)]
+    #[case("User", "system:kube-controller-manager", true)]
+    #[case("User", "system:kubelet-of-mallory", false)]
+    #[case("ServiceAccount", "kube-system/namespace-controller", true)]
+    #[case("ServiceAccount", "shop/namespace-controller", false)]
+    #[case("User", "system:serviceaccount:kube-system:clusterrole-aggregation-controller", true)]
+    #[case("Group", "system:serviceaccounts:kube-system", false)]
+    #[case("Group", "system:authenticated", false)]
+    #[case("User", "kube-system", false)]
+    fn what_is_of_kubernetes_is_told_apart(
+        #[case] kind: &str,
+        #[case] name: &str,
+        #[case] expected: bool,
+    ) {
+        let (namespace, name) =
+            name.split_once('/').map_or((None, name), |(namespace, name)| (Some(namespace), name));
+        let mut standing = StandingSubjects::default();
+        let admin = role("ClusterRole", "admin");
+        bound(&mut standing, None, &admin, &[subject(kind, name, namespace)]);
+        let holders: Vec<_> = standing.holders().map(|holder| holder.is_of_kubernetes()).collect();
+        assert_eq!(holders, [expected]);
     }
 }

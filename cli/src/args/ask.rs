@@ -124,7 +124,7 @@ fn group_of(name: &str) -> (String, String) {
     (whole, group.to_owned())
 }
 
-fn check_start(text: &str) -> Result<String, String> {
+pub(super) fn check_start(text: &str) -> Result<String, String> {
     parse_start(text, DateTime::UNIX_EPOCH).map(|_| text.to_owned())
 }
 

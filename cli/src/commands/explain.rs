@@ -1,7 +1,11 @@
-//! Why a request stands where it stands.
+//! Why a request stands where it stands; or, offline, what would come of one.
+
+mod known;
+pub(super) mod offline;
 
 use kube::api::ListParams;
 use lapse_cluster::clock::now;
+use lapse_crds::{Candidate, CheckStatus};
 
 use super::found;
 use crate::args::Format;
@@ -28,26 +32,36 @@ pub(super) async fn run(
         say(&line)?;
     }
     let status = request.status.clone().unwrap_or_default();
-    if !status.checks.is_empty() {
-        say("\nChecks")?;
-        let mut table = Table::new(&["  CHECK", "OUTCOME", "MESSAGE"]);
-        for check in &status.checks {
-            let name = format!("  {:?}", check.name);
-            table.row([name, format!("{:?}", check.outcome), plain(&check.message)]);
-        }
-        table.print()?;
-    }
-    if !status.candidates.is_empty() {
-        say("\nPolicies that did not decide")?;
-        let mut table = Table::new(&["  POLICY", "WHY"]);
-        for candidate in &status.candidates {
-            table.row([format!("  {}", candidate.policy), plain(&candidate.reason)]);
-        }
-        table.print()?;
-    }
+    checks(&status.checks)?;
+    candidates(&status.candidates)?;
     say("\nHistory")?;
     for line in history(&request, &decisions) {
         say(&format!("  {line}"))?;
     }
     Ok(())
+}
+
+fn checks(checks: &[CheckStatus]) -> Result<(), Fault> {
+    if checks.is_empty() {
+        return Ok(());
+    }
+    say("\nChecks")?;
+    let mut table = Table::new(&["  CHECK", "OUTCOME", "MESSAGE"]);
+    for check in checks {
+        let name = format!("  {:?}", check.name);
+        table.row([name, format!("{:?}", check.outcome), plain(&check.message)]);
+    }
+    table.print()
+}
+
+fn candidates(candidates: &[Candidate]) -> Result<(), Fault> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    say("\nPolicies that did not decide")?;
+    let mut table = Table::new(&["  POLICY", "WHY"]);
+    for candidate in candidates {
+        table.row([format!("  {}", plain(&candidate.policy)), plain(&candidate.reason)]);
+    }
+    table.print()
 }

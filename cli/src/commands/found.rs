@@ -10,11 +10,10 @@ use crate::decide::{Saying, send};
 use crate::fault::Fault;
 use crate::offers::may_approve;
 use crate::output::phase_of;
+use crate::pages::Pages;
 use crate::role::nearest;
 use crate::session::Session;
 
-/// How many objects one page of a list has.
-const PAGE: u32 = 500;
 /// How many decisions are tried at once.
 const AT_ONCE: usize = 8;
 
@@ -61,22 +60,15 @@ pub(super) async fn named(
     Ok((requests, failed))
 }
 
-/// All requests of a list, page by page, the newest last.
+/// All requests of a list, the newest last.
 pub(super) async fn list(
     session: &Session,
     api: &Api<AccessRequest>,
     params: ListParams,
 ) -> Result<Vec<AccessRequest>, Fault> {
-    let mut params = params.limit(PAGE);
     let mut all = Vec::new();
-    loop {
-        let page = session.call("listing requests", api.list(&params)).await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => break,
-        }
-    }
+    let pages = Pages::of(session, "listing requests", api.clone(), params);
+    pages.each(|request| all.push(request)).await?;
     sort(&mut all);
     Ok(all)
 }

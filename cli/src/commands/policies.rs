@@ -18,7 +18,7 @@ pub(super) async fn run(session: &Session, format: Option<Format>) -> Result<(),
                 .try_for_each(|offered| say(&format!("jitpolicy.lapse.dev/{}", offered.policy)));
         }
         Some(format @ (Format::Json | Format::Yaml)) => return whole(&told, format),
-        Some(Format::Wide) | None => {}
+        Some(Format::Wide | Format::Csv) | None => {}
     }
     if told.offers.is_empty() {
         eprintln!(

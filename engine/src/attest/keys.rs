@@ -101,6 +101,12 @@ impl KeySet {
         self.0.is_empty()
     }
 
+    /// How many keys are in force at this time.
+    #[must_use]
+    pub fn in_force_at(&self, at: DateTime<Utc>) -> usize {
+        self.0.keys().filter(|id| self.in_force(id, at).is_ok()).count()
+    }
+
     /// Whether an attestation that was verified before still holds: its key may have been distrusted since. A key is
     /// known by a hash of itself, so its bytes are the same.
     pub fn still_honours(&self, attestation: &Attestation) -> Result<(), AttestationError> {

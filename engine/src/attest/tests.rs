@@ -155,6 +155,7 @@ fn a_key_holds_until_it_is_retired(#[case] retired: Option<i64>, #[case] holds: 
     let keys = published(&public, &key_id(&verifying));
     let verified = verify(&keys, &fixture.subject(), Some(&annotation), time(0));
     assert_eq!(verified.is_ok(), holds, "{verified:?}");
+    assert_eq!(keys.in_force_at(time(0)), usize::from(holds));
 }
 
 #[rstest]

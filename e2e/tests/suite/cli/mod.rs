@@ -1,6 +1,10 @@
 //! `kubectl jit`, as a process, by the people who ask and decide.
 
+mod doctor;
+mod first;
+mod offline;
 mod refusals;
+mod report;
 mod run;
 mod shown;
 mod terminal;
@@ -59,6 +63,13 @@ impl World {
         })
         .await
         .unwrap()
+    }
+}
+
+fn assert_refused(answer: &Answer, status: i32, words: &[&str]) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    for word in words {
+        assert!(answer.stderr.contains(word), "{word}: {answer:?}");
     }
 }
 

@@ -1,19 +1,11 @@
 //! What is refused is told with what to do, and by the exit status.
 
 use lapse_crds::RequestPhase;
-use lapse_e2e::plane::Answer;
 use rstest::rstest;
 use serde_json::json;
 
-use super::{created, interrupt};
+use super::{assert_refused, created, interrupt};
 use crate::world::World;
-
-fn assert_refused(answer: &Answer, status: i32, words: &[&str]) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    for word in words {
-        assert!(answer.stderr.contains(word), "{word}: {answer:?}");
-    }
-}
 
 #[tokio::test]
 async fn what_can_never_be_given_says_so_at_once() {

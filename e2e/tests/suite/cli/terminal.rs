@@ -15,14 +15,14 @@ use serde_json::json;
 use crate::world::{SOON, World};
 
 /// A program on a pseudo-terminal, and what it has written there.
-struct Terminal {
+pub(super) struct Terminal {
     child: std::process::Child,
     keys: File,
     shown: Arc<Mutex<String>>,
 }
 
 impl Terminal {
-    async fn start(world: &World, user: &User, args: &[&str]) -> Self {
+    pub(super) async fn start(world: &World, user: &User, args: &[&str]) -> Self {
         let size = Winsize { ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
@@ -52,7 +52,7 @@ impl Terminal {
         Self { child, keys, shown }
     }
 
-    async fn shows(&self, words: &str) {
+    pub(super) async fn shows(&self, words: &str) {
         let what = format!("the terminal to show {words:?}");
         let found = eventually(&what, SOON, async || {
             Ok(self.shown.lock().unwrap().contains(words).then_some(()))
@@ -60,11 +60,11 @@ impl Terminal {
         found.await.unwrap_or_else(|error| panic!("{error:#}: {}", self.shown.lock().unwrap()));
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(super) fn types(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    async fn ends(&mut self) -> i32 {
+    pub(super) async fn ends(&mut self) -> i32 {
         let status = eventually("the program to end", SOON, async || {
             Ok(self.child.try_wait()?.map(|status| status.code().unwrap_or(-1)))
         });

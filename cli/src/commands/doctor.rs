@@ -1,0 +1,122 @@
+//! The installation as seen from outside: what is wrong with it, and what to do.
+//!
+//! It changes nothing and reads no Secret: those of Lapse hold the keys with which it signs, which nobody's machine needs.
+
+mod access;
+mod admission;
+mod cluster;
+mod ends;
+mod finding;
+mod installation;
+mod leader;
+mod policies;
+mod rights;
+mod standing;
+mod trust;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use self::finding::{Examined, Finding, Outcome};
+use crate::args::Format;
+use crate::fault::Fault;
+use crate::output::{Table, plain, say, whole};
+use crate::session::Session;
+
+/// What is printed as a whole.
+#[derive(Serialize)]
+struct Examination {
+    namespace: String,
+    checks: Vec<Finding>,
+}
+
+/// Looks at everything, and fails if there is a problem. `home`: the namespace of Lapse, if it is named.
+pub(super) async fn run(
+    session: &Session,
+    format: Option<Format>,
+    home: Option<&str>,
+) -> Result<(), Fault> {
+    let format = Format::of_values(format)?;
+    // Without an API server there is nothing to look at, and one error says it.
+    session
+        .call("asking the API server for its version", session.client.apiserver_version())
+        .await?;
+    let examination = Box::pin(examine(session, home)).await;
+    session.warnings();
+    let problems = examination.checks.iter().filter(|found| found.outcome == Outcome::Problem);
+    let problems = problems.count();
+    match format {
+        Some(format) => whole(&examination, format)?,
+        None => print(&examination)?,
+    }
+    match problems {
+        0 => Ok(()),
+        1 => Err(Fault::Other("there is a problem".to_owned())),
+        count => Err(Fault::Other(format!("there are {count} problems"))),
+    }
+}
+
+async fn examine(session: &Session, home: Option<&str>) -> Examination {
+    let (installation, found) = installation::find(session, home).await;
+    let installation = &installation;
+    let (cluster, definitions, guards, webhook, bundles) = futures::join!(
+        cluster::supported(session),
+        cluster::definitions(session),
+        admission::objects(session, installation),
+        admission::answers(session),
+        trust::bundles(session),
+    );
+    let (keys, leader, rights, policies, ends, standing, access) = futures::join!(
+        trust::keys(session, installation),
+        leader::examine(session, installation),
+        rights::examine(session, installation),
+        policies::examine(session),
+        ends::examine(session, installation),
+        standing::examine(session),
+        access::examine(session),
+    );
+    let clock = Ok(vec![leader::clock(session)]);
+    let all: [Examined; 14] = [
+        cluster,
+        Ok(found),
+        definitions,
+        guards,
+        webhook,
+        bundles,
+        keys,
+        rights,
+        leader,
+        clock,
+        policies,
+        ends,
+        standing,
+        access,
+    ];
+    let checks = all.into_iter().flat_map(|examined| examined.unwrap_or_else(|found| vec![found]));
+    Examination { namespace: installation.namespace.clone(), checks: checks.collect() }
+}
+
+fn print(examination: &Examination) -> Result<(), Fault> {
+    let mut table = Table::new(&["CHECK", "RESULT", "WHAT"]);
+    for Finding { check, outcome, message, action } in &examination.checks {
+        let style = style(*outcome);
+        let result = format!("{style}{}{style:#}", outcome.word());
+        table.row([format!("{check:?}"), result, plain(message)]);
+        if let Some(action) = action {
+            table.row([String::new(), String::new(), format!("→ {}", plain(action))]);
+        }
+    }
+    for line in table.lines()? {
+        say(&line)?;
+    }
+    Ok(())
+}
+
+fn style(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Ok => AnsiColor::Green.on_default(),
+        Outcome::Warning => AnsiColor::Yellow.on_default(),
+        Outcome::Problem => AnsiColor::Red.on_default().bold(),
+        Outcome::NotChecked => Style::new().dimmed(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What guards Lapse: the admission objects of its chart, and whether the webhook answers.
+
+use lapse_cluster::standing_admission;
+use lapse_engine::admission::{AdmissionFaults, faults};
+
+use super::finding::{Check, Examined, Finding};
+use super::installation::Installation;
+use crate::fault::Fault;
+use crate::offers;
+use crate::session::Session;
+
+/// Whether the admission objects stand as the chart has them.
+pub(super) async fn objects(session: &Session, installation: &Installation) -> Examined {
+    let check = Check::Admission;
+    let Some(expected) = &installation.expected else {
+        return Err(check.not_checked(
+            "what the chart has is not known without its settings",
+            format!("ask for ClusterRole view in namespace {}", installation.namespace),
+        ));
+    };
+    let what = "list admission policies, their bindings and webhook configurations";
+    let right = "get and list on all of admissionregistration.k8s.io";
+    let standing = check.look(what, right, Box::pin(standing_admission(&session.client))).await?;
+    let AdmissionFaults { missing, changed } = faults(expected, &standing);
+    if missing.is_empty() && changed.is_empty() {
+        return Ok(vec![
+            check.ok(format!("all {} objects stand as the chart has them", expected.len())),
+        ]);
+    }
+    let missing = missing.into_iter().map(|name| {
+        let message = format!("{name} is gone, and what it guards is open");
+        check.problem(message, "run helm upgrade, and find out who deleted it (audit log)")
+    });
+    let changed = changed.into_iter().map(|name| {
+        let message = format!("{name}: this is not as the chart has it");
+        check.problem(
+            message,
+            "delete it and run helm upgrade, and find out who changed it (audit log)",
+        )
+    });
+    Ok(missing.chain(changed).collect())
+}
+
+/// Whether a request is stamped and judged: by one that is not stored.
+pub(super) async fn answers(session: &Session) -> Examined {
+    let check = Check::Webhook;
+    let namespace = &session.namespace;
+    let asked = offers::ask(session).await;
+    if let Some(found) = asked.as_ref().err().and_then(Fault::answer).and_then(refused) {
+        return Ok(vec![found]);
+    }
+    let what = format!("make requests in namespace {namespace}, by which the webhook is tried");
+    let right = format!("ClusterRole lapse:requester in namespace {namespace}");
+    let answer = check.look(&what, &right, async { asked }).await?;
+    Ok(vec![if answer.spec.requester.is_some() {
+        check.ok("the webhook answers, and stamps who asks")
+    } else {
+        check.problem(
+            "the API server takes requests that nobody has stamped: it does not call the webhook",
+            "run helm upgrade",
+        )
+    }])
+}
+
+/// What a refusal says of the webhook, if anything.
+fn refused((code, message): (u16, &str)) -> Option<Finding> {
+    let check = Check::Webhook;
+    if message.contains("calling webhook") {
+        return Some(check.problem(
+            "the API server gets no answer from the webhook: nobody can ask or decide",
+            "see `kubectl get pods` in the namespace of Lapse, and the network between the API server and it",
+        ));
+    }
+    if message.contains("ValidatingAdmissionPolicy") {
+        return Some(check.problem(
+            format!("an admission policy refuses a request of yours: {message}"),
+            "see the check Admission: without the webhook nothing is stamped, and what is not stamped is refused",
+        ));
+    }
+    // What Lapse refuses it has judged.
+    let by_lapse = (400..500).contains(&code) && message.contains("admission webhook");
+    by_lapse.then(|| check.ok("the webhook answers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::super::finding::Outcome;
+    use super::*;
+
+    #[rstest]
+    #[case::dead(
+        500,
+        "Internal error occurred: failed calling webhook \"stamp.lapse.dev\": EOF",
+        Some(Outcome::Problem)
+    )]
+    #[case::unstamped(
+        403,
+        "accessrequests.lapse.dev \"x\" is forbidden: ValidatingAdmissionPolicy 'lapse-identity' denied request: no",
+        Some(Outcome::Problem)
+    )]
+    #[case::judged(
+        400,
+        "admission webhook \"validate.lapse.dev\" denied the request: no",
+        Some(Outcome::Ok)
+    )]
+    #[case::no_right(
+        403,
+        "accessrequests.lapse.dev is forbidden: User \"mallory\" cannot create resource",
+        None
+    )]
+    #[case::no_kind(404, "the server could not find the requested resource", None)]
+    fn a_refusal_says_who_refused(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] outcome: Option<Outcome>,
+    ) {
+        assert_eq!(refused((code, message)).map(|found| found.outcome), outcome);
+    }
+}

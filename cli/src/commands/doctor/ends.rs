@@ -1,0 +1,102 @@
+//! Whether what is over is gone: no Grant past its time, and no binding of Lapse's without a live Grant.
+
+use std::fmt::Debug;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::ListParams;
+use kube::{Api, Resource};
+use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
+use lapse_engine::grant::{ObjectMarks, late};
+use lapse_engine::summary::GrantSummary;
+use serde::de::DeserializeOwned;
+
+use super::finding::{Check, Examined, Finding};
+use super::installation::Installation;
+use super::trust::now;
+use crate::fault::Fault;
+use crate::pages::Pages;
+use crate::session::Session;
+
+/// What to do about it.
+const ACTION: &str = "see the log of the controllers; `kubectl delete` the binding to end the right now (docs/runbooks.md)";
+/// How many bindings are looked at again at once.
+const AT_ONCE: usize = 8;
+
+pub(super) async fn examine(session: &Session, installation: &Installation) -> Examined {
+    let check = Check::Ends;
+    // Before the Grants: whatever is there already has its Grant, as that is written first.
+    let bindings = async {
+        let mut all = bindings::<ClusterRoleBinding>(session, RbacKind::ClusterRoleBinding).await?;
+        all.extend(bindings::<RoleBinding>(session, RbacKind::RoleBinding).await?);
+        Ok::<_, Fault>(all)
+    };
+    let right = "list on rolebindings and clusterrolebindings in the whole cluster";
+    let bindings = check.look("list bindings", right, bindings).await;
+    let (mut live, mut found) = (Vec::new(), Vec::new());
+    let moment = now(session);
+    let api: Api<Grant> = Api::all(session.client.clone());
+    let listing = Pages::of(session, "listing grants", api, ListParams::default()).each(|grant| {
+        let grant = GrantSummary::of(&grant);
+        found.extend(late(&grant, moment).map(|told| check.problem(told.notice.message, ACTION)));
+        if grant.live.is_some() {
+            live.push(grant);
+        }
+    });
+    check.look("list Grants", "ClusterRole lapse:auditor", listing).await?;
+    let home = &installation.namespace;
+    match bindings {
+        Err(finding) => found.push(finding),
+        Ok(bindings) => {
+            let alone = bindings
+                .into_iter()
+                .filter(|marks| !live.iter().any(|grant| marks.is_of(grant, home)));
+            let looked = stream::iter(alone).map(async |marks| still_alone(session, marks).await);
+            let looked =
+                looked.buffered(AT_ONCE).try_filter_map(async |left| Ok(left)).try_collect();
+            let alone: Vec<ObjectMarks> = check.look("read bindings", right, looked).await?;
+            found.extend(alone.iter().map(without_grant));
+        }
+    }
+    if found.is_empty() {
+        let count = live.len();
+        found.push(check.ok(format!("nothing outlives its time; {count} grants are live")));
+    }
+    Ok(found)
+}
+
+/// The bindings of a kind that are Lapse's.
+async fn bindings<K>(session: &Session, kind: RbacKind) -> Result<Vec<ObjectMarks>, Fault>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGED_BY_LAPSE}"));
+    let api: Api<K> = Api::all(session.client.clone());
+    let mut all = Vec::new();
+    let pages = Pages::of(session, "listing bindings", api, ours);
+    pages.each(|binding| all.push(ObjectMarks::of(kind, binding.meta()))).await?;
+    all.retain(|marks| marks.is_ours);
+    Ok(all)
+}
+
+/// One whose Grant was not seen, if it still stands: it may have gone with its Grant since.
+async fn still_alone(session: &Session, marks: ObjectMarks) -> Result<Option<ObjectMarks>, Fault> {
+    let client = session.client.clone();
+    let uid = if let Some(namespace) = &marks.namespace {
+        let api: Api<RoleBinding> = Api::namespaced(client, namespace);
+        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
+        found.and_then(|binding| binding.metadata.uid)
+    } else {
+        let api: Api<ClusterRoleBinding> = Api::all(client);
+        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
+        found.and_then(|binding| binding.metadata.uid)
+    };
+    Ok(Some(marks).filter(|marks| uid.as_deref() == Some(&*marks.uid)))
+}
+
+fn without_grant(marks: &ObjectMarks) -> Finding {
+    let ObjectMarks { kind, namespace, name, .. } = marks;
+    let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    let message = format!("{kind} {name}{place} stands, and no live Grant has it");
+    Check::Ends.problem(message, ACTION)
+}

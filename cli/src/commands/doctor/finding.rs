@@ -1,0 +1,120 @@
+//! What was found, and what to do about it.
+
+use std::future::Future;
+
+use serde::Serialize;
+
+use crate::fault::Fault;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) enum Check {
+    /// The cluster has what Lapse needs.
+    Cluster,
+    /// Where Lapse is installed, and how.
+    Installation,
+    /// The kinds of Lapse.
+    Definitions,
+    /// The admission policies, their bindings and the webhook configurations.
+    Admission,
+    /// Whether the webhook answers.
+    Webhook,
+    /// By what the API server trusts the webhook.
+    Certificates,
+    /// By what the controller trusts what the webhook has signed.
+    Keys,
+    /// What the programs may do.
+    Rights,
+    /// Who gives rights.
+    Leader,
+    /// Whether the clocks agree.
+    Clock,
+    /// The policies.
+    Policies,
+    /// Whether what is over is gone.
+    Ends,
+    /// Who holds what never ends.
+    Standing,
+    /// What the caller may do.
+    Access,
+}
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) enum Outcome {
+    Ok,
+    Warning,
+    Problem,
+    NotChecked,
+}
+
+impl Outcome {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+            Self::NotChecked => "not checked",
+        }
+    }
+}
+
+/// One line of what was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) check: Check,
+    pub(super) outcome: Outcome,
+    pub(super) message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action: Option<String>,
+}
+
+/// What was found; an error is what kept it from being looked at.
+pub(super) type Examined = Result<Vec<Finding>, Finding>;
+
+impl Check {
+    pub(super) fn ok(self, message: impl Into<String>) -> Finding {
+        Finding { check: self, outcome: Outcome::Ok, message: message.into(), action: None }
+    }
+
+    pub(super) fn warning(self, message: impl Into<String>, action: impl Into<String>) -> Finding {
+        self.finding(Outcome::Warning, message.into(), action.into())
+    }
+
+    pub(super) fn problem(self, message: impl Into<String>, action: impl Into<String>) -> Finding {
+        self.finding(Outcome::Problem, message.into(), action.into())
+    }
+
+    pub(super) fn not_checked(
+        self,
+        message: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Finding {
+        self.finding(Outcome::NotChecked, message.into(), action.into())
+    }
+
+    fn finding(self, outcome: Outcome, message: String, action: String) -> Finding {
+        Finding { check: self, outcome, message, action: Some(action) }
+    }
+
+    /// Looks something up. `what` completes "you may not": "list Grants"; `right` completes "ask for".
+    pub(super) async fn look<T, E: Into<Fault>>(
+        self,
+        what: &str,
+        right: &str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Finding> {
+        call.await.map_err(|error| {
+            let fault: Fault = error.into();
+            if fault.is_forbidden() {
+                self.not_checked(format!("you may not {what}"), format!("ask for {right}"))
+            } else {
+                self.problem(
+                    fault.to_string(),
+                    "run this again; if it stays so, see the API server's log",
+                )
+            }
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Where Lapse is installed, and with which settings.
+
+use lapse_engine::Settings;
+use lapse_engine::admission::ExpectedAdmission;
+
+use super::finding::{Check, Finding};
+use crate::installation::{self, ALLOWED, SETTINGS, USUAL, entry};
+use crate::session::Session;
+
+/// What is known of the installation.
+pub(super) struct Installation {
+    pub(super) namespace: String,
+    /// What it allows, if that could be read.
+    pub(super) settings: Option<Settings>,
+    /// The admission objects of its chart, if they could be read.
+    pub(super) expected: Option<Vec<ExpectedAdmission>>,
+}
+
+/// Finds it: where it is named, or where Helm says that it has installed the webhook.
+pub(super) async fn find(session: &Session, named: Option<&str>) -> (Installation, Vec<Finding>) {
+    let (namespace, mut found) = match named {
+        Some(name) => (name.to_owned(), Vec::new()),
+        None => match installed_in(session).await {
+            Ok(namespace) => (namespace.unwrap_or_else(|| USUAL.to_owned()), Vec::new()),
+            Err(finding) => (USUAL.to_owned(), vec![finding]),
+        },
+    };
+    let mut installation = Installation { namespace, settings: None, expected: None };
+    match settings(session, &installation.namespace).await {
+        Ok((settings, expected)) => {
+            let message = format!("Lapse is installed in namespace {}", installation.namespace);
+            found.push(Check::Installation.ok(message));
+            installation.settings = Some(settings);
+            installation.expected = Some(expected);
+        }
+        Err(finding) => found.push(finding),
+    }
+    (installation, found)
+}
+
+async fn installed_in(session: &Session) -> Result<Option<String>, Finding> {
+    let what = "read MutatingWebhookConfigurations, so namespace lapse-system is assumed";
+    let right = "get on mutatingwebhookconfigurations, or name the namespace with --installation";
+    Check::Installation.look(what, right, installation::namespace(session)).await
+}
+
+async fn settings(
+    session: &Session,
+    namespace: &str,
+) -> Result<(Settings, Vec<ExpectedAdmission>), Finding> {
+    let check = Check::Installation;
+    let what = format!("read ConfigMap {SETTINGS} in namespace {namespace}");
+    let right = format!("ClusterRole view in namespace {namespace}");
+    let call = installation::settings(session, namespace);
+    let map = check.look(&what, &right, call).await?.ok_or_else(|| {
+        check.problem(
+            format!("there is no ConfigMap {SETTINGS} in namespace {namespace}: Lapse is not installed there"),
+            "name its namespace with --installation, or install it (docs/operations.md)",
+        )
+    })?;
+    let broken = |key: &str, why: String| {
+        check.problem(
+            format!("{key} in ConfigMap {SETTINGS} cannot be read: {why}"),
+            "use the kubectl jit of the installed release, or run helm upgrade if somebody has changed it",
+        )
+    };
+    let settings = serde_saphyr::from_str(entry(&map, ALLOWED))
+        .map_err(|error| broken(ALLOWED, error.to_string()))?;
+    let expected = serde_json::from_str(entry(&map, "admission.json"))
+        .map_err(|error| broken("admission.json", error.to_string()))?;
+    Ok((settings, expected))
+}

@@ -1,0 +1,84 @@
+//! Whether the policies can decide.
+
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use lapse_crds::{ConditionStatus, Conditions as _, JitPolicy, PolicyMode};
+
+use super::finding::{Check, Examined, Finding};
+use crate::pages::Pages;
+use crate::session::Session;
+
+pub(super) async fn examine(session: &Session) -> Examined {
+    let check = Check::Policies;
+    let (mut all, mut found) = (0, Vec::new());
+    let pages = Pages::of(session, "listing policies", session.policies(), ListParams::default());
+    let listing = pages.each(|policy| {
+        all += 1;
+        found.extend(stands(&policy));
+    });
+    check
+        .look("list JitPolicies", "ClusterRole lapse:policy-viewer or lapse:auditor", listing)
+        .await?;
+    if all == 0 {
+        let message = "there is no policy: nobody can ask for anything";
+        return Ok(vec![check.warning(message, "write one; `kubectl jit init` helps")]);
+    }
+    if found.is_empty() {
+        found.push(check.ok(format!("all {all} policies are ready")));
+    }
+    Ok(found)
+}
+
+/// What is wrong with a policy, if anything is.
+fn stands(policy: &JitPolicy) -> Option<Finding> {
+    let (check, name) = (Check::Policies, policy.name_any());
+    if policy.spec.mode == PolicyMode::Disabled {
+        return None;
+    }
+    let status = policy.status.clone().unwrap_or_default();
+    if status.observed_generation != policy.metadata.generation {
+        let message = format!("nobody has looked at JitPolicy {name} since it was changed");
+        return Some(check.warning(message, "see the checks Leader and Webhook"));
+    }
+    let ready = status.conditions.condition("Ready")?;
+    (ready.status != ConditionStatus::True).then(|| {
+        let message =
+            format!("JitPolicy {name} is not ready ({}): {}", ready.reason, ready.message);
+        check
+            .problem(message, "change the policy, or what it needs; docs/policies.md, \"Messages\"")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::super::finding::Outcome;
+    use super::*;
+
+    fn policy(mode: &str, seen: i64, ready: &str) -> Value {
+        let condition = json!({
+            "type": "Ready", "status": ready, "reason": "RoleNotFound", "message": "There is no ClusterRole mend.",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": seen,
+        });
+        json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop", "generation": 2},
+            "spec": {"mode": mode, "requesters": [], "targets": []},
+            "status": {"observedGeneration": seen, "conditions": [condition]},
+        })
+    }
+
+    #[rstest]
+    #[case::ready(policy("Enforce", 2, "True"), None)]
+    #[case::not_ready(policy("Enforce", 2, "False"), Some(Outcome::Problem))]
+    #[case::unseen(policy("Enforce", 1, "True"), Some(Outcome::Warning))]
+    #[case::switched_off(policy("Disabled", 2, "False"), None)]
+    fn a_policy_that_cannot_decide_is_told(
+        #[case] policy: Value,
+        #[case] expected: Option<Outcome>,
+    ) {
+        let policy: JitPolicy = serde_json::from_value(policy).unwrap();
+        assert_eq!(stands(&policy).map(|found| found.outcome), expected);
+    }
+}

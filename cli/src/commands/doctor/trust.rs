@@ -1,0 +1,180 @@
+//! By what the API server trusts the webhook, and the controller what the webhook has signed.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use lapse_cluster::{ATTESTATION_KEYS, WEBHOOKS};
+use lapse_engine::attest::KeySet;
+use x509_parser::pem::Pem;
+
+use super::finding::{Check, Examined, Finding};
+use super::installation::Installation;
+use crate::countdown::moment;
+use crate::session::Session;
+
+/// An authority that is valid for less than this ought to have been renewed.
+const SOON: TimeDelta = TimeDelta::days(14);
+/// How to have it renewed.
+const RENEW: &str = "restart the webhook, which renews it, and see its log";
+
+/// The authorities in the webhook configurations.
+pub(super) async fn bundles(session: &Session) -> Examined {
+    let check = Check::Certificates;
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(session.client.clone());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(session.client.clone());
+    let both =
+        async { Ok((mutating.get_opt(WEBHOOKS).await?, validating.get_opt(WEBHOOKS).await?)) };
+    let call = session.call("reading the webhook configurations", both);
+    let right = "get on mutatingwebhookconfigurations and validatingwebhookconfigurations";
+    let (mutating, validating) = check.look("read webhook configurations", right, call).await?;
+    let stamps = mutating.and_then(|found| found.webhooks).unwrap_or_default();
+    let judges = validating.and_then(|found| found.webhooks).unwrap_or_default();
+    let configured = stamps
+        .into_iter()
+        .map(|webhook| (webhook.name, webhook.client_config.ca_bundle))
+        .chain(judges.into_iter().map(|webhook| (webhook.name, webhook.client_config.ca_bundle)));
+    let (mut lacking, mut bundles) = (Vec::new(), BTreeSet::new());
+    for (name, bundle) in configured {
+        match bundle.filter(|bundle| !bundle.0.is_empty()) {
+            Some(ByteString(bundle)) => drop(bundles.insert(bundle)),
+            None => lacking.push(name),
+        }
+    }
+    let mut found: Vec<Finding> =
+        bundles.iter().map(|bundle| authority(bundle, now(session))).collect();
+    if !lacking.is_empty() {
+        let message = format!("{} have no authority yet: calls of them fail", lacking.join(", "));
+        found.push(
+            check.problem(message, "wait until the webhook runs, which writes it, and see its log"),
+        );
+    }
+    if found.is_empty() {
+        found.push(check.problem("there is no webhook configuration", "run helm upgrade"));
+    }
+    Ok(found)
+}
+
+/// The time by the API server's clock, which is the one that checks certificates.
+pub(super) fn now(session: &Session) -> DateTime<Utc> {
+    lapse_cluster::clock::now() + session.clock.skew()
+}
+
+/// What a bundle is worth: as long as one of its certificates is valid.
+fn authority(bundle: &[u8], now: DateTime<Utc>) -> Finding {
+    let check = Check::Certificates;
+    let until = match expiry(bundle) {
+        Ok(until) => until,
+        Err(why) => {
+            let message = format!("the authority of the webhook cannot be read: {why}");
+            return check.problem(message, RENEW);
+        }
+    };
+    let when = moment(until, now);
+    if until <= now {
+        check.problem(format!("the authority of the webhook expired at {when}"), RENEW)
+    } else if until - now < SOON {
+        check.warning(format!("the authority of the webhook expires at {when}"), RENEW)
+    } else {
+        check.ok(format!("the authority of the webhook is valid until {when}"))
+    }
+}
+
+fn expiry(bundle: &[u8]) -> Result<DateTime<Utc>, String> {
+    let mut last = None;
+    for pem in Pem::iter_from_buffer(bundle) {
+        let pem = pem.map_err(|error| error.to_string())?;
+        let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
+        let until = DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0);
+        last = last.max(Some(until.ok_or("a date out of range")?));
+    }
+    last.ok_or_else(|| "it has no certificate".to_owned())
+}
+
+/// The published keys of the webhook.
+pub(super) async fn keys(session: &Session, installation: &Installation) -> Examined {
+    let check = Check::Keys;
+    let namespace = &installation.namespace;
+    let api: Api<ConfigMap> = Api::namespaced(session.client.clone(), namespace);
+    let what = format!("read ConfigMap {ATTESTATION_KEYS} in namespace {namespace}");
+    let right = format!("ClusterRole view in namespace {namespace}");
+    let call = session.call("reading the published keys", api.get_opt(ATTESTATION_KEYS));
+    let map = check.look(&what, &right, call).await?;
+    Ok(published(map.as_ref(), now(session)))
+}
+
+fn published(map: Option<&ConfigMap>, now: DateTime<Utc>) -> Vec<Finding> {
+    let check = Check::Keys;
+    let (keys, errors) = KeySet::read(map.and_then(|map| map.data.as_ref()).into_iter().flatten());
+    let mut found: Vec<Finding> = errors
+        .into_iter()
+        .map(|error| {
+            let action =
+                "find out who wrote it (audit log), and take the entry out of the ConfigMap";
+            check.problem(error.to_string(), action)
+        })
+        .collect();
+    found.push(match keys.in_force_at(now) {
+        0 => check.problem(
+            "no published key of the webhook is in force: nothing that it signs is believed, and nothing is given",
+            "restart the webhook, which publishes its key, and see its log",
+        ),
+        1 => check.ok("the webhook's key is published and in force"),
+        count => check.ok(format!("{count} keys of the webhook are published and in force")),
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use serde_json::json;
+
+    use super::*;
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn valid_until(year: i32) -> String {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    #[test]
+    fn an_authority_is_as_good_as_the_latest_of_its_certificates() {
+        let now = time("2026-01-02T00:00:00Z");
+        let told = |bundle: &str| {
+            let found = authority(bundle.as_bytes(), now);
+            format!("{:?}: {}", found.outcome, found.message)
+        };
+        let all = [
+            told(&valid_until(2027)),
+            told(&(valid_until(2026) + &valid_until(2027))),
+            told(&valid_until(2026)),
+            told("nothing"),
+            told("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ];
+        insta::assert_snapshot!(all.join("\n"));
+        let soon = authority(valid_until(2026).as_bytes(), time("2025-12-25T00:00:00Z"));
+        assert_eq!(soon.outcome, super::super::finding::Outcome::Warning);
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_no_keys() {
+        let told = |data: serde_json::Value| {
+            let map: ConfigMap = serde_json::from_value(json!({"data": data})).unwrap();
+            let found = published(Some(&map), time("2026-01-02T00:00:00Z"));
+            found.into_iter().map(|found| found.message).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(told(json!({"0123456789abcdef": "{}"})));
+        assert_eq!(published(None, time("2026-01-02T00:00:00Z")).len(), 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! What would come of a request under policies that are in files: for whoever reviews a change of them. No cluster is asked.
+
+use anstream::eprintln;
+use chrono::{DateTime, Utc};
+use kube::ResourceExt as _;
+use lapse_crds::{AccessRequest, Identity, JitPolicy};
+use lapse_engine::identity::service_account_groups;
+use lapse_engine::policy::{Policies, PolicyState, lint, lint_among};
+use lapse_engine::target::ResolvedTarget;
+use serde::Serialize;
+
+use super::known::Known;
+use super::{candidates, checks};
+use crate::args::{Format, Global, Offline};
+use crate::fault::Fault;
+use crate::manifests;
+use crate::output::{plain, say, whole};
+use crate::session::warn;
+use crate::trial::{Judgement, Verdict, judge};
+
+/// What is printed as a whole.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    judgement: Judgement,
+    /// What was taken to be so.
+    assumed: Vec<String>,
+}
+
+pub(in crate::commands) fn run(
+    global: &Global,
+    file: &str,
+    offline: &Offline,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let format = Format::of_values(global.output)?;
+    let mut request = read_request(file)?;
+    let namespace = request.namespace().or_else(|| global.namespace.clone()).ok_or_else(|| {
+        Fault::Usage(format!("{file} names no namespace; write metadata.namespace, or give -n"))
+    })?;
+    request.metadata.namespace = Some(namespace.clone());
+    let requester = requester(global, &request)?;
+    let target = ResolvedTarget::resolve(&request.spec.target, &namespace).ok_or_else(|| {
+        Fault::Other(format!("{file}: spec.target says nothing that could be given; write a role, rules or an endpoint"))
+    })?;
+    let policies = read_policies(offline)?;
+    let mut known = Known::read(&offline.with)?;
+    let settings = known.settings(&policies)?;
+    let states: Vec<PolicyState> =
+        policies.iter().map(|policy| PolicyState::of(policy, &settings)).collect();
+    // What would not be stored decides nothing.
+    if let Some(defect) = states.iter().find_map(|state| state.defect.as_ref()) {
+        return Err(Fault::Other(format!("this policy would be refused: {}", defect.message)));
+    }
+    let all = Policies::from(states);
+    for policy in &policies {
+        let name = policy.name_any();
+        let among = all.get(&name).map(|state| lint_among(state, &all)).unwrap_or_default();
+        lint(&policy.spec)
+            .iter()
+            .chain(&among)
+            .for_each(|told| warn(&plain(&format!("{name}: {told}"))));
+    }
+    known.assume(format!("{} asks for nothing else, and holds nothing else", requester.username));
+    let ground = known.ground(&policies, all, settings, &requester, &target);
+    let judgement = judge(&request, &requester, &target, &ground, now);
+    tell(format, judgement, known.assumed())
+}
+
+fn read_request(file: &str) -> Result<AccessRequest, Fault> {
+    let found = manifests::read(file.as_ref())?;
+    match found.as_slice() {
+        [one] => one.object(),
+        all => {
+            Err(Fault::Other(format!("{file} has {} objects; give one AccessRequest", all.len())))
+        }
+    }
+}
+
+fn read_policies(offline: &Offline) -> Result<Vec<JitPolicy>, Fault> {
+    let mut policies: Vec<JitPolicy> = Vec::new();
+    for path in &offline.policies {
+        // What people keep beside their policies in a file, such as bindings, bears on no request.
+        let found = manifests::read(path)?;
+        for manifest in found.iter().filter(|manifest| manifest.is::<JitPolicy>()) {
+            let policy: JitPolicy = manifest.object()?;
+            if policies.iter().any(|other| other.name_any() == policy.name_any()) {
+                let why = format!("JitPolicy {} is in two places", policy.name_any());
+                return Err(manifest.wrong(&why));
+            }
+            policies.push(policy);
+        }
+        if !found.iter().any(manifests::Manifest::is::<JitPolicy>) {
+            return Err(Fault::Other(format!("{} has no JitPolicy", path.display())));
+        }
+    }
+    Ok(policies)
+}
+
+/// Who asks: whom `--as` names, or whom the request was stamped with.
+fn requester(global: &Global, request: &AccessRequest) -> Result<Identity, Fault> {
+    let Some(username) = global.as_user.clone() else {
+        return request.spec.requester.clone().ok_or_else(|| {
+            Fault::Usage(
+                "who asks is not known without a cluster; give --as USER, and --as-group GROUP for each group"
+                    .to_owned(),
+            )
+        });
+    };
+    let mut groups = global.as_groups.clone();
+    // As the API server adds them.
+    groups.extend(service_account_groups(&username));
+    groups.push("system:authenticated".to_owned());
+    groups.dedup();
+    Ok(Identity { username, groups, ..Identity::default() })
+}
+
+fn tell(format: Option<Format>, judgement: Judgement, assumed: Vec<String>) -> Result<(), Fault> {
+    let (verdict, why) = (judgement.verdict, plain(&judgement.why));
+    if let Some(format) = format {
+        whole(&Explained { judgement, assumed }, format)?;
+    } else {
+        for text in &assumed {
+            eprintln!("Assumed: {}", plain(text));
+        }
+        let policy = plain(judgement.policy.as_deref().unwrap_or("none"));
+        say(&format!("Verdict    {verdict:?}: {why}"))?;
+        say(&format!("Policy     {policy}"))?;
+        checks(&judgement.checks)?;
+        candidates(&judgement.candidates)?;
+    }
+    match verdict {
+        Verdict::Granted | Verdict::Pending => Ok(()),
+        Verdict::Denied => Err(Fault::NoAccess("it would be denied".to_owned())),
+        Verdict::Unknown => Err(Fault::Other("it cannot be told: give what is missing".to_owned())),
+    }
+}

@@ -25,10 +25,15 @@ pub fn command(workspace: &Path) -> Command {
     command
 }
 
+/// An example that does nothing.
+const EXAMPLE: &str = "everything";
+
 /// Makes a build one of these programs, with the dependencies as `cargo test` builds them for all of the workspace. A
-/// package that is built by itself asks for fewer features of them, and they would be built once more.
+/// package that is built by itself asks for fewer features of them, and so does a workspace of which no test and no example
+/// is built: what tests alone depend on is left out then
+/// (<https://doc.rust-lang.org/cargo/reference/features.html#feature-resolver-version-2>). All of it would be built once more.
 pub fn of_workspace(build: &mut Command, programs: &[&str]) {
-    build.arg("--workspace");
+    build.args(["--workspace", "--example", EXAMPLE]);
     for program in programs {
         build.args(["--bin", program]);
     }

@@ -126,11 +126,11 @@ async fn a_bad_decision_is_refused_with_its_field() {
 async fn explain_teaches() {
     let world = World::shared("explain").await;
     let fields = [
-        ("areq.spec.target.kubernetes", "where they hold"),
+        ("areq.spec.target.kubernetes", "where they apply"),
         ("areq.spec.duration", "the policy's default"),
         ("jp.spec.approval.stages", "most stages are complete"),
-        ("adec.spec.verdict", "Approve, Deny, End or Review"),
-        ("gr.spec.expiresAt", "whatever happens"),
+        ("adec.spec.verdict", "by a reviewer, after an emergency"),
+        ("gr.spec.expiresAt", "ends at the latest"),
     ];
     for (field, words) in fields {
         let text = world

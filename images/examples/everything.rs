@@ -1,0 +1,3 @@
+//! Does nothing. A build that asks for it, too, has the dependencies as those of tests have them.
+
+fn main() {}

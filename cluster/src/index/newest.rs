@@ -71,10 +71,11 @@ impl Newest {
     /// What is to be confirmed, as it was seen last: the same until it is.
     pub(super) fn to_confirm(&self) -> Option<Seen> {
         let mut both = self.lock();
-        if both.unconfirmed.is_none() {
-            both.unconfirmed = both.last.clone();
+        let Both { last, unconfirmed } = &mut *both;
+        if unconfirmed.is_none() {
+            unconfirmed.clone_from(last);
         }
-        both.unconfirmed.clone()
+        unconfirmed.clone()
     }
 
     pub(super) fn confirmed(&self) {

@@ -94,7 +94,6 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         .watching_accounts()
         .noticing(revision.clone());
     let events_dropped = metrics.events_dropped.clone();
-    tasks.spawn("the look-out for a store that was restored", reader.clone().look_out());
     let (notifier, writers) = Notifier::new(client.clone(), &identity, events_dropped);
     tasks.spawn("what writes events", writers.run());
     let context = Arc::new(Context {
@@ -208,6 +207,8 @@ fn spawn_minor(
     first_lists: &FirstLists,
     standing: StandingOptions,
 ) {
+    let restored = context.reader.clone().look_out();
+    tasks.spawn("the look-out for a store that was restored", restored);
     let (of_records, first_lists) = (context.clone(), first_lists.clone());
     tasks.spawn_again("what deletes what is over", retention::PANIC, move || {
         retention::keeping(of_records.clone(), first_lists.clone())

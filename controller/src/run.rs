@@ -200,7 +200,7 @@ impl Running {
     }
 }
 
-/// Starts what no right depends on.
+/// Starts what no right waits for.
 fn spawn_minor(
     tasks: &mut Tasks,
     context: &Arc<Context>,

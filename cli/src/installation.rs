@@ -4,6 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
 use lapse_cluster::WEBHOOKS;
+use lapse_engine::Settings;
 
 use crate::fault::Fault;
 use crate::session::Session;
@@ -31,6 +32,11 @@ pub(crate) async fn settings(
 ) -> Result<Option<ConfigMap>, Fault> {
     let api: Api<ConfigMap> = Api::namespaced(session.client.clone(), namespace);
     session.call("reading the settings of Lapse", api.get_opt(SETTINGS)).await
+}
+
+/// What the installation allows, or why that cannot be read.
+pub(crate) fn allowed(map: &ConfigMap) -> Result<Settings, String> {
+    serde_saphyr::from_str(entry(map, ALLOWED)).map_err(|error| error.to_string())
 }
 
 /// An entry of it; nothing if it is absent.

@@ -4,16 +4,18 @@
 //! one moment to the next.
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, Candidate, CheckStatus, Identity};
+use lapse_crds::{AccessRequest, Candidate, CheckStatus, Identity, JitPolicy};
 use lapse_engine::attest::{AttestationError, Attested};
 use lapse_engine::peers::Peers;
-use lapse_engine::policy::{BannedRoles, Policies};
+use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
 use lapse_engine::request::{Foreseen, Observed, evaluate, foreseen};
 use lapse_engine::role::RoleRules;
 use lapse_engine::surroundings::Surroundings;
 use lapse_engine::target::ResolvedTarget;
 use lapse_engine::{Read, Settings};
 use serde::Serialize;
+
+use crate::fault::Fault;
 
 /// What bears on a request.
 #[derive(Clone, Debug)]
@@ -50,6 +52,17 @@ pub(crate) enum Verdict {
     Denied,
     /// Something is not known on which it depends.
     Unknown,
+}
+
+/// A policy of a file, compiled. What would not be stored decides nothing.
+pub(crate) fn state_of(policy: &JitPolicy, settings: &Settings) -> Result<PolicyState, Fault> {
+    let state = PolicyState::of(policy, settings);
+    match &state.defect {
+        Some(defect) => {
+            Err(Fault::Other(format!("this policy would be refused: {}", defect.message)))
+        }
+        None => Ok(state),
+    }
 }
 
 /// Judges a request, as if it were made at this moment.

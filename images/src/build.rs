@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::cargo;
+use crate::{cargo, workspace};
 
 /// What is in the image: each a package with a program of its name.
 pub const PROGRAMS: [&str; 3] = ["lapse-controller", "lapse-webhook", "lapse-gateway"];
@@ -25,6 +25,12 @@ impl Arch {
     #[must_use]
     pub const fn native() -> Self {
         if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 }
+    }
+
+    /// These, or that of this machine if there are none.
+    #[must_use]
+    pub fn or_native(arches: &[Self]) -> Vec<Self> {
+        if arches.is_empty() { vec![Self::native()] } else { arches.to_vec() }
     }
 
     /// Its name in images.
@@ -81,6 +87,27 @@ pub fn release(workspace: &Path, target: &Path, arch: Arch, packages: &[&str]) -
     let status = build.status().context("starting cargo")?;
     ensure!(status.success(), "building {} for {} failed", packages.join(" and "), arch.name());
     Ok(target.join(arch.target()).join("release"))
+}
+
+/// Builds a package's program as a release for each of these architectures, this machine's if there are none, and says what
+/// was packed of it. `pack` is given the program and the folder: `into`, or one of this name where everything is built into.
+///
+/// # Errors
+/// If the program cannot be built, or not be packed.
+pub fn packed(
+    package: &str,
+    arches: &[Arch],
+    into: Option<&Path>,
+    name: &str,
+    pack: impl Fn(&Path, Arch, &Path) -> Result<PathBuf>,
+) -> Result<()> {
+    let target = cargo_target(workspace());
+    let folder = into.map_or_else(|| target.join(name), Path::to_owned);
+    for arch in Arch::or_native(arches) {
+        let program = release(workspace(), &target, arch, &[package])?.join(package);
+        println!("{}", pack(&program, arch, &folder)?.display());
+    }
+    Ok(())
 }
 
 /// Links these programs of a build of this profile statically, and returns the folder with them. Of the dependencies

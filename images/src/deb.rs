@@ -45,15 +45,9 @@ pub struct Options {
 /// # Errors
 /// If the program cannot be built, or packed.
 pub fn run(options: &Options) -> Result<()> {
-    let target = build::cargo_target(workspace());
-    let folder = options.out.clone().unwrap_or_else(|| target.join("deb"));
-    let arches = if options.arch.is_empty() { vec![Arch::native()] } else { options.arch.clone() };
-    for arch in arches {
-        let program = build::release(workspace(), &target, arch, &[AGENT])?.join(AGENT);
-        let version = env!("CARGO_PKG_VERSION");
-        println!("{}", package(workspace(), &program, version, arch, &folder)?.display());
-    }
-    Ok(())
+    build::packed(AGENT, &options.arch, options.out.as_deref(), "deb", |program, arch, into| {
+        package(workspace(), program, env!("CARGO_PKG_VERSION"), arch, into)
+    })
 }
 
 /// Makes the package of this program in a folder; returns its file.

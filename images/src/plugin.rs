@@ -31,14 +31,9 @@ pub struct Options {
 /// # Errors
 /// If the program cannot be built, or an archive not be written.
 pub fn run(options: &Options) -> Result<()> {
-    let target = build::cargo_target(workspace());
-    let folder = options.out.clone().unwrap_or_else(|| target.join("plugin"));
-    let arches = if options.arch.is_empty() { vec![Arch::native()] } else { options.arch.clone() };
-    for arch in arches {
-        let program = build::release(workspace(), &target, arch, &[PLUGIN])?.join(PLUGIN);
-        println!("{}", archive(workspace(), &program, arch, &folder)?.display());
-    }
-    Ok(())
+    build::packed(PLUGIN, &options.arch, options.out.as_deref(), "plugin", |program, arch, into| {
+        archive(workspace(), program, arch, into)
+    })
 }
 
 /// Packs this program, with nothing of the machine but its bytes; returns the file.

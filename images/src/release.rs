@@ -71,9 +71,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn write(root: &Path, target: &Path, folder: &Path, options: &Options) -> Result<Written> {
     let source = Source::of(root)?;
-    let arches = if options.arch.is_empty() { vec![Arch::native()] } else { options.arch.clone() };
     let mut programs = BTreeMap::new();
-    for arch in arches {
+    for arch in Arch::or_native(&options.arch) {
         programs.insert(arch, build::release(root, target, arch, &PROGRAMS)?);
     }
     let programs = programs.iter().map(|(arch, folder)| (*arch, folder.as_path())).collect();

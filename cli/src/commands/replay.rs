@@ -26,13 +26,13 @@ use tokio::sync::watch;
 use crate::args::{Format, Replayed};
 use crate::assumed;
 use crate::fault::Fault;
-use crate::installation::{self, ALLOWED, USUAL, entry};
+use crate::installation::{self, USUAL, allowed};
 use crate::manifests;
 use crate::output::{Table, plain, whole};
 use crate::pages::Pages;
 use crate::session::Session;
 use crate::story;
-use crate::trial::{Ground, Judgement, Verdict, judge};
+use crate::trial::{Ground, Judgement, Verdict, judge, state_of};
 
 /// How many requests are looked at at once.
 const AT_ONCE: usize = 8;
@@ -110,11 +110,7 @@ pub(super) async fn run(
         after.remove(name);
     }
     for policy in &given {
-        let state = PolicyState::of(policy, &settings);
-        if let Some(defect) = &state.defect {
-            return Err(Fault::Other(format!("this policy would be refused: {}", defect.message)));
-        }
-        after.insert(state);
+        after.insert(state_of(policy, &settings)?);
     }
     let mut replay = Replay::new(session, settings, before, after);
     replay.all(session, all_namespaces, replayed.since.since(now)).await?;
@@ -138,8 +134,8 @@ async fn settings(
     given: &[JitPolicy],
 ) -> Result<Settings, Fault> {
     match installation::settings(session, home.unwrap_or(USUAL)).await {
-        Ok(Some(map)) => serde_saphyr::from_str(entry(&map, ALLOWED))
-            .map_err(|error| Fault::Other(format!("reading the settings of Lapse: {error}"))),
+        Ok(Some(map)) => allowed(&map)
+            .map_err(|why| Fault::Other(format!("reading the settings of Lapse: {why}"))),
         Err(fault) if !fault.is_forbidden() => Err(fault),
         Ok(None) | Err(_) => {
             eprintln!(

@@ -53,11 +53,12 @@ impl Newest {
         let now = version(metadata);
         let mut both = self.lock();
         let Both { last, unconfirmed } = &mut *both;
-        for known in [last.as_mut(), unconfirmed.as_mut()].into_iter().flatten() {
-            if now > known.version && metadata.uid.as_deref() == Some(&*known.uid) {
-                known.version = now;
-                known.is_gone = is_gone;
-            }
+        if let Some(known) = unconfirmed
+            && now > known.version
+            && metadata.uid.as_deref() == Some(&*known.uid)
+        {
+            known.version = now;
+            known.is_gone = is_gone;
         }
         if last.as_ref().is_none_or(|last| now > last.version) {
             *last = Some(Seen::of(kind, metadata, is_gone));

@@ -55,7 +55,11 @@ impl Reader {
                 Ok(Stands::Otherwise) if times + 1 < LOOKS => differs = Some((seen, times + 1)),
                 Ok(Stands::Otherwise) => {
                     warn!(name = seen.name, is_gone = seen.is_gone, "what was seen last is not so");
-                    self.ran_backwards(seen.version - 1, seen.version);
+                    if let Some(revision) = &self.revision
+                        && !self.index().is_in_doubt()
+                    {
+                        revision.start_again();
+                    }
                 }
             }
         }

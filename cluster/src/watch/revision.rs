@@ -96,6 +96,11 @@ impl Revision {
 
     fn ran_backwards(&self, revision: u64, highest: u64) {
         warn!(revision, highest, "the revision ran backwards: every watch starts again");
+        self.start_again();
+    }
+
+    /// The store is another than the one that was seen: nothing that is known may be so, and every watch starts again.
+    pub(crate) fn start_again(&self) {
         (self.doubt)();
         self.restarts.send_replace(());
     }

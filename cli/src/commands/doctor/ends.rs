@@ -1,5 +1,6 @@
 //! Whether what is over is gone: no Grant past its time, and no binding of Lapse's without a live Grant.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -33,14 +34,14 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     };
     let right = "list on rolebindings and clusterrolebindings in the whole cluster";
     let bindings = check.look("list bindings", right, bindings).await;
-    let (mut live, mut found) = (Vec::new(), Vec::new());
+    let (mut live, mut found) = (HashMap::new(), Vec::new());
     let moment = now(session);
     let api: Api<Grant> = Api::all(session.client.clone());
     let listing = Pages::of(session, "listing grants", api, ListParams::default()).each(|grant| {
         let grant = GrantSummary::of(&grant);
         found.extend(late(&grant, moment).map(|told| check.problem(told.notice.message, ACTION)));
         if grant.live.is_some() {
-            live.push(grant);
+            live.insert(grant.uid.clone(), grant);
         }
     });
     check.look("list Grants", "ClusterRole lapse:auditor", listing).await?;
@@ -48,9 +49,10 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     match bindings {
         Err(finding) => found.push(finding),
         Ok(bindings) => {
-            let alone = bindings
-                .into_iter()
-                .filter(|marks| !live.iter().any(|grant| marks.is_of(grant, home)));
+            let alone = bindings.into_iter().filter(|marks| {
+                let grant = marks.grant_uid.as_deref().and_then(|uid| live.get(uid));
+                !grant.is_some_and(|grant| marks.is_of(grant, home))
+            });
             let looked = stream::iter(alone).map(async |marks| still_alone(session, marks).await);
             let looked =
                 looked.buffered(AT_ONCE).try_filter_map(async |left| Ok(left)).try_collect();
@@ -82,16 +84,21 @@ where
 /// One whose Grant was not seen, if it still stands: it may have gone with its Grant since.
 async fn still_alone(session: &Session, marks: ObjectMarks) -> Result<Option<ObjectMarks>, Fault> {
     let client = session.client.clone();
-    let uid = if let Some(namespace) = &marks.namespace {
-        let api: Api<RoleBinding> = Api::namespaced(client, namespace);
-        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
-        found.and_then(|binding| binding.metadata.uid)
-    } else {
-        let api: Api<ClusterRoleBinding> = Api::all(client);
-        let found = session.call("reading a binding", api.get_opt(&marks.name)).await?;
-        found.and_then(|binding| binding.metadata.uid)
+    let uid = match &marks.namespace {
+        Some(namespace) => {
+            uid::<RoleBinding>(session, Api::namespaced(client, namespace), &marks.name).await?
+        }
+        None => uid::<ClusterRoleBinding>(session, Api::all(client), &marks.name).await?,
     };
     Ok(Some(marks).filter(|marks| uid.as_deref() == Some(&*marks.uid)))
+}
+
+async fn uid<K>(session: &Session, api: Api<K>, name: &str) -> Result<Option<String>, Fault>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let found = session.call("reading a binding", api.get_opt(name)).await?;
+    Ok(found.and_then(|binding| binding.meta().uid.clone()))
 }
 
 fn without_grant(marks: &ObjectMarks) -> Finding {

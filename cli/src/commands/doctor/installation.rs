@@ -4,7 +4,7 @@ use lapse_engine::Settings;
 use lapse_engine::admission::ExpectedAdmission;
 
 use super::finding::{Check, Finding};
-use crate::installation::{self, ALLOWED, SETTINGS, USUAL, entry};
+use crate::installation::{self, ALLOWED, SETTINGS, USUAL, allowed, entry};
 use crate::session::Session;
 
 /// What is known of the installation.
@@ -64,8 +64,7 @@ async fn settings(
             "use the kubectl jit of the installed release, or run helm upgrade if somebody has changed it",
         )
     };
-    let settings = serde_saphyr::from_str(entry(&map, ALLOWED))
-        .map_err(|error| broken(ALLOWED, error.to_string()))?;
+    let settings = allowed(&map).map_err(|why| broken(ALLOWED, why))?;
     let expected = serde_json::from_str(entry(&map, "admission.json"))
         .map_err(|error| broken("admission.json", error.to_string()))?;
     Ok((settings, expected))

@@ -16,13 +16,12 @@ use lapse_engine::{Read, Settings};
 
 use crate::assumed;
 use crate::fault::Fault;
+use crate::installation::{ALLOWED, SETTINGS, allowed};
 use crate::manifests::{self, Manifest};
 use crate::trial::Ground;
 
 /// The name that every namespace has as a label.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// The config map of the installation's settings, and the entry in it.
-const SETTINGS: (&str, &str) = ("lapse-settings", "settings.yaml");
 
 /// Without a namespace a `ClusterRole`.
 type RoleKey = (Option<String>, String);
@@ -78,20 +77,19 @@ impl Known {
             self.endpoints.insert(endpoint.name_any(), EndpointFacts::of(&endpoint));
         } else if manifest.is::<ConfigMap>() {
             let map: ConfigMap = manifest.object()?;
-            let (name, entry) = SETTINGS;
-            let text = map.data.as_ref().and_then(|data| data.get(entry));
-            let text = text.filter(|_| map.name_any() == name).ok_or_else(|| {
-                manifest
-                    .wrong(&format!("of ConfigMaps only {name} bears on requests, by its {entry}"))
-            })?;
-            let settings = serde_saphyr::from_str(text);
-            self.settings =
-                Some(settings.map_err(|error| manifest.wrong(&format!("{entry}: {error}")))?);
+            let has_settings = map.data.as_ref().is_some_and(|data| data.contains_key(ALLOWED));
+            if map.name_any() != SETTINGS || !has_settings {
+                return Err(manifest.wrong(&format!(
+                    "of ConfigMaps only {SETTINGS} bears on requests, by its {ALLOWED}"
+                )));
+            }
+            let settings =
+                allowed(&map).map_err(|why| manifest.wrong(&format!("{ALLOWED}: {why}")))?;
+            self.settings = Some(settings);
         } else {
             return Err(manifest.wrong(&format!(
-                "it is {}; what bears on requests are ClusterRoles, Roles, Namespaces, Endpoints and ConfigMap {}",
-                manifest.kind(),
-                SETTINGS.0
+                "it is {}; what bears on requests are ClusterRoles, Roles, Namespaces, Endpoints and ConfigMap {SETTINGS}",
+                manifest.kind()
             )));
         }
         Ok(())

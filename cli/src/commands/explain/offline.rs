@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::manifests;
 use crate::output::{plain, say, whole};
 use crate::session::warn;
-use crate::trial::{Judgement, Verdict, judge};
+use crate::trial::{Judgement, Verdict, judge, state_of};
 
 /// What is printed as a whole.
 #[derive(Serialize)]
@@ -46,13 +46,9 @@ pub(in crate::commands) fn run(
     let policies = read_policies(offline)?;
     let mut known = Known::read(&offline.with)?;
     let settings = known.settings(&policies)?;
-    let states: Vec<PolicyState> =
-        policies.iter().map(|policy| PolicyState::of(policy, &settings)).collect();
-    // What would not be stored decides nothing.
-    if let Some(defect) = states.iter().find_map(|state| state.defect.as_ref()) {
-        return Err(Fault::Other(format!("this policy would be refused: {}", defect.message)));
-    }
-    let all = Policies::from(states);
+    let states: Result<Vec<PolicyState>, Fault> =
+        policies.iter().map(|policy| state_of(policy, &settings)).collect();
+    let all = Policies::from(states?);
     for policy in &policies {
         let name = policy.name_any();
         let among = all.get(&name).map(|state| lint_among(state, &all)).unwrap_or_default();

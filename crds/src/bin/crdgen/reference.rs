@@ -55,19 +55,35 @@ fn rows(page: &mut String, path: &str, schema: &JSONSchemaProps) {
 
 fn below(page: &mut String, place: &str, field: &JSONSchemaProps) {
     rows(page, place, field);
-    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &field.items {
+    if let Some(items) = items_of(field) {
         below(page, &format!("{place}[]"), items);
     }
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &field.additional_properties {
+    if let Some(values) = values_of(field) {
         below(page, &format!("{place}{{}}"), values);
+    }
+}
+
+/// What a list is of.
+fn items_of(field: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match &field.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items),
+        _ => None,
+    }
+}
+
+/// What a map is of.
+fn values_of(field: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match &field.additional_properties {
+        Some(JSONSchemaPropsOrBool::Schema(values)) => Some(values),
+        _ => None,
     }
 }
 
 fn type_of(field: &JSONSchemaProps) -> String {
     let own = field.type_.as_deref().unwrap_or("any");
-    match (&field.items, &field.additional_properties) {
-        (Some(JSONSchemaPropsOrArray::Schema(items)), _) => format!("list of {}", type_of(items)),
-        (_, Some(JSONSchemaPropsOrBool::Schema(values))) => format!("map of {}", type_of(values)),
+    match (items_of(field), values_of(field)) {
+        (Some(items), _) => format!("list of {}", type_of(items)),
+        (_, Some(values)) => format!("map of {}", type_of(values)),
         _ => match &field.format {
             Some(format) => format!("{own} ({format})"),
             None => own.to_owned(),
@@ -78,10 +94,7 @@ fn type_of(field: &JSONSchemaProps) -> String {
 /// What a field does, and what it must be.
 fn told(field: &JSONSchemaProps) -> String {
     let mut parts: Vec<String> = field.description.clone().into_iter().collect();
-    let items = match &field.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => Some(&**items),
-        _ => None,
-    };
+    let items = items_of(field);
     if let Some(values) = field.enum_.as_ref().or(items.and_then(|items| items.enum_.as_ref())) {
         let values: Vec<String> =
             values.iter().map(|value| format!("`{}`", text(&value.0))).collect();

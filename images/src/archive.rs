@@ -156,15 +156,20 @@ impl Image {
     }
 
     fn header(&self, kind: tar::EntryType, mode: u32) -> tar::Header {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(0);
-        header.set_mtime(u64::try_from(self.created.timestamp()).unwrap_or_default());
-        header
+        header(kind, mode, u64::try_from(self.created.timestamp()).unwrap_or_default())
     }
+}
+
+/// The header of an entry without owner, size and checksum, at a time in seconds since 1970.
+pub(crate) fn header(kind: tar::EntryType, mode: u32, time: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    header.set_mtime(time);
+    header
 }
 
 impl Entry {
@@ -220,10 +225,10 @@ fn index(manifests: &[Value]) -> Value {
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
 }
 
-fn compressed(content: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn compressed(content: &[u8]) -> Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
-    gzip.write_all(content).context("compressing a layer")?;
-    gzip.finish().context("compressing a layer")
+    gzip.write_all(content).context("compressing an archive")?;
+    gzip.finish().context("compressing an archive")
 }
 
 /// `sha256:` and the digest in hexadecimal.

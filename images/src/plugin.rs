@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use flate2::{Compression, GzBuilder};
 
+use crate::archive::{compressed, header};
 use crate::build::{self, Arch};
 use crate::workspace;
 
@@ -41,17 +41,16 @@ pub fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// If a file is missing, or the archive cannot be written.
 pub fn archive(workspace: &Path, program: &Path, arch: Arch, into: &Path) -> Result<PathBuf> {
-    let mut tar = tar::Builder::new(GzBuilder::new().write(Vec::new(), Compression::best()));
+    let mut tar = tar::Builder::new(Vec::new());
     for (name, from, mode) in
         [(PLUGIN, program, 0o755), ("LICENSE", &*workspace.join("LICENSE"), 0o644)]
     {
         let content = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
+        let mut header = header(tar::EntryType::Regular, mode, 0);
         header.set_size(content.len().try_into()?);
         tar.append_data(&mut header, name, &content[..])?;
     }
-    let bytes = tar.into_inner()?.finish()?;
+    let bytes = compressed(&tar.into_inner()?)?;
     fs::create_dir_all(into).with_context(|| format!("making {}", into.display()))?;
     let version = env!("CARGO_PKG_VERSION");
     let file = into.join(format!("{PLUGIN}_{version}_linux_{}.tar.gz", arch.name()));

@@ -122,13 +122,7 @@ async fn streams_end_with_the_pods_where_the_policy_says_so() {
     // Its owner makes another.
     let ready = ["wait", "deployment/checkout", "--for=condition=Available", "--timeout=2m"];
     town.kubectl(&town.admin, &ready).await.ok().unwrap();
-    let gone = town.kubectl(&town.admin, &["get", "pod", pods[0]]).await;
-    assert!(!gone.success() || town.is_going(pods[0]).await, "{gone:?}");
-}
-
-impl Town {
-    async fn is_going(&self, pod: &str) -> bool {
-        let at = ["get", "pod", pod, "--output=jsonpath={.metadata.deletionTimestamp}"];
-        !self.kubectl(&self.admin, &at).await.stdout.is_empty()
-    }
+    let pod = format!("pod/{}", pods[0]);
+    let gone = ["wait", &pod, "--for=delete", "--timeout=2m"];
+    town.kubectl(&town.admin, &gone).await.ok().unwrap();
 }

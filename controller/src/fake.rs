@@ -1,20 +1,30 @@
 //! What unit tests need: an API server that answers as a test says, and rights that are held.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
+use lapse_cluster::Reader;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::index::Index;
+use lapse_cluster::watch::Revision;
 use lapse_crds::Grant;
 use lapse_engine::attest::KeySet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::bindings::Bindings;
+use crate::context::Context;
 use crate::deadlines::Deadlines;
 use crate::echoes::Echoes;
 use crate::in_hand::InHand;
+use crate::lease::Candidate;
+use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::queue::Queue;
 use crate::touched::Touched;
 
@@ -66,9 +76,27 @@ pub(crate) fn touched() -> Touched {
         queue: queue.clone(),
         index: Index::new(settings, keys, true),
         clock: Clock::default(),
+        bindings: Bindings::default(),
         deadlines: Deadlines::default(),
         in_hand: InHand::new(queue),
         echoes: Echoes::default(),
+    }
+}
+
+/// What reconcilers work with, in front of this API server.
+pub(crate) fn context(client: Client) -> Context {
+    let touched = touched();
+    let (_, keys) = watch::channel(KeySet::default());
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+    let revision = Arc::new(Revision::new(|| ()).0);
+    let (_, leadership) = Candidate::new(&client, "lapse-system", "me", &metrics, &revision);
+    Context {
+        reader: Reader::new(client.clone(), touched.index.clone(), keys),
+        clock: touched.clock.clone(),
+        leadership,
+        notifier: Notifier::new(client, "me", Counter::default()).0,
+        metrics,
+        touched,
     }
 }
 

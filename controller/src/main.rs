@@ -1,6 +1,7 @@
 //! The controller of Lapse: observes requests and grants, asks the engine, applies what it says, and
 //! takes every right back in time.
 
+mod bindings;
 mod config;
 mod context;
 mod deadlines;

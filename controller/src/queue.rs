@@ -92,6 +92,12 @@ impl Queue {
         self.state().waiting()
     }
 
+    /// What is due by then.
+    #[cfg(test)]
+    pub(crate) fn due_by(&self, at: DateTime<Utc>) -> Vec<(Item, Lane)> {
+        self.state().take_due(at).0
+    }
+
     /// Has an object looked at as soon as can be.
     pub(crate) fn now(&self, item: Item, lane: Lane) {
         self.state().push(item, lane);

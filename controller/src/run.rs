@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::bindings::Bindings;
 use crate::config::{RunOptions, StandingOptions};
 use crate::context::Context;
 use crate::deadlines::Deadlines;
@@ -81,6 +82,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         queue: queue.clone(),
         index: index.clone(),
         clock: clock.clone(),
+        bindings: Bindings::default(),
         deadlines: Deadlines::default(),
         in_hand: InHand::new(queue.clone()),
         echoes: Echoes::default(),

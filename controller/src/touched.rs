@@ -12,6 +12,7 @@ use lapse_engine::grant::grant_name;
 use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::ResolvedTarget;
 
+use crate::bindings::{AFTER_END, Bindings};
 use crate::deadlines::Deadlines;
 use crate::echoes::{Echoes, Writing};
 use crate::in_hand::InHand;
@@ -26,6 +27,7 @@ pub(crate) struct Touched {
     pub(crate) queue: Queue,
     pub(crate) index: Index,
     pub(crate) clock: Clock,
+    pub(crate) bindings: Bindings,
     pub(crate) deadlines: Deadlines,
     pub(crate) in_hand: InHand,
     pub(crate) echoes: Echoes,
@@ -188,6 +190,9 @@ impl Touched {
         let is_live = after.as_ref().is_some_and(|grant| grant.live.is_some());
         if was_live != is_live {
             self.kept_from_approving_by(grant);
+        }
+        if !is_live && self.bindings.any_of(&grant.name) {
+            self.queue.soon(Item::Grant(grant.name.to_string()), Lane::End, AFTER_END);
         }
         let is_new = change.before.is_none() && grant.phase() == GrantPhase::Pending;
         // Whoever begins a right says itself what became of it.

@@ -50,6 +50,12 @@ impl KnownGrant {
         self.summary.as_ref().ok().filter(|summary| summary.live.is_some())
     }
 
+    /// Whether it is certainly over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.summary.as_ref().is_ok_and(|summary| summary.live.is_none())
+    }
+
     fn is_open(&self) -> bool {
         self.summary.as_ref().map_or(true, |summary| !summary.is_settled())
     }

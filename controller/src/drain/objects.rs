@@ -77,7 +77,7 @@ async fn remove_each(reader: &Reader, objects: Vec<ObjectMarks>, round: &mut Rou
     let outcomes: Vec<_> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
     for outcome in outcomes {
         match outcome {
-            Ok(()) => round.removed += 1,
+            Ok(_) => round.removed += 1,
             Err(error) => round.left.push(error.to_string()),
         }
     }

@@ -7,8 +7,8 @@ use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use lapse_cluster::{CallError, bounded};
 use serde::de::DeserializeOwned;
 
-/// Deletes the object of this UID. That it is gone already, or that another stands under its name,
-/// is no error: a live read tells.
+/// Deletes the object of this UID, and says whether it was there. That it is gone already, or that another stands under
+/// its name, is no error: a live read tells.
 ///
 /// It has `grace_period_seconds` to stop, or as long as it asks for.
 pub(super) async fn delete_by_uid<K>(
@@ -17,7 +17,7 @@ pub(super) async fn delete_by_uid<K>(
     uid: &str,
     grace_period_seconds: Option<u32>,
     what: String,
-) -> Result<(), CallError>
+) -> Result<bool, CallError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
@@ -28,7 +28,7 @@ where
         ..DeleteParams::default()
     };
     match bounded(format!("deleting {what}"), api.delete(name, &params)).await {
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        other => other.map(drop),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(false),
+        other => other.map(|_| true),
     }
 }

@@ -58,7 +58,7 @@ async fn take_back_beside(
     let writing = echoes.begin(Object::at(place));
     let first = delete(client, place, uid);
     tokio::select! {
-        outcome = first => outcome?,
+        outcome = first => { outcome?; }
         () = asked_again(again, client, place, uid) => {}
     }
     writing.deleted();
@@ -73,19 +73,19 @@ async fn asked_again(again: &Semaphore, client: &Client, place: &ObjectPlace<'_>
         // It is never closed.
         let _allowed = again.acquire().await;
         at = Instant::now() + ASKED_AGAIN;
-        if let Ok(Ok(())) = timeout_at(at, delete(client, place, uid)).await {
+        if let Ok(Ok(_)) = timeout_at(at, delete(client, place, uid)).await {
             return;
         }
     }
 }
 
-/// Deletes the object of this UID. That it is gone already, or that another stands under its name,
-/// is no error: a live read tells.
+/// Deletes the object of this UID, and says whether it was there. That it is gone already, or that another stands under
+/// its name, is no error: a live read tells.
 pub(crate) async fn delete(
     client: &Client,
     place: &ObjectPlace<'_>,
     uid: &str,
-) -> Result<(), CallError> {
+) -> Result<bool, CallError> {
     let what = format!("{} {}", place.kind, place.name);
     delete_by_uid(&place.api(client), place.name, uid, None, what).await
 }

@@ -2,11 +2,13 @@
 
 mod apply;
 mod begin;
+mod left;
 mod report;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::Occasion;
+use lapse_cluster::index::KnownGrant;
 use lapse_crds::{Grant, GrantPhase};
 use lapse_engine::Read;
 use lapse_engine::grant::{Action, Observed, Obstacle, decide};
@@ -27,14 +29,18 @@ const ROUNDS: usize = 5;
 
 /// Brings a grant to where it must be.
 pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reconciled {
-    let Some(known) = context.reader.index().grant(name) else { return Ok(Done::Until(None)) };
+    let known = context.reader.index().grant(name);
+    let is_over = known.as_ref().is_none_or(KnownGrant::is_over);
+    let left_until = if is_over { left::take(context, name).await? } else { None };
+    let Some(known) = known else { return Ok(Done::Until(left_until)) };
     match &known.summary {
         // A binding that comes back under its name is an orphan, and removed as one.
-        Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
+        Ok(grant) if grant.is_settled() => Ok(Done::Until(left_until)),
         // Whoever writes it begins it.
         Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
-            let converged = converge(context, grant, None).boxed().await?;
+            let mut converged = converge(context, grant, None).boxed().await?;
+            converged.wake_at = left_until.into_iter().chain(converged.wake_at).min();
             Ok(converged.done())
         }
         // Its bindings carry their own end: the sweep takes them.

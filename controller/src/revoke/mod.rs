@@ -14,5 +14,5 @@ mod sweep;
 
 pub(crate) use expire::Expiry;
 pub(crate) use guards::Guards;
-pub(crate) use orphans::{Orphans, remove};
+pub(crate) use orphans::{Orphans, judge, remove};
 pub(crate) use sweep::{Sweep, sweep_once};

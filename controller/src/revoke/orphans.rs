@@ -8,6 +8,7 @@ use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
 use lapse_cluster::{CallError, Reader, clock::Clock};
+use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use tracing::{error, info, warn};
@@ -47,16 +48,8 @@ impl Orphans {
                 Some(name) => reader.grant(name).await,
                 None => Read::Missing,
             };
-            let home = &reader.settings().namespace;
-            let Fate::Remove(why) = fate(object, &grant, home, clock.now()) else { return };
-            match remove(reader.client(), object, &why).await {
-                Ok(()) => {
-                    metrics.orphans_removed.inc();
-                }
-                Err(error) => {
-                    warn!(%error, "the sweep will try again");
-                    metrics.revocation_failures.inc();
-                }
+            if let Err(error) = judge(reader, clock, metrics, object, &grant).await {
+                warn!(%error, "the sweep will try again");
             }
         };
         suspects
@@ -70,18 +63,42 @@ impl Orphans {
     }
 }
 
-/// Removes an object that has no live grant.
+/// Removes an object that this Grant of its is no reason for, and says whether it is gone.
+pub(crate) async fn judge(
+    reader: &Reader,
+    clock: &Clock,
+    metrics: &Metrics,
+    object: &ObjectMarks,
+    grant: &Read<Grant>,
+) -> Result<bool, CallError> {
+    let home = &reader.settings().namespace;
+    let Fate::Remove(why) = fate(object, grant, home, clock.now()) else { return Ok(false) };
+    match remove(reader.client(), object, &why).await {
+        Ok(was_there) => {
+            metrics.orphans_removed.inc_by(u64::from(was_there));
+            Ok(true)
+        }
+        Err(error) => {
+            metrics.revocation_failures.inc();
+            Err(error)
+        }
+    }
+}
+
+/// Removes an object that has no live grant, and says whether it was there.
 pub(crate) async fn remove(
     client: &Client,
     object: &ObjectMarks,
     why: &str,
-) -> Result<(), CallError> {
+) -> Result<bool, CallError> {
     let place = ObjectPlace {
         kind: object.kind,
         namespace: object.namespace.as_deref(),
         name: &object.name,
     };
-    kubernetes::delete(client, &place, &object.uid).await?;
-    info!(kind = %object.kind, namespace = object.namespace, name = %object.name, why, "removed an object");
-    Ok(())
+    let was_there = kubernetes::delete(client, &place, &object.uid).await?;
+    if was_there {
+        info!(kind = %object.kind, namespace = object.namespace, name = %object.name, why, "removed an object");
+    }
+    Ok(was_there)
 }

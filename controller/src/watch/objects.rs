@@ -36,6 +36,7 @@ impl Watches {
             // The grant of an object that is gone looks at it, unless it is over: nobody takes one from a right but to
             // end it.
             Change::Gone => {
+                self.touched.bindings.gone(&ObjectMarks::of(kind, object));
                 if !self.touched.echoes.is_gone(&Object::rbac(kind, object))
                     && let Some(grant) = grant_of(object)
                 {
@@ -58,10 +59,11 @@ impl Watches {
 
     /// An object with a live grant is the grant's affair; one without has none to live for.
     fn object_stands(&self, kind: RbacKind, object: &ObjectMeta) {
+        let marks = ObjectMarks::of(kind, object);
+        self.touched.bindings.stands(&marks);
         if self.touched.echoes.is_one(&Object::rbac(kind, object), version(object)) {
             return;
         }
-        let marks = ObjectMarks::of(kind, object);
         let home = &self.touched.index.settings().namespace;
         let known = grant_of(object).filter(|name| {
             let known = self.touched.index.grant(name);

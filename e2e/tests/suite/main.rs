@@ -33,6 +33,7 @@ mod late;
 mod least;
 mod lifecycle;
 mod many;
+mod meanwhile;
 mod messages;
 mod metrics;
 mod monitoring;

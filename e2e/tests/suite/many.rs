@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
 use lapse_cluster::clock;
 use lapse_cluster::rights::Component;
 use lapse_crds::{AccessRequest, GrantPhase, RequestPhase};
 use lapse_e2e::audit::{self, Asked};
-use lapse_e2e::plane::component::Component as Replica;
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
@@ -66,15 +64,6 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     assert!(first - clock::now() > TimeDelta::seconds(2), "giving took too long");
     assert!(last - first < TimeDelta::seconds(5), "{first} to {last}");
     (first, last)
-}
-
-/// Which of the controllers holds the lease.
-async fn leader(world: &World) -> &Replica {
-    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
-    let lease = leases.get("lapse-controller").await.unwrap();
-    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
-    let mut all = world.lapse.controllers.iter();
-    all.find(|replica| holder.contains(replica.process.name())).unwrap()
 }
 
 /// How long after their ends, or after a moment if that is later, the rights were gone, in milliseconds, sorted.
@@ -135,7 +124,7 @@ async fn the_leader_is_killed_a_second_before_many_rights_end() {
     let world = world("leader-killed", 3).await;
     let (first, _) = held_until_together(&world).await;
     until(first - TimeDelta::seconds(1)).await;
-    leader(&world).await.process.kill();
+    world.lapse.controllers[world.leader().await].process.kill();
     let late = lateness(&world, None).await;
     let told = told("the leader of three killed", &late);
     println!("{told}");
@@ -149,7 +138,7 @@ async fn the_leader_is_stopped_while_many_rights_end() {
     let world = world("leader-stopped", 3).await;
     let (first, last) = held_until_together(&world).await;
     until(first - TimeDelta::seconds(1)).await;
-    let leader = leader(&world).await;
+    let leader = &world.lapse.controllers[world.leader().await];
     leader.process.pause();
     let late = lateness(&world, None).await;
     let told = told("the leader of three stopped", &late);

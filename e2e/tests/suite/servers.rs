@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use chrono::TimeDelta;
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use lapse_cluster::clock;
@@ -22,15 +21,6 @@ async fn world(name: &str, controllers: usize) -> World {
     World::own(name, options).await
 }
 
-/// The number of the controller that holds the lease.
-async fn leader(world: &World) -> usize {
-    let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
-    let lease = leases.get("lapse-controller").await.unwrap();
-    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
-    let mut all = world.lapse.controllers.iter();
-    all.position(|replica| holder.contains(replica.process.name())).unwrap()
-}
-
 /// The leader sees an API server that still answers from its memory and stores nothing. Rights end by the other replica,
 /// which gives them, too, when the lease of the first is over.
 #[tokio::test]
@@ -42,12 +32,12 @@ async fn an_api_server_that_is_cut_off_from_the_store_keeps_no_right() {
     store.set_backends(vec![etcd]);
     let between = format!("http://127.0.0.1:{}", store.port());
     let (_another, server) = plane.another_apiserver(&between).await.unwrap();
-    let first = leader(&world).await;
+    let first = world.leader().await;
     let api = world.lapse.api.as_ref().unwrap();
     api.lead(first, &server).unwrap();
     world.granted("denied", json!({})).await;
     let status = world.granted("short", json!({"duration": "15s"})).await;
-    assert_eq!(leader(&world).await, first, "it gave them by its own API server");
+    assert_eq!(world.leader().await, first, "it gave them by its own API server");
 
     store.set_behaviour(Behaviour::Hold);
     let expires = status.expires_at.unwrap().time();
@@ -71,7 +61,7 @@ async fn an_api_server_that_is_cut_off_from_the_store_keeps_no_right() {
     world.phase("denied", RequestPhase::Ended).await;
     world.phase("short", RequestPhase::Ended).await;
     world.granted("next", json!({})).await;
-    assert_ne!(leader(&world).await, first);
+    assert_ne!(world.leader().await, first);
 
     store.set_behaviour(Behaviour::Forward);
     world.decide(&world.alice, "next", json!({"verdict": "End"})).await.unwrap();

@@ -96,6 +96,15 @@ impl World {
         leases.patch("lapse-controller", &PatchParams::default(), &free).await.unwrap();
     }
 
+    /// The number of the controller that holds the lease.
+    pub(crate) async fn leader(&self) -> usize {
+        let leases: Api<Lease> = Api::namespaced(self.admin.client.clone(), "lapse-system");
+        let lease = leases.get("lapse-controller").await.unwrap();
+        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
+        let mut all = self.lapse.controllers.iter();
+        all.position(|replica| holder.contains(replica.process.name())).unwrap()
+    }
+
     /// Applies an object as the administrator.
     pub(crate) async fn apply(&self, object: Value) {
         apply(&self.admin.client, &self.ns, object).await.unwrap();

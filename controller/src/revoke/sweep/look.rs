@@ -238,7 +238,7 @@ impl<'a> Round<'a> {
             return Report { failed: 1, ..Report::default() };
         }
         match remove(self.client, object, why).await {
-            Ok(()) => Report { removed: 1, ..Report::default() },
+            Ok(was_there) => Report { removed: was_there.into(), ..Report::default() },
             Err(error) => {
                 warn!(%error, "an object could not be removed");
                 if matches!(error, CallError::TimedOut { .. }) {

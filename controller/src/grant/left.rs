@@ -1,0 +1,141 @@
+//! Bindings that stand though their Grant is over.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lapse_engine::Read;
+
+use crate::bindings::Left;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::revoke;
+
+/// Removes what stands of a Grant that is over, if its deletion has not shown for a while. Returns when to look again.
+///
+/// Mostly nothing stands, and nothing is read. Where a binding was stored after its Grant had ended, another replica was
+/// making it meanwhile.
+pub(super) async fn take(
+    context: &Context,
+    name: &str,
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
+    let bindings = match context.touched.bindings.left_of(name) {
+        Left::Nothing => return Ok(None),
+        Left::NotYet(wait) => {
+            let wait = TimeDelta::from_std(wait).unwrap_or_default();
+            return Ok(Some(context.clock.now() + wait));
+        }
+        Left::These(bindings) => bindings,
+    };
+    let grant = context.reader.grant(name).await;
+    if let Read::Failed(why) = grant {
+        return Err(ReconcileError::Unknown(why));
+    }
+    let Context { reader, clock, metrics, .. } = context;
+    let mut outcome = Ok(());
+    for binding in &bindings {
+        match revoke::judge(reader, clock, metrics, binding, &grant).await {
+            // It may have gone before anybody watched, so that no event will say so.
+            Ok(true) => context.touched.bindings.gone(binding),
+            Ok(false) => {}
+            Err(error) => outcome = Err(ReconcileError::NotTaken(error)),
+        }
+    }
+    outcome.map(|()| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use lapse_crds::{Grant, GrantPhase, RbacKind};
+    use lapse_engine::grant::{ObjectMarks, object_name};
+    use serde_json::json;
+
+    use super::super::reconcile;
+    use crate::bindings::AFTER_END;
+    use crate::context::Context;
+    use crate::fake::{api_server, context, gone, held, refusal};
+    use crate::queue::{Done, Item, Lane};
+
+    fn ended() -> Grant {
+        let mut grant = held("fix", "2999-01-01T00:00:00Z");
+        grant.metadata.resource_version = Some("2".to_owned());
+        let status = grant.status.as_mut().unwrap();
+        (status.phase, status.bindings) = (GrantPhase::Ended, Vec::new());
+        grant
+    }
+
+    fn binding() -> ObjectMarks {
+        ObjectMarks {
+            kind: RbacKind::RoleBinding,
+            namespace: Some("shop".to_owned()),
+            name: object_name("fix"),
+            uid: "b".to_owned(),
+            grant: Some("fix".to_owned()),
+            grant_uid: Some("uid-of-fix".to_owned()),
+            expires_at: None,
+            is_ours: true,
+        }
+    }
+
+    /// What an API server is asked for in which this Grant is stored.
+    fn watched(stored: Grant) -> (Context, Arc<Mutex<Vec<String>>>) {
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = asked.clone();
+        let client = api_server(move |request| {
+            let asks_for_grant = request.uri().path().ends_with("/grants/fix");
+            told.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            let answer = match *request.method() {
+                http::Method::DELETE => gone(),
+                _ if asks_for_grant => (200, json!(stored)),
+                _ => refusal(404, "NotFound"),
+            };
+            async move { answer }
+        });
+        (context(client), asked)
+    }
+
+    async fn looked_at(context: &Context) -> bool {
+        match reconcile(context, "fix", Lane::End).await.unwrap() {
+            Done::Until(at) => at.is_some(),
+            _ => panic!("nothing is held"),
+        }
+    }
+
+    /// Another replica was making it when this one saw that there is none.
+    #[tokio::test(start_paused = true)]
+    async fn a_binding_that_was_stored_while_its_grant_ended_goes() {
+        let (context, asked) = watched(ended());
+        let touched = &context.touched;
+        drop(touched.index.wrote_grant(&held("fix", "2999-01-01T00:00:00Z")));
+        touched.bindings.stands(&binding());
+        let change = touched.index.wrote_grant(&ended()).unwrap();
+        touched.by_grant(&change);
+        let due = touched.queue.due_by(context.clock.now() + AFTER_END);
+        assert!(due.contains(&(Item::Grant("fix".to_owned()), Lane::End)), "{due:?}");
+
+        assert!(looked_at(&context).await, "its deletion may show yet");
+        assert_eq!(*asked.lock().unwrap(), [""; 0]);
+        tokio::time::advance(AFTER_END).await;
+        assert!(!looked_at(&context).await);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [
+                "GET /apis/lapse.dev/v1alpha1/grants/fix",
+                "DELETE /apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/lapse:fix",
+            ]
+        );
+        assert!(!looked_at(&context).await);
+        assert_eq!(asked.lock().unwrap().len(), 2, "it is gone");
+    }
+
+    /// As it is when a restored store shows an earlier state.
+    #[tokio::test(start_paused = true)]
+    async fn a_binding_whose_grant_is_live_after_all_stays() {
+        let (context, asked) = watched(held("fix", "2999-01-01T00:00:00Z"));
+        context.touched.bindings.stands(&binding());
+        assert!(looked_at(&context).await);
+        tokio::time::advance(AFTER_END).await;
+        assert!(!looked_at(&context).await);
+        assert_eq!(*asked.lock().unwrap(), ["GET /apis/lapse.dev/v1alpha1/grants/fix"]);
+        assert!(context.touched.bindings.any_of("fix"));
+    }
+}

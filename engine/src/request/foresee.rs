@@ -42,7 +42,7 @@ impl fmt::Display for Foreseen {
                 write!(f, "JitPolicy {policy} would decide, and the request would wait for {whom}")
             }
             Self::Given { policy, why } => {
-                write!(f, "JitPolicy {policy} would decide, and grant it at once. {why}")
+                write!(f, "JitPolicy {policy} would decide, and grant access at once. {why}")
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Lapse's agent on a host: carries out signed orders, and ends what they gave on time.
+/// Lapse's agent on a host: carries out signed orders, and ends what they granted on time.
 ///
 /// Logs go to standard error: `LAPSE_LOG` selects them (`info` by default; the syntax of tracing's `EnvFilter`).
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ pub enum Command {
     Probe,
     /// End what is over, without the agent and without a network. Called by systemd.
     Expire(Expire),
-    /// Put a process of sudo where it ends with the right. Called by PAM.
+    /// Put a process of sudo where it ends with the access. Called by PAM.
     #[command(hide = true)]
     Session(Session),
     /// Deal with a clock that was set back.
@@ -61,7 +61,7 @@ pub struct Enrol {
 /// What to end.
 #[derive(Clone, Debug, Args)]
 pub struct Expire {
-    /// The right, as the units of systemd name it. Without it: all that are over.
+    /// The grant, as the units of systemd name it. Without it: all that have ended.
     pub id: Option<String>,
 }
 
@@ -75,7 +75,7 @@ pub struct Session {
 /// What to do about the clock.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Clock {
-    /// Believe what the clock shows now, although it showed more before. Until then nothing is given.
+    /// Accept what the clock shows now, although it showed more before. Until then nothing is granted.
     Accept,
 }
 

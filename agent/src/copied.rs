@@ -54,7 +54,10 @@ pub fn disown(hands: &Hands, endpoint: &str) -> anyhow::Result<()> {
 /// If something is not gone.
 pub fn end_all(hands: &Hands) -> anyhow::Result<()> {
     let left = hands.end_all(WHY)?;
-    ensure!(left == 0, "{WHY}, and {left} rights are not gone yet: `lapse-agent status` says why");
+    ensure!(
+        left == 0,
+        "{WHY}, and the access of {left} grants is not gone yet: `lapse-agent status` says why"
+    );
     Ok(())
 }
 

@@ -45,7 +45,7 @@ pub fn probe(system: &dyn System, places: &Places) -> Probe {
     let mut found = Probe { system: name_of(places), ..Probe::default() };
     let general = timers_lack(places);
     if let Some(why) = general.clone().or_else(|| sudo_lacks(system, places, &mut found.dialect)) {
-        found.lacks.push(format!("no rights with sudo: {why}"));
+        found.lacks.push(format!("no access with sudo: {why}"));
     } else {
         found.capabilities.extend([Capability::Admin, Capability::Commands]);
         if found.dialect.patterns {
@@ -67,7 +67,7 @@ pub fn probe(system: &dyn System, places: &Places) -> Probe {
 fn timers_lack(places: &Places) -> Option<String> {
     if !places.at("/run/systemd/system").is_dir() {
         return Some(
-            "this host was not started by systemd, which ends rights without the agent".to_owned(),
+            "this host was not started by systemd, which ends access without the agent".to_owned(),
         );
     }
     let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];

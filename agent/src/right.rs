@@ -83,19 +83,19 @@ impl Elevation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RightError {
     /// Its time is up.
-    #[error("its time was up when it came")]
+    #[error("it had expired when it arrived")]
     Over,
     /// It is older than what is remembered.
-    #[error("it was signed more than {} days ago; ask again", OLDEST.num_days())]
+    #[error("it was signed more than {} days ago; request again", OLDEST.num_days())]
     Old,
     /// The clock is wrong.
     #[error(
-        "the clock of this host is {0} s behind that of the cluster: set it (timedatectl), then ask again"
+        "the clock of this host is {0} s behind that of the cluster: set it (timedatectl), then request again"
     )]
     Behind(i64),
     /// No such user.
     #[error(
-        "there is no local user {0} on this host (/etc/passwd): make one, or correct spec.users of the Endpoint"
+        "there is no local user {0} on this host (/etc/passwd): create it, or correct spec.users of the Endpoint"
     )]
     NoUser(String),
     /// Root.
@@ -103,7 +103,7 @@ pub enum RightError {
     Root(String),
     /// Another user.
     #[error(
-        "the local user {user} is no longer the one with the user ID {uid} that it was when the order came"
+        "the local user {user} is no longer the one with the user ID {uid} that it was when the order arrived"
     )]
     OtherUser {
         /// The user.
@@ -115,7 +115,7 @@ pub enum RightError {
     #[error("there is no local group {0} on this host (/etc/group)")]
     NoGroup(String),
     /// Always a member.
-    #[error("{group} is the group that {user} is in by itself: a membership of it cannot end")]
+    #[error("{group} is the primary group of {user}: membership of it cannot end")]
     OwnGroup {
         /// The user.
         user: String,
@@ -242,7 +242,7 @@ fn check_program(places: &Places, path: &str) -> Result<(), RightError> {
         todo.extend(parts(&target));
     }
     let is_file = fs::symlink_metadata(&place).is_ok_and(|found| found.is_file());
-    if is_file { Ok(()) } else { Err(refused("it is no file".to_owned())) }
+    if is_file { Ok(()) } else { Err(refused("it is not a file".to_owned())) }
 }
 
 /// The parts of a path, the first at the end.
@@ -276,7 +276,7 @@ fn check_place(places: &Places, place: &Path) -> Result<(), String> {
     };
     let place = place.display();
     Err(format!(
-        "{place} {who}, so whoever may change it could run anything as root. Give it to root alone"
+        "{place} {who}, so whoever may change it could run anything as root. Make it writable by root alone"
     ))
 }
 

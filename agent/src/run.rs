@@ -54,7 +54,7 @@ pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
     let in_force = records.values().filter(|record| record.is_open()).count();
     ensure!(
         in_force == 0,
-        "{in_force} rights are in force here: end them first (lapse-agent remove)"
+        "{in_force} grants are in force here: end them first (lapse-agent remove)"
     );
     let token = read_token(&options)?;
     let cli::Enrol { gateway, endpoint, pin, .. } = options;
@@ -144,11 +144,12 @@ pub fn expire(options: &cli::Expire) -> anyhow::Result<()> {
         }
         let round = hands.settle()?;
         let left = round.records.iter().filter(|record| record.stage == Stage::Ending).count();
-        ensure!(left == 0, "{left} rights are over and not gone");
+        ensure!(left == 0, "{left} grants have ended, and their access is not gone");
         return Ok(());
     };
-    let id = Id::read(text)
-        .with_context(|| format!("{text:?} is no right: it has 32 hexadecimal digits"))?;
+    let id = Id::read(text).with_context(|| {
+        format!("{text:?} is not the ID of a grant, which has 32 hexadecimal digits")
+    })?;
     if let Some(record) = hands.journal().read(&id).ok().flatten()
         && let (Ok(now), Ok(seen)) = (hands.now(), hands.journal().max_seen())
         && let Some(rest) = record.rest(&now, &seen).and_then(|rest| rest.to_std().ok())
@@ -161,7 +162,7 @@ pub fn expire(options: &cli::Expire) -> anyhow::Result<()> {
         }
         std::thread::sleep(rest);
     }
-    ensure!(hands.end_now(&id, None)?, "the right {id} is not gone yet");
+    ensure!(hands.end_now(&id, None)?, "the access of grant {id} is not gone yet");
     Ok(())
 }
 
@@ -202,7 +203,7 @@ pub fn status() -> anyhow::Result<()> {
     }
     let open: Vec<&Record> = records.read.values().filter(|record| record.is_open()).collect();
     if open.is_empty() {
-        println!("No right is in force.");
+        println!("No grant is in force.");
         return Ok(());
     }
     println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "RIGHT", "UNTIL");
@@ -261,11 +262,14 @@ pub async fn remove() -> anyhow::Result<()> {
     let places = Places::default();
     let hands = hands(&places)?;
     let left = hands.end_all("the agent was removed from the host")?;
-    ensure!(left == 0, "{left} rights are not gone yet: `lapse-agent status` says why");
+    ensure!(
+        left == 0,
+        "the access of {left} grants is not gone yet: `lapse-agent status` says why"
+    );
     if let Err(error) = tell_ends(&hands).await {
         println!(
-            "The cluster was not told: {error:#}. Grants that ended here stay Ending there; have an owner delete the Endpoint, \
-             and take its finalizer off."
+            "The cluster was not told: {error:#}. Grants that ended here stay Ending there; ask an owner to delete the \
+             Endpoint, and to remove its finalizer."
         );
     }
     copied::forget(&places)?;

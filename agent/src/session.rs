@@ -30,10 +30,10 @@ const GRACE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// There is no right any more.
-    #[error("Lapse: your right on this host has ended. Ask for it again")]
+    #[error("Lapse: your access on this host has ended. Request it again")]
     Over,
     /// What it starts could not be ended.
-    #[error("Lapse: what sudo starts could not be put where it ends with your right: {0}")]
+    #[error("Lapse: what sudo starts could not be put where it ends with your access: {0}")]
     Uncontained(String),
 }
 

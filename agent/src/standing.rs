@@ -78,7 +78,7 @@ pub fn describe(places: &Places) -> String {
     let is_running = File::open(places.running())
         .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
     if !is_running {
-        return "The agent does not run (systemctl status lapse-agent): rights end on time, and none begins.".to_owned();
+        return "The agent does not run (systemctl status lapse-agent): access ends on time, and none begins.".to_owned();
     }
     let known: Option<Standing> = read(places.standing()).unwrap_or_default();
     words(known.as_ref())
@@ -93,7 +93,10 @@ fn words(known: Option<&Standing>) -> String {
     let (state, of) = if *is_connected {
         (format!("Connected since {since}."), "The connection before ended")
     } else {
-        (format!("Not connected since {since}: rights end on time, and none begins."), "Last tried")
+        (
+            format!("Not connected since {since}: access ends on time, and none begins."),
+            "Last tried",
+        )
     };
     match last_error {
         Some((at, error)) => format!("{state} {of} at {}: {error}.", time(at)),

@@ -258,7 +258,7 @@ impl Worker {
         let record = match verify(&self.trust.keys(), &self.host, &order) {
             // By somebody who was here before, whose memory is gone.
             Ok(verified) if verified.admitted_at < self.enrolled_at => {
-                let why = Some("it was signed before this host enrolled; ask again".to_owned());
+                let why = Some("it was signed before this host enrolled; request again".to_owned());
                 Record::over(verified.grant, verified.spec.request.uid, why, &now)
             }
             Ok(verified) => judge(&self.hands, &verified, &now),

@@ -21,10 +21,10 @@ pub(crate) use self::replayed::Replayed;
 pub(crate) use self::select::{Filter, Several};
 use crate::fault::{EXIT_STATUS, Fault};
 
-/// Asks for access, decides about it and ends it.
+/// Requests access, decides about it and ends it.
 ///
-/// Access is asked for with a reason and for a time; a policy and people decide; and when its time is over, it is gone.
-/// What you may ask for: `kubectl jit policies`.
+/// Access is requested with a reason and for a time; a policy and people decide; and when its time is over, it is revoked.
+/// What you may request: `kubectl jit policies`.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-jit",
@@ -144,24 +144,24 @@ impl DryRun {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Shows what you may ask for: each policy that is for you, with what it offers, for how long, and who approves
+    /// Shows what you may request: each policy that is for you, with what it offers, for how long, and who approves
     Policies,
     /// Says whether a request would be accepted, and what it would wait for; stores nothing
     CanI {
         #[command(flatten)]
         ask: Ask,
     },
-    /// Asks for access
+    /// Requests access
     #[command(after_long_help = ask::EXAMPLES)]
     Request {
         #[command(flatten)]
         ask: Ask,
-        /// Its name. Default: one that is made up of what is asked for
+        /// Its name. Default: one that is made up of what is requested
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
         wait: Wait,
-        /// Whether to really ask
+        /// Whether to really request
         #[arg(long, value_name = "MODE", default_value = "none")]
         dry_run: DryRun,
     },
@@ -185,13 +185,13 @@ pub(crate) enum Command {
     Approve {
         #[command(flatten)]
         several: Several,
-        /// How long, within the policy. Default: what was asked for
+        /// How long, within the policy. Default: what was requested
         #[arg(long = "for", value_name = "DURATION")]
         duration: Option<GrantDuration>,
         #[command(flatten)]
         said: Said,
     },
-    /// Denies requests; of access that is held already, this is its end
+    /// Denies requests; access that is already held is revoked
     Deny {
         #[command(flatten)]
         several: Several,
@@ -206,7 +206,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         said: Said,
     },
-    /// Asks for more time for access that you hold
+    /// Requests more time for access that you hold
     Extend {
         /// The request whose access you hold
         name: String,
@@ -242,7 +242,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         offline: Offline,
     },
-    /// Asks, waits for the access, runs a command, and ends the access, whatever the command did
+    /// Requests access, waits for it, runs a command, and ends the access, whatever the command did
     #[command(after_long_help = ask::RUN_EXAMPLES)]
     Run {
         #[command(flatten)]
@@ -268,13 +268,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         replayed: Replayed,
     },
-    /// Writes a first policy, and the bindings of those who may ask and approve, as YAML to commit; asks no cluster
+    /// Writes a first policy, and the bindings of its requesters and approvers, as YAML to commit; needs no cluster
     #[command(after_long_help = first::EXAMPLES)]
     Init {
         #[command(flatten)]
         first: First,
     },
-    /// Looks at the installation from outside: what is wrong with it, and what to do; changes nothing
+    /// Checks the installation from outside: what is wrong with it, and what to do; changes nothing
     Doctor {
         /// The namespace that Lapse is installed in. Default: what Helm says, or lapse-system
         #[arg(long, value_name = "NAMESPACE")]
@@ -293,10 +293,10 @@ pub(crate) enum Command {
 /// Whether to wait for the access.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Wait {
-    /// Wait until the access stands, and say what is missing until then
+    /// Wait until you have access, and say what is missing until then
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Stop waiting after this long; the request still stands. Default: never
+    /// Stop waiting after this long; the request still waits. Default: never
     #[arg(long, value_name = "DURATION", requires = "wait")]
     pub(crate) timeout: Option<GrantDuration>,
 }

@@ -10,11 +10,11 @@ use crate::interrupt::Interrupt;
 
 /// The exit statuses, as the manual page lists them.
 pub(crate) const EXIT_STATUS: &str = "\
-0    done; with --wait, the access stands
+0    done; with --wait, you have access
 1    the API server or Lapse refused, or could not be reached; doctor found a problem
 2    the command line is wrong
-3    the request gets no access: denied, withdrawn, timed out, failed, or over already; offline, it would be denied
-4    --timeout passed first; the request still stands
+3    the request gets no access: denied, withdrawn, timed out, failed, or already ended; offline, it would be denied
+4    --timeout passed first; the request still waits
 130  interrupted (Ctrl-C); 128 and the number of another signal";
 
 /// Why a command does not do what it was asked to.
@@ -185,8 +185,8 @@ fn whom_to_ask(message: &str) -> &'static str {
     if names("accessrequests") && writes {
         "; ask an administrator to bind you ClusterRole lapse:requester in that namespace"
     } else if names("accessrequests") || names("accessdecisions") {
-        "; ask an administrator to bind you ClusterRole lapse:requester (to ask) or lapse:approver (to decide) \
-         in that namespace, or give -n a namespace where you have it"
+        "; ask an administrator to bind you ClusterRole lapse:requester (to request) or lapse:approver (to decide) in \
+         that namespace, or give -n a namespace where you have it"
     } else if names("jitpolicies") {
         "; ask an administrator to bind you ClusterRole lapse:policy-viewer in the whole cluster"
     } else if names("grants") {

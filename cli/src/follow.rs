@@ -162,7 +162,7 @@ pub(crate) async fn until_active(
     };
     let name = request.name_any();
     let stands = format!(
-        "request {name} still stands: `kubectl jit status {name}` shows it, `kubectl jit end {name}` withdraws it"
+        "request {name} still waits: `kubectl jit status {name}` shows it, `kubectl jit end {name}` withdraws it"
     );
     tokio::select! {
         outcome = waiting => outcome,

@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Manifest>, Fault> {
 
 fn parse(name: &str, text: &str) -> Result<Vec<Manifest>, Fault> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| Fault::Other(format!("{name} is no YAML: {error}")))?;
+        .map_err(|error| Fault::Other(format!("{name} is not YAML: {error}")))?;
     let mut found = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let place = format!("{name}, document {}", number + 1);
@@ -59,7 +59,7 @@ fn parse(name: &str, text: &str) -> Result<Vec<Manifest>, Fault> {
             value @ Value::Object(_) => found.push(Manifest { place, value }),
             _ => {
                 return Err(Fault::Other(format!(
-                    "{place} is no object; write apiVersion, kind, metadata and spec"
+                    "{place} is not an object; write apiVersion, kind, metadata and spec"
                 )));
             }
         }
@@ -85,7 +85,7 @@ impl Manifest {
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
         if !self.is::<K>() {
-            return Err(self.wrong(&format!("it is {}, and no {}", self.kind(), K::kind(&()))));
+            return Err(self.wrong(&format!("it is {}, and not {}", self.kind(), K::kind(&()))));
         }
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
@@ -152,6 +152,6 @@ mod tests {
             POLICY.replace("name: shop", "labels: {}"),
         ];
         insta::assert_snapshot!(texts.map(|text| told(&text)).join("\n"));
-        assert!(told("a: [").starts_with("x.yaml is no YAML: "));
+        assert!(told("a: [").starts_with("x.yaml is not YAML: "));
     }
 }

@@ -20,15 +20,15 @@ pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
     let told = answer.annotations().get(OFFERS).filter(|told| !told.is_empty());
     let told = told.ok_or_else(|| {
         Fault::Other(
-            "the Lapse of this cluster does not tell what it offers: it is older than kubectl jit; ask its \
+            "the Lapse of this cluster does not say what it offers: it is older than kubectl jit; ask its \
              administrator to upgrade it"
                 .to_owned(),
         )
     })?;
     serde_json::from_str(told).map_err(|error| {
         Fault::Other(format!(
-            "the Lapse of this cluster tells what it offers in another form than kubectl jit knows ({error}); \
-             use the kubectl jit of the same release"
+            "the Lapse of this cluster says what it offers in another form than kubectl jit knows ({error}); use the \
+             kubectl jit of the same release"
         ))
     })
 }

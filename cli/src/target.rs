@@ -68,8 +68,8 @@ fn target(what: &AskFor, offered: Option<&[RoleRef]>) -> Result<Target, Fault> {
     };
     if kubernetes.role.is_none() && kubernetes.rules.is_empty() {
         return Err(Fault::Usage(
-            "say what you ask for: a ROLE such as edit, --rules, or --endpoint; `kubectl jit policies` lists what \
-             you may ask for"
+            "say what you request: a ROLE such as edit, --rules, or --endpoint; `kubectl jit policies` lists what you \
+             may request"
                 .to_owned(),
         ));
     }
@@ -85,7 +85,7 @@ fn offered_role(text: &str, offered: Option<&[RoleRef]>) -> Result<RoleRef, Faul
             let hint =
                 nearest.map_or_else(String::new, |nearest| format!(" did you mean {nearest}?"));
             Err(Fault::NoAccess(format!(
-                "no policy offers you {role};{hint} `kubectl jit policies` lists what you may ask for"
+                "no policy offers you {role};{hint} `kubectl jit policies` lists what you may request"
             )))
         }
         _ => Ok(role),
@@ -190,10 +190,10 @@ mod tests {
             ["edti", "cluster-admin", "--endpoint|web-1|--command|systemctl", "--cluster-wide"]
                 .map(|line| asked(line).unwrap_err().to_string());
         insta::assert_snapshot!(told.join("\n"), @r#"
-        no policy offers you ClusterRole edti; did you mean edit? `kubectl jit policies` lists what you may ask for
-        no policy offers you ClusterRole cluster-admin; `kubectl jit policies` lists what you may ask for
+        no policy offers you ClusterRole edti; did you mean edit? `kubectl jit policies` lists what you may request
+        no policy offers you ClusterRole cluster-admin; `kubectl jit policies` lists what you may request
         --command "systemctl" does not begin with an absolute path; write it as '/usr/bin/systemctl restart nginx'
-        say what you ask for: a ROLE such as edit, --rules, or --endpoint; `kubectl jit policies` lists what you may ask for
+        say what you request: a ROLE such as edit, --rules, or --endpoint; `kubectl jit policies` lists what you may request
         "#);
     }
 }

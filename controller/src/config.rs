@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use lapse_crds::GrantDuration;
 
-/// Gives the rights that policy and approvers allow, and takes every one back in time.
+/// Grants the access that policies and approvers allow, and revokes it on time.
 ///
 /// Needs access to a cluster, by a pod's service account or KUBECONFIG. The variable `LAPSE_LOG`
 /// selects what is logged (default: info), `LAPSE_LOG_FORMAT` how (text or json). Traces are sent to the collector that
@@ -23,12 +23,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the controller until SIGTERM or SIGINT.
     Run(RunOptions),
-    /// Removes, once, every binding of Lapse that has expired or has no live Grant, and exits with 0
+    /// Removes, once, every binding of Lapse that has expired or has no active Grant, and exits with 0
     /// when none is left. It needs neither a running controller nor the lease.
     Sweep(OnceOptions),
-    /// Ends every right, before Lapse is uninstalled, and exits with 0 when the API server confirms that none is
-    /// left. Nothing is given meanwhile, nor within ten minutes after it, with controllers running or not. Grants stay
-    /// as records, without the finalizer, but for emergencies that await their review.
+    /// Ends all access, before Lapse is uninstalled, and exits with 0 when the API server confirms that none is
+    /// left. Nothing is granted meanwhile, nor within ten minutes after it, with controllers running or not. Grants stay
+    /// as records, without the finalizer, but for emergencies that await review.
     Drain(OnceOptions),
 }
 

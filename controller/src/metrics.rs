@@ -156,33 +156,33 @@ impl Metrics {
             "Reconciliations, by kind and outcome",
             reconciliations.clone(),
         );
-        registry.register("grants_given", "Rights given", granted.clone());
+        registry.register("grants_given", "Grants made", granted.clone());
         registry.register(
             "emergencies_given",
-            "Rights given without approval",
+            "Grants made in an emergency, without approval",
             emergencies.clone(),
         );
-        registry.register("grants_ended", "Rights taken back, by reason", ended.clone());
+        registry.register("grants_ended", "Grants ended, by reason", ended.clone());
         registry.register_with_unit(
             "time_to_grant",
-            "From the decision that completed an approval to the right in effect",
+            "From the decision that completed an approval to access in effect",
             Unit::Seconds,
             time_to_grant.clone(),
         );
         registry.register_with_unit(
             "revocation_lateness",
-            "From the time that a grant expires to its right in the cluster verified to be gone",
+            "From the expiry of a grant to its access in the cluster verified to be gone",
             Unit::Seconds,
             lateness.clone(),
         );
         registry.register(
             "revocation_failures",
-            "Tries to take back a binding or a role that failed; each is tried again",
+            "Failed attempts to delete a binding or a role; each is tried again",
             revocation_failures.clone(),
         );
         registry.register(
             "orphans_removed",
-            "Bindings and roles of Lapse that had no live grant",
+            "Deleted bindings and roles of Lapse that had no active grant",
             orphans_removed.clone(),
         );
         registry.register(

@@ -75,7 +75,7 @@ where
         Read::Failed(why) => return Err(crate::error::ReconcileError::Unknown(why)),
     };
     // The error quotes what is wrong, however long that is.
-    let message = format!("The {kind} cannot be read, and gives nothing: {why}");
+    let message = format!("The {kind} cannot be read, and grants nothing: {why}");
     let message = clipped(&message);
     if is_said(&object.data, condition, object.metadata.generation) {
         return Ok(Done::Until(None));

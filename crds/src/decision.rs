@@ -35,7 +35,7 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, sc
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
-        .message("a decision cannot be changed; make another"),
+        .message("a decision cannot be changed; create another"),
     validation = Rule::new("!has(self.duration) || self.verdict == 'Approve'")
         .message("duration is allowed with verdict Approve alone: the approver sets it"),
     validation = Rule::new("has(self.outcome) == (self.verdict == 'Review')")

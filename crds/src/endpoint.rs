@@ -82,7 +82,7 @@ impl fmt::Display for Platform {
     validation = Rule::new("self.subject.kind != 'Group'")
         .message("a local user is one user's or one service account's: name kind User or ServiceAccount"),
     validation = Rule::new("self.localUser != 'root'")
-        .message("root is nobody's: who is to act as root is given admin or commands for a time; name the local user that is theirs")
+        .message("root belongs to nobody: to act as root, people request admin or commands; name the local user that is theirs")
 )]
 pub struct LocalUser {
     /// Who it is in the cluster: a user or a service account.

@@ -81,11 +81,11 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf")
-        .message("a request cannot be changed; delete it and make another. spec.requester is stamped by Lapse: leave it out of the manifest"),
+        .message("a request cannot be changed; delete it and create another. spec.requester is stamped by Lapse: leave it out of the manifest"),
     validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.startTime))")
-        .message("an emergency starts at once; remove startTime, or ask without emergency"),
+        .message("an emergency starts at once; remove startTime, or request without emergency"),
     validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.extends))")
-        .message("an emergency extends nothing; remove extends, or ask without emergency"),
+        .message("an emergency extends nothing; remove extends, or request without emergency"),
     validation = Rule::new("!(has(self.extends) && has(self.startTime))")
         .message("an extension starts when it is approved; remove startTime or extends")
 )]

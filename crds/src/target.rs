@@ -73,7 +73,7 @@ pub struct Target {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && has(self.namespaces) && size(self.namespaces) > 0)")
-        .message("clusterWide and namespaces exclude one another: ask for the whole cluster or for namespaces"),
+        .message("clusterWide and namespaces exclude one another: request the whole cluster, or namespaces"),
     validation = Rule::new("has(self.role) != (has(self.rules) && size(self.rules) > 0)")
         .message("set exactly one of role (an existing role) and rules (just these rules)"),
     validation = Rule::new("!(has(self.clusterWide) && self.clusterWide && has(self.role) && self.role.kind == 'Role')")

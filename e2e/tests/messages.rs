@@ -50,7 +50,7 @@ const SINGLE: [(&str, &str); 36] = [
     ("the rules of the role are not known", "the check of the target refuses it before"),
     ("it panicked; the log says where", "for the log"),
     ("no stable state after {0} rounds", "for the log"),
-    ("The {kind} cannot be read, and gives nothing: {why}", "suite poison"),
+    ("The {kind} cannot be read, and grants nothing: {why}", "suite poison"),
     ("the {kind} {NAME} has no webhook {webhook}: install the chart again", "for the log"),
     (
         "the webhook {webhook} calls neither a service nor a usable URL: install the chart again",
@@ -83,16 +83,16 @@ const SINGLE: [(&str, &str); 36] = [
     ("no such Grant follows from AccessRequest {}/{}", "suite stolen: to who stole a token"),
     ("{what}: there is none", "suite stolen: to who stole a token"),
     (
-        "request {name} names no requester or no target, so nothing can be decided. Delete it and make it again",
+        "request {name} names no requester or no target, so nothing can be decided. Delete it and create it again",
         "what older releases never stored",
     ),
     (
-        "request {name} cannot be decided: {error}. Delete it and make it again",
+        "request {name} cannot be decided: {error}. Delete it and create it again",
         "its signature is worth nothing, of which suite attacks",
     ),
     (
-        "by its labels ClusterRole {role} takes over its rules, and with them whoever holds that. Keep what adds labels to \
-         ClusterRoles from those named lapse:*",
+        "by its labels ClusterRole {role} takes over its rules, and with them whoever holds that. Exclude ClusterRoles \
+         named lapse:* from whatever adds labels",
         "suite beside",
     ),
     ("the policy cannot be read: {error}", "the schema refuses it before"),

@@ -55,10 +55,10 @@ impl Engagement {
         let Self { until, policy, grant, part } = self;
         match part {
             Part::Holder => {
-                format!("{holds} a right by JitPolicy {policy} until {until} (Grant {grant})")
+                format!("{holds} access under JitPolicy {policy} until {until} (Grant {grant})")
             }
             Part::Approver => format!(
-                "{has} approved a right by JitPolicy {policy} that is held until {until} (Grant {grant})"
+                "{has} approved access under JitPolicy {policy} that is held until {until} (Grant {grant})"
             ),
         }
     }

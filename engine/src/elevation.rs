@@ -77,7 +77,7 @@ impl fmt::Display for Elevation {
 pub fn power_of(elevation: &Elevation) -> Option<String> {
     match elevation {
         Elevation::Admin => Some(
-            "A root shell can undo anything on its own host, the end of this right included: what its holder leaves \
+            "A root shell can undo anything on its own host, the end of this access included: what its holder leaves \
              behind outlives it"
                 .to_owned(),
         ),
@@ -97,5 +97,5 @@ pub fn climbs_by(elevation: &Elevation) -> Option<String> {
             commands.iter().find_map(known)?
         }
     };
-    Some(format!("As good as admin: {what} is {title}, and {how}"))
+    Some(format!("Equivalent to admin: {what} is {title}, and {how}"))
 }

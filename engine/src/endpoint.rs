@@ -101,12 +101,12 @@ impl EndpointFacts {
         own.retain(|name| *name != ROOT);
         match (own.as_slice(), named) {
             ([], _) => Err(format!(
-                "{} is no local user there; have an owner of the Endpoint add them to spec.users",
+                "{} has no local user there; ask an owner of the Endpoint to add them to spec.users",
                 who.username
             )),
             ([only], None) => Ok((*only).to_owned()),
             (several, None) => Err(format!(
-                "{} is more than one local user there; set localUser to one of {}",
+                "{} has more than one local user there; set localUser to one of {}",
                 who.username,
                 several.join(", ")
             )),
@@ -166,8 +166,8 @@ fn hash(text: &str) -> String {
 #[must_use]
 pub fn wrong_token(name: &str) -> String {
     format!(
-        "this token enrols nobody as Endpoint {name}: there is no such Endpoint, or it waits for another token; correct the \
-         name, or have an owner of it set spec.enrolment to the hash of a new token"
+        "this token cannot enrol Endpoint {name}: there is no such Endpoint, or it expects another token; correct the \
+         name, or ask an owner of it to set spec.enrolment to the hash of a new token"
     )
 }
 
@@ -220,17 +220,17 @@ mod tests {
 
     #[rstest]
     #[case::mapped(&[("alice", "al")], "alice", None, LocalUsers::Mapped, Ok("al"))]
-    #[case::nobody(&[], "alice", None, LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
-    #[case::another(&[("bob", "bob")], "alice", Some("bob"), LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
-    #[case::two(&[("alice", "al"), ("alice", "deploy")], "alice", None, LocalUsers::Mapped, Err("alice is more than one local user there; set localUser to one of al, deploy"))]
+    #[case::nobody(&[], "alice", None, LocalUsers::Mapped, Err("alice has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
+    #[case::another(&[("bob", "bob")], "alice", Some("bob"), LocalUsers::Mapped, Err("alice has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
+    #[case::two(&[("alice", "al"), ("alice", "deploy")], "alice", None, LocalUsers::Mapped, Err("alice has more than one local user there; set localUser to one of al, deploy"))]
     #[case::one_of_two(&[("alice", "al"), ("alice", "deploy")], "alice", Some("deploy"), LocalUsers::Mapped, Ok("deploy"))]
     #[case::not_own(&[("alice", "al"), ("bob", "bob")], "alice", Some("bob"), LocalUsers::Mapped, Err("bob is not a local user of alice; set localUser to one of al, or leave it out"))]
     #[case::same(&[], "alice", None, LocalUsers::SameName, Ok("alice"))]
     #[case::same_but_mapped(&[("alice", "al")], "alice", None, LocalUsers::SameName, Ok("al"))]
-    #[case::same_but_given_away(&[("bob", "alice")], "alice", None, LocalUsers::SameName, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
-    #[case::no_name_of_a_host(&[], "ALL", None, LocalUsers::SameName, Err("ALL is no local user there; have an owner of the Endpoint add them to spec.users"))]
-    #[case::root(&[], "root", None, LocalUsers::SameName, Err("root is no local user there; have an owner of the Endpoint add them to spec.users"))]
-    #[case::mapped_to_root(&[("alice", "root")], "alice", None, LocalUsers::Mapped, Err("alice is no local user there; have an owner of the Endpoint add them to spec.users"))]
+    #[case::same_but_given_away(&[("bob", "alice")], "alice", None, LocalUsers::SameName, Err("alice has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
+    #[case::no_name_of_a_host(&[], "ALL", None, LocalUsers::SameName, Err("ALL has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
+    #[case::root(&[], "root", None, LocalUsers::SameName, Err("root has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
+    #[case::mapped_to_root(&[("alice", "root")], "alice", None, LocalUsers::Mapped, Err("alice has no local user there; ask an owner of the Endpoint to add them to spec.users"))]
     fn who_is_which_local_user(
         #[case] users: &[(&str, &str)],
         #[case] who: &str,

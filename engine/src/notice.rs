@@ -19,8 +19,7 @@ pub struct Notice {
 /// What is told of an object whose reconciliation panicked.
 #[must_use]
 pub fn panicked() -> Notice {
-    let message = "Lapse made a mistake over this object, and tries again. What it gives ends at its time all the same. The \
-                   log of the controllers says where: please report it.";
+    let message = "Lapse hit an internal error on this object, and will try again. What it grants still ends on time. The log of the controllers says where the error is: please report it.";
     Notice { warning: true, reason: "Panicked".to_owned(), message: message.to_owned() }
 }
 
@@ -67,6 +66,6 @@ mod tests {
 
     #[test]
     fn a_mistake_of_the_program() {
-        insta::assert_snapshot!(panicked().message, @"Lapse made a mistake over this object, and tries again. What it gives ends at its time all the same. The log of the controllers says where: please report it.");
+        insta::assert_snapshot!(panicked().message, @"Lapse hit an internal error on this object, and will try again. What it grants still ends on time. The log of the controllers says where the error is: please report it.");
     }
 }

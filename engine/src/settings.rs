@@ -96,8 +96,8 @@ impl Settings {
             Some("is the installation's own namespace, which is never a target")
         } else if self.protected_namespaces.iter().any(matches) {
             Some(
-                "is protected by the installation (protectedNamespaces of the chart); a policy \
-                 offers it by name and with allowEscalation alone",
+                "is protected by the installation (protectedNamespaces of the chart); a policy can offer it only by \
+                 name, and with allowEscalation",
             )
         } else {
             None

@@ -170,12 +170,12 @@ impl fmt::Display for TooLarge {
             Part::FieldManagers => (
                 "metadata.managedFields has",
                 "entries",
-                "Apply it under one name of a field manager, and send no managedFields",
+                "Apply it with one field manager, and send no managedFields",
             ),
             Part::ManagedFieldBytes => (
                 "metadata.managedFields takes",
                 "bytes",
-                "Apply it under one name of a field manager, and send no managedFields",
+                "Apply it with one field manager, and send no managedFields",
             ),
             Part::Whole => (
                 "metadata and spec take",

@@ -30,8 +30,8 @@ pub enum Unsupported {
     },
     /// A part of admission is switched off.
     #[error(
-        "the API server does not serve {} of {ADMISSION_GROUP}, without which Lapse guards nothing: switch them \
-         on (--runtime-config, --feature-gates)",
+        "the API server does not serve {} of {ADMISSION_GROUP}, without which Lapse guards nothing: enable them \
+         (--runtime-config, --feature-gates)",
         missing.join(", ")
     )]
     NotServed {
@@ -87,7 +87,7 @@ mod tests {
         let mut served = all();
         served.retain(|one| !one.contains("policies"));
         let off = unsupported("1", "36", &served).unwrap();
-        insta::assert_snapshot!(off, @"the API server does not serve validatingadmissionpolicies of admissionregistration.k8s.io/v1, without which Lapse guards nothing: switch them on (--runtime-config, --feature-gates)");
+        insta::assert_snapshot!(off, @"the API server does not serve validatingadmissionpolicies of admissionregistration.k8s.io/v1, without which Lapse guards nothing: enable them (--runtime-config, --feature-gates)");
     }
 
     /// Helm and the programs refuse the same clusters.

@@ -67,7 +67,7 @@ pub enum UnreadableGrant {
     #[error("it cannot be read: {0}")]
     Malformed(String),
     /// The webhook signed nothing of it.
-    #[error("it has no annotation {ATTESTATION}: no agent would believe it")]
+    #[error("it has no annotation {ATTESTATION}: no agent would trust it")]
     Unsigned,
 }
 

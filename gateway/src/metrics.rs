@@ -171,7 +171,7 @@ impl Metrics {
         );
         registry.register(
             "host_end_lateness_seconds",
-            "From the time that a right on a host expires to its being gone there, by the clock of the host",
+            "From the expiry of access on a host to its end there, by the clock of the host",
             all.lateness.clone(),
         );
         // What has not happened yet is shown as zero: the first time is a step that an alert can see.

@@ -174,9 +174,9 @@ impl Silence {
                  token, and enrol the host again (lapse-agent enrol --again)",
                 time(until)
             ),
-            Self::GatewayLost => "the gateway that its agent was connected to is gone, and it has connected to no other: \
-                                  rights end on the host by themselves, but new ones begin when it is back. Look at the \
-                                  host, and at the gateway"
+            Self::GatewayLost => "the gateway that its agent was connected to is gone, and it has connected to no \
+                                  other: access ends on the host by itself, but new access begins only when it is \
+                                  back. Look at the host, and at the gateway"
                 .to_owned(),
         }
     }

@@ -65,7 +65,7 @@ pub(crate) async fn scribe(
         }
         for grant in &written.change.refused {
             shared.metrics.receipt(ReceiptOutcome::full);
-            warn!(endpoint = %identity.name, grant, "there is no place for a receipt: too many rights on this host at once");
+            warn!(endpoint = %identity.name, grant, "there is no place for a receipt: too many grants on this host at once");
         }
         over = Box::pin(finished(&shared, &written.endpoint)).await;
     }

@@ -220,9 +220,7 @@ impl Gateway for Service {
         if hello.grants.len() > MOST_GRANTS {
             return Err(self.refuse(
                 RefusalReason::protocol,
-                Status::invalid_argument(format!(
-                    "it says that it has more than {MOST_GRANTS} rights"
-                )),
+                Status::invalid_argument(format!("it reports more than {MOST_GRANTS} grants")),
             ));
         }
         let opened = self.opened(&live, &hello);

@@ -237,8 +237,7 @@ fn be_there(
                 return;
             }
             status.last_contact = Some(now.into());
-            let message = "the connection of its agent ended: rights end on the host by themselves, but new ones begin \
-                           when it is back. Look at the host, and at the unit lapse-agent there";
+            let message = "the connection of its agent ended: access ends on the host by itself, but new access begins only when it is back. Look at the host, and at the unit lapse-agent there";
             (ConditionStatus::False, DISCONNECTED, message.to_owned())
         }
     };
@@ -247,9 +246,9 @@ fn be_there(
     if let Some(Opened { connection, is_twice }) = opened {
         status.connection = Some(connection.clone());
         if *is_twice {
-            let message = "two machines have the identity of this host, and take the connection from one another: nothing \
-                           is given there. One is a copy of the other. Enrol the copy as an Endpoint of its own, and this \
-                           host again, with a new token";
+            let message = "two machines have the identity of this host, and take the connection from one another: \
+                           nothing is granted there. One is a copy of the other. Enrol the copy as an Endpoint of its \
+                           own, and this host again, with a new token";
             let message = message.to_owned();
             let twice = condition(DUPLICATE, ConditionStatus::True, "TwoMachines", message, at);
             status.conditions.set_condition(twice);
@@ -300,14 +299,14 @@ fn outdated(
             ConditionStatus::True,
             "AgentOlder",
             format!(
-                "its agent is of release {version}, and Lapse of {release}: upgrade lapse-agent on the host"
+                "its agent is of release {version}, and Lapse is of {release}: upgrade lapse-agent on the host"
             ),
         ),
         (Ok(_), Ok(_)) => (ConditionStatus::False, "UpToDate", String::new()),
         _ => (
             ConditionStatus::Unknown,
             "VersionUnknown",
-            "what its agent calls its release is no version: give it a released lapse-agent"
+            "what its agent calls its release is not a version: install a released lapse-agent"
                 .to_owned(),
         ),
     };

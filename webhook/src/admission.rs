@@ -130,7 +130,7 @@ impl Admission {
 pub(crate) fn caller(user: &UserInfo) -> Result<Identity, NotAdmitted> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let Some(username) = given(&user.username) else {
-        return Err(NotAdmitted::Failed("The API server did not say who asks".to_owned()));
+        return Err(NotAdmitted::Failed("The API server did not say who the caller is".to_owned()));
     };
     let extra = user.extra.iter().flatten();
     let credentials = extra.filter(|(key, _)| *key == CREDENTIAL_ID);

@@ -44,7 +44,7 @@ pub(crate) enum NotAdmitted {
     NotConfirmed(String),
     /// Whether it may be let through is not known.
     #[error(
-        "{0}. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more"
+        "{0}. Nothing was stored; try again. If it happens again, see the log of lapse-webhook"
     )]
     Failed(String),
 }
@@ -71,7 +71,7 @@ impl NotAdmitted {
 
     /// Somebody holds a right, by their mark, of which the index does not say yet which it is.
     pub(crate) fn of_a_holder_not_seen(username: &str) -> Self {
-        Self::Failed(format!("{username} holds a right, and it is not known yet which"))
+        Self::Failed(format!("{username} holds access, and it is not known yet which"))
     }
 
     /// Clients name the object and the field by these; without them kubectl says neither.

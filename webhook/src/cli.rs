@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Lapse's admission webhook: stamps who asks and who decides, signs it, and refuses what may not be.
+/// Lapse's admission webhook: stamps who requests and who decides, signs it, and refuses what is not allowed.
 ///
 /// The cluster is the one that the process runs in, or that KUBECONFIG names. Logs go to standard
 /// error: `LAPSE_LOG` selects them (`info` by default; the syntax of tracing's `EnvFilter`) and

@@ -47,7 +47,7 @@ pub(crate) async fn review(
     let decided = match timeout(LIMIT, decide(admission, webhook, kind, request)).await {
         Ok(decided) => decided.ok_or_else(unknown)?,
         Err(_) => Err(NotAdmitted::Failed(
-            "Lapse's webhook did not find out in time whether this may be".to_owned(),
+            "Lapse's webhook did not find out in time whether this is allowed".to_owned(),
         )),
     };
     let outcome = match &decided {

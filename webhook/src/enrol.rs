@@ -24,7 +24,7 @@ pub(crate) fn enrol(admission: &Admission, request: &Request) -> Result<Admitted
         if status.agent == known {
             return Ok(Admitted::default());
         }
-        let message = "status.agent is what came of an enrolment, and is written by nobody";
+        let message = "status.agent is the result of an enrolment, and nobody may write it";
         return Err(NotAdmitted::Forbidden(message.to_owned()));
     };
     // A certificate that nobody sees would be for nothing.
@@ -102,7 +102,7 @@ fn check_token(
 ) -> Result<String, NotAdmitted> {
     let name = endpoint.metadata.name.as_deref().unwrap_or_default();
     let refused = |why: &str| {
-        let how = "have an owner of it set spec.enrolment to the hash of a new token";
+        let how = "ask an owner of it to set spec.enrolment to the hash of a new token";
         Err(NotAdmitted::Forbidden(format!("Endpoint {name} {why}; {how}")))
     };
     let hash = hash_of_token(token);
@@ -112,10 +112,10 @@ fn check_token(
         return Err(NotAdmitted::Forbidden(wrong_token(name)));
     };
     if known.is_some_and(|agent| agent.token_hash == hash) {
-        return refused("has seen this token before, and a token is good for one enrolment");
+        return refused("has already used this token, and a token is good for one enrolment");
     }
     if now >= expires_at.time() {
-        return refused(&format!("took this token until {expires_at}"));
+        return refused(&format!("accepted this token until {expires_at}"));
     }
     Ok(hash)
 }

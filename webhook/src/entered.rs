@@ -122,7 +122,7 @@ fn over(grant: &GrantSummary, entry: &Entry) -> Result<(), NotAdmitted> {
 
 fn has_ended(grant: &str, holder: &str, entry: &Entry) -> NotAdmitted {
     NotAdmitted::Forbidden(format!(
-        "the right of {holder} in {} has just ended (Grant {grant}). If you may go into pod {} by another right, try again",
+        "the access of {holder} in {} has just ended (Grant {grant}). If other access lets you enter pod {}, try again",
         entry.namespace, entry.pod
     ))
 }
@@ -135,19 +135,19 @@ fn full(grant: &Grant, entry: &Entry) -> Result<(), NotAdmitted> {
 
 fn has_no_room(grant: &str) -> NotAdmitted {
     NotAdmitted::Forbidden(format!(
-        "you went into {MOST_ENTERED} pods by Grant {grant}, which is as many as it has room for, and its policy deletes \
-         at the end all that you go into. End it, and ask for another"
+        "you entered {MOST_ENTERED} pods under Grant {grant}, which is as many as it can record, and its policy \
+         deletes at the end every pod that you enter. End it, and request another"
     ))
 }
 
 fn is_written(grant: &str) -> NotAdmitted {
-    NotAdmitted::Failed(format!("Grant {grant} is being written again and again"))
+    NotAdmitted::Failed(format!("Grant {grant} is being changed all the time; try again"))
 }
 
 fn is_older(grant: &str) -> NotAdmitted {
     NotAdmitted::Failed(format!(
-        "which pod is entered was not stored in Grant {grant}: the definition of Grants is older than Lapse. Apply that \
-         of the chart"
+        "which pod is entered was not stored in Grant {grant}: the CRD of Grants is older than Lapse. Apply the one of \
+         the chart"
     ))
 }
 

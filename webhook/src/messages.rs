@@ -241,12 +241,14 @@ async fn to_the_api_server() {
     lines.push(unknown.to_string());
     // One of each. A new one does not compile here without its example.
     let all = [
-        NotAdmitted::Forbidden("spec.requester is not who you are".into()),
+        NotAdmitted::Forbidden("spec.requester is not your identity".into()),
         NotAdmitted::invalid("spec.reason", "spec.reason is empty; say what it is for"),
         NotAdmitted::NotConfirmed("no such RoleBinding follows from a Grant".into()),
         NotAdmitted::of_a_holder_not_seen("bob"),
         NotAdmitted::Failed("The webhook has no signing key yet".into()),
-        NotAdmitted::Failed("Lapse's webhook did not find out in time whether this may be".into()),
+        NotAdmitted::Failed(
+            "Lapse's webhook did not find out in time whether this is allowed".into(),
+        ),
         NotAdmitted::Failed(
             "Not all policies are known yet, and you are in very many groups".into(),
         ),

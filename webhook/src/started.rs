@@ -52,8 +52,7 @@ pub(crate) async fn mark(
 /// Takes the mark off. The API server asks for those who hold no right.
 pub(crate) fn unmark(request: &Request) -> Admitted {
     let patch = patch(request, None, None, "");
-    let warning = "it is stored without the label lapse.dev/grant and the annotations beside it, which say what \
-         somebody started while they held a right of Lapse's: this is not taken for theirs";
+    let warning = "it is stored without the label lapse.dev/grant and the annotations beside it, which say what somebody started while they held access through Lapse: this does not count as theirs";
     Admitted {
         patch: Some(patch),
         warnings: vec![warning.to_owned()],

@@ -331,7 +331,7 @@ impl Hands {
                 driver(&id, &grant, &right).observe(bench, &undo)
             });
             let why = match (observed, check(&self.places, &right)) {
-                (Ok(false), _) => "it was taken away or changed on the host".to_owned(),
+                (Ok(false), _) => "it was removed or changed on the host".to_owned(),
                 (_, Err(error)) => error.to_string(),
                 _ => continue,
             };
@@ -356,7 +356,7 @@ fn left(places: &Places, id: &Id, why: String) -> JournalError {
 fn set_back(seen: &MaxSeen, now: &Reading) -> String {
     let back = (seen.wall - now.wall).max(TimeDelta::zero()).num_seconds();
     format!(
-        "the clock of this host shows {back} s less than it did ({}): nothing is given. If it is right now, run \
+        "the clock of this host shows {back} s less than it did ({}): nothing is granted. If it is correct now, run \
          `lapse-agent clock accept` on the host",
         seen.wall.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     )

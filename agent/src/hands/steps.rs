@@ -47,7 +47,7 @@ impl Hands {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let now = self.now().map_err(|error| words(&error))?;
         let seen = self.journal.see(self.system(), &now).map_err(|error| words(&error))?;
-        let rest = record.rest(&now, &seen).ok_or("its time was up")?;
+        let rest = record.rest(&now, &seen).ok_or("it expired")?;
         let (id, grant) = (Id::of(&record.grant), record.grant.clone());
         let driver = driver(&id, &grant, right);
         check(&self.places, right).map_err(|error| words(&error))?;
@@ -192,8 +192,8 @@ impl Hands {
     pub(super) fn end_unreadable(&self, id: &Id, error: &JournalError) -> String {
         let cleared = self.clear(id).err().map(|why| format!(" ({why})")).unwrap_or_default();
         let message = format!(
-            "{error}. The rule of sudo and the processes of this order are gone{cleared}; a membership of a group that it \
-             gave may be there. Look at /etc/group, then remove the file"
+            "{error}. The rule of sudo and the processes of this order are gone{cleared}; a group membership that it \
+             granted may remain. Look at /etc/group, then remove the file"
         );
         error!(%id, "{message}");
         message

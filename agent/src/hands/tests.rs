@@ -217,10 +217,7 @@ fn what_is_taken_away_on_the_host_ends() {
     hands.round().unwrap();
     fs::remove_file(hands.places().rule(&Id::of("g"))).unwrap();
     let round = hands.thorough_round().unwrap();
-    assert_eq!(
-        round.records[0].message.as_deref(),
-        Some("it was taken away or changed on the host")
-    );
+    assert_eq!(round.records[0].message.as_deref(), Some("it was removed or changed on the host"));
     assert_eq!(round.records[0].receipt().state, lapse_crds::OrderState::Ended);
 }
 

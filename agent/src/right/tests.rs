@@ -61,9 +61,9 @@ fn an_order_is_what_its_host_knows() {
 #[case::no_user("nobody-here", json!({"admin": {}}), "there is no local user nobody-here")]
 #[case::root("toor", json!({"admin": {}}), "the local user toor has the user ID 0")]
 #[case::no_group("al", json!({"group": "wheel"}), "there is no local group wheel")]
-#[case::own_group("al", json!({"group": "al"}), "al is the group that al is in by itself")]
+#[case::own_group("al", json!({"group": "al"}), "al is the primary group of al")]
 #[case::no_program("al", json!({"commands": [{"path": "/usr/bin/none"}]}), "/usr/bin/none: there is no such program")]
-#[case::folder("al", json!({"commands": [{"path": "/usr/bin"}]}), "/usr/bin: it is no file")]
+#[case::folder("al", json!({"commands": [{"path": "/usr/bin"}]}), "/usr/bin: it is not a file")]
 fn what_a_host_does_not_have_is_said(#[case] user: &str, #[case] what: Value, #[case] said: &str) {
     let (_folder, places) = host();
     let error = right_of(&places, &order(user, &what), &now(1)).unwrap_err().to_string();
@@ -108,7 +108,7 @@ fn a_program_that_others_may_change_is_refused() {
 
 #[rstest]
 #[case::in_time(599, Ok(600))]
-#[case::over(600, Err("its time was up when it came"))]
+#[case::over(600, Err("it had expired when it arrived"))]
 #[case::a_clock_that_is_behind_takes_from_the_right(-10, Ok(590))]
 #[case::a_clock_far_behind(-61, Err("the clock of this host is 61 s behind"))]
 #[case::old(86_400 * 7 + 1, Err("it was signed more than 7 days ago"))]

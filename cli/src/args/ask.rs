@@ -34,7 +34,7 @@ pub(crate) struct Ask {
     /// The ticket that this is about
     #[arg(long, value_name = "TICKET")]
     pub(crate) ticket: Option<String>,
-    /// The policy under which you ask. Default: the one with the lowest priority number that offers it
+    /// The policy under which you request. Default: the one with the lowest priority number that offers it
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<String>,
     /// Break-glass: access at once, without approval, and a review by somebody else afterwards

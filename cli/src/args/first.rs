@@ -12,13 +12,13 @@ Examples:
     --approvers shop-managers --max 4h | kubectl apply -f -
   kubectl jit init --role view --target-namespace shop --requesters user/alice --no-approval --file shop.yaml";
 
-/// What a first policy says. What is not given is asked for on a terminal.
+/// What a first policy says. What is missing is asked for on a terminal.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct First {
     /// The name of the policy. Default: that of the first namespace and of the first role
     #[arg(value_name = "POLICY")]
     pub(crate) name: Option<String>,
-    /// Who may ask: a group, or user/NAME, or serviceaccount/NAMESPACE/NAME; may be given several times
+    /// Who may request: a group, or user/NAME, or serviceaccount/NAMESPACE/NAME; may be given several times
     #[arg(long, value_name = "SUBJECT", value_parser = parse_subject)]
     pub(crate) requesters: Vec<Subject>,
     /// For which role, such as edit; role/NAME is a Role; may be given several times

@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Filter {
-    /// Those that you made
+    /// Those that you created
     #[arg(long)]
     pub(crate) mine: bool,
     /// Those that wait for an approval that you may give
@@ -15,7 +15,7 @@ pub(crate) struct Filter {
     /// Those whose access is held now
     #[arg(long)]
     pub(crate) active: bool,
-    /// Emergencies that await their review
+    /// Emergencies that await review
     #[arg(long)]
     pub(crate) to_review: bool,
     /// In all namespaces

@@ -60,7 +60,7 @@ fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
     let verb = saying.verdict.to_string();
     if !std::io::stdin().is_terminal() {
         return Err(Fault::Usage(format!(
-            "{verb} {count} requests that were not named? Give --yes, or name them"
+            "{verb} {count} requests that were not named? Pass --yes, or name them"
         )));
     }
     let nothing = || "nothing was decided".to_owned();
@@ -94,10 +94,10 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
 /// What the role allows, or why that cannot be told.
 async fn allows(session: &Session, request: &AccessRequest) -> String {
     let Some(target) = &request.spec.target.kubernetes else {
-        return "what it says, on that host".to_owned();
+        return "what it names, on that host".to_owned();
     };
     let Some(role) = &target.role else {
-        return "these rules alone".to_owned();
+        return "only these rules".to_owned();
     };
     let client = session.client.clone();
     let what = format!("reading {role}");
@@ -137,7 +137,7 @@ async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     let told: Vec<String> =
         counts.into_iter().map(|(phase, count)| format!("{count} {phase}")).collect();
     Some(if told.is_empty() {
-        "no other request of theirs here".to_owned()
+        "no other request by the same person here".to_owned()
     } else {
         told.join(", ")
     })

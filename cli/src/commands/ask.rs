@@ -53,7 +53,7 @@ async fn create(
         return Ok(request.clone());
     }
     let api = session.requests();
-    session.call("asking for access", api.create(&params(dry_run), request)).await
+    session.call("requesting access", api.create(&params(dry_run), request)).await
 }
 
 /// Asks for more time for what an earlier request gave.

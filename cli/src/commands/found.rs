@@ -28,7 +28,7 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
             let names: Vec<String> = all.iter().map(kube::ResourceExt::name_any).collect();
             let near = nearest(name, names.iter().map(String::as_str));
             let hint = near.map_or_else(
-                || "`kubectl jit list` lists those that there are".to_owned(),
+                || "`kubectl jit list` lists the requests there".to_owned(),
                 |near| format!("did you mean {near}?"),
             );
             let namespace = &session.namespace;

@@ -66,7 +66,7 @@ fn policy(first: &First) -> Result<JitPolicy, Fault> {
     {
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
             return Err(Fault::Usage(format!(
-                "{name:?} is no name of a {what}: write lower-case letters, digits and hyphens"
+                "{name:?} is not a valid name of a {what}: write lower-case letters, digits and hyphens"
             )));
         }
     }
@@ -158,14 +158,14 @@ fn is_name(name: &str) -> bool {
 fn written(policy: &JitPolicy, first: &First) -> Result<String, Fault> {
     let name = policy.metadata.name.clone().unwrap_or_default();
     let mut text = String::new();
-    add(&mut text, "Who may ask for what, for how long, and who approves.", policy)?;
+    add(&mut text, "Who may request what, for how long, and who approves.", policy)?;
     for namespace in &first.namespaces {
         let binding = RoleBinding {
             metadata: metadata(format!("{name}-requesters"), Some(namespace)),
             role_ref: role_ref("lapse:requester"),
             subjects: Some(bound(&first.requesters)),
         };
-        add(&mut text, &format!("They may make requests in {namespace}."), &binding)?;
+        add(&mut text, &format!("They may create requests in {namespace}."), &binding)?;
     }
     for (who, role, subjects) in [
         ("approvers", "lapse:approver", &first.approvers),
@@ -180,7 +180,7 @@ fn written(policy: &JitPolicy, first: &First) -> Result<String, Fault> {
             subjects: Some(bound(subjects)),
         };
         let why = format!(
-            "The {who}. Policies are of the whole cluster, and so is the right to decide by them."
+            "The {who}. Policies are cluster-scoped, and so is the permission to decide under them."
         );
         add(&mut text, &why, &binding)?;
     }

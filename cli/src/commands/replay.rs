@@ -304,7 +304,7 @@ impl Replay {
         eprintln!("{} of {judged} requests would be decided differently.", differences.len());
         if *unknown > 0 {
             eprintln!(
-                "Of {unknown} it cannot be told: their roles, namespaces or endpoints cannot be read."
+                "{unknown} could not be judged: their roles, namespaces or endpoints cannot be read."
             );
         }
         Ok(())

@@ -70,10 +70,7 @@ pub(super) async fn run(
 fn tell(used: Option<&Used>) {
     let Some(used) = used else { return };
     if used.passed_over > 0 {
-        eprintln!(
-            "{} lines of the audit log are no events, and are passed over.",
-            used.passed_over
-        );
+        eprintln!("{} lines of the audit log are not events, and were skipped.", used.passed_over);
     }
     if used.events > 0 && used.is_empty() {
         eprintln!(

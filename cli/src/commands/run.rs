@@ -46,7 +46,9 @@ async fn end(session: &Session, request: &AccessRequest) {
     let name = request.name_any();
     match sent {
         Ok(_) => eprintln!("{name}: ended"),
-        Err(fault) => eprintln!("{name} was not ended, and ends by itself at its time: {fault}"),
+        Err(fault) => {
+            eprintln!("{name} was not ended, and ends by itself when it expires: {fault}")
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn history(request: &AccessRequest, decisions: &[AccessDecision]) -> 
     let uid = request.metadata.uid.as_deref();
     let mut events: Vec<(DateTime<Utc>, String)> = Vec::new();
     if let Some(at) = admitted_at(&request.metadata) {
-        events.push((at, format!("{} asked for {}", requester(request), target(request))));
+        events.push((at, format!("{} requested {}", requester(request), target(request))));
     }
     for decision in decisions.iter().filter(|decision| decision.spec.request.uid.as_deref() == uid)
     {
@@ -28,16 +28,16 @@ pub(crate) fn history(request: &AccessRequest, decisions: &[AccessDecision]) -> 
     let status = request.status.clone().unwrap_or_default();
     let was_given = matches!(status.phase, RequestPhase::Active | RequestPhase::Ended);
     if let Some(start) = status.starts_at.filter(|_| was_given) {
-        events.push((start.time(), "the access started".to_owned()));
+        events.push((start.time(), "access started".to_owned()));
     }
     if let Some(escalated) = status.approval.as_ref().and_then(|approval| approval.escalated_at) {
         events.push((
             escalated.time(),
-            "nobody had answered: the escalation approvers were asked".to_owned(),
+            "nobody had answered: the escalation approvers may approve, too".to_owned(),
         ));
     }
     match (status.ended_at, status.end_reason) {
-        (Some(at), Some(reason)) => events.push((at.time(), format!("the access ended: {reason}"))),
+        (Some(at), Some(reason)) => events.push((at.time(), format!("access ended: {reason}"))),
         _ if status.phase.is_terminal() => {
             let last = status
                 .conditions

@@ -37,10 +37,10 @@ pub(crate) fn sheet(request: &AccessRequest, now: DateTime<Utc>) -> Vec<String> 
     page.line("Why", &why(request).filter(|_| is_telling(request)).unwrap_or_default());
     page.line("Waits for", &waiting_for(request));
     let asked = created_at(&request.metadata).map(|at| moment(at, now)).unwrap_or_default();
-    page.line("Asked by", &format!("{}, {asked}", requester(request)));
+    page.line("Requester", &format!("{}, {asked}", requester(request)));
     let emergency = if spec.emergency { " in an emergency" } else { "" };
     let asked_for = spec.duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
-    page.line("Asks for", &format!("{}{asked_for}{emergency}", target(request)));
+    page.line("Access", &format!("{}{asked_for}{emergency}", target(request)));
     page.line("Reason", &plain(spec.reason.as_deref().unwrap_or_default()));
     page.line("Ticket", &plain(spec.ticket.as_deref().unwrap_or_default()));
     page.line("Extends", spec.extends.as_deref().unwrap_or_default());

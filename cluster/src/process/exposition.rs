@@ -117,8 +117,8 @@ mod tests {
         register_build_info(&mut registry);
         let granted = Counter::<u64>::default();
         granted.inc();
-        registry.register("granted", "Rights given", granted);
-        registry.register("active", "Rights held now", Gauge::<i64>::default());
+        registry.register("granted", "Grants made", granted);
+        registry.register("active", "Active grants", Gauge::<i64>::default());
         let lateness = Histogram::new([0.1, 1.0]);
         lateness.observe(0.5);
         registry.register("lateness_seconds", "How late rights ended", lateness);

@@ -38,7 +38,7 @@ struct Round {
     ended: usize,
     /// Objects of RBAC that were removed beside those of these Grants.
     removed: usize,
-    /// Emergencies that await their review, and keep their finalizer.
+    /// Emergencies that await review, and keep their finalizer.
     unreviewed: Vec<String>,
     /// What stands and could not be taken away, or could not be looked at.
     left: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) async fn drain(options: OnceOptions) -> anyhow::Result<()> {
             let was_held = hold.leave().await.context("keeping others from giving rights")?;
             anyhow::ensure!(
                 was_held,
-                "a controller took the lease meanwhile, and may have given a right: run it again"
+                "a controller took the lease meanwhile, and may have granted access: run it again"
             );
             Ok(())
         }
@@ -117,7 +117,7 @@ async fn rounds(
         if !round.left.is_empty() {
             let left = named(&round.left);
             if Instant::now() >= until {
-                bail!("not every right could be ended: {left}. Mend that, and try again");
+                bail!("not all access could be ended: {left}. Fix that, and try again");
             }
             warn!(%left, "it is tried again");
         }

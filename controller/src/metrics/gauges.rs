@@ -77,31 +77,31 @@ impl Gauges {
             admission_missing,
             admission_changed,
         } = self;
-        registry.register("grants_active", "Rights held now", active.clone());
+        registry.register("grants_active", "Active grants", active.clone());
         registry.register(
             "subjects_active",
-            "Subjects that hold a right through Lapse now, by where it holds",
+            "Subjects that hold access through Lapse now, by where it holds",
             subjects.clone(),
         );
         registry.register(
             "revocations_overdue",
-            "Rights whose time is up and that are not verified to be gone",
+            "Grants that are over, and whose access is not verified to be gone",
             overdue.clone(),
         );
         registry.register(
             "revocations_unheard",
-            "Rights on hosts that were taken back before their time, and whose host has not said that they are gone",
+            "Grants on hosts that were ended early, and whose host has not confirmed the end",
             unheard.clone(),
         );
         registry.register_with_unit(
             "revocations_unheard_longest",
-            "For how long the host of the longest of them has not said so",
+            "For how long the longest of them has been unconfirmed",
             Unit::Seconds,
             unheard_for.clone(),
         );
         registry.register(
             "reviews_pending",
-            "Emergencies that await their review, those that are overdue among them",
+            "Emergencies that await review, those that are overdue among them",
             reviews_pending.clone(),
         );
         registry.register(
@@ -116,17 +116,17 @@ impl Gauges {
         );
         registry.register(
             "objects_unreadable",
-            "Objects that cannot be decoded, and give nothing, by kind",
+            "Objects that cannot be decoded, and grant nothing, by kind",
             unreadable.clone(),
         );
         registry.register(
             "admission_policies_missing",
-            "Admission objects of the chart that are gone",
+            "Admission objects of the chart that are missing",
             admission_missing.clone(),
         );
         registry.register(
             "admission_policies_changed",
-            "Admission objects of the chart that are not as it has them",
+            "Admission objects that differ from the chart's",
             admission_changed.clone(),
         );
     }

@@ -67,7 +67,7 @@ pub(super) async fn tell(lapse: &Lapse) -> Result<()> {
     teller.kubectl(&admin, &ready, None, Done("condition met")).await?;
     teller.on_host(&host, "alice", "sudo -n id -un", Refused("password is required")).await?;
 
-    teller.chapter("alice asks to be root there, and bob lets her, for ten seconds.");
+    teller.chapter("alice requests to be root there, and bob approves, for ten seconds.");
     let wait = |condition: &'static str| {
         ["--namespace=shop", "wait", "areq/fix-web-1", condition, "--timeout=30s"]
     };
@@ -82,14 +82,14 @@ pub(super) async fn tell(lapse: &Lapse) -> Result<()> {
     let stays = "(sudo -n setsid sleep 600 &) && sleep 0.5 && pgrep -c sleep";
     teller.on_host(&host, "alice", stays, Done("1")).await?;
 
-    teller.chapter("The host is cut off, and its agent is stopped. The right ends all the same.");
+    teller.chapter("The host is cut off, and its agent is stopped. Access ends all the same.");
     host.cut()?;
     host.sh("systemctl stop lapse-agent").await?;
     let gone = "while pgrep -x sleep >/dev/null; do sleep 0.1; done; echo nothing runs any more";
     teller.on_host(&host, "alice", gone, Done("nothing runs")).await?;
     teller.on_host(&host, "alice", "sudo -n id -un", Refused("password is required")).await?;
 
-    teller.chapter("The cluster says that it is over when the agent has said so.");
+    teller.chapter("The cluster says that it has ended once the agent has confirmed it.");
     host.join()?;
     host.sh("systemctl start lapse-agent").await?;
     teller.kubectl(&alice, &wait("--for=condition=Ended"), None, Done("condition met")).await?;

@@ -40,13 +40,13 @@ pub(super) async fn tell(plane: &Plane) -> Result<()> {
         ["--namespace=shop", "wait", "areq/fix-checkout", condition, "--timeout=30s"]
     };
 
-    teller.chapter("Nobody holds standing rights: alice reads the shop, and no more.");
+    teller.chapter("Nobody has standing access: alice can read the shop, and nothing more.");
     teller
         .kubectl(&alice, &["--namespace=shop", "get", "deployments"], None, Done("checkout"))
         .await?;
     teller.kubectl(&alice, &DELETE, None, Refused("forbidden")).await?;
 
-    teller.chapter("She asks, for a task and a time.");
+    teller.chapter("She requests access, for a task and a time.");
     teller.kubectl(&alice, &["apply", "-f", "-"], Some(REQUEST), Done("created")).await?;
     teller
         .kubectl(
@@ -66,7 +66,7 @@ pub(super) async fn tell(plane: &Plane) -> Result<()> {
             &alice,
             &["create", "-f", "-"],
             Some(APPROVAL),
-            Refused("nobody approves an own request"),
+            Refused("nobody may approve their own request"),
         )
         .await?;
     teller
@@ -74,11 +74,11 @@ pub(super) async fn tell(plane: &Plane) -> Result<()> {
             &bob,
             &["create", "-f", "-"],
             Some(APPROVAL),
-            Done("alice asked for ClusterRole edit"),
+            Done("you approved alice's request for ClusterRole edit"),
         )
         .await?;
 
-    teller.chapter("Now she may.");
+    teller.chapter("Now she has access.");
     teller
         .kubectl(
             &alice,
@@ -103,10 +103,10 @@ pub(super) async fn tell(plane: &Plane) -> Result<()> {
         )
         .await?;
 
-    teller.chapter("She cannot make it last, although her role would let her.");
-    teller.kubectl(&alice, &TOKEN, None, Refused("you do not make it last")).await?;
+    teller.chapter("She cannot make it permanent, although her role would let her.");
+    teller.kubectl(&alice, &TOKEN, None, Refused("you cannot make it permanent")).await?;
 
-    teller.chapter("Twelve seconds after the approval her time is up, and the right is gone.");
+    teller.chapter("Twelve seconds after the approval her access expires, and is revoked.");
     teller.kubectl(&alice, &wait("--for=condition=Ended"), None, Done("condition met")).await?;
     teller.kubectl(&alice, &DELETE_BASKET, None, Refused("forbidden")).await?;
 

@@ -18,7 +18,7 @@ async fn an_approval_is_confirmed_in_words_and_stamped() {
     let answer = town.kubectl(&town.bob, &args, &approval).await;
     assert!(answer.success(), "{answer:?}");
     let expected = format!(
-        "Warning: approved: alice asked for ClusterRole edit in approved for 1h (request UID {uid})"
+        "Warning: you approved alice's request for ClusterRole edit in approved for 1h (request UID {uid})"
     );
     assert!(answer.stderr.contains(&expected), "{answer:?}");
     let stored: AccessDecision = town.api(&town.admin).get("yes").await.unwrap();
@@ -42,7 +42,7 @@ async fn who_may_not_decide_is_told_why() {
     town.ask("fix").await;
     let approve = || json!({});
     let cases: [(&_, &str, Value, &str); 9] = [
-        (&town.alice, "fix", approve(), "nobody approves an own request"),
+        (&town.alice, "fix", approve(), "nobody may approve their own request"),
         (&town.mallory, "fix", approve(), "mallory is not an approver of JitPolicy refused"),
         (&town.olga, "fix", approve(), "olga is named as an approver but lacks the verb approve"),
         (&town.bob, "fxi", approve(), "there is no AccessRequest fxi in namespace refused"),
@@ -57,7 +57,7 @@ async fn who_may_not_decide_is_told_why() {
             &town.bob,
             "fix",
             json!({"verdict": "End"}),
-            "only its requester, alice, ends request fix",
+            "only its requester, alice, may end request fix",
         ),
         (&town.mallory, "fix", json!({"verdict": "Deny"}), "mallory may not deny request fix"),
         (&town.bob, "fix", json!({"verdict": "Maybe"}), "Unsupported value: \"Maybe\""),

@@ -48,7 +48,9 @@ async fn an_unwise_policy_is_warned_about() {
     let nobody = town.policy(&json!({"requesters": []}));
     let answer = town.kubectl(&town.admin, &args, &nobody).await;
     assert!(answer.success(), "{answer:?}");
-    assert!(answer.stderr.contains("Warning: spec.requesters is empty: nobody can ask"));
+    assert!(
+        answer.stderr.contains("Warning: spec.requesters is empty: nobody can request anything")
+    );
     // What is stored already may always be labelled, even if the installation has changed since.
     let labels = json!({"metadata": {"labels": {"team": "shop"}}});
     patch_cluster::<JitPolicy>(&town.admin.client, "unwise", labels).await.unwrap();
@@ -70,7 +72,7 @@ async fn what_other_policies_and_the_roles_make_of_a_policy_is_told() {
     let told = dry_run("beside-easy", &json!({"approval": {"stages": []}})).await;
     for words in [
         "group shop-developers can have ClusterRole edit by JitPolicy beside-easy without approval, which beside gives with 1 approval",
-        "spec.priority is 100, as that of JitPolicy beside",
+        "spec.priority is 100, the same as that of JitPolicy beside",
         "ClusterRole edit is powerful: in beside it can read secrets",
     ] {
         assert!(told.contains(&format!("Warning: {words}")), "no {words:?} in {told}");
@@ -81,7 +83,7 @@ async fn what_other_policies_and_the_roles_make_of_a_policy_is_told() {
     let apart = json!([{"policy": "beside-gone"}]);
     let told = dry_run("other", &json!({"targets": admin, "separationOfDuties": apart})).await;
     for words in [
-        "spec.targets[0].kubernetes: every request for ClusterRole admin in the namespaces that are selected is refused without allowEscalation",
+        "spec.targets[0].kubernetes: every request for ClusterRole admin in the namespaces that are selected is denied without allowEscalation",
         "spec.separationOfDuties[0].policy: there is no JitPolicy beside-gone",
     ] {
         assert!(told.contains(&format!("Warning: {words}")), "no {words:?} in {told}");

@@ -20,9 +20,9 @@ async fn a_host_that_cannot_enrol_says_what_to_do() {
     let wrong_pin = format!("sha256:{}", "0".repeat(64));
     for (token, endpoint, pin, port, words) in [
         ("", "enrol-bad", map.as_str(), 8443, "the token is empty"),
-        ("guessed", "enrol-bad", &map, 8443, "this token enrols nobody as Endpoint enrol-bad"),
-        (TOKEN, "another", &map, 8443, "this token enrols nobody as Endpoint another"),
-        (TOKEN, "enrol-bad", &wrong_pin, 8443, "Read the pin anew from the cluster"),
+        ("guessed", "enrol-bad", &map, 8443, "this token cannot enrol Endpoint enrol-bad"),
+        (TOKEN, "another", &map, 8443, "this token cannot enrol Endpoint another"),
+        (TOKEN, "enrol-bad", &wrong_pin, 8443, "Read the pin again from the cluster"),
         (TOKEN, "enrol-bad", &map, 8444, "reaching the gateway at https://10.77.0.1:8444"),
     ] {
         let answer = enrol(token, endpoint, pin, port, "").await;

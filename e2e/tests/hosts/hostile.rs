@@ -65,7 +65,7 @@ async fn a_session_that_comes_too_late_is_refused() {
     site.ended(&grant).await;
     let said = late().await;
     assert!(
-        said.contains("your right on this host has ended") && said.ends_with("\n77\n"),
+        said.contains("your access on this host has ended") && said.ends_with("\n77\n"),
         "{said}"
     );
 }

@@ -10,7 +10,7 @@ use crate::world::{World, refused};
 async fn admission_tells_people_why_not() {
     let world = World::shared("why-not").await;
     world.ask("fix", json!({})).await;
-    refused(world.approve(&world.alice, "fix").await, "nobody approves an own request");
+    refused(world.approve(&world.alice, "fix").await, "nobody may approve their own request");
     refused(world.approve(&world.mallory, "fix").await, "is not an approver of JitPolicy why-not");
     refused(world.approve(&world.bob, "no-such-request").await, "no-such-request");
     let wrong = json!({"verdict": "Approve", "request": {"name": "fix", "uid": "another"}});

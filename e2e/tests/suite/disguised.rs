@@ -9,7 +9,7 @@ use crate::impersonation::{impersonating, with_token_from_secret};
 use crate::rbac;
 use crate::world::{SOON, World, refused};
 
-const DISGUISED: &str = "and may impersonate it";
+const DISGUISED: &str = "may impersonate it";
 
 /// A person who acts as a service account of the namespace is guarded as in person; the account itself,
 /// with its token, is not.

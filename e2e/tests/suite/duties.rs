@@ -45,7 +45,7 @@ async fn nobody_holds_or_approves_both() {
     ask_as(&world, &world.bob, "held", &other).await;
     world.phase("held", RequestPhase::Active).await;
     world.ask("fix", json!({})).await;
-    let words = format!("bob-duties holds a right by JitPolicy {other} until");
+    let words = format!("bob-duties holds access under JitPolicy {other} until");
     refused(world.approve(&world.bob, "fix").await, &words);
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
@@ -54,12 +54,12 @@ async fn nobody_holds_or_approves_both() {
     ask_as(&world, &world.ben, "by-its-approver", &other).await;
     let status = world.phase("by-its-approver", RequestPhase::Denied).await;
     assert!(
-        said(&status).starts_with("You have approved a right by JitPolicy duties"),
+        said(&status).starts_with("You have approved access under JitPolicy duties"),
         "{status:?}"
     );
     ask_as(&world, &world.alice, "by-its-holder", &other).await;
     let status = world.phase("by-its-holder", RequestPhase::Denied).await;
-    assert!(said(&status).starts_with("You hold a right by JitPolicy duties"), "{status:?}");
+    assert!(said(&status).starts_with("You hold access under JitPolicy duties"), "{status:?}");
 
     // It lasts as long as the right.
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();

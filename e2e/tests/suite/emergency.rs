@@ -78,7 +78,7 @@ async fn somebody_else_reviews_what_was_taken_without_asking() {
     assert_eq!(annotations["lapse.dev/emergency"], "true");
 
     // Nobody reviews an own emergency: not as one of a group, nor with another certificate.
-    let own = "nobody reviews an own emergency";
+    let own = "nobody may review their own emergency";
     refused(world.decide(&world.alice, "night", review("Justified")).await, own);
     let group = format!("{}-developers", world.ns);
     let again = world.lapse.plane().user(&world.alice.name, &[&group]).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_review_that_is_overdue_blocks_the_next_emergency() {
 
     // When the policy says no more who reviews, whoever holds the verb does.
     world.policy(json!({})).await;
-    let gone = "does not say any more who reviews";
+    let gone = "no longer says who reviews";
     refused(world.decide(&world.mallory, "night", review("Unjustified")).await, gone);
     world.decide(&world.admin, "night", review("Unjustified")).await.unwrap();
     eventually("the grant to go", SOON, async || {

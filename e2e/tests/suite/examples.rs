@@ -45,7 +45,7 @@ async fn the_requests_of_the_playground() {
     apply(&world.alice, "apply", "requests/fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Pending).await;
     let own = apply(&world.alice, "create", "requests/approve-fix-checkout.yaml").await;
-    assert!(own.unwrap_err().to_string().contains("nobody approves an own request"));
+    assert!(own.unwrap_err().to_string().contains("nobody may approve their own request"));
     apply(&world.bob, "create", "requests/approve-fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Active).await;
     assert!(world.may(&world.alice, "delete", "apps/deployments").await);

@@ -15,8 +15,8 @@ use crate::impersonation::impersonating;
 use crate::rbac;
 use crate::world::{SOON, World, refused, typed};
 
-pub(crate) const LASTING: &str = "you do not make it last";
-const LAPSE: &str = "you do not touch Lapse itself";
+pub(crate) const LASTING: &str = "you cannot make it permanent";
+const LAPSE: &str = "you cannot change Lapse itself";
 
 /// An object, and the API to make it with.
 fn made_by(client: &Client, object: &Value) -> (Api<DynamicObject>, DynamicObject) {
@@ -336,7 +336,7 @@ async fn nobody_approves_by_a_right_that_is_held() {
     world.phase("ops", RequestPhase::Active).await;
 
     world.ask("fix", json!({})).await;
-    refused(world.approve(&world.bob, "fix").await, "by which approving is allowed, too");
+    refused(world.approve(&world.bob, "fix").await, "which also allows approving");
     world.ask("other", json!({})).await;
     world.decide(&world.bob, "other", json!({"verdict": "Deny"})).await.unwrap();
     world.decide(&world.bob, "ops", json!({"verdict": "End"})).await.unwrap();

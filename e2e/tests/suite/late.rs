@@ -99,7 +99,7 @@ async fn what_arrives_whole_after_the_end_is_refused() {
     world.phase("fix", RequestPhase::Ended).await;
     for (path, begun) in begun {
         let answer = begun.end().await;
-        let words = "allowed when the request began, and is not any more";
+        let words = "allowed when the request began, and no longer is";
         assert!(answer.contains(" 403 ") && answer.contains(words), "{path}: {answer}");
     }
 

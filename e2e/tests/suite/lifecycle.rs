@@ -62,7 +62,7 @@ async fn what_policy_does_not_allow_is_denied_with_a_reason() {
         (
             "elsewhere",
             json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": ["denied", "default"]}}}),
-            "ClusterRole edit in default, denied was asked for",
+            "ClusterRole edit in default, denied was requested",
         ),
         (
             "system",
@@ -77,7 +77,7 @@ async fn what_policy_does_not_allow_is_denied_with_a_reason() {
         (
             "cluster",
             json!({"target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "clusterWide": true}}}),
-            "in the whole cluster was asked for",
+            "in the whole cluster was requested",
         ),
         ("nameless", json!({"policy": "no-such-policy"}), "There is no JitPolicy no-such-policy"),
     ];
@@ -191,7 +191,7 @@ async fn the_whole_cluster_and_several_namespaces() {
     world.ask("refused", all.clone()).await;
     let refused = world.phase("refused", RequestPhase::Denied).await;
     let risk = refused.checks.iter().find(|check| check.name == CheckName::Risk).unwrap();
-    assert!(risk.message.contains("lets its holder climb"), "{}", risk.message);
+    assert!(risk.message.contains("allows privilege escalation"), "{}", risk.message);
     assert!(!world.can_write(&world.alice).await);
 
     world.policy(policy(true)).await;

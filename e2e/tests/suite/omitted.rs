@@ -64,7 +64,7 @@ async fn groups_that_do_not_fit_are_no_way_around_a_rule() {
     ask("by-rule", json!({"policy": "omitted-rule"})).await;
     let status = world.phase("by-rule", RequestPhase::Denied).await;
     let why = &status.conditions[0].message;
-    assert!(why.contains("asks which groups you are not in"), "{why}");
+    assert!(why.contains("depends on groups that you are not in"), "{why}");
 
     // Whoever is locked out by a group is locked out, whatever their request says.
     world.ban_group("omitted-ban", CONTRACTORS).await;

@@ -85,8 +85,8 @@ async fn on_trial_nothing_is_given_and_what_would_have_happened_is_said() {
     assert_eq!(approved.reason, "AuditMode");
     assert_eq!(
         approved.message,
-        "JitPolicy trial is in mode Audit: the request would have been granted for 10m once \
-         approved by 1 of group trial-managers."
+        "JitPolicy trial is in audit mode: the request would have been granted for 10m once approved by 1 of group \
+         trial-managers."
     );
     assert!(!world.can_write(&world.alice).await);
 
@@ -98,7 +98,10 @@ async fn on_trial_nothing_is_given_and_what_would_have_happened_is_said() {
     let status = world.phase("unnamed", RequestPhase::Active).await;
     assert_eq!(status.policy.unwrap().name, "trial-in-force");
     let candidate = status.candidates.iter().find(|candidate| candidate.policy == "trial").unwrap();
-    assert!(candidate.reason.starts_with("it only audits; it would allow it"), "{candidate:?}");
+    assert!(
+        candidate.reason.starts_with("it is in audit mode; it would allow it"),
+        "{candidate:?}"
+    );
 }
 
 #[tokio::test]
@@ -188,7 +191,7 @@ async fn a_policy_whose_role_does_not_exist_is_not_ready_until_it_does() {
     assert_eq!(reason, "RoleNotFound");
     assert_eq!(
         message,
-        "there is no Role mend in namespace mending: requests for it are refused until it exists"
+        "there is no Role mend in namespace mending: requests for it are denied until it exists"
     );
     let mend = json!({"kubernetes": {"role": {"kind": "Role", "name": "mend"}}});
     world.ask("too-early", json!({"target": mend})).await;

@@ -47,12 +47,12 @@ async fn a_request_spells_out_its_rules_and_gets_exactly_these() {
     world.ask("more", asked(&rules(&["create", "delete"], &["configmaps"]))).await;
     let status = world.phase("more", RequestPhase::Denied).await;
     let target =
-        status.checks.iter().find(|check| check.message.contains("was asked for")).unwrap();
+        status.checks.iter().find(|check| check.message.contains("was requested")).unwrap();
     assert_eq!(
         target.message,
-        "create, delete configmaps in rights was asked for, but JitPolicy rights offers rules (get, \
-         list, create configmaps) in rights, the whole cluster. delete configmaps is not among what is \
-         allowed. Ask for no more than that, or under another policy."
+        "create, delete configmaps in rights was requested, but JitPolicy rights offers rules (get, list, create \
+         configmaps) in rights, the whole cluster. delete configmaps is not among what is allowed. Request no more \
+         than that, or request under another policy."
     );
 
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
@@ -148,7 +148,7 @@ async fn rules_that_mean_nothing_are_refused_with_their_field() {
     refused(ask(json!({"rules": rules(&[], &["pods"])})).await, field);
     refused(ask(json!({"rules": rules(&["g*"], &["pods"])})).await, field);
     let url = json!([{"nonResourceURLs": ["/healthz"], "verbs": ["get"]}]);
-    refused(ask(json!({"rules": url})).await, "hold in the whole cluster only");
+    refused(ask(json!({"rules": url})).await, "apply to the whole cluster only");
 
     let policy = async |rules: Value| {
         let targets =

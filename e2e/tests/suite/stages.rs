@@ -64,7 +64,7 @@ async fn an_own_request_where_the_policy_says_so() {
     world.policy(approval("Forbid")).await;
     let request = world.request("fix", json!({}));
     world.api(&world.bob).create(&kube::api::PostParams::default(), &request).await.unwrap();
-    refused(world.approve(&world.bob, "fix").await, "nobody approves an own request");
+    refused(world.approve(&world.bob, "fix").await, "nobody may approve their own request");
     world.policy(approval("Allow")).await;
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
@@ -158,7 +158,7 @@ async fn an_approver_is_told_what_the_role_can_do() {
         .await
         .unwrap();
     let said = format!("{output:?}");
-    assert!(said.contains("approved: alice-told-risk asked for"), "{said}");
+    assert!(said.contains("you approved alice-told-risk's request for"), "{said}");
     assert!(said.contains("In told-risk, this role can read secrets"), "{said}");
     assert!(said.contains("It can act as service accounts told-risk/default"), "{said}");
 }

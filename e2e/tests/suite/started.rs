@@ -90,7 +90,7 @@ async fn what_was_started_goes_with_the_right_and_nothing_else_does() {
     assert_eq!(spec.template.metadata.unwrap().labels.unwrap()["lapse.dev/grant"], grant);
     let longer = json!({"spec": {"activeDeadlineSeconds": 86_400}});
     let longer = jobs.patch("started", &params, &Patch::Merge(&longer)).await;
-    refused(longer.map_err(Into::into), "it can be lowered, and not raised");
+    refused(longer.map_err(Into::into), "it can be lowered, but not raised");
     // A pod heeds the first time to stop that it is given. One that runs nowhere, as here, has none; for others see the
     // tests on nodes.
     let year = json!({"metadata": {"name": "started"}, "deleteOptions": {"gracePeriodSeconds": 31_536_000}});

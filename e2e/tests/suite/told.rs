@@ -90,7 +90,7 @@ async fn whoever_takes_rights_away_by_a_policy_is_told_how_many() {
     let world = World::own("how-many", InstallOptions::default()).await;
     world.granted("fix", json!({})).await;
     let told = |answer: &Answer| {
-        answer.stderr.contains("this ends now the 1 right that it gave") && answer.success()
+        answer.stderr.contains("this ends 1 active grant under it") && answer.success()
     };
     let off = r#"{"spec": {"mode": "Disabled"}}"#;
     let patch = ["patch", "jp", &world.ns, "--type=merge", "-p", off, "--dry-run=server"];
@@ -105,13 +105,10 @@ async fn whoever_takes_rights_away_by_a_policy_is_told_how_many() {
         })
     };
     for (who, words) in [
-        (
-            json!({"kind": "User", "name": world.alice.name}),
-            "ends now the 1 right by what it denies",
-        ),
+        (json!({"kind": "User", "name": world.alice.name}), "ends 1 active grant that it denies"),
         (
             json!({"kind": "Group", "name": "how-many-developers"}),
-            "this ends now the 0 rights by what it denies, and 1 more if their holders are in its groups",
+            "this ends 0 active grants that it denies, and 1 more if their holders are in its groups",
         ),
         (json!({"kind": "User", "name": "nobody"}), ""),
     ] {

@@ -168,7 +168,7 @@ async fn helm_uninstall_ends_every_right_first_or_stops() {
     let uninstalling = world.uninstall(&[]);
     let output = world.hook(async || {}).await;
     assert!(!output.status.success());
-    assert!(said(&output).contains("not every right could be ended"), "{}", said(&output));
+    assert!(said(&output).contains("not all access could be ended"), "{}", said(&output));
     assert!(said(&output).contains("bindings stay here"), "{}", said(&output));
     let error = format!("{:#}", uninstalling.await.unwrap().unwrap_err());
     assert!(error.contains("lapse-drain"), "{error}");

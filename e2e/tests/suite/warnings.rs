@@ -33,14 +33,15 @@ async fn each_is_told_once_by_all_replicas_together() {
     restarted.start().unwrap();
     let status = world.phase("fix", RequestPhase::Ended).await;
     let end = status.expires_at.unwrap().time().format("%H:%M:%S");
-    let expected = format!("Your right ends in 5s, at {end} UTC; ask again if you need more time.");
+    let expected =
+        format!("Your access ends in 5s, at {end} UTC; request more time if you need it.");
     assert_eq!(warnings(&world, "fix").await, [(expected, 1)]);
 
     world.policy(json!({"session": {"warnings": ["8s"]}})).await;
     world.granted("own", json!({"duration": "12s"})).await;
     world.phase("own", RequestPhase::Ended).await;
     let told = warnings(&world, "own").await;
-    assert!(told.len() == 1 && told[0].0.starts_with("Your right ends in 8s, at "), "{told:?}");
+    assert!(told.len() == 1 && told[0].0.starts_with("Your access ends in 8s, at "), "{told:?}");
 }
 
 #[tokio::test]

@@ -72,8 +72,8 @@ async fn an_approval_is_void_when_the_role_gains_rules_before_the_start() {
     role(&world, json!(["*"])).await;
     world.waits(
         "fix",
-        "2 of group widened-early-managers. The approval by bob-widened-early no longer holds: the \
-         role has gained any verb on configmaps in widened-early since the approval.",
+        "2 of group widened-early-managers. The approval by bob-widened-early no longer counts: the role has gained \
+         any verb on configmaps in widened-early since the approval.",
     )
     .await;
     // What it lost does not matter, and who approved may approve again.

@@ -85,8 +85,8 @@ impl<'a> Basis<'a> {
         match self.duties.engagement(&who.username) {
             None => Ok(()),
             Some(engagement) => Err(format!(
-                "{}, and nobody holds or approves both that and a right by JitPolicy {}, which is kept \
-                 apart from it (separationOfDuties)",
+                "{}, and nobody may hold or approve access under both that policy and JitPolicy {} \
+                 (separationOfDuties)",
                 engagement.of(&who.username),
                 self.policy.name()
             )),

@@ -114,7 +114,7 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     let basis = case.basis(policy);
     if policy.is_audit() {
         return refuse(format!(
-            "request {name} cannot be approved: JitPolicy {} is in mode Audit, and gives nothing",
+            "request {name} cannot be approved: JitPolicy {} is in audit mode, and grants nothing",
             policy.name()
         ));
     }
@@ -131,23 +131,24 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         ));
     }
     if *who == case.requester.username && !rules.self_approval {
-        return refuse(format!("{who} made request {name}; nobody approves an own request"));
+        return refuse(format!(
+            "{who} created request {name}; nobody may approve their own request"
+        ));
     }
     if !basis.may_approve(case.decider, case.now) {
         return refuse(format!("{who} is not an approver of {}", describe_approvers(case, policy)));
     }
     if !case.may_approve {
         return refuse(format!(
-            "{who} is named as an approver but lacks the verb approve on jitpolicies/{}; ask an \
-             administrator to bind the role lapse:approver with a ClusterRoleBinding (a policy is in no \
-             namespace)",
+            "{who} is named as an approver but lacks the verb approve on jitpolicies/{}; ask an administrator to bind \
+             the role lapse:approver with a ClusterRoleBinding (policies are cluster-scoped)",
             policy.name()
         ));
     }
     if let Some(grant) = case.kept_by {
         return refuse(format!(
-            "{who} holds Grant {grant}, by which approving is allowed, too; while it lasts {who} approves \
-             nothing. End it first, or let somebody else approve"
+            "{who} holds Grant {grant}, which also allows approving; until it ends, {who} cannot approve anything. End \
+             it first, or let somebody else approve"
         ));
     }
     if let Err(why) = basis.is_free(case.decider) {
@@ -155,22 +156,22 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     }
     if !basis.accepts_credential(case.decider) {
         return refuse(format!(
-            "JitPolicy {} takes no approval without a credential id, which impersonation (--as) has \
-             none of; approve with your own credentials",
+            "JitPolicy {} accepts no approval without a credential ID, which impersonation (--as) does not have; \
+             approve with your own credentials",
             policy.name()
         ));
     }
     if rules.require_uid && !case.names_uid {
         return refuse(format!(
-            "JitPolicy {} asks an approval to name the UID of the request; read request {name}, then \
-             set spec.request.uid to {}",
+            "JitPolicy {} requires an approval to name the UID of the request; read request {name}, then set \
+             spec.request.uid to {}",
             policy.name(),
             case.request.metadata.uid.as_deref().unwrap_or_default()
         ));
     }
     if case.now >= rules.times_out_at(case.requested_at) {
         return refuse(format!(
-            "request {name} waited longer than {} and has timed out; it must be made again",
+            "request {name} waited longer than {} and has timed out; it must be created again",
             rules.timeout
         ));
     }
@@ -230,7 +231,7 @@ fn adds_something(
         let bounds = policy.duration();
         let given = statement.duration.map(|given| given.to_string()).unwrap_or_default();
         return refuse(format!(
-            "spec.duration is {given}, and JitPolicy {} allows {}..{}; set it within these, or leave it out",
+            "spec.duration is {given}, and JitPolicy {} allows {}..{}; set it within these bounds, or leave it out",
             policy.name(),
             bounds.min,
             bounds.max
@@ -271,13 +272,13 @@ fn deny(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         Err(_) => String::new(),
     };
     let own = if *who == case.requester.username {
-        "; to take back an own request, submit a decision with verdict End"
+        "; to withdraw your own request, submit a decision with verdict End"
     } else {
         ""
     };
     refuse(format!(
-        "{who} may not deny request {name}: neither an approver{policy}, nor holder of the verb deny \
-         on it; let one of these deny it{own}"
+        "{who} may not deny request {name}: only an approver{policy}, or a holder of the verb deny on it, may do that; \
+         ask one of them{own}"
     ))
 }
 
@@ -287,16 +288,20 @@ fn end(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
         return Ok(summary(case, "ended", None));
     }
     refuse(format!(
-        "only its requester, {}, ends request {name}; an approver revokes it with verdict Deny",
+        "only its requester, {}, may end request {name}; an approver revokes it with verdict Deny",
         case.requester.username
     ))
 }
 
 fn summary(case: &Judgement<'_>, done: &str, duration: Option<GrantDuration>) -> String {
     let duration = duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
+    let whose = if case.decider.username == case.requester.username {
+        "your own".to_owned()
+    } else {
+        format!("{}'s", case.requester.username)
+    };
     format!(
-        "{done}: {} asked for {}{duration} (request UID {})",
-        case.requester.username,
+        "you {done} {whose} request for {}{duration} (request UID {})",
         case.target,
         case.request.metadata.uid.as_deref().unwrap_or_default()
     )

@@ -34,21 +34,25 @@ pub fn judge_review(case: &Review<'_>) -> Result<String, Refusal> {
     let (who, holder) = (&decider.username, holder(grant));
     let name = &grant.spec.request.name;
     if grant.spec.review_by.is_none() {
-        return refuse(format!("request {name} was no emergency; only those are reviewed"));
+        return refuse(format!(
+            "request {name} was not an emergency; only emergencies are reviewed"
+        ));
     }
     if was_never_given(grant) {
-        return refuse(format!("request {name} was given nothing; there is nothing to review"));
+        return refuse(format!("request {name} was never granted; there is nothing to review"));
     }
     if let Some((by, found)) = earlier(grant, statements, &holder) {
         return refuse(format!("request {name} was already reviewed by {by}, as {found}"));
     }
     if *who == holder {
-        return refuse(format!("{who} made request {name}; nobody reviews an own emergency"));
+        return refuse(format!(
+            "{who} created request {name}; nobody may review their own emergency"
+        ));
     }
     may_review(case)?;
     let target = ResolvedTarget::resolve(&grant.spec.target, &grant.spec.request.namespace);
     Ok(format!(
-        "reviewed as {outcome}: {holder} got {} in an emergency from {} to {} (request UID {})",
+        "reviewed as {outcome}: {holder} held {} in an emergency from {} to {} (request UID {})",
         target.map(|target| target.to_string()).unwrap_or_default(),
         grant.spec.starts_at,
         ended_at(grant),
@@ -85,9 +89,9 @@ fn may_review(case: &Review<'_>) -> Result<(), Refusal> {
             return Ok(());
         }
         return refuse(format!(
-            "JitPolicy {name} does not say any more who reviews its emergencies: it is gone, not ready, \
-             or has no emergency; mend it, or have somebody review who holds the verb review on \
-             jitpolicies/{name}, which {who} does not"
+            "JitPolicy {name} no longer says who reviews its emergencies: it was deleted, is not ready, or has no \
+             spec.emergency; fix it, or ask somebody who holds the verb review on jitpolicies/{name}, which {who} does \
+             not"
         ));
     };
     if !identity::matches_any(case.decider, &rules.reviewers) {
@@ -98,8 +102,8 @@ fn may_review(case: &Review<'_>) -> Result<(), Refusal> {
     }
     if !policy.approval().impersonation && case.decider.credential_id.is_none() {
         return refuse(format!(
-            "JitPolicy {name} takes no review without a credential id, which impersonation (--as) has \
-             none of; review with your own credentials"
+            "JitPolicy {name} accepts no review without a credential ID, which impersonation (--as) does not have; \
+             review with your own credentials"
         ));
     }
     Ok(())

@@ -14,7 +14,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     }
     let Some(facts) = facts(context) else {
         return CheckResult::Fail(
-            "Without a duration the conditions cannot be told; set spec.duration.".to_owned(),
+            "The conditions cannot be evaluated without a duration; set spec.duration.".to_owned(),
         );
     };
     let mut broken = Vec::new();
@@ -22,8 +22,9 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         match condition.evaluate(&facts) {
             Ok(true) => match context.requester.groups_omitted {
                 Some(omitted) if !condition.holds_with_more_groups() => broken.push(format!(
-                    "{}. (The condition `{}` asks which groups you are not in, and that cannot be told: {omitted} of \
-                     your groups did not fit into the request. Have the identity provider send fewer, and ask again)",
+                    "{}. (The condition `{}` depends on groups that you are not in, and that cannot be determined: \
+                     {omitted} of your groups did not fit into the request. Have the identity provider send fewer, and \
+                     request again)",
                     message.trim_end_matches('.'),
                     condition.as_str()
                 )),
@@ -32,14 +33,14 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             Ok(false) => broken.push(format!("{}.", message.trim_end_matches('.'))),
             // What cannot be told is a no.
             Err(why) => broken.push(format!(
-                "{}. (The condition `{}` could not be told: {why})",
+                "{}. (The condition `{}` could not be evaluated: {why})",
                 message.trim_end_matches('.'),
                 condition.as_str()
             )),
         }
     }
     if broken.is_empty() {
-        CheckResult::Pass("Every condition of the policy holds.".to_owned())
+        CheckResult::Pass("Every condition of the policy is met.".to_owned())
     } else {
         CheckResult::Fail(broken.join(" "))
     }
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(refused, CheckResult::Fail("Ask for less.".to_owned()));
         insta::assert_debug_snapshot!(outcome(FAILS), @r#"
         Fail(
-            "Ask for less. (The condition `1 / (request.durationSeconds - 1234) > 0` could not be told: the expression failed: Division by zero of Int(1))",
+            "Ask for less. (The condition `1 / (request.durationSeconds - 1234) > 0` could not be evaluated: the expression failed: Division by zero of Int(1))",
         )
         "#);
     }
@@ -150,7 +151,7 @@ mod tests {
         if !holds {
             insta::assert_debug_snapshot!(outcome, @r#"
             Fail(
-                "No contractors. (The condition `!requester.groups.exists(g, g == 'contractors')` asks which groups you are not in, and that cannot be told: 952 of your groups did not fit into the request. Have the identity provider send fewer, and ask again)",
+                "No contractors. (The condition `!requester.groups.exists(g, g == 'contractors')` depends on groups that you are not in, and that cannot be determined: 952 of your groups did not fit into the request. Have the identity provider send fewer, and request again)",
             )
             "#);
         }

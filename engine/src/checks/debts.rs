@@ -31,7 +31,7 @@ pub(super) fn refusal(
         return None;
     };
     Some(format!(
-        "{what}: {}. Ask for the review first, or ask without spec.emergency.",
+        "{what}: {}. Ask for the review first, or request without spec.emergency.",
         list(context, &debts)
     ))
 }

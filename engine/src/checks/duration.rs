@@ -8,19 +8,19 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Bounds { min, max, .. } = bounds(context.spec, context.policy);
     let Some(asked) = requested_duration(context.spec, context.policy) else {
         return CheckResult::Fail(format!(
-            "No duration was asked for, and JitPolicy {} has no default; set spec.duration to \
-             between {min} and {max}.",
+            "No duration was requested, and JitPolicy {} has no default; set spec.duration to a value between {min} \
+             and {max}.",
             context.policy.name()
         ));
     };
     let when = if context.spec.emergency { " in an emergency" } else { "" };
     let origin = if context.spec.duration.is_some() { "" } else { " (the policy's default)" };
     if asked < min {
-        CheckResult::Fail(format!("{asked} was asked for, but at least {min} must be."))
+        CheckResult::Fail(format!("{asked} was requested, but the minimum is {min}."))
     } else if asked > max {
         CheckResult::Fail(format!(
-            "{asked} was asked for, but at most {max} is allowed{when}; ask for less, and again when you \
-             need more."
+            "{asked} was requested, but at most {max} is allowed{when}; request less, and request again if you need \
+             more."
         ))
     } else {
         CheckResult::Pass(format!("{asked}{origin} is within {min}..{max}{when}."))
@@ -39,10 +39,10 @@ mod tests {
     #[case(Some("5m"), "Pass(\"5m is within 5m..8h.\")")]
     #[case(Some("480m"), "Pass(\"8h is within 5m..8h.\")")]
     #[case(None, "Pass(\"30m (the policy's default) is within 5m..8h.\")")]
-    #[case(Some("4m59s"), "Fail(\"4m59s was asked for, but at least 5m must be.\")")]
+    #[case(Some("4m59s"), "Fail(\"4m59s was requested, but the minimum is 5m.\")")]
     #[case(
         Some("8h1s"),
-        "Fail(\"8h1s was asked for, but at most 8h is allowed; ask for less, and again when you need more.\")"
+        "Fail(\"8h1s was requested, but at most 8h is allowed; request less, and request again if you need more.\")"
     )]
     fn keeps_within_bounds(#[case] asked: Option<&str>, #[case] expected: &str) {
         let mut fixture = Fixture::default();
@@ -57,7 +57,7 @@ mod tests {
         fixture.policy.spec.duration.as_mut().unwrap().default = None;
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "No duration was asked for, and JitPolicy shop-debug has no default; set spec.duration to between 5m and 8h.",
+            "No duration was requested, and JitPolicy shop-debug has no default; set spec.duration to a value between 5m and 8h.",
         )
         "#);
     }

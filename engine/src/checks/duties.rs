@@ -6,24 +6,24 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, duties, requester, .. } = context;
     let apart = duties.apart();
     if apart.is_empty() {
-        return CheckResult::NotApplicable("The policy is kept apart from no other.".to_owned());
+        return CheckResult::NotApplicable("The policy excludes no other policy.".to_owned());
     }
     if let Err(why) = duties.is_known() {
         return CheckResult::Pending(format!(
-            "Who holds and approved what by the policies that are kept apart cannot be read: {why}."
+            "Who holds or approved access under the excluded policies cannot be read: {why}."
         ));
     }
     if let Some(engagement) = duties.engagement(&requester.username) {
         return CheckResult::Fail(format!(
-            "{}, and nobody holds or approves both that and a right by JitPolicy {}, which is kept \
-             apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+            "{}, and nobody may hold or approve access under both that policy and JitPolicy {} (separationOfDuties); \
+             request again when it has ended, or let somebody else request access.",
             engagement.of_you(),
             policy.name()
         ));
     }
     let names: Vec<&str> = apart.iter().map(String::as_str).collect();
     CheckResult::Pass(format!(
-        "You neither hold nor have approved a right by {}, kept apart from this policy.",
+        "You neither hold nor have approved access under {}, which this policy excludes.",
         names.join(", ")
     ))
 }
@@ -44,17 +44,17 @@ mod tests {
     fn who_is_engaged_elsewhere_is_told_in_what() {
         insta::assert_debug_snapshot!(outcome("alice", "bob"), @r#"
         Fail(
-            "You hold a right by JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+            "You hold access under JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody may hold or approve access under both that policy and JitPolicy shop-debug (separationOfDuties); request again when it has ended, or let somebody else request access.",
         )
         "#);
         insta::assert_debug_snapshot!(outcome("carol", "alice"), @r#"
         Fail(
-            "You have approved a right by JitPolicy shop-payments that is held until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties); ask again when it has ended, or let somebody else ask.",
+            "You have approved access under JitPolicy shop-payments that is held until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody may hold or approve access under both that policy and JitPolicy shop-debug (separationOfDuties); request again when it has ended, or let somebody else request access.",
         )
         "#);
         insta::assert_debug_snapshot!(outcome("carol", "bob"), @r#"
         Pass(
-            "You neither hold nor have approved a right by shop-payments, kept apart from this policy.",
+            "You neither hold nor have approved access under shop-payments, which this policy excludes.",
         )
         "#);
     }

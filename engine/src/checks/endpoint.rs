@@ -28,7 +28,7 @@ pub(super) fn check(context: &Context<'_>, endpoint: &Read<EndpointFacts>) -> Ch
     };
     if facts.is_going {
         return CheckResult::Fail(format!(
-            "Endpoint {name} is being deleted; ask again if it is made anew."
+            "Endpoint {name} is being deleted; request again if it is created again."
         ));
     }
     let by = policy.local_users(target, known);
@@ -38,25 +38,27 @@ pub(super) fn check(context: &Context<'_>, endpoint: &Read<EndpointFacts>) -> Ch
     };
     if facts.agent_key.is_none() {
         return CheckResult::Fail(format!(
-            "No agent has enrolled for Endpoint {name}; have who runs that host enrol it, and ask again."
+            "No agent has enrolled for Endpoint {name}; ask whoever runs that host to enrol it, and request again."
         ));
     }
     if facts.is_twice {
         return CheckResult::Fail(format!(
-            "Two machines have the identity of Endpoint {name}, so nobody knows on which of them a right would be given; have \
-             an owner of it enrol the host again (its condition Duplicate says how), and ask again."
+            "Two machines have the identity of Endpoint {name}, so it is not known on which of them access would be \
+             granted; ask an owner of it to enrol the host again (its condition Duplicate says how), and request \
+             again."
         ));
     }
     let Some(capabilities) = &facts.capabilities else {
         return CheckResult::Fail(format!(
-            "The agent of Endpoint {name} has not said yet what it can do; ask again when it is Ready."
+            "The agent of Endpoint {name} has not reported yet what it can do; request again when the Endpoint is \
+             Ready."
         ));
     };
     let missing: Vec<String> =
         elevation.needs().difference(capabilities).map(Capability::to_string).collect();
     if !missing.is_empty() {
         return CheckResult::Fail(format!(
-            "Endpoint {name} cannot do that: its agent does not have {}{}; ask for something else there.",
+            "Endpoint {name} cannot do that: its agent does not have {}{}; request something else there.",
             missing.join(", "),
             facts.problem.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
         ));
@@ -146,11 +148,11 @@ mod tests {
     #[case::admin(admin(), true, "admin on web-1 is offered, as local user al.")]
     #[case::exactly(run(&["restart", "nginx"]), true, "sudo /usr/bin/systemctl restart nginx on web-1 is offered, as local user al.")]
     #[case::within_an_expression(run(&["status", "nginx"]), true, "sudo /usr/bin/systemctl status nginx on web-1 is offered, as local user al.")]
-    #[case::more_arguments(run(&["restart", "nginx", "ssh"]), false, "sudo /usr/bin/systemctl restart nginx ssh on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl restart nginx ssh is not among those that are offered there. Ask for no more than that, or under another policy.")]
-    #[case::beyond_an_expression(run(&["status", "nginx", "x"]), false, "sudo /usr/bin/systemctl status nginx x on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl status nginx x is not among those that are offered there. Ask for no more than that, or under another policy.")]
-    #[case::no_arguments(run(&[]), false, "sudo /usr/bin/systemctl on web-1 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl is not among those that are offered there. Ask for no more than that, or under another policy.")]
-    #[case::elsewhere(EndpointTarget { admin: Some(Admin {}), ..on("web-2") }, false, "admin on web-2 was asked for, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. Ask for no more than that, or under another policy.")]
-    #[case::beyond_the_agent(EndpointTarget { group: Some("adm".into()), ..on("web-1") }, false, "Endpoint web-1 cannot do that: its agent does not have Group; ask for something else there.")]
+    #[case::more_arguments(run(&["restart", "nginx", "ssh"]), false, "sudo /usr/bin/systemctl restart nginx ssh on web-1 was requested, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl restart nginx ssh is not among those that are offered there. Request no more than that, or request under another policy.")]
+    #[case::beyond_an_expression(run(&["status", "nginx", "x"]), false, "sudo /usr/bin/systemctl status nginx x on web-1 was requested, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl status nginx x is not among those that are offered there. Request no more than that, or request under another policy.")]
+    #[case::no_arguments(run(&[]), false, "sudo /usr/bin/systemctl on web-1 was requested, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. the command /usr/bin/systemctl is not among those that are offered there. Request no more than that, or request under another policy.")]
+    #[case::elsewhere(EndpointTarget { admin: Some(Admin {}), ..on("web-2") }, false, "admin on web-2 was requested, but JitPolicy shop-debug offers admin, sudo /usr/bin/systemctl restart nginx, sudo /usr/bin/systemctl ^status [a-z]+$, group adm on web-1. Request no more than that, or request under another policy.")]
+    #[case::beyond_the_agent(EndpointTarget { group: Some("adm".into()), ..on("web-1") }, false, "Endpoint web-1 cannot do that: its agent does not have Group; request something else there.")]
     #[case::as_another(EndpointTarget { local_user: Some("bob".into()), ..admin() }, false, "On Endpoint web-1, bob is not a local user of alice; set localUser to one of al, or leave it out.")]
     fn what_is_offered_there(
         #[case] wish: EndpointTarget,
@@ -168,11 +170,11 @@ mod tests {
         "Endpoint web-1 does not exist; correct its name in spec.target."
     )]
     #[case::unread(Read::Failed("timeout".into()), "Endpoint web-1 cannot be read: timeout.")]
-    #[case::going(Read::Found(EndpointFacts { is_going: true, ..facts() }), "Endpoint web-1 is being deleted; ask again if it is made anew.")]
-    #[case::never_enrolled(Read::Found(EndpointFacts { agent_key: None, ..facts() }), "No agent has enrolled for Endpoint web-1; have who runs that host enrol it, and ask again.")]
-    #[case::twice(Read::Found(EndpointFacts { is_twice: true, ..facts() }), "Two machines have the identity of Endpoint web-1, so nobody knows on which of them a right would be given; have an owner of it enrol the host again (its condition Duplicate says how), and ask again.")]
-    #[case::silent(Read::Found(EndpointFacts { capabilities: None, ..facts() }), "The agent of Endpoint web-1 has not said yet what it can do; ask again when it is Ready.")]
-    #[case::stranger(Read::Found(EndpointFacts { users: vec![], ..facts() }), "On Endpoint web-1, alice is no local user there; have an owner of the Endpoint add them to spec.users.")]
+    #[case::going(Read::Found(EndpointFacts { is_going: true, ..facts() }), "Endpoint web-1 is being deleted; request again if it is created again.")]
+    #[case::never_enrolled(Read::Found(EndpointFacts { agent_key: None, ..facts() }), "No agent has enrolled for Endpoint web-1; ask whoever runs that host to enrol it, and request again.")]
+    #[case::twice(Read::Found(EndpointFacts { is_twice: true, ..facts() }), "Two machines have the identity of Endpoint web-1, so it is not known on which of them access would be granted; ask an owner of it to enrol the host again (its condition Duplicate says how), and request again.")]
+    #[case::silent(Read::Found(EndpointFacts { capabilities: None, ..facts() }), "The agent of Endpoint web-1 has not reported yet what it can do; request again when the Endpoint is Ready.")]
+    #[case::stranger(Read::Found(EndpointFacts { users: vec![], ..facts() }), "On Endpoint web-1, alice has no local user there; ask an owner of the Endpoint to add them to spec.users.")]
     fn what_the_endpoint_lacks(#[case] endpoint: Read<EndpointFacts>, #[case] message: &str) {
         assert_eq!(said(asking(admin(), endpoint).outcome(target::check)), message);
     }
@@ -181,7 +183,7 @@ mod tests {
     fn what_gives_more_than_it_says_is_told() {
         let risk =
             |wish| said(asking(wish, Read::Found(facts())).outcome(super::super::risk::check));
-        let harmless = "Nothing is known by which it would give more than it says.";
+        let harmless = "It is not known to allow more than it says.";
         assert_eq!(risk(run(&["restart", "nginx"])), harmless);
         assert!(risk(admin()).starts_with("A root shell can undo anything"));
     }
@@ -209,9 +211,8 @@ mod tests {
             } else {
                 "/bin/bash is a shell, and it starts whatever it is told to"
             };
-            let todo = "Ask for something that does no more than you need, such as a script of root's without arguments, or \
-                        under a policy with allowEscalation.";
-            assert_eq!(message, format!("As good as admin: {what}. {todo}"));
+            let todo = "Request something that does no more than you need, such as a script of root's without arguments, or request under a policy with allowEscalation.";
+            assert_eq!(message, format!("Equivalent to admin: {what}. {todo}"));
             let offered = fixture.policy.spec.targets[0].endpoint.as_mut().unwrap();
             offered.allow_escalation = true;
             let outcome = fixture.outcome(super::super::risk::check);

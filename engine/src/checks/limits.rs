@@ -30,8 +30,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let open = peers.open_before(name, &requester.username, context.in_line());
     if open >= open_requests {
         return CheckResult::Fail(format!(
-            "You have {open} open {} by JitPolicy {name}, and it allows {open_requests} at once; \
-             wait for the answer, or end the other with a decision with verdict End.",
+            "You have {open} open {} under JitPolicy {name}, and it allows {open_requests} at once; wait for the \
+             answer, or end one with a decision with verdict End.",
             plural(open, "request")
         ));
     }
@@ -41,8 +41,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let live = peers.live(name, &who, [Some(*uid), extended]);
     if live >= active_grants {
         return CheckResult::Fail(format!(
-            "You hold {live} {} by JitPolicy {name}, and it allows {active_grants} at once; end one \
-             that you do not need any more.",
+            "You hold {live} {} under JitPolicy {name}, and it allows {active_grants} at once; end one that you no \
+             longer need.",
             plural(live, "right")
         ));
     }
@@ -51,14 +51,16 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         if held + asked.delta() > limit.delta() {
             let left = in_words(limit.delta() - held);
             return CheckResult::Fail(format!(
-                "{asked} was asked for, but JitPolicy {name} allows {limit} within 24 hours, of which \
-                 {} are held or promised already; {left}.",
+                "{asked} was requested, but JitPolicy {name} allows {limit} within 24 hours, of which {} are already \
+                 held or reserved; {left}.",
                 GrantDuration::from_seconds(seconds(held))
                     .map_or_else(|| "none".to_owned(), |held| held.to_string())
             ));
         }
     }
-    CheckResult::Pass(format!("{open} other requests are open, and {live} other rights are held."))
+    CheckResult::Pass(format!(
+        "{open} other requests are open, and {live} other grants are active."
+    ))
 }
 
 fn plural(count: usize, what: &str) -> String {
@@ -71,8 +73,8 @@ fn seconds(span: TimeDelta) -> u32 {
 
 fn in_words(left: TimeDelta) -> String {
     match GrantDuration::from_seconds(seconds(left)) {
-        Some(left) => format!("ask for at most {left}, or later"),
-        None => "ask again later".to_owned(),
+        Some(left) => format!("request at most {left}, or request later"),
+        None => "request again later".to_owned(),
     }
 }
 

@@ -7,8 +7,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let name = context.policy.name();
     if context.spec.emergency && context.policy.emergency().is_none() {
         return CheckResult::Fail(format!(
-            "JitPolicy {name} gives nothing in an emergency; ask without spec.emergency, or under a \
-             policy that does."
+            "JitPolicy {name} offers no emergency access; request without spec.emergency, or under a policy that does."
         ));
     }
     let extended = match context.extended() {
@@ -20,7 +19,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let earlier = &extended.grant.request.name;
     if gave != name {
         return CheckResult::Fail(format!(
-            "Request {earlier} was given by JitPolicy {gave}, and JitPolicy {name} decides this one; set \
+            "Request {earlier} was granted under JitPolicy {gave}, and JitPolicy {name} decides this one; set \
              spec.policy to {gave}, or leave spec.extends out."
         ));
     }
@@ -28,8 +27,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let already = peers.and_then(|peers| peers.extends_already(&extended, context.in_line()));
     match already {
         Some(other) => CheckResult::Fail(format!(
-            "Request {earlier} is extended by {other} already; extend that one when its right is held, \
-             or leave spec.extends out."
+            "Request {earlier} is already extended by {other}; extend that one when it is active, or leave \
+             spec.extends out."
         )),
         None => CheckResult::Pass(format!("JitPolicy {name} decides, as it did for {earlier}.")),
     }

@@ -5,7 +5,7 @@ use super::{CheckResult, Context};
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let reason = context.spec.reason.as_deref().unwrap_or_default().trim();
     let Some(rule) = context.policy.reason() else {
-        return CheckResult::NotApplicable("The policy asks for no reason.".to_owned());
+        return CheckResult::NotApplicable("The policy requires no reason.".to_owned());
     };
     let length = u32::try_from(reason.chars().count()).unwrap_or(u32::MAX);
     if length == 0 && rule.required {
@@ -15,8 +15,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     }
     if length > 0 && length < rule.min_length {
         return CheckResult::Fail(format!(
-            "The reason has {length} characters, but at least {} are asked for; say more about what \
-             it is for.",
+            "The reason has {length} characters, but at least {} are required; say more about what it is for.",
             rule.min_length
         ));
     }
@@ -46,7 +45,7 @@ mod tests {
         true,
         10,
         Some("  bug  "),
-        "Fail(\"The reason has 3 characters, but at least 10 are asked for; say more about what it is for.\")"
+        "Fail(\"The reason has 3 characters, but at least 10 are required; say more about what it is for.\")"
     )]
     #[case(false, 0, None, "Pass(\"No reason is required.\")")]
     #[case(true, 4, Some("größ"), "Pass(\"A reason is given.\")")]

@@ -8,16 +8,16 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let username = &requester.username;
     if identity::subject_of(requester).is_none() {
         return CheckResult::Fail(format!(
-            "{username} is the name of a service account, but the credential is not one's; ask with \
-             the service account's own token."
+            "{username} is the name of a service account, but the credential does not belong to one; request with the \
+             service account's own token."
         ));
     }
     if policy.allows_requester(requester) {
-        CheckResult::Pass(format!("{username} may ask."))
+        CheckResult::Pass(format!("{username} may request access."))
     } else {
         CheckResult::Fail(format!(
-            "{username} is not among the requesters of JitPolicy {} ({}); ask under another policy, \
-             or ask its owner to add you.",
+            "{username} is not among the requesters of JitPolicy {} ({}); request under another policy, or ask its \
+             owner to add you.",
             policy.name(),
             policy.describe_requesters()
         ))
@@ -51,7 +51,7 @@ mod tests {
         let fixture = Fixture { requester: person("mallory", &[]), ..Fixture::default() };
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "mallory is not among the requesters of JitPolicy shop-debug (group shop-developers); ask under another policy, or ask its owner to add you.",
+            "mallory is not among the requesters of JitPolicy shop-debug (group shop-developers); request under another policy, or ask its owner to add you.",
         )
         "#);
     }

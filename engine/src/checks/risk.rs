@@ -30,12 +30,12 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             climbs_by(elevation).filter(|_| !policy.accepts_escalation(target, known))
         {
             return CheckResult::Fail(format!(
-                "{why}. Ask for something that does no more than you need, such as a script of root's without arguments, or \
-                 under a policy with allowEscalation."
+                "{why}. Request something that does no more than you need, such as a script of root's without \
+                 arguments, or request under a policy with allowEscalation."
             ));
         }
         let power = power_of(elevation).map(|power| format!("{power}."));
-        let harmless = || "Nothing is known by which it would give more than it says.".to_owned();
+        let harmless = || "It is not known to allow more than it says.".to_owned();
         return CheckResult::Pass(power.unwrap_or_else(harmless));
     }
     let risk = match (risk_of(context), context.role) {
@@ -63,7 +63,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         return CheckResult::Fail(why);
     }
     let warnings = [risk.warning(), reached.warning()];
-    let harmless = || "The role lets nobody climb further.".to_owned();
+    let harmless = || "The role does not allow privilege escalation.".to_owned();
     CheckResult::Pass(sentences(warnings).unwrap_or_else(harmless))
 }
 
@@ -133,7 +133,7 @@ mod tests {
             .insert("kube-system".into(), Read::Found(Namespace::default()));
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "This role lets its holder climb. In kube-system it can read secrets (get secrets): list and watch show what is in them as well as get, tokens and passwords included. Ask for a role without these rights, or under a policy with allowEscalation.",
+            "This role allows privilege escalation. In kube-system it can read secrets (get secrets): list and watch show what is in them as well as get, tokens and passwords included. Request a role without these permissions, or request under a policy with allowEscalation.",
         )
         "#);
     }
@@ -159,7 +159,7 @@ mod tests {
         };
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "With this role one can act as service account shop/operator, which holds ClusterRole operator in the whole cluster, and so can write roles and bindings (create clusterrolebindings.rbac.authorization.k8s.io): who decides what roles hold and who is bound to them decides who may do what. Ask for a role without the right to create workloads, run commands, get tokens or impersonate there, or under a policy with allowEscalation.",
+            "With this role, its holder can act as service account shop/operator, which holds ClusterRole operator in the whole cluster, and so can write roles and bindings (create clusterrolebindings.rbac.authorization.k8s.io): who decides what roles hold and who is bound to them decides who may do what. Request a role without permission to create workloads, run commands, get tokens or impersonate there, or request under a policy with allowEscalation.",
         )
         "#);
         fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().allow_escalation = true;
@@ -175,7 +175,7 @@ mod tests {
         let fixture = Fixture { role: role("create", "", "pods"), accounts, ..Fixture::default() };
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Pass(
-            "This role is powerful. In shop it can run workloads (create pods): a pod runs as any service account of its namespace and mounts any secret. With it one can act as the service accounts shop/default, shop/web.",
+            "This role is powerful. In shop it can run workloads (create pods): a pod runs as any service account of its namespace and mounts any secret. Its holder can act as the service accounts shop/default, shop/web.",
         )
         "#);
         let accounts = Read::Failed("timeout".into());

@@ -7,31 +7,31 @@ use crate::schedule::Hours;
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Some(schedule) = context.policy.schedule() else {
-        return CheckResult::NotApplicable("The policy keeps no hours.".to_owned());
+        return CheckResult::NotApplicable("The policy has no schedule.".to_owned());
     };
     if context.spec.emergency {
         return CheckResult::NotApplicable(
-            "An emergency does not wait for the policy's hours.".to_owned(),
+            "The policy's schedule does not apply to an emergency.".to_owned(),
         );
     }
     let start = context.starts_at();
     let hours = schedule.describe();
     match schedule.at(start) {
         Hours::Open { until } => CheckResult::Pass(format!(
-            "It starts within {hours}; the right ends at {} at the latest.",
+            "It starts within {hours}; access ends at {} at the latest.",
             Timestamp::new(until)
         )),
         Hours::Closed { opens } => {
             let when = if context.spec.start_time.is_some() { "then" } else { "now" };
             let next = match opens {
                 Some(opens) => format!(
-                    "; ask again at {opens}, or now with spec.startTime set to it",
+                    "; request again at {opens}, or now with spec.startTime set to it",
                     opens = Timestamp::new(opens)
                 ),
                 None => String::new(),
             };
             CheckResult::Fail(format!(
-                "Rights are held within {hours}, which it is not {when}{next}."
+                "Access can be held only within {hours}, and not {when}{next}."
             ))
         }
     }
@@ -65,7 +65,7 @@ mod tests {
     fn within_the_hours_it_passes() {
         insta::assert_debug_snapshot!(outcome("12:00", None), @r#"
         Pass(
-            "It starts within Mon–Wed 08:00–18:00 (Europe/Berlin); the right ends at 2026-11-18T17:00:00.000000Z at the latest.",
+            "It starts within Mon–Wed 08:00–18:00 (Europe/Berlin); access ends at 2026-11-18T17:00:00.000000Z at the latest.",
         )
         "#);
         assert!(matches!(outcome("05:00", Some("12:00")), CheckResult::Pass(_)));
@@ -75,12 +75,12 @@ mod tests {
     fn outside_the_hours_it_says_when() {
         insta::assert_debug_snapshot!(outcome("06:59", None), @r#"
         Fail(
-            "Rights are held within Mon–Wed 08:00–18:00 (Europe/Berlin), which it is not now; ask again at 2026-11-18T07:00:00.000000Z, or now with spec.startTime set to it.",
+            "Access can be held only within Mon–Wed 08:00–18:00 (Europe/Berlin), and not now; request again at 2026-11-18T07:00:00.000000Z, or now with spec.startTime set to it.",
         )
         "#);
         insta::assert_debug_snapshot!(outcome("12:00", Some("17:00")), @r#"
         Fail(
-            "Rights are held within Mon–Wed 08:00–18:00 (Europe/Berlin), which it is not then; ask again at 2026-11-23T07:00:00.000000Z, or now with spec.startTime set to it.",
+            "Access can be held only within Mon–Wed 08:00–18:00 (Europe/Berlin), and not then; request again at 2026-11-23T07:00:00.000000Z, or now with spec.startTime set to it.",
         )
         "#);
     }

@@ -22,8 +22,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         let shortfall = policy.shortfall(target, known);
         let shortfall = shortfall.map(|missing| format!(" {missing}.")).unwrap_or_default();
         return CheckResult::Fail(format!(
-            "{target} was asked for, but JitPolicy {} offers {}.{shortfall} Ask for no more than that, or under another \
-             policy.",
+            "{target} was requested, but JitPolicy {} offers {}.{shortfall} Request no more than that, or request \
+             under another policy.",
             policy.name(),
             policy.describe_targets()
         ));
@@ -35,8 +35,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         if !earlier.is_some_and(|earlier| earlier.contains(target)) {
             let held = earlier.map(ToString::to_string).unwrap_or_default();
             return CheckResult::Fail(format!(
-                "{target} was asked for, but request {}, which it extends, is for {held}; ask for no \
-                 more than that, or leave spec.extends out.",
+                "{target} was requested, but request {}, which it extends, is for {held}; request no more than that, \
+                 or leave spec.extends out.",
                 extended.grant.request.name
             ));
         }
@@ -48,7 +48,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         match found {
             Read::Found(found) if found.is_going => {
                 return CheckResult::Fail(format!(
-                    "Namespace {namespace} is being deleted; ask again if it is made anew."
+                    "Namespace {namespace} is being deleted; request again if it is created again."
                 ));
             }
             Read::Found(_) => {}
@@ -67,7 +67,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     match role {
         Read::Found(_) => CheckResult::Pass(format!("{target} is offered.")),
         Read::Missing => CheckResult::Fail(format!(
-            "{} does not exist{}; correct spec.target, or ask for another role.",
+            "{} does not exist{}; correct spec.target, or request another role.",
             target.privilege,
             place(target)
         )),
@@ -123,7 +123,7 @@ mod tests {
         offered.namespaces = Some(lapse_crds::NamespaceSet { all: true, ..Default::default() });
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "Namespace kube-system is protected by the installation (protectedNamespaces of the chart); a policy offers it by name and with allowEscalation alone.",
+            "Namespace kube-system is protected by the installation (protectedNamespaces of the chart); a policy can offer it only by name, and with allowEscalation.",
         )
         "#);
         fixture.target = edit_in(&["bank"]);
@@ -164,7 +164,7 @@ mod tests {
         fixture.target.scope = Scope::Cluster;
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
         Fail(
-            "ClusterRole edit in the whole cluster was asked for, but JitPolicy shop-debug offers ClusterRole edit, ClusterRole view in shop, shop-staging. Ask for no more than that, or under another policy.",
+            "ClusterRole edit in the whole cluster was requested, but JitPolicy shop-debug offers ClusterRole edit, ClusterRole view in shop, shop-staging. Request no more than that, or request under another policy.",
         )
         "#);
         fixture.policy.spec.targets[0].kubernetes.as_mut().unwrap().cluster_wide = true;
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(
             missing.outcome(check),
             CheckResult::Fail(
-                "ClusterRole edit does not exist; correct spec.target, or ask for another role."
+                "ClusterRole edit does not exist; correct spec.target, or request another role."
                     .into()
             )
         );
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(
             gone.outcome(check),
             CheckResult::Fail(
-                "Namespace shop is being deleted; ask again if it is made anew.".into()
+                "Namespace shop is being deleted; request again if it is created again.".into()
             )
         );
     }

@@ -4,16 +4,15 @@ use super::{CheckResult, Context};
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Some(rule) = context.policy.ticket() else {
-        return CheckResult::NotApplicable("The policy asks for no ticket.".to_owned());
+        return CheckResult::NotApplicable("The policy requires no ticket.".to_owned());
     };
     match (context.spec.ticket.as_deref(), &rule.pattern) {
-        (None, _) if rule.required => CheckResult::Fail(
-            "A ticket is required; name in spec.ticket the one that it is for.".to_owned(),
-        ),
+        (None, _) if rule.required => {
+            CheckResult::Fail("A ticket is required; name it in spec.ticket.".to_owned())
+        }
         (None, _) => CheckResult::Pass("No ticket is required.".to_owned()),
         (Some(ticket), Some(pattern)) if !pattern.is_match(ticket) => CheckResult::Fail(format!(
-            "The ticket {ticket} does not look like one: the policy asks for {pattern}; correct \
-             spec.ticket."
+            "The ticket {ticket} does not match the pattern of the policy, {pattern}; correct spec.ticket."
         )),
         (Some(ticket), _) => CheckResult::Pass(format!("It is for ticket {ticket}.")),
     }
@@ -35,18 +34,13 @@ mod tests {
         "Pass(\"It is for ticket INC0012345.\")"
     )]
     #[case(true, None, Some("anything"), "Pass(\"It is for ticket anything.\")")]
-    #[case(
-        true,
-        None,
-        None,
-        "Fail(\"A ticket is required; name in spec.ticket the one that it is for.\")"
-    )]
+    #[case(true, None, None, "Fail(\"A ticket is required; name it in spec.ticket.\")")]
     #[case(false, Some("INC[0-9]+"), None, "Pass(\"No ticket is required.\")")]
     #[case(
         false,
         Some("INC[0-9]+"),
         Some("INC1 or so"),
-        "Fail(\"The ticket INC1 or so does not look like one: the policy asks for INC[0-9]+; correct spec.ticket.\")"
+        "Fail(\"The ticket INC1 or so does not match the pattern of the policy, INC[0-9]+; correct spec.ticket.\")"
     )]
     fn wants_a_ticket(
         #[case] required: bool,

@@ -36,7 +36,7 @@ pub(super) fn check(expression: &IdedExpr) -> Result<Checked, String> {
     let mut check = Check { element: None, times: 1, steps: 0, patterns: BTreeMap::new() };
     let shape = check.visit(expression, 0)?;
     if !shape.is(Type::Bool) {
-        return Err(format!("the expression gives {}; it must give bool", shape.kind));
+        return Err(format!("the expression returns {}; it must return bool", shape.kind));
     }
     Ok(Checked { patterns: check.patterns, steps: check.steps })
 }
@@ -54,8 +54,7 @@ impl Check {
     fn visit(&mut self, expression: &IdedExpr, depth: usize) -> Result<Shape, String> {
         if depth > MAX_DEPTH {
             return Err(format!(
-                "the expression nests more than {MAX_DEPTH} deep: write several conditions, all of \
-                 them must hold"
+                "the expression nests more than {MAX_DEPTH} deep: write several conditions, all of which must be true"
             ));
         }
         let shape = match &expression.expr {
@@ -79,8 +78,8 @@ impl Check {
             return Ok(());
         }
         Err(format!(
-            "the expression can take more than {MAX_STEPS} steps for somebody in 2048 groups; look at \
-             each group less often, or write several conditions, all of them must hold"
+            "the expression can take more than {MAX_STEPS} steps for somebody in 2048 groups; look at each group less \
+             often, or write several conditions, all of which must be true"
         ))
     }
 
@@ -96,7 +95,7 @@ impl Check {
             let fields = names_of(fields);
             return Err(format!("{name} has no value of its own; its fields are {fields}"));
         }
-        Err(format!("there is no variable {}; there are {}", quoted(name), facts::names()))
+        Err(format!("there is no variable {}; the variables are {}", quoted(name), facts::names()))
     }
 
     fn list(&mut self, elements: &[IdedExpr], depth: usize) -> Result<Shape, String> {
@@ -197,7 +196,7 @@ impl Check {
         if let Some(condition) = condition
             && !self.visit(condition, depth + 1)?.is(Type::Bool)
         {
-            return Err(format!("{name}(…) needs a condition that gives bool"));
+            return Err(format!("{name}(…) needs a condition that returns bool"));
         }
         let result = if name == "map" { self.visit(body, depth + 1)? } else { element };
         self.element = None;
@@ -234,7 +233,7 @@ fn of_literal(literal: &LiteralValue) -> Result<Shape, String> {
             Ok(Shape::text(u64::try_from(text.inner().len()).unwrap_or(u64::MAX)))
         }
         LiteralValue::Null => {
-            Err("null is not supported: what is absent is an empty text, ''".to_owned())
+            Err("null is not supported: what is absent is an empty string, ''".to_owned())
         }
         LiteralValue::Double(_) | LiteralValue::UInt(_) => {
             Err("numbers are whole, such as 3600".to_owned())
@@ -310,7 +309,7 @@ fn constant(name: &str, literal: &IdedExpr) -> Result<Shape, String> {
         return duration.map(|_| Shape::of(Type::Duration)).map_err(|error| error.to_string());
     }
     let time = DateTime::parse_from_rfc3339(text);
-    let error = |_| format!("{} is no time; write it as 2026-11-21T22:00:00Z", quoted(text));
+    let error = |_| format!("{} is not a time; write it as 2026-11-21T22:00:00Z", quoted(text));
     time.map(|_| Shape::of(Type::Timestamp)).map_err(error)
 }
 
@@ -318,7 +317,7 @@ fn time_zone(name: &str, literal: &IdedExpr) -> Result<(), String> {
     let text = text_of(name, literal)?;
     let error = |_| {
         format!(
-            "{} is no time zone; write its name in the IANA database, such as Europe/Berlin",
+            "{} is not a time zone; write its name in the IANA database, such as Europe/Berlin",
             quoted(text)
         )
     };
@@ -329,7 +328,7 @@ fn time_zone(name: &str, literal: &IdedExpr) -> Result<(), String> {
 fn text_of<'a>(name: &str, literal: &'a IdedExpr) -> Result<&'a str, String> {
     match &literal.expr {
         Expr::Literal(LiteralValue::String(text)) => Ok(text.inner()),
-        _ => Err(format!("{name}(…) needs a text that is written out, in quotes")),
+        _ => Err(format!("{name}(…) needs a string literal, in quotes")),
     }
 }
 

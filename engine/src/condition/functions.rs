@@ -122,7 +122,7 @@ pub(super) fn unary(name: &str, operand: Shape) -> Option<Result<Shape, String>>
         operators::NEGATE => Type::Int,
         _ => return None,
     };
-    let error = || format!("{} does not go with {}", sign(name), operand.kind);
+    let error = || format!("{} cannot be applied to {}", sign(name), operand.kind);
     Some(operand.is(wants).then_some(operand).ok_or_else(error))
 }
 
@@ -180,13 +180,13 @@ pub(super) fn binary(name: &str, left: Shape, right: Shape) -> Option<Result<Sha
         },
         _ => return None,
     };
-    let error = || format!("{} does not go with {} and {}", sign(name), left.kind, right.kind);
+    let error = || format!("{} cannot be applied to {} and {}", sign(name), left.kind, right.kind);
     Some(shape.ok_or_else(error))
 }
 
 fn joined(left: Shape, right: Shape) -> Result<Shape, String> {
     let bytes = left.bytes + right.bytes;
-    let error = || format!("texts that are joined may have at most {MAX_TEXT} bytes together");
+    let error = || format!("strings that are joined may have at most {MAX_TEXT} bytes together");
     (bytes <= MAX_TEXT).then_some(Shape::text(bytes)).ok_or_else(error)
 }
 

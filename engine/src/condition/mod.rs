@@ -171,6 +171,6 @@ fn shortened(text: &str) -> String {
 /// survives: what the work changes is its own. An overflow of the stack cannot be caught; that is what
 /// the scan of the text is for.
 fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    let failed = |_| "the interpreter failed on the expression; write it otherwise".to_owned();
+    let failed = |_| "the interpreter failed on the expression; write it in another way".to_owned();
     catch_unwind(AssertUnwindSafe(work)).map_err(failed)
 }

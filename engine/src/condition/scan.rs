@@ -22,8 +22,8 @@ pub(super) fn scan(source: &str) -> Result<(), String> {
     if source.len() > MAX_BYTES {
         let length = source.len();
         return Err(format!(
-            "the expression has {length} bytes; at most {MAX_BYTES} are allowed: write several \
-             conditions, all of them must hold"
+            "the expression has {length} bytes; at most {MAX_BYTES} are allowed: write several conditions, all of \
+             which must be true"
         ));
     }
     let mut scan = Scan { rest: source, ..Scan::default() };
@@ -31,8 +31,7 @@ pub(super) fn scan(source: &str) -> Result<(), String> {
         scan.token(next)?;
         if scan.tokens > MAX_TOKENS {
             return Err(format!(
-                "the expression has more than {MAX_TOKENS} words and signs: write several \
-                 conditions, all of them must hold"
+                "the expression has more than {MAX_TOKENS} tokens: write several conditions, all of which must be true"
             ));
         }
     }
@@ -75,8 +74,8 @@ impl Scan<'_> {
                 self.rest = self.rest.trim_start_matches(word);
                 if self.rest.starts_with(['\'', '"']) {
                     return Err(
-                        "a text stands right after a word; a text may begin with r'…', where \
-                                a backslash is a backslash, and with no other letter"
+                        "a string follows a word directly; the only prefix of a string is r, as in r'…', where a \
+                         backslash is a backslash"
                             .to_owned(),
                     );
                 }
@@ -92,13 +91,13 @@ impl Scan<'_> {
                 self.choices += 1;
                 if self.choices > MAX_CHOICES {
                     return Err(format!(
-                        "the expression has more than {MAX_CHOICES} choices, a ? b : c: write \
-                         several conditions, all of them must hold"
+                        "the expression has more than {MAX_CHOICES} choices, a ? b : c: write several conditions, all \
+                         of which must be true"
                     ));
                 }
             }
             '.' | ',' | ':' | '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' | '!' | '&' | '|' => {}
-            other => return Err(format!("{other:?} is no part of an expression")),
+            other => return Err(format!("{other:?} is not allowed in an expression")),
         }
         self.rest = &self.rest[next.len_utf8()..];
         Ok(())
@@ -107,7 +106,8 @@ impl Scan<'_> {
     /// Reads a text in quotes.
     fn text(&mut self, quote: char, raw: bool) -> Result<(), String> {
         if self.rest.starts_with("'''") || self.rest.starts_with(r#"""""#) {
-            return Err("texts in three quotes are not supported; use one".to_owned());
+            return Err("strings in triple quotes are not supported; use single or double quotes"
+                .to_owned());
         }
         let mut characters = self.rest.char_indices().skip(1);
         while let Some((index, character)) = characters.next() {
@@ -123,15 +123,14 @@ impl Scan<'_> {
                 _ => {}
             }
         }
-        Err(format!("the expression does not compile: a text has no closing {quote}"))
+        Err(format!("the expression does not compile: a string has no closing {quote}"))
     }
 
     fn opened(&mut self, closing: char) -> Result<(), String> {
         self.open.push(closing);
         if self.open.len() > MAX_NESTING {
             return Err(format!(
-                "brackets nest more than {MAX_NESTING} deep: write several conditions, all of them \
-                 must hold"
+                "brackets nest more than {MAX_NESTING} deep: write several conditions, all of which must be true"
             ));
         }
         Ok(())

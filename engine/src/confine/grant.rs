@@ -95,7 +95,7 @@ fn why_none(plan: &Plan, observed: &Observed) -> String {
     let status = plan.status.as_ref().or(observed.request.object.status.as_ref());
     let why = status.and_then(|status| obstacle(&status.conditions)).unwrap_or_default();
     let phase = status.map(|status| status.phase).unwrap_or_default();
-    format!("the request is {phase}, and nothing is to be given for it. {why}")
+    format!("the request is {phase}, and nothing may be granted for it. {why}")
         .trim_end()
         .to_owned()
 }

@@ -43,7 +43,7 @@ pub fn object_of_confirmed(
         return Err(Unconfirmed::Unknown(why));
     }
     if now >= grant.spec.expires_at.time() {
-        return refused("the time of the Grant is up");
+        return refused("the Grant has expired");
     }
     let said = decisions.found().map(Vec::as_slice).unwrap_or_default();
     let statements = Statements::about(&grant.spec.request.uid, said);
@@ -99,7 +99,7 @@ pub fn object(
     }
     let stands = observed.grant.status.as_ref().map(|status| status.phase).unwrap_or_default();
     if stands != GrantPhase::Pending {
-        return refused(format!("the grant is {stands}, and what it needs is made once"));
+        return refused(format!("the grant is {stands}, and its objects are created only once"));
     }
     let status = plan.status.as_ref().or(observed.grant.status.as_ref());
     let phase = status.map(|status| status.phase).unwrap_or_default();
@@ -110,5 +110,5 @@ pub fn object(
         return Err(Unconfirmed::Unknown(why));
     }
     let why = status.and_then(|status| obstacle(&status.conditions)).unwrap_or_default();
-    refused(format!("nothing is to be made for the grant any more. {why}").trim_end().to_owned())
+    refused(format!("nothing may be created for the grant any more. {why}").trim_end().to_owned())
 }

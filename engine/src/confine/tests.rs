@@ -44,7 +44,7 @@ fn the_grant_that_follows_is_let_through_as_long_as_its_request_stands() {
         super::grant(approved(), &grant, time(now)).unwrap();
     }
     let late = super::grant(approved(), &grant, time(APPROVED_AT + 3600));
-    assert!(refusal(late).contains("its time was up"));
+    assert!(refusal(late).contains("it expired"));
 }
 
 /// A second controller may have been faster: then the API server says that the name is taken.
@@ -154,7 +154,7 @@ fn with_status(change: impl FnOnce(&mut lapse_crds::AccessRequestStatus)) -> Obs
 #[case::a_forged_request({
     let observed = approved();
     Observed { request: unattested(observed.request.clone()), ..observed }
-}, "The request is not honoured")]
+}, "The request is not accepted")]
 #[case::over(with_status(|status| status.phase = RequestPhase::Ended), "the request is Ended")]
 #[case::granted_before(
     with_status(|status| status.grant = Some(GrantRef { name: "g".into(), uid: "g-1".into() })),
@@ -286,7 +286,7 @@ fn nothing_is_made_once_its_time_is_up() {
     let observed = pending();
     let unread = || Read::Failed("unread".into());
     let observed = grant_observed::Observed { decisions: unread(), ..observed };
-    assert!(refusal(binding(observed, life::EXPIRES_AT)).contains("Its time was up"));
+    assert!(refusal(binding(observed, life::EXPIRES_AT)).contains("It expired"));
 }
 
 #[test]

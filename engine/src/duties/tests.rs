@@ -70,8 +70,8 @@ fn of_several_rights_the_one_that_lasts_longest_is_told() {
         [of("alice"), of("bob"), of("carol")]
     };
     let [alice, bob, carol] = told(grants.clone());
-    insta::assert_snapshot!(alice.clone().unwrap(), @"alice holds a right by JitPolicy q until 2026-11-18T11:16:40.000000Z (Grant long)");
-    insta::assert_snapshot!(bob.clone().unwrap(), @"bob has approved a right by JitPolicy q that is held until 2026-11-18T11:16:40.000000Z (Grant long)");
+    insta::assert_snapshot!(alice.clone().unwrap(), @"alice holds access under JitPolicy q until 2026-11-18T11:16:40.000000Z (Grant long)");
+    insta::assert_snapshot!(bob.clone().unwrap(), @"bob has approved access under JitPolicy q that is held until 2026-11-18T11:16:40.000000Z (Grant long)");
     assert_eq!(carol, None);
     assert_eq!(told(grants.into_iter().rev().collect()), [alice, bob, None]);
 }

@@ -147,7 +147,7 @@ pub static PROGRAMS: &[RootEqual] = &[
             "gpasswd", "install", "ln", "mount", "mv", "passwd", "patch", "rsync", "scp", "setcap",
             "setfacl", "sftp", "tar", "tee", "unzip", "useradd", "usermod", "wget",
         ],
-        how: "whoever writes any file of root's makes a rule of sudo, or an account, of their own",
+        how: "whoever writes files as root can add a sudo rule, or an account, of their own",
         source: BINS,
     },
     RootEqual {

@@ -167,12 +167,12 @@ fn activate(observed: &Observed, now: DateTime<Utc>) -> Plan {
     if !missing.is_empty() {
         // A policy that cannot be compiled revokes nothing, and gives nothing more either.
         if let Some(PolicyState { name, compiled: Err(error), .. }) = observed.policy() {
-            let message = format!("It waits for JitPolicy {name} to be mended: {error}");
+            let message = format!("It waits for JitPolicy {name} to be fixed: {error}");
             return waiting(observed, PENDING, message, now);
         }
         let (short, message) = match &observed.obstacle {
             Some(obstacle) => (REFUSED, obstacle.message.clone()),
-            None => (PENDING, "It is being made.".to_owned()),
+            None => (PENDING, "It is being created.".to_owned()),
         };
         return Plan { actions: missing, ..waiting(observed, short, message, now) };
     }

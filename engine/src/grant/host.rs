@@ -118,7 +118,7 @@ fn is_still_theirs(observed: &Observed, facts: &EndpointFacts, user: &str) -> bo
 pub(super) fn why_gone(observed: &Observed) -> Option<End> {
     let Some(HostState::Gone { why, .. }) = state(observed) else { return None };
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    let message = format!("The agent of the Endpoint says that the right is gone{why}.");
+    let message = format!("The agent of the Endpoint reports that access is gone{why}.");
     Some((Some(EndReason::BindingDeleted), message))
 }
 
@@ -127,7 +127,7 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     match state(observed)? {
         HostState::Gone { failed: true, why } => {
             let why = why.unwrap_or_else(|| "it does not say why".to_owned());
-            Some((None, format!("The agent could not give it: {why}")))
+            Some((None, format!("The agent could not grant it: {why}")))
         }
         _ => None,
     }

@@ -17,8 +17,8 @@ pub fn late(grant: &GrantSummary, now: DateTime<Utc>) -> Option<Warning> {
         return None;
     }
     let message = format!(
-        "The right of {} was to end at {}, and is not verified to be gone: somebody may still hold it. Grant {} and the \
-         log of the controllers say why.",
+        "The access of {} should have ended at {}, and is not verified to be gone: it may still be in effect. Grant {} \
+         and the log of the controllers say why.",
         grant.subject,
         end.format("%Y-%m-%d %H:%M:%S UTC"),
         grant.name

@@ -96,7 +96,7 @@ pub fn fate(object: &ObjectMarks, grant: &Read<Grant>, home: &str, now: DateTime
         return Fate::Keep;
     }
     if object.expires_at.is_some_and(|at| now >= at) {
-        return remove("its time is up");
+        return remove("it has expired");
     }
     let grant = match grant {
         Read::Failed(_) => return Fate::Keep,

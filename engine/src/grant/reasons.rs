@@ -23,7 +23,7 @@ pub(super) fn why_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> 
         return ended(EndReason::GrantDeleted, "The grant was deleted.".to_owned());
     }
     if now >= expiry(grant) {
-        return ended(EndReason::Expired, format!("Its time was up at {}.", grant.spec.expires_at));
+        return ended(EndReason::Expired, format!("It expired at {}.", grant.spec.expires_at));
     }
     why_people_ended(observed)
         .or_else(|| why_request_ended(observed))
@@ -79,7 +79,7 @@ fn why_request_ended(observed: &Observed) -> Option<End> {
     }
     let recorded = status.grant.as_ref()?;
     (recorded.uid != uid(&observed.grant)).then(|| {
-        let message = "The request had its right by another Grant, which is gone.".to_owned();
+        let message = "The request was granted by another Grant, which is gone.".to_owned();
         (Some(EndReason::GrantDeleted), message)
     })
 }
@@ -107,7 +107,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     let Some(state) = observed.policy() else { return deleted() };
     let switched = match state.mode {
         PolicyMode::Disabled => Some("off"),
-        PolicyMode::Audit => Some("to Audit, in which it gives nothing"),
+        PolicyMode::Audit => Some("to Audit, in which it grants nothing"),
         PolicyMode::Enforce => None,
     };
     if let Some(switched) = switched {
@@ -123,7 +123,7 @@ fn why_policy_ended(observed: &Observed, now: DateTime<Utc>) -> Option<End> {
     let policy = match &state.compiled {
         Ok(Rule::Allow(policy)) if is_known => policy,
         Ok(Rule::Deny(_)) => {
-            let message = format!("JitPolicy {} allows nothing any more.", of_grant.name);
+            let message = format!("JitPolicy {} no longer allows anything.", of_grant.name);
             return Some((Some(EndReason::RequesterNotAllowed), message));
         }
         _ => return None,
@@ -255,7 +255,7 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
         return never(widened);
     }
     if observed.role.is_missing() {
-        return never("The role does not exist any more.".to_owned());
+        return never("The role no longer exists.".to_owned());
     }
     if let Some(never) = host::why_not_given(observed).or_else(|| host::why_gone(observed)) {
         return Some(never);
@@ -264,7 +264,7 @@ pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
         let live = live.found()?;
         (!object.is_intact(live, uid(&observed.grant))).then(|| {
             let message = format!(
-                "The name is taken: {} exists and was not made for this grant.",
+                "The name is taken: {} exists and was not created for this grant.",
                 object.describe()
             );
             (None, message)

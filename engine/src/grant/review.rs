@@ -57,7 +57,7 @@ pub(super) fn note(
     status.review = Some(review);
     let (who, policy) = (holder(grant), &grant.spec.policy.name);
     let stays = match grant.metadata.deletion_timestamp {
-        Some(_) => " The Grant was deleted, and goes when it is reviewed.",
+        Some(_) => " The Grant was deleted, and is removed when it is reviewed.",
         None => "",
     };
     if now < due_at {
@@ -67,7 +67,7 @@ pub(super) fn note(
         return ReviewOutlook { warning: None, next_at: Some(due_at) };
     }
     let message = format!(
-        "A reviewer of JitPolicy {policy} was to review it by {due_by}. Until one has, {who} has no other \
+        "A reviewer of JitPolicy {policy} should have reviewed it by {due_by}. Until one does, {who} gets no other \
          emergency access.{stays}"
     );
     set(status, ConditionStatus::False, OVERDUE, message);
@@ -94,8 +94,8 @@ fn in_words(outcome: ReviewOutcome) -> &'static str {
 
 fn overdue(grant: &Grant, due_by: Timestamp) -> Warning {
     let message = format!(
-        "This emergency of {} was to be reviewed by {due_by}, and nobody has; a reviewer of JitPolicy {} \
-         must.",
+        "This emergency of {} should have been reviewed by {due_by}, and was not; a reviewer of JitPolicy {} must \
+         review it.",
         holder(grant),
         grant.spec.policy.name
     );

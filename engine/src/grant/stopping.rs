@@ -78,8 +78,8 @@ pub(super) fn outlook(
         let names: Vec<String> = there.iter().map(ToString::to_string).collect();
         let names = few(names.iter().map(String::as_str), MOST_NAMED);
         let message = format!(
-            "It was deleted, and is still there: {names}. See whether the node answers, and who holds a finalizer. \
-             It is not looked for any longer."
+            "It was deleted, and is still there: {names}. Check whether the node responds, and whether a finalizer \
+             holds it. Lapse no longer looks for it."
         );
         condition(status, grant, STOPPED, ConditionStatus::False, "StillThere", message, now);
         return StopOutlook::default();

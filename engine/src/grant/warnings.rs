@@ -80,7 +80,8 @@ fn warning(uid: &str, before: GrantDuration, end: DateTime<Utc>, now: DateTime<U
     let left = left.and_then(GrantDuration::from_seconds).unwrap_or(before);
     let is_today = end.date_naive() == now.date_naive();
     let time = end.format(if is_today { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S UTC" });
-    let message = format!("Your right ends in {left}, at {time}; ask again if you need more time.");
+    let message =
+        format!("Your access ends in {left}, at {time}; request more time if you need it.");
     let notice = Notice { warning: false, reason: "EndsSoon".to_owned(), message };
     Warning { event: format!("{uid}.ends-in-{before}"), notice }
 }

@@ -75,7 +75,7 @@ pub fn verify_receipt(
 ) -> Result<Receipt, ReceiptError> {
     let malformed = |what: &str| ReceiptError::Malformed(what.to_owned());
     let key = read_key(public_key)
-        .ok_or_else(|| malformed("the agent's public key is no Ed25519 key in base64"))?;
+        .ok_or_else(|| malformed("the agent's public key is not an Ed25519 key in base64"))?;
     let OrderStatus { grant, request_uid, state, since, message, sequence, signature } =
         status.clone();
     let signature = read_signature(&signature)

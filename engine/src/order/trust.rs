@@ -71,7 +71,7 @@ pub enum TrustError {
     /// The key is not the one that was pinned.
     #[error(
         "its key has the pin {found}, and {pinned} was given: this is another installation, or its keys were replaced \
-         since the pin was read. Read the pin anew from the cluster"
+         since the pin was read. Read the pin again from the cluster"
     )]
     Pin {
         /// What it has.
@@ -86,7 +86,7 @@ pub enum TrustError {
     )]
     Broken(String),
     /// A signature is of something else.
-    #[error("a signature in it is not of its content")]
+    #[error("a signature in it does not match its content")]
     Signature,
 }
 
@@ -175,7 +175,7 @@ fn authorities_bytes(certificates: &str, issued_at: Timestamp) -> Result<Vec<u8>
 
 fn read_key(text: &str) -> Result<VerifyingKey, TrustError> {
     attest::read_key(text)
-        .ok_or_else(|| TrustError::Malformed("a key is no Ed25519 key in base64".to_owned()))
+        .ok_or_else(|| TrustError::Malformed("a key is not an Ed25519 key in base64".to_owned()))
 }
 
 fn check(key: &VerifyingKey, bytes: &[u8], signature: &str) -> Result<(), TrustError> {

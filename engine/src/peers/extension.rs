@@ -27,8 +27,8 @@ impl Peers {
         let request = self.requests.iter().find(|request| is_named(request, namespace, name));
         let Some(request) = request else {
             return Err(format!(
-                "You have no request {name} in namespace {namespace} that could be extended; name one \
-                 whose right you hold, or leave spec.extends out."
+                "You have no request {name} in namespace {namespace} that could be extended; name one that is active, \
+                 or leave spec.extends out."
             ));
         };
         let is_held = |grant: &&Arc<GrantSummary>| {
@@ -41,8 +41,7 @@ impl Peers {
         match self.grants.iter().find(is_held) {
             Some(grant) => Ok(Extended { request, grant }),
             None => Err(format!(
-                "Request {name} gives no right now, so there is nothing to extend; leave spec.extends \
-                 out."
+                "Request {name} is not active, so there is nothing to extend; leave spec.extends out."
             )),
         }
     }

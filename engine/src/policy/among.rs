@@ -38,13 +38,19 @@ fn separations(policy: &PolicyState, others: &[&PolicyState]) -> Vec<String> {
     let idle = |name: &String| {
         let Some(other) = others.iter().find(|other| other.name == *name) else {
             return Some(format!(
-                "there is no JitPolicy {name}; nothing is kept apart until it exists"
+                "there is no JitPolicy {name}; separation of duties has no effect until it exists"
             ));
         };
         let why = match (&other.compiled, other.mode) {
-            (Ok(Rule::Deny(_)), _) => "denies, and gives nothing that could be kept apart",
-            (_, PolicyMode::Disabled) => "is switched off; nothing is kept apart until it is on",
-            (_, PolicyMode::Audit) => "is on trial; nothing is kept apart until it is in force",
+            (Ok(Rule::Deny(_)), _) => {
+                "is a Deny policy, and grants nothing that could be separated"
+            }
+            (_, PolicyMode::Disabled) => {
+                "is disabled; separation of duties has no effect until it is enabled"
+            }
+            (_, PolicyMode::Audit) => {
+                "is in audit mode; separation of duties has no effect until it is enforced"
+            }
             (_, PolicyMode::Enforce) => return None,
         };
         Some(format!("JitPolicy {name} {why}"))
@@ -87,8 +93,8 @@ impl<'a> Shared<'a> {
             std::cmp::Ordering::Equal => return None,
         };
         Some(format!(
-            "{who} can have {what} by JitPolicy {} {}, which {} gives {}: people choose the easier; let \
-             one of them offer it to others, or elsewhere",
+            "{who} can get {what} under JitPolicy {} {}, which {} grants {}: people choose the easier; let one of them \
+             offer it to others, or elsewhere",
             lenient.name(),
             in_words(lenient),
             strict.name(),
@@ -102,8 +108,8 @@ impl<'a> Shared<'a> {
         let first = this.name().min(other.name());
         (this.priority == other.priority).then(|| {
             format!(
-                "spec.priority is {}, as that of JitPolicy {}, which offers {what} to {who}, too: for \
-                 requests that name none {first} decides, by its name; set another",
+                "spec.priority is {}, the same as that of JitPolicy {}, which also offers {what} to {who}: for \
+                 requests that name no policy, {first} decides, because its name comes first; set another priority",
                 this.priority,
                 other.name()
             )
@@ -163,7 +169,7 @@ mod tests {
         let strict = with("strict", |policy| approved(policy, &[2, 1]));
         let easy = lenient("easy", |_| {});
         let expected = lint_among(&strict, &[easy.clone()].into());
-        insta::assert_snapshot!(expected.join("\n"), @"group shop-developers can have ClusterRole edit by JitPolicy easy without approval, which strict gives with 3 approvals in 2 stages: people choose the easier; let one of them offer it to others, or elsewhere");
+        insta::assert_snapshot!(expected.join("\n"), @"group shop-developers can get ClusterRole edit under JitPolicy easy without approval, which strict grants with 3 approvals in 2 stages: people choose the easier; let one of them offer it to others, or elsewhere");
         assert!(expected[0].len() <= 256, "it would be cut off");
         assert_eq!(lint_among(&easy, &[strict].into()), expected);
     }
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn the_same_priority_is_told() {
         let told = lint_among(&with("b", |_| {}), &[with("a", |_| {})].into());
-        insta::assert_snapshot!(told.join("\n"), @"spec.priority is 1, as that of JitPolicy a, which offers ClusterRole edit to group shop-developers, too: for requests that name none a decides, by its name; set another");
+        insta::assert_snapshot!(told.join("\n"), @"spec.priority is 1, the same as that of JitPolicy a, which also offers ClusterRole edit to group shop-developers: for requests that name no policy, a decides, because its name comes first; set another priority");
         assert!(told[0].len() <= 256, "it would be cut off");
     }
 
@@ -247,10 +253,10 @@ mod tests {
             }),
         ];
         insta::assert_snapshot!(lint_among(&this, &others.into()).join("\n"), @r"
-        spec.separationOfDuties[0].policy: there is no JitPolicy gone; nothing is kept apart until it exists
-        spec.separationOfDuties[1].policy: JitPolicy off is switched off; nothing is kept apart until it is on
-        spec.separationOfDuties[2].policy: JitPolicy trial is on trial; nothing is kept apart until it is in force
-        spec.separationOfDuties[3].policy: JitPolicy ban denies, and gives nothing that could be kept apart
+        spec.separationOfDuties[0].policy: there is no JitPolicy gone; separation of duties has no effect until it exists
+        spec.separationOfDuties[1].policy: JitPolicy off is disabled; separation of duties has no effect until it is enabled
+        spec.separationOfDuties[2].policy: JitPolicy trial is in audit mode; separation of duties has no effect until it is enforced
+        spec.separationOfDuties[3].policy: JitPolicy ban is a Deny policy, and grants nothing that could be separated
         ");
     }
 }

@@ -111,9 +111,8 @@ pub(super) fn approval_rules(
     let stuck = |who: &&Subject| short_of_people(&rules, Some(who)).is_some();
     if !requesters.is_empty() && requesters.iter().all(|who| stuck(&who)) {
         return Err(unsatisfiable(
-            "spec.approval: none of the requesters can ever be approved, because each is needed as an \
-             approver, and nobody approves an own request; name more approvers, or set \
-             spec.approval.selfApproval to Allow"
+            "spec.approval: none of the requesters can ever be approved, because each is needed as an approver, and \
+             nobody may approve their own request; name more approvers, or set spec.approval.selfApproval to Allow"
                 .to_owned(),
         ));
     }
@@ -211,7 +210,7 @@ mod tests {
         let approval = approved_by(&[(1, &["olga"])]);
         assert_eq!(refusal(&approval, &[user("alice")]), None);
         assert_eq!(refusal(&approval, &[user("alice"), user("olga")]), None);
-        insta::assert_snapshot!(refusal(&approval, &[user("olga")]).unwrap(), @"spec.approval: none of the requesters can ever be approved, because each is needed as an approver, and nobody approves an own request; name more approvers, or set spec.approval.selfApproval to Allow");
+        insta::assert_snapshot!(refusal(&approval, &[user("olga")]).unwrap(), @"spec.approval: none of the requesters can ever be approved, because each is needed as an approver, and nobody may approve their own request; name more approvers, or set spec.approval.selfApproval to Allow");
         let own = Approval { self_approval: Permission::Allow, ..approval.clone() };
         assert_eq!(refusal(&own, &[user("olga")]), None);
         let escalation =

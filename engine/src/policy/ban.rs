@@ -160,8 +160,8 @@ impl Ban {
             format!("JitPolicy {} denies it{}.", self.reference.name, why.unwrap_or_default());
         match who.groups_omitted {
             Some(omitted) if !identity::matches_any(who, &self.requesters) => format!(
-                "{denies} It is for {}, and whether {} is among these cannot be told: {omitted} groups did not fit into \
-                 the request. A request that is made now tells it.",
+                "{denies} It is for {}, and whether {} is among these cannot be determined: {omitted} groups did not \
+                 fit into the request. A new request will show it.",
                 describe(&self.requesters),
                 who.username
             ),

@@ -137,8 +137,8 @@ fn not_from_itself(policy: &JitPolicy, apart: &[Separation]) -> Result<(), Polic
         Some(index) => Err(PolicyError::new(
             PolicyErrorReason::Unsatisfiable,
             format!(
-                "spec.separationOfDuties[{index}].policy is {own}, the policy itself; name another, and \
-                 bound how much one person holds by this one with spec.limits"
+                "spec.separationOfDuties[{index}].policy is {own}, the policy itself; name another, and limit how much \
+                 one person holds under this one with spec.limits"
             ),
         )),
     }
@@ -196,8 +196,8 @@ fn offer(index: usize, target: &PolicyTarget, settings: &Settings) -> Result<Off
     for (position, rule) in targets.rules.iter().enumerate() {
         if let Err(uncovered) = covers(&grantable, &[PolicyRule::from(rule)]) {
             let message = format!(
-                "{field}.rules[{position}]: the controller may not hand this out: {uncovered}; remove it, \
-                 or add it to the chart's value controller.grantableRules"
+                "{field}.rules[{position}]: the controller may not grant this: {uncovered}; remove it, or add it to \
+                 the chart's value controller.grantableRules"
             );
             return Err(PolicyError::new(PolicyErrorReason::RoleNotBindable, message));
         }
@@ -246,7 +246,7 @@ fn check_endpoints(field: &str, targets: &EndpointTargets) -> Result<(), PolicyE
     } = targets;
     let lacking = if admin.is_none() && commands.is_empty() && groups.is_empty() {
         // `admin:` without a value is a null, which the API server drops before anybody sees it.
-        "says nothing of what may be done: set admin: {} (sudo for everything), commands or groups; an admin without a \
+        "does not say what may be done: set admin: {} (sudo for everything), commands or groups; an admin without a \
          value counts as left out"
     } else if names.is_empty() && selector.is_none() && !all {
         "names no host: set names, selector or all"

@@ -48,8 +48,8 @@ pub(super) fn emergency_rules(
     }
     if *max_duration < bounds.min {
         return Err(out_of_bounds(format!(
-            "spec.emergency.maxDuration is {max_duration}, but at least {} must be asked for; raise it, \
-             or lower spec.duration.min",
+            "spec.emergency.maxDuration is {max_duration}, but at least {} must be requested; raise it, or lower \
+             spec.duration.min",
             bounds.min
         )));
     }
@@ -61,8 +61,8 @@ pub(super) fn emergency_rules(
     }
     if !requesters.is_empty() && requesters.iter().all(|who| has_no_reviewer(who, reviewers)) {
         return Err(unsatisfiable(format!(
-            "spec.emergency.review.reviewers: {} is the only requester and the only reviewer, and \
-             nobody reviews an own emergency; name more reviewers",
+            "spec.emergency.review.reviewers: {} is the only requester and the only reviewer, and nobody may review \
+             their own emergency; name more reviewers",
             describe(&requesters[..1])
         )));
     }
@@ -142,7 +142,7 @@ mod tests {
             spec.requesters = vec![user("olga")];
             spec.emergency = Some(reviewed_by(vec![user("olga")]));
         });
-        insta::assert_snapshot!(error.unwrap(), @"Unsatisfiable: spec.emergency.review.reviewers: user olga is the only requester and the only reviewer, and nobody reviews an own emergency; name more reviewers");
+        insta::assert_snapshot!(error.unwrap(), @"Unsatisfiable: spec.emergency.review.reviewers: user olga is the only requester and the only reviewer, and nobody may review their own emergency; name more reviewers");
     }
 
     #[rstest]

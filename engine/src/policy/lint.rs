@@ -46,7 +46,7 @@ pub fn named_roles(spec: &JitPolicySpec) -> BTreeMap<RoleRef, Vec<String>> {
 }
 
 fn requesters(spec: &JitPolicySpec) -> Vec<String> {
-    let what = if is_deny(spec) { "is denied anything" } else { "can ask" };
+    let what = if is_deny(spec) { "is denied anything" } else { "can request anything" };
     let warning = || {
         format!("spec.requesters is empty: nobody {what}; name users, groups or service accounts")
     };
@@ -55,7 +55,7 @@ fn requesters(spec: &JitPolicySpec) -> Vec<String> {
 
 fn targets(spec: &JitPolicySpec) -> Vec<String> {
     if spec.targets.is_empty() {
-        let what = if is_deny(spec) { "is denied" } else { "can be asked for" };
+        let what = if is_deny(spec) { "is denied" } else { "can be requested" };
         return vec![format!("spec.targets is empty: nothing {what}; add a target")];
     }
     let mut warnings = Vec::new();
@@ -72,18 +72,17 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
         };
         if *allow_escalation && !is_deny(spec) {
             warnings.push(format!(
-                "{field}.allowEscalation: whoever is given an escalating role can give themselves \
-                 everything; keep it to break-glass"
+                "{field}.allowEscalation: whoever holds a role that allows privilege escalation can grant themselves \
+                 everything; reserve it for break-glass"
             ));
         }
         if roles.is_empty() && rules.is_empty() {
             warnings.push(format!(
-                "{field} names neither roles nor rules: it means nothing; add roles or rules"
+                "{field} names neither roles nor rules: it has no effect; add roles or rules"
             ));
         } else if nowhere && !cluster_wide {
             warnings.push(format!(
-                "{field} names no namespaces: this entry means nothing; set namespaces.names, \
-                 selector or all"
+                "{field} names no namespaces: this entry has no effect; set namespaces.names, selector or all"
             ));
         }
     }
@@ -92,8 +91,7 @@ fn targets(spec: &JitPolicySpec) -> Vec<String> {
 
 fn guard(spec: &JitPolicySpec) -> Vec<String> {
     let is_off = spec.session.as_ref().and_then(|session| session.guard) == Some(Guard::Off);
-    let warning = "spec.session.guard is Off: whoever is given a right can make it last, as far as the role \
-                   allows; leave it out, or say Audit to see first what would be refused";
+    let warning = "spec.session.guard is Off: whoever holds access can make it permanent, as far as the role allows; leave it out, or set Audit to see first what would be refused";
     is_off.then(|| warning.to_owned()).into_iter().collect()
 }
 
@@ -135,8 +133,8 @@ fn approvers(spec: &JitPolicySpec) -> Vec<String> {
     let stuck = |who: &Subject| {
         let (index, stage) = short_of_people(&rules, Some(who))?;
         Some(format!(
-            "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it needs \
-             every approver, and nobody approves an own request; name one more approver",
+            "spec.approval.stages[{index}] ({}) cannot be completed for requests by {who}: it needs every approver, \
+             and nobody may approve their own request; name one more approver",
             stage.name
         ))
     };
@@ -156,16 +154,16 @@ fn emergency(spec: &JitPolicySpec) -> Vec<String> {
     let mut warnings: Vec<String> = stuck
         .map(|who| {
             format!(
-                "spec.emergency.review.reviewers: nobody can review the emergencies of {who}, the only \
-                 reviewer; they are overdue for ever. Name another"
+                "spec.emergency.review.reviewers: nobody can review the emergencies of {who}, the only reviewer; they \
+                 will stay overdue. Name another"
             )
         })
         .collect();
     let max = spec.duration.as_ref().and_then(|duration| duration.max);
     if let Some(max) = max.filter(|max| emergency.max_duration > *max) {
         warnings.push(format!(
-            "spec.emergency.maxDuration is {}, longer than spec.duration.max, {max}: who wants more time \
-             calls it an emergency",
+            "spec.emergency.maxDuration is {}, longer than spec.duration.max, {max}: whoever wants more time will call \
+             it an emergency",
             emergency.max_duration
         ));
     }
@@ -177,8 +175,8 @@ fn reason(spec: &JitPolicySpec) -> Vec<String> {
         !rule.required && rule.min_length.is_some_and(|length| length > 0)
     };
     let warning = || {
-        "spec.reason.minLength holds for a reason that is given, but none is required; set \
-         spec.reason.required to require one"
+        "spec.reason.minLength applies only to a reason that is given, but none is required; set spec.reason.required \
+         to require one"
             .to_owned()
     };
     let rule = spec.reason.as_ref().filter(|rule| demands_length(rule));
@@ -193,8 +191,7 @@ fn default_duration(spec: &JitPolicySpec) -> Vec<String> {
     let long = GrantDuration::from_seconds(4 * 3600);
     match (bounds.default, bounds.max) {
         (Some(default), Some(max)) if default == max && Some(max) > long => vec![format!(
-            "spec.duration.default is the maximum, {max}: whoever does not say how long holds the \
-             right for that long"
+            "spec.duration.default is the maximum, {max}: whoever does not say how long holds access for that long"
         )],
         _ => Vec::new(),
     }

@@ -33,7 +33,7 @@ pub fn report(
             (Progress::Failed, ConditionStatus::False, reason, message)
         }
         (None, Ok(_)) if policy.spec.mode == PolicyMode::Disabled => {
-            let message = "The policy is switched off: it declines every request.";
+            let message = "The policy is disabled: it denies every request.";
             // That is what was asked for, and tools that wait must see it reached.
             (Progress::Done, ConditionStatus::True, "Disabled".to_owned(), message.to_owned())
         }
@@ -43,12 +43,14 @@ pub fn report(
         }
         (None, Ok(rule)) => {
             let message = match (rule, policy.spec.mode) {
-                (Rule::Deny(_), PolicyMode::Audit) => "The policy is on trial: it denies nothing.",
+                (Rule::Deny(_), PolicyMode::Audit) => {
+                    "The policy is in audit mode: it denies nothing."
+                }
                 (Rule::Deny(_), _) => "The policy denies what it matches.",
                 (Rule::Allow(_), PolicyMode::Audit) => {
-                    "The policy is on trial: requests are evaluated, and nothing is granted."
+                    "The policy is in audit mode: requests are evaluated, and nothing is granted."
                 }
-                (Rule::Allow(_), _) => "Requests can be granted by this policy.",
+                (Rule::Allow(_), _) => "Requests can be granted under this policy.",
             };
             (Progress::Done, ConditionStatus::True, "Valid".to_owned(), message.to_owned())
         }
@@ -156,6 +158,6 @@ mod tests {
         assert_eq!(said(Read::Found(vec![])).as_deref(), Some("Valid"));
         assert_eq!(said(Read::Failed("timeout".into())), None);
         let message = &policy.status.unwrap().conditions[0].message;
-        assert_eq!(message, "Requests can be granted by this policy.");
+        assert_eq!(message, "Requests can be granted under this policy.");
     }
 }

@@ -28,7 +28,7 @@ impl NamedRole {
     #[must_use]
     pub fn absence(&self) -> Option<String> {
         let absence = || {
-            format!("there is no {}: requests for it are refused until it exists", self.in_place())
+            format!("there is no {}: requests for it are denied until it exists", self.in_place())
         };
         self.rules.is_missing().then(absence)
     }
@@ -62,7 +62,7 @@ pub fn misspelled(roles: &[NamedRole], settings: &Settings) -> Option<String> {
     let offered: Vec<String> = settings.bindable_roles.iter().map(ToString::to_string).collect();
     let offered = few(offered.iter().map(String::as_str), 5);
     Some(format!(
-        "there is no {}: correct its name; Lapse can hand out {offered} here",
+        "there is no {}: correct its name; Lapse can grant {offered} here",
         named.in_place()
     ))
 }
@@ -78,13 +78,13 @@ pub fn lint_namespaces(known: &Namespaces) -> Vec<String> {
     match missing.len() {
         0 => Vec::new(),
         1 => vec![format!(
-            "there is no namespace {}: nothing is given there until it exists",
+            "there is no namespace {}: nothing is granted there until it exists",
             missing[0]
         )],
         _ => {
             let names = few(missing.into_iter(), 5);
             vec![format!(
-                "there are no namespaces {names}: nothing is given there until they exist"
+                "there are no namespaces {names}: nothing is granted there until they exist"
             )]
         }
     }
@@ -128,7 +128,7 @@ type Lists<'a> = Vec<(&'a str, &'a [PolicyRule])>;
 fn in_brief(field: &str, what: &str, risk: &Risk) -> Option<String> {
     if risk.escalates() {
         risk.refusals_in_brief(|place| {
-            format!("{field}: every request for {what} in {place} is refused without allowEscalation: it can ")
+            format!("{field}: every request for {what} in {place} is denied without allowEscalation: it can ")
         })
     } else {
         risk.warnings_in_brief(|place| format!("{what} is powerful: in {place} it can "))
@@ -192,11 +192,11 @@ mod tests {
 
     #[test]
     fn says_what_is_offered_in_vain_and_what_is_powerful() {
-        insta::assert_snapshot!(said(climbs(), |_| {}), @"spec.targets[0].kubernetes: every request for ClusterRole edit in shop is refused without allowEscalation: it can write roles and bindings.");
+        insta::assert_snapshot!(said(climbs(), |_| {}), @"spec.targets[0].kubernetes: every request for ClusterRole edit in shop is denied without allowEscalation: it can write roles and bindings.");
         insta::assert_snapshot!(said(climbs(), |targets| targets.allow_escalation = true), @"ClusterRole edit is powerful: in shop it can write roles and bindings.");
         insta::assert_snapshot!(said(reads_secrets(), |targets| targets.cluster_wide = true), @r"
         ClusterRole edit is powerful: in shop it can read secrets.
-        spec.targets[0].kubernetes: every request for ClusterRole edit in the whole cluster is refused without allowEscalation: it can read secrets.
+        spec.targets[0].kubernetes: every request for ClusterRole edit in the whole cluster is denied without allowEscalation: it can read secrets.
         ");
         let selected = |targets: &mut KubernetesTargets| {
             let selector = Some(LabelSelector::default());
@@ -208,7 +208,7 @@ mod tests {
             targets.roles.clear();
             targets.rules = vec![climbs().into()];
         };
-        insta::assert_snapshot!(said(reads_secrets(), spelled_out), @"spec.targets[0].kubernetes: every request for the whole of its rules in shop is refused without allowEscalation: it can write roles and bindings.");
+        insta::assert_snapshot!(said(reads_secrets(), spelled_out), @"spec.targets[0].kubernetes: every request for the whole of its rules in shop is denied without allowEscalation: it can write roles and bindings.");
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
             .into();
         let told = lint_roles(&policy("p").spec, &roles, &settings());
         let expected =
-            "there is no Role mend in namespace shop: requests for it are refused until it exists";
+            "there is no Role mend in namespace shop: requests for it are denied until it exists";
         assert_eq!(told, if is_missing { vec![expected] } else { vec![] });
     }
 }

@@ -70,18 +70,19 @@ pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
 fn named<'a>(policies: &'a Policies, name: &str) -> Result<&'a Policy, String> {
     let Some(state) = policies.get(name) else {
         return Err(format!(
-            "There is no JitPolicy {name}; `kubectl jit policies` lists those that are for you; or leave spec.policy out."
+            "There is no JitPolicy {name}; `kubectl jit policies` lists those that are for you. Name one of them, or \
+             leave spec.policy out."
         ));
     };
     match &state.compiled {
         _ if state.mode == PolicyMode::Disabled => Err(DISABLED.to_owned()),
         Ok(Rule::Allow(policy)) => Ok(policy),
         Ok(Rule::Deny(_)) => Err(format!(
-            "JitPolicy {name} denies; nothing can be asked for under it. Name another, or leave \
-             spec.policy out."
+            "JitPolicy {name} is a Deny policy; nothing can be requested under it. Name another, or leave spec.policy \
+             out."
         )),
         Err(error) => Err(format!(
-            "JitPolicy {name} cannot decide requests until its owner mends it: {error}"
+            "JitPolicy {name} cannot decide requests until its owner fixes it: {error}"
         )),
     }
 }
@@ -110,7 +111,7 @@ fn by_priority<'a>(
         candidates.extend(matching.map(|policy| {
             let (first, second) = (decides.priority, policy.priority);
             let why = if first == second {
-                format!("both have priority {first}, and its name is the first by the alphabet")
+                format!("both have priority {first}, and its name is first in alphabetical order")
             } else {
                 format!("its priority is {first}, this one's is {second}")
             };
@@ -121,8 +122,8 @@ fn by_priority<'a>(
     let policy = decides.ok_or_else(|| {
         let when = if asked.emergency { " in an emergency" } else { "" };
         format!(
-            "No policy lets {} ask for {}{when}; status.candidates says why for each. Ask for something \
-             that a policy offers, or ask the owners of the policies.",
+            "No policy lets {} request {}{when}; status.candidates says why for each. Request something that a policy \
+             offers, or ask the owners of the policies.",
             asked.requester.username, asked.target
         )
     });
@@ -182,7 +183,7 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
     }
     let policy = match &state.compiled {
         Ok(Rule::Allow(policy)) => policy,
-        Ok(Rule::Deny(_)) => return Err(Unsuitable::Others("it denies".to_owned())),
+        Ok(Rule::Deny(_)) => return Err(Unsuitable::Others("it is a Deny policy".to_owned())),
         Err(error) => return Err(Unsuitable::Others(format!("it is not ready: {error}"))),
     };
     if !policy.allows_requester(requester) {
@@ -197,7 +198,7 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
     }
 }
 
-const ONLY_AUDITS: &str = "it only audits";
+const ONLY_AUDITS: &str = "it is in audit mode";
 
 fn would_allow(policy: &Policy, asked: Asked<'_>) -> String {
     let stages = &policy.approval().stages;

@@ -85,11 +85,10 @@ impl PolicyState {
         let mode = mode.unwrap_or(PolicyMode::Enforce);
         let may_ban = mode == PolicyMode::Enforce && effect != Some(PolicyEffect::Allow);
         let why = if may_ban {
-            "the program panicked over it, which is a mistake in the program. It may forbid anything, so no right is given until \
-             it is changed, switched off or deleted; the log says where it panicked"
+            "Lapse panicked on it, which is a bug in Lapse. It may deny anything, so nothing is granted until it is \
+             changed, disabled or deleted; the log says where it panicked"
         } else {
-            "the program panicked over it, which is a mistake in the program: change it or delete it; the log says where it \
-             panicked"
+            "Lapse panicked on it, which is a bug in Lapse: change it or delete it; the log says where it panicked"
         };
         Self { mode, may_ban, ..Self::unreadable(name, uid, why) }
     }

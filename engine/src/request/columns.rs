@@ -65,7 +65,7 @@ fn reason(status: &AccessRequestStatus) -> Option<String> {
     })?;
     match (&*decides.r#type, &*decides.reason) {
         (APPROVED, "Waiting") => None,
-        (GRANTED, "Pending" | LOOKUP_FAILED | REFUSED) => Some("not given yet".to_owned()),
+        (GRANTED, "Pending" | LOOKUP_FAILED | REFUSED) => Some("not granted yet".to_owned()),
         (_, CHECKS_FAILED) => {
             let failed = status.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail);
             let failed: Vec<String> = failed.map(|check| format!("{:?}", check.name)).collect();

@@ -77,7 +77,7 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
         }
         Err(error) => {
             return Err(unattested(format!(
-                "The request is not honoured: {error}. Delete it and apply it again."
+                "The request is not accepted: {error}. Delete it and create it again."
             )));
         }
     };
@@ -85,7 +85,8 @@ pub(super) fn evaluation(observed: &Observed, now: DateTime<Utc>) -> Result<Eval
     let target = ResolvedTarget::resolve(&request.spec.target, namespace);
     let (Some(requester), Some(target)) = (&request.spec.requester, target) else {
         return Err(unattested(
-            "The request names no requester or no target. Delete it and apply it again.".to_owned(),
+            "The request names no requester or no target. Delete it and create it again."
+                .to_owned(),
         ));
     };
     evaluate(observed, attestation.admitted_at.time(), requester, &target, now)
@@ -179,7 +180,7 @@ fn approval(
         let writer = writer.unscheduled();
         if now >= chosen.times_out_at {
             let message =
-                format!("Nobody answered in time. {waiting} Ask again if you still need it.");
+                format!("Nobody answered in time. {waiting} Request again if you still need it.");
             return timed_out(writer, &message);
         }
         return writer
@@ -206,15 +207,14 @@ fn approval(
     }
     if now >= grant.spec.expires_at.time() {
         let message = format!(
-            "It was approved, but its time was up at {} before the right could be given. Ask again \
-             if you still need it.",
+            "It was approved, but it expired at {} before access could be granted. Request again if you still need it.",
             grant.spec.expires_at
         );
         return timed_out(writer, &message);
     }
     let (short, obstacle) = match &observed.obstacle {
         Some(obstacle) => (REFUSED, obstacle.as_str()),
-        None => ("Pending", "The grant is being made."),
+        None => ("Pending", "The grant is being created."),
     };
     let plan = writer
         .condition(APPROVED, ConditionStatus::True, reason, message)
@@ -239,7 +239,7 @@ fn on_trial(evaluation: &Evaluation, trial: &Chosen, writer: Writer<'_>) -> Plan
             }
         }
     };
-    let message = format!("JitPolicy {} is in mode Audit: the request {would}", trial.policy.name);
+    let message = format!("JitPolicy {} is in audit mode: the request {would}", trial.policy.name);
     writer
         .condition(EVALUATED, ConditionStatus::False, "AuditMode", &message)
         .condition(APPROVED, ConditionStatus::False, "AuditMode", &message)
@@ -276,7 +276,7 @@ fn grant(
         username: Some(evaluation.requester.username.clone()),
         target: chosen.target.to_api(),
         starts_at: starts_at.into(),
-        // Rights are held within the hours of the policy.
+        // Access can be held only within the hours of the policy.
         expires_at: chosen.closes_at().map_or(expires_at, |at| at.min(expires_at)).into(),
         emergency: observed.request.object.spec.emergency,
         review_by: chosen.review_within.map(|within| (starts_at + within.delta()).into()),

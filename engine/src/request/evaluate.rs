@@ -91,9 +91,11 @@ impl Unasked {
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
-            Self::Emergency => "It is an emergency: nobody was asked, and somebody must review it.",
-            Self::SelfService => "The policy asks for no approval.",
-            Self::Automatic => "The policy approves what is this short by itself.",
+            Self::Emergency => {
+                "It is an emergency: it needs no approval, and somebody must review it."
+            }
+            Self::SelfService => "The policy requires no approval.",
+            Self::Automatic => "The policy approves requests this short automatically.",
         }
     }
 }

@@ -65,7 +65,7 @@ fn given(writer: Writer<'_>, grant: &Grant, status: &GrantStatus, request: &Acce
 }
 
 fn held(writer: Writer<'_>, grant: &Grant) -> Plan {
-    let message = format!("The right is held until {}.", grant.spec.expires_at);
+    let message = format!("Access is held until {}.", grant.spec.expires_at);
     let plan = granted(writer, &message).becomes(RequestPhase::Active, "Granted", &message, None);
     let Some(review_by) = grant.spec.review_by else { return plan };
     // Without approval: whoever watches events is to see it as it happens.
@@ -152,10 +152,11 @@ fn ending(
 fn taken_back(endpoint: Option<&str>, cause: &str) -> String {
     let on_host = endpoint.map(|name| {
         format!(
-            "The host of Endpoint {name} has not said yet that it is gone; there it goes at its own time at the latest. "
+            "The host of Endpoint {name} has not confirmed yet that access is gone; there it ends when it expires, at \
+             the latest. "
         )
     });
-    format!("The right is being taken back. {}{cause}", on_host.unwrap_or_default())
+    format!("Access is being revoked. {}{cause}", on_host.unwrap_or_default())
 }
 
 /// The Grant that the status records is gone: the right is, too, and it is never given again.
@@ -199,7 +200,7 @@ fn evaluated<'a>(observed: &Observed, writer: Writer<'a>, now: DateTime<Utc>) ->
 fn approved<'a>(writer: Writer<'a>, reason: &str) -> Writer<'a> {
     writer
         .condition(EVALUATED, ConditionStatus::True, "ChecksPassed", "Every check passed.")
-        .condition(APPROVED, ConditionStatus::True, reason, "The right may be given.")
+        .condition(APPROVED, ConditionStatus::True, reason, "Access can be granted.")
 }
 
 fn granted<'a>(writer: Writer<'a>, message: &str) -> Writer<'a> {
@@ -239,10 +240,10 @@ mod tests {
     fn on_a_host_it_is_said_who_has_not_been_heard_of() {
         assert_eq!(
             taken_back(Some("web-1"), "Denied by bob."),
-            "The right is being taken back. The host of Endpoint web-1 has not said yet that it is gone; there it goes at its \
-             own time at the latest. Denied by bob."
+            "Access is being revoked. The host of Endpoint web-1 has not confirmed yet that access is gone; there it \
+             ends when it expires, at the latest. Denied by bob."
         );
         let in_cluster = taken_back(None, "Denied by bob.");
-        assert_eq!(in_cluster, "The right is being taken back. Denied by bob.");
+        assert_eq!(in_cluster, "Access is being revoked. Denied by bob.");
     }
 }

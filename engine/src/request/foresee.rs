@@ -42,7 +42,7 @@ impl fmt::Display for Foreseen {
                 write!(f, "JitPolicy {policy} would decide, and the request would wait for {whom}")
             }
             Self::Given { policy, why } => {
-                write!(f, "JitPolicy {policy} would decide, and give it at once. {why}")
+                write!(f, "JitPolicy {policy} would decide, and grant access at once. {why}")
             }
         }
     }
@@ -57,7 +57,7 @@ pub fn foreseen(observed: &Observed, now: DateTime<Utc>) -> Option<Foreseen> {
     let requester = request.spec.requester.as_ref()?;
     let evaluation = evaluate(observed, now, requester, &target, now).ok()?;
     if let Some(trial) = evaluation.policy.as_ref().filter(|chosen| chosen.is_audit) {
-        let why = format!("JitPolicy {} is in mode Audit, and gives nothing.", trial.policy.name);
+        let why = format!("JitPolicy {} is in audit mode, and grants nothing.", trial.policy.name);
         return Some(Foreseen::Denied { why });
     }
     if let Some(why) = evaluation.report.refusal() {

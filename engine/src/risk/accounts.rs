@@ -181,10 +181,9 @@ impl WithinReach {
         };
         let Finding { entry, held, place } = finding;
         Some(format!(
-            "With this role one can act as service account {namespace}/{name}, which holds {role} in \
-             {}, and so can {} ({held}): {}.{more} Ask for a role without the right to create \
-             workloads, run commands, get tokens or impersonate there, or under a policy with \
-             allowEscalation.",
+            "With this role, its holder can act as service account {namespace}/{name}, which holds {role} in {}, and \
+             so can {} ({held}): {}.{more} Request a role without permission to create workloads, run commands, get \
+             tokens or impersonate there, or request under a policy with allowEscalation.",
             short(place),
             entry.title,
             entry.reason
@@ -200,9 +199,9 @@ impl WithinReach {
         let list = names.join(", ");
         match more {
             0 if names.is_empty() => None,
-            0 => Some(format!("With it one can act as the service accounts {list}.")),
+            0 => Some(format!("Its holder can act as the service accounts {list}.")),
             more => {
-                Some(format!("With it one can act as the service accounts {list} and {more} more."))
+                Some(format!("Its holder can act as the service accounts {list} and {more} more."))
             }
         }
     }

@@ -188,9 +188,9 @@ pub static CATALOGUE: &[Entry] = &[
         acts_as: ActsAs::Everybody,
     },
     Entry {
-        title: "write what Lapse decides by",
+        title: "write the objects of Lapse",
         severity: Severity::Escalating,
-        reason: "policies, requests, decisions and grants are what access is given by",
+        reason: "policies, requests, decisions and grants decide who gets access",
         source: Source {
             page: "Custom Resources",
             address: "https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/custom-resources/",

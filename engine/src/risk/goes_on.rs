@@ -39,7 +39,7 @@ pub fn goes_on(role: &RoleRules, session: Option<&GrantSession>) -> Option<Strin
         [] => (*last).to_owned(),
         others => format!("{} and {last}", others.join(", ")),
     };
-    Some(format!("What is open when the right ends goes on until it is closed: {all}."))
+    Some(format!("What is open when access ends stays open until it is closed: {all}."))
 }
 
 fn rule(verbs: &[&str], groups: &[&str], resource: &str) -> PolicyRule {
@@ -89,14 +89,14 @@ mod tests {
     ) {
         let verbs: Vec<&str> = verbs.split(' ').collect();
         let role = RoleRules::of_cluster_role(vec![rule(&verbs, &[group], resource)]);
-        let begin = "What is open when the right ends goes on until it is closed: ";
+        let begin = "What is open when access ends stays open until it is closed: ";
         assert_eq!(goes_on(&role, None), expected.map(|what| format!("{begin}{what}.")));
     }
 
     #[test]
     fn it_is_one_sentence() {
         let role = RoleRules::of_cluster_role(vec![rule(&["watch"], &[""], "pods")]);
-        let said = "What is open when the right ends goes on until it is closed: watches.";
+        let said = "What is open when access ends stays open until it is closed: watches.";
         assert_eq!(goes_on(&role, None).as_deref(), Some(said));
     }
     #[test]

@@ -34,8 +34,8 @@ impl Risk {
     pub fn refusal(&self) -> Option<String> {
         let findings = told(&self.refusals)?;
         Some(format!(
-            "This role lets its holder climb. {findings} Ask for a role without these rights, or under \
-             a policy with allowEscalation."
+            "This role allows privilege escalation. {findings} Request a role without these permissions, or request \
+             under a policy with allowEscalation."
         ))
     }
 

@@ -41,7 +41,7 @@ pub fn valid(rule: &PolicyRule, field: &str, namespaced: bool) -> Result<(), Inv
         }
     } else if namespaced {
         let problem =
-            " hold in the whole cluster only; ask for clusterWide, or remove them".to_owned();
+            " apply to the whole cluster only; request clusterWide, or remove them".to_owned();
         return wrong("nonResourceURLs", problem);
     } else if !(groups(rule).is_empty() && resources(rule).is_empty() && names(rule).is_empty()) {
         let problem = " cannot stand beside apiGroups, resources or resourceNames; make two rules";
@@ -178,7 +178,7 @@ mod tests {
     #[case(PolicyRule { resource_names: Some(vec![String::new()]), ..rule("get", "", "pods", "") }, ".resourceNames[0]: \"\" would match requests for all names; leave resourceNames out to mean that")]
     #[case(
         url_rule("get", "healthz"),
-        ".nonResourceURLs[0]: \"healthz\" is no path; begin with /, or use * for all"
+        ".nonResourceURLs[0]: \"healthz\" is not a path; begin with /, or use * for all"
     )]
     #[case(
         url_rule("get", "/a*/b"),
@@ -192,6 +192,6 @@ mod tests {
     #[test]
     fn urls_hold_in_the_whole_cluster_only() {
         let error = valid(&url_rule("get", "/metrics"), FIELD, true).unwrap_err();
-        insta::assert_snapshot!(error, @"spec.target.kubernetes.rules[0].nonResourceURLs hold in the whole cluster only; ask for clusterWide, or remove them");
+        insta::assert_snapshot!(error, @"spec.target.kubernetes.rules[0].nonResourceURLs apply to the whole cluster only; request clusterWide, or remove them");
     }
 }

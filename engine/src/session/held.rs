@@ -43,9 +43,9 @@ pub fn taken_for_holder(grant: &GrantSummary, caller: &Identity) -> Option<Strin
     let is_holder = subject_of(caller).is_some_and(|subject| subject == *grant.subject);
     (!is_holder).then(|| {
         format!(
-            "{} comes without a credential of its own, and {}, who holds {} until {}, may impersonate it: this counts as \
-             started by them and is deleted when that right ends. If a reconciler applies by this account, have who runs \
-             Lapse name it in the value guard.trustedReconcilers of the chart",
+            "{} comes without a credential of its own, and {}, who holds {} until {}, may impersonate it: this counts \
+             as started by them and is deleted when that access ends. If a reconciler uses this account, ask whoever \
+             runs Lapse to name it in the value guard.trustedReconcilers of the chart",
             caller.username, grant.subject.name, grant.name, grant.expires_at
         )
     })

@@ -101,8 +101,8 @@ async fn not_aggregated(reader: &Reader, made: &DynamicObject) -> Result<(), Unc
     match reader.aggregating(&labels).await {
         Read::Missing => Ok(()),
         Read::Found(role) => Err(Unconfirmed::Refused(format!(
-            "by its labels ClusterRole {role} takes over its rules, and with them whoever holds that. Keep what adds \
-             labels to ClusterRoles from those named lapse:*"
+            "by its labels ClusterRole {role} takes over its rules, and with them whoever holds that. Exclude \
+             ClusterRoles named lapse:* from whatever adds labels"
         ))),
         Read::Failed(why) => Err(Unconfirmed::Unknown(why)),
     }

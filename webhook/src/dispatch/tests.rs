@@ -39,7 +39,7 @@ async fn an_answer_carries_patch_and_identity_of_the_question() {
 #[rstest]
 #[case(NotAdmitted::Forbidden("no".into()), 403, "no")]
 #[case(NotAdmitted::invalid("spec.reason", "no"), 422, "no")]
-#[case(NotAdmitted::Failed("Broken".into()), 500, "Broken. Nothing was stored; try again. If it goes on, the log of lapse-webhook says more")]
+#[case(NotAdmitted::Failed("Broken".into()), 500, "Broken. Nothing was stored; try again. If it happens again, see the log of lapse-webhook")]
 #[tokio::test]
 async fn a_refusal_has_a_status_and_no_patch(
     #[case] why: NotAdmitted,

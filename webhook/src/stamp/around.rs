@@ -201,7 +201,7 @@ async fn is_marked(admission: &Admission, username: Option<&str>) -> Result<bool
     };
     let questions = marks_of(username.unwrap_or_default(), home).into_iter().map(|mark| {
         let who = UserInfo { username: Some(mark), ..UserInfo::default() };
-        let what = "asking whether the caller holds a right".to_owned();
+        let what = "asking whether the caller holds access".to_owned();
         is_allowed(admission, who, attributes.clone(), what)
     });
     let answers = try_join_all(questions).await.map_err(|error| error.to_string())?;

@@ -16,7 +16,7 @@ pub(super) fn is_asked(request: &Request) -> Result<bool, NotAdmitted> {
         return Err(NotAdmitted::invalid(
             "metadata.annotations",
             format!(
-                "{OFFERS} asks what policies offer you, and is answered in a server-side dry run alone; remove it, or \
+                "{OFFERS} asks what policies offer you, and is answered only in a server-side dry run; remove it, or \
                  use `kubectl jit policies`"
             ),
         ));
@@ -67,8 +67,8 @@ mod tests {
         let refused = is_asked(&asked(false)).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "lapse.dev/offers asks what policies offer you, and is answered in a server-side dry run alone; \
-             remove it, or use `kubectl jit policies`"
+            "lapse.dev/offers asks what policies offer you, and is answered only in a server-side dry run; remove it, \
+             or use `kubectl jit policies`"
         );
         assert!(is_asked(&asked(true)).unwrap());
         let told = tell(&asked(true), &Identity::default(), &Policies::default()).unwrap();

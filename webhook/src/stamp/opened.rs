@@ -47,7 +47,7 @@ impl Opened {
             }
             Err(error) => {
                 let message = format!(
-                    "request {name} cannot be decided: {error}. Delete it and make it again"
+                    "request {name} cannot be decided: {error}. Delete it and create it again"
                 );
                 return Err(NotAdmitted::invalid(REQUEST_NAME, message));
             }
@@ -56,7 +56,8 @@ impl Opened {
         let target = ResolvedTarget::resolve(&request.spec.target, namespace);
         let (Some(requester), Some(target)) = (request.spec.requester.clone(), target) else {
             let message = format!(
-                "request {name} names no requester or no target, so nothing can be decided. Delete it and make it again"
+                "request {name} names no requester or no target, so nothing can be decided. Delete it and create it \
+                 again"
             );
             return Err(NotAdmitted::invalid(REQUEST_NAME, message));
         };
@@ -102,9 +103,8 @@ fn check_uid(
     match decision.request.uid.as_deref() {
         Some(named) if named != actual => {
             let message = format!(
-                "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted \
-                 and made again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml`, then \
-                 decide upon it anew"
+                "spec.request.uid is {named}, but request {name} has the UID {actual}: it was deleted and created \
+                 again. Look at it with `kubectl get areq {name} -n {namespace} -o yaml, then decide about it again"
             );
             Err(NotAdmitted::invalid(REQUEST_UID, message))
         }

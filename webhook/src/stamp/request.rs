@@ -102,8 +102,8 @@ fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAd
         }
         Some(start) if start.time().year() >= LAST_YEAR => {
             Err(NotAdmitted::invalid_as_told(format!(
-                "spec.startTime is {start}, and a right from then on may end in a year that nobody can write; \
-             ask for an earlier start"
+                "spec.startTime is {start}, and access from then on could end in a year that cannot be written; \
+                 request an earlier start"
             )))
         }
         _ => Ok(()),

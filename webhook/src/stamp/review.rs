@@ -106,8 +106,8 @@ async fn find(
     let found = grant.filter(is_meant);
     found.ok_or_else(|| {
         let message = format!(
-            "there is no emergency {name} in namespace {namespace} that was given; see `kubectl get \
-             grants --field-selector spec.emergency=true`"
+            "no emergency {name} was granted in namespace {namespace}; see `kubectl get grants --field-selector \
+             spec.emergency=true`"
         );
         NotAdmitted::invalid(REQUEST_NAME, message)
     })
@@ -127,7 +127,7 @@ fn pick(
             format!("{} (of {holder}, from {})", grant.request.uid, grant.starts_at)
         });
         let message = format!(
-            "{} emergencies of the name {name} await their review; set spec.request.uid to one of {}",
+            "{} emergencies named {name} await review; set spec.request.uid to one of {}",
             waiting.len(),
             each.collect::<Vec<_>>().join(", ")
         );

@@ -27,9 +27,9 @@ pub(super) fn by_storing(
         let touched = ban.touched(&admission.reader().index().live_grants());
         return match (touched.certain, touched.perhaps) {
             (0, 0) => None,
-            (certain, 0) => Some(format!("{} by what it denies", ends(certain))),
+            (certain, 0) => Some(format!("{} that it denies", ends(certain))),
             (certain, perhaps) => Some(format!(
-                "{} by what it denies, and {perhaps} more if their holders are in its groups",
+                "{} that it denies, and {perhaps} more if their holders are in its groups",
                 ends(certain)
             )),
         };
@@ -45,12 +45,12 @@ fn given_by(admission: &Admission, policy: &JitPolicy) -> Option<String> {
     let metadata = &policy.metadata;
     let (name, uid) = metadata.name.as_deref().zip(metadata.uid.as_deref())?;
     let count = admission.reader().index().count_active(name, uid);
-    (count > 0).then(|| format!("{} that it gave", ends(count)))
+    (count > 0).then(|| format!("{} under it", ends(count)))
 }
 
 fn ends(count: usize) -> String {
     match count {
-        1 => "this ends now the 1 right".to_owned(),
-        count => format!("this ends now the {count} rights"),
+        1 => "this ends 1 active grant".to_owned(),
+        count => format!("this ends {count} active grants"),
     }
 }

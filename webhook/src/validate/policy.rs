@@ -43,7 +43,7 @@ pub(crate) async fn policy(
         // A policy that gives nothing can always be stored: the off switch must work when the
         // installation was narrowed since.
         Some(error) if policy.spec.mode == PolicyMode::Disabled => {
-            warnings.push(format!("it cannot be switched on as it is: {error}"));
+            warnings.push(format!("it cannot be enabled as it is: {error}"));
         }
         Some(error) => {
             // Nobody is sent to widen the installation for a name that is misspelled.

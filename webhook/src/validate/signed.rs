@@ -42,7 +42,7 @@ pub(crate) async fn signed(
     }
     if !stamp.is_some_and(|stamp| is_stamp_of(&stamp, &request.user_info)) {
         return Err(NotAdmitted::Forbidden(format!(
-            "spec.{} is not who you are. Lapse stamps it: leave it out of the manifest",
+            "spec.{} is not your identity. Lapse stamps it: leave it out of the manifest",
             field(kind)
         )));
     }
@@ -83,13 +83,13 @@ fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {
     match error {
         AttestationError::Absent => NotAdmitted::Forbidden(format!(
             "this {kind} has not been stamped by Lapse. Ask whoever runs Lapse whether the \
-             MutatingWebhookConfiguration lapse stands as installed"
+             MutatingWebhookConfiguration lapse is as it was installed"
         )),
         AttestationError::Mismatch => NotAdmitted::Forbidden(format!(
             "something changed this {kind} after Lapse had signed it. Ask whoever runs the cluster \
              which mutating webhook or policy changes objects of lapse.dev, and exclude them there"
         )),
-        error => NotAdmitted::Failed(format!("This {kind} is not honoured: {error}")),
+        error => NotAdmitted::Failed(format!("This {kind} is not accepted: {error}")),
     }
 }
 
@@ -153,8 +153,8 @@ fn over(kind: Kind, request: &Request) -> Option<String> {
     let name = old.metadata.name.as_deref().unwrap_or_default();
     phase.is_terminal().then(|| {
         format!(
-            "request {name} is over ({phase}), and applying it again gives nothing: make another, with another name or \
-             after deleting this one"
+            "request {name} is over ({phase}), and applying it again does nothing: create another one, with another \
+             name or after deleting this one"
         )
     })
 }
@@ -177,17 +177,17 @@ fn unchanged(
         };
         if without(object) == without(old) {
             return Err(NotAdmitted::invalid_as_told(format!(
-                "spec.{stamp} is stamped by Lapse when the {} is made, over whatever the manifest says, and never \
+                "spec.{stamp} is stamped by Lapse when the {} is created, whatever the manifest says, and never \
                  changes: leave it out of the manifest",
                 kind.name()
             )));
         }
         let instead = match kind {
-            Kind::AccessDecision => "Make another decision instead",
-            _ => "Delete it and make another request",
+            Kind::AccessDecision => "Create another decision instead",
+            _ => "Delete it and create another request",
         };
         return Err(NotAdmitted::invalid_as_told(format!(
-            "the spec of an {} cannot be changed once it is made. {instead}",
+            "the spec of an {} cannot be changed once it is created. {instead}",
             kind.name()
         )));
     }

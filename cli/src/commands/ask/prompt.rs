@@ -51,7 +51,7 @@ pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault>
         .collect();
     if choices.is_empty() {
         return Err(Fault::NoAccess(
-            "no policy offers you a role; `kubectl jit policies` shows what else you may ask for"
+            "no policy offers you a role; `kubectl jit policies` shows what else you may request"
                 .to_owned(),
         ));
     }
@@ -90,7 +90,7 @@ fn optional(text: String) -> Option<String> {
 fn answer<T>(answer: Result<T, InquireError>) -> Result<T, Fault> {
     answer.map_err(|error| match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
-            let told = "interrupted; nothing was asked for".to_owned();
+            let told = "interrupted; nothing was requested".to_owned();
             Fault::Interrupted { by: Interrupt::Keyboard, told }
         }
         other => Fault::Other(other.to_string()),

@@ -13,7 +13,7 @@ use crate::session::Session;
 
 /// What people do with Lapse: in words, verb and resource, whether in a namespace, and the role that gives it.
 const DEEDS: [(&str, &str, &str, bool, &str); 6] = [
-    ("ask for access", "create", "accessrequests", true, "lapse:requester"),
+    ("request access", "create", "accessrequests", true, "lapse:requester"),
     ("decide about requests", "create", "accessdecisions", true, "lapse:approver"),
     ("count as an approver", "approve", "jitpolicies", false, "lapse:approver"),
     ("see what others hold", "list", "grants", false, "lapse:auditor"),

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::offers;
 use crate::session::Session;
 
-/// Whether the admission objects stand as the chart has them.
+/// Whether the admission objects are as the chart has them.
 pub(super) async fn objects(session: &Session, installation: &Installation) -> Examined {
     let check = Check::Admission;
     let Some(expected) = &installation.expected else {
@@ -24,15 +24,15 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
     let AdmissionFaults { missing, changed } = faults(expected, &standing);
     if missing.is_empty() && changed.is_empty() {
         return Ok(vec![
-            check.ok(format!("all {} objects stand as the chart has them", expected.len())),
+            check.ok(format!("all {} objects are as the chart has them", expected.len())),
         ]);
     }
     let missing = missing.into_iter().map(|name| {
-        let message = format!("{name} is gone, and what it guards is open");
+        let message = format!("{name} is missing, and what it guards is unprotected");
         check.problem(message, "run helm upgrade, and find out who deleted it (audit log)")
     });
     let changed = changed.into_iter().map(|name| {
-        let message = format!("{name}: this is not as the chart has it");
+        let message = format!("{name}: this differs from the chart");
         check.problem(
             message,
             "delete it and run helm upgrade, and find out who changed it (audit log)",
@@ -49,14 +49,15 @@ pub(super) async fn answers(session: &Session) -> Examined {
     if let Some(found) = asked.as_ref().err().and_then(Fault::answer).and_then(refused) {
         return Ok(vec![found]);
     }
-    let what = format!("make requests in namespace {namespace}, by which the webhook is tried");
+    let what =
+        format!("create requests in namespace {namespace}, with which the webhook is tested");
     let right = format!("ClusterRole lapse:requester in namespace {namespace}");
     let answer = check.look(&what, &right, async { asked }).await?;
     Ok(vec![if answer.spec.requester.is_some() {
-        check.ok("the webhook answers, and stamps who asks")
+        check.ok("the webhook answers, and stamps the requester")
     } else {
         check.problem(
-            "the API server takes requests that nobody has stamped: it does not call the webhook",
+            "the API server accepts requests that nobody has stamped: it does not call the webhook",
             "run helm upgrade",
         )
     }])
@@ -67,7 +68,7 @@ fn refused((code, message): (u16, &str)) -> Option<Finding> {
     let check = Check::Webhook;
     if message.contains("calling webhook") {
         return Some(check.problem(
-            "the API server gets no answer from the webhook: nobody can ask or decide",
+            "the API server gets no answer from the webhook: nobody can request or decide",
             "see `kubectl get pods` in the namespace of Lapse, and the network between the API server and it",
         ));
     }

@@ -21,8 +21,10 @@ pub(super) async fn supported(session: &Session) -> Examined {
         check.look("ask what the cluster serves", right, lacking(&session.client)).await?;
     Ok(vec![match lacking {
         None => check.ok("the cluster has what Lapse needs"),
-        Some(why) => check
-            .problem(why.to_string(), "until then nothing is given, and what was given still ends"),
+        Some(why) => check.problem(
+            why.to_string(),
+            "until then nothing is granted, and what was granted still ends",
+        ),
     }])
 }
 
@@ -67,9 +69,9 @@ fn of_other_release(definition: &CustomResourceDefinition) -> Option<Finding> {
     let release = definition.annotations().get(RELEASE).map(String::as_str);
     (release != Some(ours)).then(|| {
         let message = format!(
-            "{} is of release {}, and this kubectl jit of {ours}",
+            "{} is of release {}, and this kubectl jit is of {ours}",
             definition.name_any(),
-            release.unwrap_or("none that it names")
+            release.unwrap_or("none that is named")
         );
         Check::Definitions
             .warning(message, "use the kubectl jit of the installed release, or upgrade Lapse")

@@ -20,7 +20,7 @@ use crate::pages::Pages;
 use crate::session::Session;
 
 /// What to do about it.
-const ACTION: &str = "see the log of the controllers; `kubectl delete` the binding to end the right now (docs/runbooks.md)";
+const ACTION: &str = "see the log of the controllers; `kubectl delete` the binding to end the access now (docs/runbooks.md)";
 /// How many bindings are looked at again at once.
 const AT_ONCE: usize = 8;
 
@@ -62,7 +62,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     }
     if found.is_empty() {
         let count = live.len();
-        found.push(check.ok(format!("nothing outlives its time; {count} grants are live")));
+        found.push(check.ok(format!("nothing outlives its time; {count} grants are active")));
     }
     Ok(found)
 }
@@ -104,6 +104,6 @@ where
 fn without_grant(marks: &ObjectMarks) -> Finding {
     let ObjectMarks { kind, namespace, name, .. } = marks;
     let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    let message = format!("{kind} {name}{place} stands, and no live Grant has it");
+    let message = format!("{kind} {name}{place} exists, and no active Grant owns it");
     Check::Ends.problem(message, ACTION)
 }

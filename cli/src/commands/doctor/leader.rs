@@ -29,24 +29,24 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
 
 fn leads(lease: Option<&Lease>, now: DateTime<Utc>) -> Finding {
     let check = Check::Leader;
-    let action = "see the pods of the controller and their log; what was given still ends";
+    let action = "see the pods of the controller and their log; what was granted still ends";
     let spec = lease.and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let (Some(holder), Some(renewed)) = (holder, spec.renew_time.as_ref()) else {
-        return check.problem("no controller leads: nothing is given", action);
+        return check.problem("no controller leads: nothing is granted", action);
     };
     let age = now - from_micro_time(renewed);
     let lasts = TimeDelta::seconds(spec.lease_duration_seconds.unwrap_or_default().into());
     if age > lasts + TOLERANCE {
         let since = span(age);
         let message = format!(
-            "controller {holder} led, and has not been heard of for {since}: nothing is given"
+            "controller {holder} led, and has not been heard of for {since}: nothing is granted"
         );
         check.problem(message, action)
     } else if age < -TOLERANCE {
         let ahead = span(-age);
         let message = format!(
-            "the clock of controller {holder} is {ahead} ahead of the API server's: nothing is given"
+            "the clock of controller {holder} is {ahead} ahead of the API server's: nothing is granted"
         );
         check.problem(message, "set the clocks of the nodes by NTP")
     } else {

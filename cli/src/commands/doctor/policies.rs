@@ -20,7 +20,7 @@ pub(super) async fn examine(session: &Session) -> Examined {
         .look("list JitPolicies", "ClusterRole lapse:policy-viewer or lapse:auditor", listing)
         .await?;
     if all == 0 {
-        let message = "there is no policy: nobody can ask for anything";
+        let message = "there is no policy: nobody can request anything";
         return Ok(vec![check.warning(message, "write one; `kubectl jit init` helps")]);
     }
     if found.is_empty() {

@@ -51,7 +51,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
 fn lacks(component: Component, all: usize, missing: &[String]) -> Finding {
     let (check, account) = (Check::Rights, component.account());
     if missing.is_empty() {
-        return check.ok(format!("{account} has all {all} rights that it needs"));
+        return check.ok(format!("{account} has all {all} permissions that it needs"));
     }
     let named = missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     let more = match missing.len().saturating_sub(NAMED) {
@@ -108,6 +108,6 @@ mod tests {
         assert!(found.message.starts_with("lapse-webhook may not get r1 everywhere (why); get r2"));
         assert!(found.message.ends_with("r5 everywhere (why); and 2 more"), "{}", found.message);
         let fine = lacks(Component::Webhook, 9, &[]);
-        assert_eq!(fine.message, "lapse-webhook has all 9 rights that it needs");
+        assert_eq!(fine.message, "lapse-webhook has all 9 permissions that it needs");
     }
 }

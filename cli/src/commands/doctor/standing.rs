@@ -30,9 +30,7 @@ fn told(standing: &StandingSubjects) -> Vec<Finding> {
     let mut found: Vec<Finding> = holders.iter().take(NAMED).map(held).collect();
     if let more @ 1.. = holders.len().saturating_sub(NAMED) {
         let action = "the metric lapse_subjects_standing counts all of them";
-        found.push(
-            check.warning(format!("{more} more hold administrator rights that never end"), action),
-        );
+        found.push(check.warning(format!("{more} more are standing administrators"), action));
     }
     found
 }
@@ -45,7 +43,7 @@ fn held(holder: &StandingHolder) -> Finding {
     if subject.kind == SubjectKind::Group && everybody.contains(&&*subject.name) {
         return check.problem(message, "nobody chose who is in that group: delete the binding now");
     }
-    check.warning(message, "let them ask for it by a JitPolicy, and delete the binding")
+    check.warning(message, "let them request it under a JitPolicy, and delete the binding")
 }
 
 #[cfg(test)]

@@ -115,13 +115,13 @@ fn published(map: Option<&ConfigMap>, now: DateTime<Utc>) -> Vec<Finding> {
         .into_iter()
         .map(|error| {
             let action =
-                "find out who wrote it (audit log), and take the entry out of the ConfigMap";
+                "find out who wrote it (audit log), and remove the entry from the ConfigMap";
             check.problem(error.to_string(), action)
         })
         .collect();
     found.push(match keys.in_force_at(now) {
         0 => check.problem(
-            "no published key of the webhook is in force: nothing that it signs is believed, and nothing is given",
+            "no published key of the webhook is in force: nothing that it signs is trusted, and nothing is granted",
             "restart the webhook, which publishes its key, and see its log",
         ),
         1 => check.ok("the webhook's key is published and in force"),

@@ -61,8 +61,7 @@ impl Known {
         } else if manifest.is::<Role>() {
             let role: Role = manifest.object()?;
             let namespace = role.namespace().ok_or_else(|| {
-                manifest
-                    .wrong("a Role without metadata.namespace; write in which namespace it stands")
+                manifest.wrong("a Role without metadata.namespace; write in which namespace it is")
             })?;
             let key = (Some(namespace), role.name_any());
             self.roles.insert(key, role.rules.unwrap_or_default());
@@ -80,7 +79,7 @@ impl Known {
             let has_settings = map.data.as_ref().is_some_and(|data| data.contains_key(ALLOWED));
             if map.name_any() != SETTINGS || !has_settings {
                 return Err(manifest.wrong(&format!(
-                    "of ConfigMaps only {SETTINGS} bears on requests, by its {ALLOWED}"
+                    "the only ConfigMap that affects requests is {SETTINGS}, by its {ALLOWED}"
                 )));
             }
             let settings =
@@ -88,7 +87,8 @@ impl Known {
             self.settings = Some(settings);
         } else {
             return Err(manifest.wrong(&format!(
-                "it is {}; what bears on requests are ClusterRoles, Roles, Namespaces, Endpoints and ConfigMap {SETTINGS}",
+                "it is {}; what affects requests are ClusterRoles, Roles, Namespaces, Endpoints and ConfigMap \
+                 {SETTINGS}",
                 manifest.kind()
             )));
         }

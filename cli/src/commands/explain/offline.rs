@@ -41,7 +41,7 @@ pub(in crate::commands) fn run(
     request.metadata.namespace = Some(namespace.clone());
     let requester = requester(global, &request)?;
     let target = ResolvedTarget::resolve(&request.spec.target, &namespace).ok_or_else(|| {
-        Fault::Other(format!("{file}: spec.target says nothing that could be given; write a role, rules or an endpoint"))
+        Fault::Other(format!("{file}: spec.target names nothing that could be granted; write a role, rules or an endpoint"))
     })?;
     let policies = read_policies(offline)?;
     let mut known = Known::read(&offline.with)?;
@@ -57,7 +57,7 @@ pub(in crate::commands) fn run(
             .chain(&among)
             .for_each(|told| warn(&plain(&format!("{name}: {told}"))));
     }
-    known.assume(format!("{} asks for nothing else, and holds nothing else", requester.username));
+    known.assume(format!("{} has no other request, and holds no other access", requester.username));
     let ground = known.ground(&policies, all, settings, &requester, &target);
     let judgement = judge(&request, &requester, &target, &ground, now);
     tell(format, judgement, known.assumed())
@@ -98,7 +98,7 @@ fn requester(global: &Global, request: &AccessRequest) -> Result<Identity, Fault
     let Some(username) = global.as_user.clone() else {
         return request.spec.requester.clone().ok_or_else(|| {
             Fault::Usage(
-                "who asks is not known without a cluster; give --as USER, and --as-group GROUP for each group"
+                "the requester is not known without a cluster; give --as USER, and --as-group GROUP for each group"
                     .to_owned(),
             )
         });
@@ -128,6 +128,8 @@ fn tell(format: Option<Format>, judgement: Judgement, assumed: Vec<String>) -> R
     match verdict {
         Verdict::Granted | Verdict::Pending => Ok(()),
         Verdict::Denied => Err(Fault::NoAccess("it would be denied".to_owned())),
-        Verdict::Unknown => Err(Fault::Other("it cannot be told: give what is missing".to_owned())),
+        Verdict::Unknown => {
+            Err(Fault::Other("the outcome is not known: give what is missing".to_owned()))
+        }
     }
 }

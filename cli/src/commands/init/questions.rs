@@ -28,7 +28,7 @@ pub(super) fn complete(first: &First) -> Result<First, Fault> {
         ));
     }
     if first.requesters.is_empty() {
-        first.requesters = subjects("Who may ask?", false)?;
+        first.requesters = subjects("Who may request?", false)?;
     }
     if first.roles.is_empty() {
         first.roles = words("For which roles?", "such as edit, view or role/deployer")?;

@@ -78,7 +78,7 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Used, Fault> {
         }
         if used.events == before {
             return Err(Fault::Other(format!(
-                "{} has no event of audit.k8s.io/v1, one in a line as JSON (--audit-log-format=json)",
+                "{} has no event of audit.k8s.io/v1, one per line as JSON (--audit-log-format=json)",
                 path.display()
             )));
         }

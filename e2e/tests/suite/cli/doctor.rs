@@ -39,8 +39,12 @@ const RUINED: [(&str, &str, &str); 10] = [
     ("Leader", "Problem", "has not been heard of for"),
     ("Policies", "Problem", "JitPolicy broken is not ready (RoleNotFound)"),
     ("Policies", "Warning", "nobody has looked at JitPolicy jit-doctor since it was changed"),
-    ("Ends", "Problem", "RoleBinding lapse:forged in jit-doctor stands, and no live Grant has it"),
-    ("Ends", "Problem", "The right of user alice-jit-doctor was to end at"),
+    (
+        "Ends",
+        "Problem",
+        "RoleBinding lapse:forged in jit-doctor exists, and no active Grant owns it",
+    ),
+    ("Ends", "Problem", "The access of user alice-jit-doctor should have ended at"),
     (
         "Standing",
         "Warning",
@@ -73,7 +77,7 @@ impl World {
         let table = self.jit(&self.admin, &["doctor"]).await.ok().unwrap();
         assert!(
             table.starts_with("CHECK ")
-                && table.contains("the webhook answers, and stamps who asks"),
+                && table.contains("the webhook answers, and stamps the requester"),
             "{table}"
         );
     }
@@ -88,8 +92,8 @@ impl World {
             "you may not list Grants",
             "→ ask for ClusterRole lapse:auditor",
             "you may not list roles and bindings",
-            "the webhook answers, and stamps who asks",
-            "you may: ask for access in jit-doctor",
+            "the webhook answers, and stamps the requester",
+            "you may: request access in jit-doctor",
         ] {
             assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
         }

@@ -92,7 +92,11 @@ async fn it_writes_a_file_once_and_nothing_that_would_be_refused() {
         "a",
         "--no-approval",
     ];
-    assert_refused(&world.jit(&world.mallory, &injected).await, 2, &["is no name of a policy"]);
+    assert_refused(
+        &world.jit(&world.mallory, &injected).await,
+        2,
+        &["is not a valid name of a policy"],
+    );
 }
 
 #[tokio::test]
@@ -100,8 +104,8 @@ async fn on_a_terminal_it_asks() {
     let world = World::shared("jit-init-asks").await;
     let mut terminal = Terminal::start(&world, &world.mallory, &["init"]).await;
     for (question, answer) in [
-        ("Who may ask?", "\r"),
-        ("Who may ask?", "serviceaccount/ci\r"),
+        ("Who may request?", "\r"),
+        ("Who may request?", "serviceaccount/ci\r"),
         ("write serviceaccount/NAMESPACE/NAME", "asked-developers user/alice\r"),
         ("For which roles?", "view role/mend\r"),
         ("In which namespaces?", "shop\r"),
@@ -116,7 +120,7 @@ async fn on_a_terminal_it_asks() {
     }
     assert_eq!(terminal.ends().await, 0);
     let mut terminal = Terminal::start(&world, &world.mallory, &["init"]).await;
-    terminal.shows("Who may ask?").await;
+    terminal.shows("Who may request?").await;
     terminal.types("\u{3}");
     assert_eq!(terminal.ends().await, 130);
 }

@@ -103,7 +103,7 @@ async fn a_request_is_explained_by_files_alone() {
     for words in [
         "Assumed: namespace shop exists",
         "Assumed: the installation allows what the policies offer",
-        "Assumed: alice asks for nothing else",
+        "Assumed: alice has no other request",
         "without approval, which strict gives with 1 approval",
     ] {
         assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
@@ -116,7 +116,7 @@ async fn a_request_is_explained_by_files_alone() {
     let long = files.write("long.yaml", &request(json!({"duration": "2h"})));
     let denied = world.explained(&[&strict], &[&harmless], &[&long]).await;
     assert_refused(&denied, 3, &["it would be denied"]);
-    assert!(denied.stdout.contains("2h was asked for, but at most 1h is allowed"), "{denied:?}");
+    assert!(denied.stdout.contains("2h was requested, but at most 1h is allowed"), "{denied:?}");
     let ban =
         json!({"effect": "Deny", "approval": null, "duration": null, "targets": [{"all": true}]});
     let ban = files.write("ban.yaml", &policy("freeze", ban));
@@ -207,7 +207,7 @@ async fn files_that_cannot_be_meant_are_told_with_the_place() {
         (world.explained(&[&easy], &[], &[&easy]).await, &["easy.yaml", "and no AccessRequest"]),
         (world.explained(&[&easy], &[&pod], &[&asks]).await, &["a Pod of v1"]),
         (world.explained(&[&empty], &[], &[&asks]).await, &["empty.yaml has no object"]),
-        (world.explained(&[&bomb], &[], &[&asks]).await, &["bomb.yaml is no YAML"]),
+        (world.explained(&[&bomb], &[], &[&asks]).await, &["bomb.yaml is not YAML"]),
         (
             world.explained(&["/nonexistent.yaml"], &[], &[&asks]).await,
             &["reading /nonexistent.yaml"],

@@ -53,7 +53,7 @@ async fn people_see_what_policies_offer_them_alone() {
     question.metadata.annotations = Some([("lapse.dev/offers".to_owned(), String::new())].into());
     let kept = world.api::<lapse_crds::AccessRequest>(&world.alice);
     let refused = kept.create(&kube::api::PostParams::default(), &question).await.unwrap_err();
-    assert!(refused.to_string().contains("server-side dry run alone"), "{refused}");
+    assert!(refused.to_string().contains("only in a server-side dry run"), "{refused}");
 }
 
 #[tokio::test]

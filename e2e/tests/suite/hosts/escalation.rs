@@ -19,9 +19,10 @@ async fn a_group_that_makes_root_needs_a_policy_that_accepts_it() {
     world.ask("refused", wish()).await;
     let denied = world.phase("refused", RequestPhase::Denied).await;
     let said = serde_json::to_string(&denied).unwrap();
-    let expected = "As good as admin: group docker is a group that runs containers or virtual machines, and its members start \
-                    containers or machines with all of the host's files. Ask for something that does no more than you need, \
-                    such as a script of root's without arguments, or under a policy with allowEscalation.";
+    let expected = "Equivalent to admin: group docker is a group that runs containers or virtual machines, and its \
+                    members start containers or machines with all of the host's files. Request something that does no \
+                    more than you need, such as a script of root's without arguments, or request under a policy with \
+                    allowEscalation.";
     assert!(said.contains(expected), "{said}");
 
     world.policy(offer(true)).await;

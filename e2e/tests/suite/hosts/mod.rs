@@ -124,7 +124,7 @@ async fn a_token_enrols_one_agent_once() {
     }
     assert_eq!(said[0], said[1]);
     assert_eq!(said[0].0, Code::PermissionDenied);
-    assert!(said[0].1.starts_with("this token enrols nobody"), "{said:?}");
+    assert!(said[0].1.starts_with("this token cannot enrol"), "{said:?}");
     agent.host.name = "web-1".into();
     agent.enrol(TOKEN).await.unwrap();
 
@@ -273,7 +273,7 @@ async fn the_endpoint_of_a_lost_host_goes_when_an_owner_says_so() {
     };
     eventually("the binding to hold", SOON, async || {
         let said = says_so(&world.alice.client).await.unwrap_err().to_string();
-        Ok(said.contains("by its owners, too, if its host is lost").then_some(()))
+        Ok(said.contains("may remove them, too").then_some(()))
     })
     .await
     .unwrap();
@@ -306,7 +306,7 @@ async fn nobody_makes_up_what_agents_and_webhook_sign() {
     let mut stored = endpoints(&world).get("web-1").await.unwrap().status.unwrap().agent.unwrap();
     stored.public_key = Agent::new(&world, "web-1", 9).await.public_key();
     let stolen = patch(&as_gateway, json!({"agent": stored})).await;
-    refused(stolen.map_err(Into::into), "written by nobody");
+    refused(stolen.map_err(Into::into), "nobody may write it");
     // A person, whatever rights they have.
     let own = patch(&endpoints(&world), json!({"lastContact": "2026-01-01T00:00:00Z"})).await;
     refused(own.map_err(Into::into), "by the gateway of Lapse alone");

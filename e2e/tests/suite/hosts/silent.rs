@@ -37,7 +37,7 @@ async fn an_endpoint_says_what_it_waits_for() {
     };
     let now = lapse_cluster::clock::now();
     let over = set(now - chrono::TimeDelta::minutes(1)).await;
-    refused(over.map_err(Into::into), "is over, so that nobody could enrol by this token");
+    refused(over.map_err(Into::into), "is in the past, so nobody could enrol with this token");
     set(now + chrono::TimeDelta::seconds(3)).await.unwrap();
     reason(&world, (ConditionStatus::False, "TokenExpired")).await;
     // What is not about the token may change all the same.

@@ -20,7 +20,7 @@ async fn nobody_approves_an_own_request_with_another_credential() {
     let groups = ["twice-own-developers", "twice-own-managers"];
     for groups in [&groups[..], &groups[1..]] {
         let again = plane.user(&world.alice.name, groups).await.unwrap();
-        refused(world.approve(&again, "fix").await, "nobody approves an own request");
+        refused(world.approve(&again, "fix").await, "nobody may approve their own request");
     }
     assert_eq!(world.status("fix").await.phase, RequestPhase::Pending);
     assert!(!world.can_write(&world.alice).await);
@@ -54,7 +54,7 @@ async fn a_service_account_does_not_approve_its_own_request() {
     api.create(&PostParams::default(), &world.request("fix", json!({}))).await.unwrap();
     world.phase("fix", RequestPhase::Pending).await;
     for token in [&first, &second] {
-        refused(world.approve(token, "fix").await, "nobody approves an own request");
+        refused(world.approve(token, "fix").await, "nobody may approve their own request");
     }
     assert!(!world.can_write(&first).await);
 }

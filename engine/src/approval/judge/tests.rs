@@ -100,9 +100,9 @@ impl Case {
 
 #[test]
 fn an_acceptance_says_what_was_decided() {
-    insta::assert_snapshot!(Case::default().judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 1h (request UID uid-1)");
+    insta::assert_snapshot!(Case::default().judge().unwrap(), @"you approved alice's request for ClusterRole edit in shop for 1h (request UID uid-1)");
     let shorter = Case { duration: "30m".parse().ok(), ..Case::default() };
-    insta::assert_snapshot!(shorter.judge().unwrap(), @"approved: alice asked for ClusterRole edit in shop for 30m (request UID uid-1)");
+    insta::assert_snapshot!(shorter.judge().unwrap(), @"you approved alice's request for ClusterRole edit in shop for 30m (request UID uid-1)");
 }
 
 #[rstest]
@@ -240,7 +240,7 @@ fn who_may_not_approve_for_other_duties_may_deny_and_end() {
 #[test]
 fn who_holds_a_right_that_allows_approving_says_no_and_not_yes() {
     let held = || Case { kept_by: Some("ops-fix-1234567890"), ..Case::default() };
-    insta::assert_snapshot!(held().judge().unwrap_err(), @"bob holds Grant ops-fix-1234567890, by which approving is allowed, too; while it lasts bob approves nothing. End it first, or let somebody else approve");
+    insta::assert_snapshot!(held().judge().unwrap_err(), @"bob holds Grant ops-fix-1234567890, which also allows approving; until it ends, bob cannot approve anything. End it first, or let somebody else approve");
     let case = Case { verdict: Verdict::Deny, ..held() };
     assert!(case.judge().is_ok(), "{:?}", case.judge());
 }
@@ -249,9 +249,9 @@ fn who_holds_a_right_that_allows_approving_says_no_and_not_yes() {
 fn only_the_requester_ends() {
     let alice = person("alice", &[]);
     let case = Case { verdict: Verdict::End, decider: alice, ..Case::default() };
-    insta::assert_snapshot!(case.judge().unwrap(), @"ended: alice asked for ClusterRole edit in shop (request UID uid-1)");
+    insta::assert_snapshot!(case.judge().unwrap(), @"you ended your own request for ClusterRole edit in shop (request UID uid-1)");
     let case = Case { verdict: Verdict::End, ..Case::default() };
-    insta::assert_snapshot!(case.judge().unwrap_err(), @"only its requester, alice, ends request fix-checkout; an approver revokes it with verdict Deny");
+    insta::assert_snapshot!(case.judge().unwrap_err(), @"only its requester, alice, may end request fix-checkout; an approver revokes it with verdict Deny");
 }
 
 /// What is refused in one way each, and what is said of an approval that is not the last.

@@ -54,7 +54,7 @@ impl Case {
 
 #[test]
 fn an_acceptance_says_what_was_reviewed() {
-    insta::assert_snapshot!(Case::default().judge().unwrap(), @"reviewed as Justified: alice got ClusterRole edit in shop in an emergency from 2026-11-18T11:06:50.000000Z to 2026-11-18T12:06:50.000000Z (request UID uid-1)");
+    insta::assert_snapshot!(Case::default().judge().unwrap(), @"reviewed as Justified: alice held ClusterRole edit in shop in an emergency from 2026-11-18T11:06:50.000000Z to 2026-11-18T12:06:50.000000Z (request UID uid-1)");
 }
 
 #[rstest]
@@ -122,7 +122,7 @@ fn a_service_account_reviews_nothing_of_its_own() {
     let mut case =
         Case { decider: person("system:serviceaccount:ci:bot", &["security"]), ..Case::default() };
     case.grant.spec.subject = service_account("ci", "bot");
-    assert!(case.judge().unwrap_err().contains("nobody reviews an own emergency"));
+    assert!(case.judge().unwrap_err().contains("nobody may review their own emergency"));
     case.grant.spec.subject = service_account("ci", "other");
     assert!(case.judge().is_ok());
 }

@@ -127,7 +127,7 @@ fn an_approval_of_something_else_is_void() {
     let mut older = approved("bob", &["shop-managers"], 1);
     older.policy.as_mut().unwrap().generation = 0;
     let progress = count(vec![managers(1)], &[older]);
-    insta::assert_snapshot!(progress.void.unwrap(), @"The approval by bob no longer holds: JitPolicy shop-debug has changed since.");
+    insta::assert_snapshot!(progress.void.unwrap(), @"The approval by bob no longer counts: JitPolicy shop-debug has changed since.");
     assert_eq!(progress.completed_at, None);
 
     let widened = Statement {
@@ -226,8 +226,7 @@ fn who_is_engaged_elsewhere_does_not_count(#[case] bob: i64, #[case] ben: i64) {
         assert_eq!(engaged(&said[..1], holder, approver).completed_at, None);
     }
     let void = engaged(&said[..1], "bob", "carol").void.unwrap();
-    let expected =
-        "The approval by bob does not count for now: bob holds a right by JitPolicy shop-payments";
+    let expected = "The approval by bob does not count for now: bob holds access under JitPolicy shop-payments";
     assert!(void.starts_with(expected), "{void}");
 }
 

@@ -114,7 +114,7 @@ fn three_live_grants_at_once() {
     let full = outcome(Peers::of(&[], &live(3)), |_| {});
     insta::assert_debug_snapshot!(full, @r#"
     Fail(
-        "You hold 3 rights by JitPolicy shop-debug, and it allows 3 at once; end one that you do not need any more.",
+        "You hold 3 grants under JitPolicy shop-debug, and it allows 3 at once; end one that you no longer need.",
     )
     "#);
     let over: Vec<_> = (0..3).map(|n| grant(n, GrantPhase::Ended, -700, -10)).collect();
@@ -152,7 +152,7 @@ fn so_much_time_a_day() {
     });
     insta::assert_debug_snapshot!(too_long, @r#"
     Fail(
-        "1h1s was asked for, but JitPolicy shop-debug allows 4h within 24 hours, of which 3h are held or promised already; ask for at most 1h, or later.",
+        "1h1s was requested, but JitPolicy shop-debug allows 4h within 24 hours, of which 3h are already held or reserved; request at most 1h, or request later.",
     )
     "#);
 }

@@ -104,19 +104,19 @@ fn says_what_is_wrong() {
     case.grants[0].spec.policy.name = "shop-admin".into();
     insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
-        "Request earlier was given by JitPolicy shop-admin, and JitPolicy shop-debug decides this one; set spec.policy to shop-admin, or leave spec.extends out.",
+        "Request earlier was granted under JitPolicy shop-admin, and JitPolicy shop-debug decides this one; set spec.policy to shop-admin, or leave spec.extends out.",
     )
     "#);
     case.status().phase = GrantPhase::Ended;
     insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
-        "Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.",
+        "Request earlier is not active, so there is nothing to extend; leave spec.extends out.",
     )
     "#);
     case.fixture.spec.extends = Some("other".into());
     insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
-        "You have no request other in namespace shop that could be extended; name one whose right you hold, or leave spec.extends out.",
+        "You have no request other in namespace shop that could be extended; name one that is active, or leave spec.extends out.",
     )
     "#);
     case.fixture.peers = Read::Failed("timeout".into());
@@ -161,7 +161,7 @@ fn one_that_could_not_be_given_does_not_count() {
     case.grants[1] = grant;
     insta::assert_debug_snapshot!(case.outcome(), @r#"
     Fail(
-        "Request earlier is extended by rival already; extend that one when its right is held, or leave spec.extends out.",
+        "Request earlier is already extended by rival; extend that one when it is active, or leave spec.extends out.",
     )
     "#);
 }
@@ -172,7 +172,7 @@ fn only_for_what_is_held_already() {
     case.fixture.target = edit_in(&["shop", "shop-staging"]);
     insta::assert_debug_snapshot!(case.outcome_of(super::super::target::check), @r#"
     Fail(
-        "ClusterRole edit in shop, shop-staging was asked for, but request earlier, which it extends, is for ClusterRole edit in shop; ask for no more than that, or leave spec.extends out.",
+        "ClusterRole edit in shop, shop-staging was requested, but request earlier, which it extends, is for ClusterRole edit in shop; request no more than that, or leave spec.extends out.",
     )
     "#);
     case.fixture.target = edit_in(&["shop"]);

@@ -9,18 +9,18 @@ use crate::condition::check::{MAX_DEPTH, MAX_STEPS};
 use crate::condition::scan::{MAX_BYTES, MAX_CHOICES, MAX_NESTING, MAX_TOKENS};
 
 #[rstest]
-#[case(format!("true{}", " ".repeat(MAX_BYTES)), "the expression has 2052 bytes; at most 2048 are allowed: write several conditions, all of them must hold")]
-#[case(format!("true{}", "&&true".repeat(MAX_TOKENS / 3 + 1)), "the expression has more than 400 words and signs: write several conditions, all of them must hold")]
-#[case(format!("1 in [{}1]", "1, ".repeat(250)), "the expression has more than 400 words and signs: write several conditions, all of them must hold")]
-#[case(nested(MAX_NESTING + 1), "brackets nest more than 6 deep: write several conditions, all of them must hold")]
-#[case(chosen(MAX_CHOICES + 1), "the expression has more than 6 choices, a ? b : c: write several conditions, all of them must hold")]
+#[case(format!("true{}", " ".repeat(MAX_BYTES)), "the expression has 2052 bytes; at most 2048 are allowed: write several conditions, all of which must be true")]
+#[case(format!("true{}", "&&true".repeat(MAX_TOKENS / 3 + 1)), "the expression has more than 400 tokens: write several conditions, all of which must be true")]
+#[case(format!("1 in [{}1]", "1, ".repeat(250)), "the expression has more than 400 tokens: write several conditions, all of which must be true")]
+#[case(nested(MAX_NESTING + 1), "brackets nest more than 6 deep: write several conditions, all of which must be true")]
+#[case(chosen(MAX_CHOICES + 1), "the expression has more than 6 choices, a ? b : c: write several conditions, all of which must be true")]
 #[case(
     summed(MAX_DEPTH),
-    "the expression nests more than 16 deep: write several conditions, all of them must hold"
+    "the expression nests more than 16 deep: write several conditions, all of which must be true"
 )]
-#[case(format!("'' == {}''", "request.reason + ".repeat(5)), "texts that are joined may have at most 16384 bytes together")]
-#[case("requester.groups.all(g, g in requester.groups)".to_owned(), "the expression can take more than 1000000 steps for somebody in 2048 groups; look at each group less often, or write several conditions, all of them must hold")]
-#[case("requester.groups.exists(g, g.matches('^a') || g.matches('^b'))".to_owned(), "the expression can take more than 1000000 steps for somebody in 2048 groups; look at each group less often, or write several conditions, all of them must hold")]
+#[case(format!("'' == {}''", "request.reason + ".repeat(5)), "strings that are joined may have at most 16384 bytes together")]
+#[case("requester.groups.all(g, g in requester.groups)".to_owned(), "the expression can take more than 1000000 steps for somebody in 2048 groups; look at each group less often, or write several conditions, all of which must be true")]
+#[case("requester.groups.exists(g, g.matches('^a') || g.matches('^b'))".to_owned(), "the expression can take more than 1000000 steps for somebody in 2048 groups; look at each group less often, or write several conditions, all of which must be true")]
 fn refuses_what_is_too_large(#[case] expression: String, #[case] message: &str) {
     assert_eq!(refusal(&expression), message);
 }

@@ -82,16 +82,16 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
 #[case("(true", "the expression does not compile: a ) is missing")]
 #[case("true)", "the expression does not compile: there is a ) that closes nothing")]
 #[case("[true)", "the expression does not compile: there is a ) that closes nothing")]
-#[case("'abc", "the expression does not compile: a text has no closing '")]
-#[case("'abc\n'", "the expression does not compile: a text has no closing '")]
-#[case("'''abc'''", "texts in three quotes are not supported; use one")]
+#[case("'abc", "the expression does not compile: a string has no closing '")]
+#[case("'abc\n'", "the expression does not compile: a string has no closing '")]
+#[case("'''abc'''", "strings in triple quotes are not supported; use single or double quotes")]
 #[case(
     "b'abc' == b'abc'",
-    "a text stands right after a word; a text may begin with r'…', where a backslash is a backslash, and with no other letter"
+    "a string follows a word directly; the only prefix of a string is r, as in r'…', where a backslash is a backslash"
 )]
 #[case("{'a': 1}.a == 1", "maps and messages, {…}, are not supported in conditions")]
-#[case("a @ b", "'@' is no part of an expression")]
-#[case("true ∧ true", "'∧' is no part of an expression")]
+#[case("a @ b", "'@' is not allowed in an expression")]
+#[case("true ∧ true", "'∧' is not allowed in an expression")]
 // The grammar.
 #[case(
     "true &",
@@ -107,7 +107,7 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
 // The variables.
 #[case(
     "user == 'alice'",
-    "there is no variable \"user\"; there are requester, request, target, policy and now"
+    "there is no variable \"user\"; the variables are requester, request, target, policy and now"
 )]
 #[case(
     "request.tickt == ''",
@@ -130,23 +130,23 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
     "has(request.ticket)",
     "has() is not supported, because every field is always there: what is absent is empty, so write request.ticket != ''"
 )]
-#[case("request.ticket == null", "null is not supported: what is absent is an empty text, ''")]
+#[case("request.ticket == null", "null is not supported: what is absent is an empty string, ''")]
 // The types.
-#[case("request.ticket", "the expression gives string; it must give bool")]
-#[case("request.durationSeconds", "the expression gives int; it must give bool")]
-#[case("requester.groups", "the expression gives list(string); it must give bool")]
-#[case("request.durationSeconds == '3600'", "== does not go with int and string")]
+#[case("request.ticket", "the expression returns string; it must return bool")]
+#[case("request.durationSeconds", "the expression returns int; it must return bool")]
+#[case("requester.groups", "the expression returns list(string); it must return bool")]
+#[case("request.durationSeconds == '3600'", "== cannot be applied to int and string")]
 #[case("request.durationSeconds <= 1.5", "numbers are whole, such as 3600")]
 #[case("request.durationSeconds <= 3600u", "numbers are whole, such as 3600")]
-#[case("!request.ticket", "! does not go with string")]
-#[case("-now == now", "- does not go with timestamp")]
-#[case("true < false", "< does not go with bool and bool")]
-#[case("request.ticket && true", "&& does not go with string and bool")]
-#[case("1 in requester.groups", "in does not go with int and list(string)")]
-#[case("requester.username in requester.username", "in does not go with string and string")]
-#[case("requester.groups + ['a'] == []", "+ does not go with list(string) and list(string)")]
-#[case("requester.groups['a'] == ''", "[…] does not go with list(string) and string")]
-#[case("now + now == now", "+ does not go with timestamp and timestamp")]
+#[case("!request.ticket", "! cannot be applied to string")]
+#[case("-now == now", "- cannot be applied to timestamp")]
+#[case("true < false", "< cannot be applied to bool and bool")]
+#[case("request.ticket && true", "&& cannot be applied to string and bool")]
+#[case("1 in requester.groups", "in cannot be applied to int and list(string)")]
+#[case("requester.username in requester.username", "in cannot be applied to string and string")]
+#[case("requester.groups + ['a'] == []", "+ cannot be applied to list(string) and list(string)")]
+#[case("requester.groups['a'] == ''", "[…] cannot be applied to list(string) and string")]
+#[case("now + now == now", "+ cannot be applied to timestamp and timestamp")]
 #[case(
     "true ? 1 : 'a' == ''",
     "a ? b : c needs a bool and two values of one type, not bool, int and bool"
@@ -160,21 +160,21 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
 )]
 #[case(
     "duration(request.reason) > duration('1h')",
-    "duration(…) needs a text that is written out, in quotes"
+    "duration(…) needs a string literal, in quotes"
 )]
-#[case("now > timestamp('tomorrow')", "\"tomorrow\" is no time; write it as 2026-11-21T22:00:00Z")]
+#[case(
+    "now > timestamp('tomorrow')",
+    "\"tomorrow\" is not a time; write it as 2026-11-21T22:00:00Z"
+)]
 #[case(
     "duration('1day') > duration('1h')",
     "\"1day\" is not a duration: write whole hours, minutes and seconds in this order, such as 8h, 1h30m or 45s, more than zero and at most 8760h (one year)"
 )]
 #[case(
     "now.getHours('Berlin') == 1",
-    "\"Berlin\" is no time zone; write its name in the IANA database, such as Europe/Berlin"
+    "\"Berlin\" is not a time zone; write its name in the IANA database, such as Europe/Berlin"
 )]
-#[case(
-    "request.ticket.matches(request.reason)",
-    "matches(…) needs a text that is written out, in quotes"
-)]
+#[case("request.ticket.matches(request.reason)", "matches(…) needs a string literal, in quotes")]
 #[case(
     "request.ticket.matches('(')",
     "matches: the pattern is not a regular expression: unclosed group"
@@ -189,7 +189,7 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
     "exists(…) stands within another loop; one level of all, exists, exists_one, filter and map is allowed"
 )]
 #[case("request.ticket.all(c, true)", "all(…) looks at each element of a list, not of string")]
-#[case("requester.groups.exists(g, g)", "exists(…) needs a condition that gives bool")]
+#[case("requester.groups.exists(g, g)", "exists(…) needs a condition that returns bool")]
 #[case(
     "requester.groups.exists(now, now == '')",
     "exists is written list.exists(element, …), where element is a new name, not requester, request, target, policy and now"
@@ -201,7 +201,7 @@ fn holds_or_not(#[case] expression: &str, #[case] expected: bool) {
 #[case("requester.groups.all(true)", "all is written list.all(element, …)")]
 #[case(
     "requester.groups.exists(g, true) && g == ''",
-    "there is no variable \"g\"; there are requester, request, target, policy and now"
+    "there is no variable \"g\"; the variables are requester, request, target, policy and now"
 )]
 // What fails only when it is evaluated.
 #[case(
@@ -277,7 +277,7 @@ fn an_error_is_no_answer() {
 #[test]
 fn a_panic_is_an_error() {
     let error = contained(|| assert!(samples().is_empty(), "what its authors thought impossible"));
-    insta::assert_snapshot!(error.unwrap_err(), @"the interpreter failed on the expression; write it otherwise");
+    insta::assert_snapshot!(error.unwrap_err(), @"the interpreter failed on the expression; write it in another way");
 }
 
 #[test]

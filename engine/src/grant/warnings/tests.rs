@@ -58,12 +58,12 @@ fn are_told_in_words() {
     let observed = active();
     insta::assert_snapshot!(tell::grant(&decide(&observed, time(EXPIRES_AT - 300))), @r"
     (nothing new)
-    event grant-1.ends-in-5m Normal EndsSoon: Your right ends in 5m, at 12:06:50 UTC; ask again if you need more time.
+    event grant-1.ends-in-5m Normal EndsSoon: Your access ends in 5m, at 12:06:50 UTC; request more time if you need it.
     looks again at 3550 s
     ");
     insta::assert_snapshot!(tell::grant(&decide(&observed, time(EXPIRES_AT - 257))), @r"
     (nothing new)
-    event grant-1.ends-in-5m Normal EndsSoon: Your right ends in 4m17s, at 12:06:50 UTC; ask again if you need more time.
+    event grant-1.ends-in-5m Normal EndsSoon: Your access ends in 4m17s, at 12:06:50 UTC; request more time if you need it.
     looks again at 3550 s
     ");
 }
@@ -73,7 +73,7 @@ fn are_told_in_words() {
 fn name_the_day_if_it_is_another() {
     let observed = held(24 * 3600, Some(&["20h"]));
     let plan = decide(&observed, time(APPROVED_AT + 4 * 3600));
-    insta::assert_snapshot!(plan.warning.unwrap().notice.message, @"Your right ends in 20h, at 2026-11-19 11:06:50 UTC; ask again if you need more time.");
+    insta::assert_snapshot!(plan.warning.unwrap().notice.message, @"Your access ends in 20h, at 2026-11-19 11:06:50 UTC; request more time if you need it.");
 }
 
 #[rstest]

@@ -67,7 +67,7 @@ fn a_policy_is_not_kept_apart_from_itself() {
     let apart = |name: &str| Separation { policy: name.into() };
     policy.spec.separation_of_duties = vec![apart("other"), apart("shop-debug")];
     let error = Policy::compile(&policy, &settings()).unwrap_err();
-    insta::assert_snapshot!(error, @"spec.separationOfDuties[1].policy is shop-debug, the policy itself; name another, and bound how much one person holds by this one with spec.limits");
+    insta::assert_snapshot!(error, @"spec.separationOfDuties[1].policy is shop-debug, the policy itself; name another, and limit how much one person holds under this one with spec.limits");
     policy.spec.separation_of_duties.pop();
     assert!(Policy::compile(&policy, &settings()).is_ok());
 }

@@ -23,8 +23,8 @@ pub(super) fn hosts(spec: &JitPolicySpec) -> Vec<String> {
 fn climbing(field: &str, targets: &EndpointTargets) -> Option<String> {
     if targets.allow_escalation {
         return Some(format!(
-            "{field}.allowEscalation: whoever is given a shell, an editor or a group such as docker is root on that host; keep \
-             it to break-glass"
+            "{field}.allowEscalation: whoever holds a shell, an editor or a group such as docker is root on that host; \
+             reserve it for break-glass"
         ));
     }
     let of_command = |command: &Command| Some((command.path.clone(), of_program(&command.path)?));
@@ -34,7 +34,8 @@ fn climbing(field: &str, targets: &EndpointTargets) -> Option<String> {
         commands.or_else(|| targets.groups.iter().find_map(of_group))?;
     let what: String = what.chars().take(80).collect();
     Some(format!(
-        "{field} offers {what}, {title}: every request for it is refused without allowEscalation; offer less, or accept it"
+        "{field} offers {what}, {title}: every request for it is denied without allowEscalation; offer less, or accept \
+         it"
     ))
 }
 
@@ -46,8 +47,8 @@ fn wildcard(field: &str, targets: &EndpointTargets) -> Option<String> {
     };
     let (command, argument) = targets.commands.iter().enumerate().find_map(place)?;
     Some(format!(
-        "{field}.commands[{command}].args[{argument}] has a wildcard, which stands for itself alone; write argsPattern for more \
-         than one"
+        "{field}.commands[{command}].args[{argument}] has a wildcard, which is taken literally; write argsPattern to \
+         allow more than one"
     ))
 }
 
@@ -79,7 +80,7 @@ mod tests {
     #[case::fine(offer(vec![command("/usr/bin/systemctl", &["restart", "nginx"])], &["adm"], false), None)]
     #[case::a_shell(offer(vec![command("/bin/bash", &[])], &[], false), Some("spec.targets[0].endpoint offers /bin/bash, a shell: every request for it is refused"))]
     #[case::a_group(offer(vec![], &["adm", "docker"], false), Some("offers group docker, a group that runs containers"))]
-    #[case::accepted(offer(vec![], &["docker"], true), Some("spec.targets[0].endpoint.allowEscalation: whoever is given"))]
+    #[case::accepted(offer(vec![], &["docker"], true), Some("spec.targets[0].endpoint.allowEscalation: whoever holds"))]
     #[case::a_wildcard(offer(vec![command("/usr/bin/cat", &["-n", "/var/log/*"])], &[], false), Some("spec.targets[0].endpoint.commands[0].args[1] has a wildcard"))]
     fn what_is_unwise_on_hosts(#[case] offer: EndpointTargets, #[case] expected: Option<&str>) {
         let mut spec = policy("p").spec;

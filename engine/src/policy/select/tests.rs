@@ -58,7 +58,7 @@ fn says_whether_the_priority_or_the_name_decided() {
     let candidates = select_for(&all, &alice).candidates;
     let reasons: Vec<&str> = candidates.iter().map(|candidate| &*candidate.reason).collect();
     insta::assert_snapshot!(reasons.join("\n"), @r"
-    a comes first: both have priority 100, and its name is the first by the alphabet
+    a comes first: both have priority 100, and its name is first in alphabetical order
     a comes first: its priority is 100, this one's is 200
     ");
 }
@@ -135,7 +135,7 @@ fn a_policy_on_trial_never_decides_and_says_what_it_would() {
         .map(|candidate| format!("{}: {}", candidate.policy, candidate.reason))
         .collect();
     insta::assert_snapshot!(reasons.join("\n"), @r"
-    trial: it only audits; it would allow it with the approval of group shop-managers
+    trial: it is in audit mode; it would allow it with the approval of group shop-managers
     other-trial: alice is not among its requesters
     ");
 }
@@ -145,7 +145,7 @@ fn says_why_none_does() {
     let states = states(&[("shop-debug", 100)]);
     let mallory = person("mallory", &[]);
     let selection = select_for(&states, &mallory);
-    insta::assert_snapshot!(selection.policy.unwrap_err(), @"No policy lets mallory ask for ClusterRole edit in shop; status.candidates says why for each. Ask for something that a policy offers, or ask the owners of the policies.");
+    insta::assert_snapshot!(selection.policy.unwrap_err(), @"No policy lets mallory request ClusterRole edit in shop; status.candidates says why for each. Request something that a policy offers, or ask the owners of the policies.");
     insta::assert_snapshot!(selection.candidates[0].reason, @"mallory is not among its requesters");
 }
 

@@ -79,8 +79,8 @@ fn says_who_is_within_reach_and_why_that_is_refused() {
     let mut accounts = of_shop().to_vec();
     accounts.push(account("shop", "deployer", deployer()));
     let one = reached(&edit(), &accounts);
-    insta::assert_snapshot!(one.refusal().unwrap(), @"With this role one can act as service account shop/deployer, which holds ClusterRole edit in the whole cluster, and so can read secrets (get, list, watch secrets): list and watch show what is in them as well as get, tokens and passwords included. Ask for a role without the right to create workloads, run commands, get tokens or impersonate there, or under a policy with allowEscalation.");
-    insta::assert_snapshot!(one.warning().unwrap(), @"With it one can act as the service accounts shop/deployer, shop/default, shop/web.");
+    insta::assert_snapshot!(one.refusal().unwrap(), @"With this role, its holder can act as service account shop/deployer, which holds ClusterRole edit in the whole cluster, and so can read secrets (get, list, watch secrets): list and watch show what is in them as well as get, tokens and passwords included. Request a role without permission to create workloads, run commands, get tokens or impersonate there, or request under a policy with allowEscalation.");
+    insta::assert_snapshot!(one.warning().unwrap(), @"Its holder can act as the service accounts shop/deployer, shop/default, shop/web.");
     accounts.push(account("shop", "builder", deployer()));
     accounts.reverse();
     let two = reached(&edit(), &accounts);
@@ -94,7 +94,7 @@ fn many_accounts_are_counted() {
     let accounts: Vec<ServiceAccount> =
         (0..40).map(|n| account("shop", &format!("a-service-account-{n:02}"), vec![])).collect();
     let reached = reached(&edit(), &accounts);
-    insta::assert_snapshot!(reached.warning().unwrap(), @"With it one can act as the service accounts shop/a-service-account-00, shop/a-service-account-01, shop/a-service-account-02, shop/a-service-account-03, shop/a-service-account-04, shop/a-service-account-05, shop/a-service-account-06, shop/a-service-account-07, shop/a-service-account-08, shop/a-service-account-09 and 30 more.");
+    insta::assert_snapshot!(reached.warning().unwrap(), @"Its holder can act as the service accounts shop/a-service-account-00, shop/a-service-account-01, shop/a-service-account-02, shop/a-service-account-03, shop/a-service-account-04, shop/a-service-account-05, shop/a-service-account-06, shop/a-service-account-07, shop/a-service-account-08, shop/a-service-account-09 and 30 more.");
     let brief = reached.brief().unwrap();
     assert!(brief.chars().count() <= 256 && brief.ends_with("more."), "{brief}");
 }

@@ -119,7 +119,7 @@ fn edit_is_warned_about_in_an_ordinary_namespace() {
 fn edit_is_refused_in_the_whole_cluster() {
     let risk = risk_of(&edit(), &Reach::Cluster);
     assert_eq!(risk.warnings, []);
-    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role lets its holder climb. In the whole cluster it can read secrets (get, list, watch secrets): list and watch show what is in them as well as get, tokens and passwords included; get tokens through new secrets (create secrets): Kubernetes fills a secret of the right type with a token of any service account; run workloads (create, patch, update cronjobs.batch, daemonsets.apps, deployments.apps, jobs.batch, pods and 3 more): a pod runs as any service account of its namespace and mounts any secret; run commands in pods (create, get pods/attach, pods/exec): a command in a pod has the pod's service account, secrets and network. It can also get tokens of service accounts, impersonate service accounts, reach any port of pods. Ask for a role without these rights, or under a policy with allowEscalation.");
+    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role allows privilege escalation. In the whole cluster it can read secrets (get, list, watch secrets): list and watch show what is in them as well as get, tokens and passwords included; get tokens through new secrets (create secrets): Kubernetes fills a secret of the right type with a token of any service account; run workloads (create, patch, update cronjobs.batch, daemonsets.apps, deployments.apps, jobs.batch, pods and 3 more): a pod runs as any service account of its namespace and mounts any secret; run commands in pods (create, get pods/attach, pods/exec): a command in a pod has the pod's service account, secrets and network. It can also get tokens of service accounts, impersonate service accounts, reach any port of pods. Request a role without these permissions, or request under a policy with allowEscalation.");
     let accepted = risk.clone().accepted();
     assert!(!accepted.escalates());
     assert_eq!(accepted.brief(), risk.brief());
@@ -141,7 +141,7 @@ fn edit_is_refused_where_a_namespace_is_protected_and_warned_about_elsewhere() {
 fn admin_is_refused_for_writing_roles() {
     let risk = risk_of(&admin(), &within("shop", ""));
     assert_eq!(titles(&risk.warnings), titles(&risk_of(&edit(), &within("shop", "")).warnings));
-    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role lets its holder climb. In shop it can write roles and bindings (create, delete, deletecollection, patch, update rolebindings.rbac.authorization.k8s.io, roles.rbac.authorization.k8s.io): who decides what roles hold and who is bound to them decides who may do what. Ask for a role without these rights, or under a policy with allowEscalation.");
+    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role allows privilege escalation. In shop it can write roles and bindings (create, delete, deletecollection, patch, update rolebindings.rbac.authorization.k8s.io, roles.rbac.authorization.k8s.io): who decides what roles hold and who is bound to them decides who may do what. Request a role without these permissions, or request under a policy with allowEscalation.");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn cluster_admin_is_refused_in_one_sentence() {
         assert_eq!(titles(&risk_of(&cluster_admin(), &reach).refusals), ["do anything"]);
     }
     let risk = risk_of(&cluster_admin(), &Reach::Cluster);
-    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role lets its holder climb. In the whole cluster it can do anything (any verb on any resource of any group): this is everything there is, and everything that is added later. Ask for a role without these rights, or under a policy with allowEscalation.");
+    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role allows privilege escalation. In the whole cluster it can do anything (any verb on any resource of any group): this is everything there is, and everything that is added later. Request a role without these permissions, or request under a policy with allowEscalation.");
     insta::assert_snapshot!(risk.brief().unwrap(), @"In the whole cluster, this role can do anything.");
 }
 

@@ -95,7 +95,7 @@ const CASES: &[(&str, &[Parts], &[Parts])] = &[
         &[("get", "", "nodes nodes/metrics nodes/stats nodes/log")],
     ),
     (
-        "write what Lapse decides by",
+        "write the objects of Lapse",
         &[
             ("create", "lapse.dev", "jitpolicies"),
             ("create", "lapse.dev", "accessdecisions"),
@@ -265,7 +265,7 @@ fn every_kind_of_lapse_counts() {
     ];
     for kind in kinds {
         let found = all_titles(&[rule("create", "lapse.dev", &kind, "")]);
-        assert_eq!(found, ["write what Lapse decides by"], "{kind}");
+        assert_eq!(found, ["write the objects of Lapse"], "{kind}");
     }
 }
 
@@ -313,7 +313,7 @@ fn long_roles_are_told_in_short() {
     rules.push(rule(&many.join(" "), "", "nodes/proxy", &many.join(" ")));
     rules.push(rule(&many.join(" "), "", "services/proxy", ""));
     let risk = risk_of(&rules, &Reach::Cluster);
-    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role lets its holder climb. In the whole cluster it can reach the kubelets (name-0000, name-0001, name-0002, name-0003, name-0004 and 2995 more nodes/proxy named name-0000, name-0001, name-0002 and 2997 more): the kubelet runs commands in every pod of its node, past admission and the audit log, and get is enough; read secrets (get secrets named name-0000, secrets named name-0001, secrets named name-0002, secrets named name-0003, secrets named name-0004 and 2995 more): list and watch show what is in them as well as get, tokens and passwords included; reach any port of pods (name-0000, name-0001, name-0002, name-0003, name-0004 and 2995 more services/proxy): what is forwarded comes from the node or the API server, past network policies, to ports that ask for no password. Ask for a role without these rights, or under a policy with allowEscalation.");
+    insta::assert_snapshot!(risk.refusal().unwrap(), @"This role allows privilege escalation. In the whole cluster it can reach the kubelets (name-0000, name-0001, name-0002, name-0003, name-0004 and 2995 more nodes/proxy named name-0000, name-0001, name-0002 and 2997 more): the kubelet runs commands in every pod of its node, past admission and the audit log, and get is enough; read secrets (get secrets named name-0000, secrets named name-0001, secrets named name-0002, secrets named name-0003, secrets named name-0004 and 2995 more): list and watch show what is in them as well as get, tokens and passwords included; reach any port of pods (name-0000, name-0001, name-0002, name-0003, name-0004 and 2995 more services/proxy): what is forwarded comes from the node or the API server, past network policies, to ports that ask for no password. Request a role without these permissions, or request under a policy with allowEscalation.");
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_short_text_fits_into_a_warning() {
         let brief = risk_of(&core, &reach).brief().unwrap();
         assert!(brief.chars().count() <= 256, "{brief}");
     }
-    insta::assert_snapshot!(risk_of(&core, &within(&many.join(" "), "")).brief().unwrap(), @"In 64 namespaces, this role can write roles and bindings, escalate or bind roles, impersonate people and nodes, approve certificates, control admission, define APIs, reach the kubelets, write what Lapse decides by, write persistent volumes and 9 more.");
+    insta::assert_snapshot!(risk_of(&core, &within(&many.join(" "), "")).brief().unwrap(), @"In 64 namespaces, this role can write roles and bindings, escalate or bind roles, impersonate people and nodes, approve certificates, control admission, define APIs, reach the kubelets, write the objects of Lapse, write persistent volumes and 9 more.");
 }
 
 /// What approvers and requesters read of each entry, and where it comes from.

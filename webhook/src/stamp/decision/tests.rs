@@ -139,7 +139,7 @@ fn without_a_policy_none_is_claimed() {
 }
 
 #[rstest]
-#[case("alice", "nobody approves an own request")]
+#[case("alice", "nobody may approve their own request")]
 #[case("mallory", "mallory is not an approver of JitPolicy shop-debug")]
 fn who_may_not_is_told_why(#[case] who: &str, #[case] expected: &str) {
     let error = decided(&approve(), who, &case()).unwrap_err();

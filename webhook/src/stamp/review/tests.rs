@@ -61,9 +61,8 @@ fn two_that_wait_are_told_apart_by_their_uid() {
     let error = pick(summaries(&grants), "fix-checkout").unwrap_err().to_string();
     assert_eq!(
         error,
-        "2 emergencies of the name fix-checkout await their review; set spec.request.uid to one of \
-         r-1 (of alice, from 2026-11-21T09:00:00.000000Z), \
-         r-2 (of alice, from 2026-11-21T10:00:00.000000Z)"
+        "2 emergencies named fix-checkout await review; set spec.request.uid to one of r-1 (of alice, from \
+         2026-11-21T09:00:00.000000Z), r-2 (of alice, from 2026-11-21T10:00:00.000000Z)"
     );
 }
 
@@ -96,11 +95,11 @@ fn person(name: &str, groups: &[&str]) -> Identity {
 
 #[rstest]
 #[case::a_reviewer("carol", &["security"], case(Some(policy()), false), Ok("reviewed as Justified: alice got"))]
-#[case::own("alice", &["security"], case(Some(policy()), false), Err("nobody reviews an own emergency"))]
+#[case::own("alice", &["security"], case(Some(policy()), false), Err("nobody may review their own emergency"))]
 #[case::not_a_reviewer("bob", &[], case(Some(policy()), true), Err("its reviewers are group security"))]
 #[case::the_policy_is_gone("bob", &[], case(None, false), Err("jitpolicies/shop-debug, which bob does not"))]
 #[case::with_the_verb("bob", &[], case(None, true), Ok("reviewed as Justified"))]
-#[case::with_the_verb_and_own("alice", &[], case(None, true), Err("nobody reviews an own emergency"))]
+#[case::with_the_verb_and_own("alice", &[], case(None, true), Err("nobody may review their own emergency"))]
 fn reviewers_review(
     #[case] who: &str,
     #[case] groups: &[&str],

@@ -20,7 +20,7 @@ fn missing_bindings_are_made_and_then_the_right_is_held() {
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     create RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: It is being made.
+    Active=False Pending: It is being created.
     looks again at 3610 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(13)), @r"
@@ -46,7 +46,7 @@ fn what_an_earlier_try_made_is_recorded_and_only_the_rest_is_made() {
     insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
     create RoleBinding shop-staging/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: It is being made.
+    Active=False Pending: It is being created.
     looks again at 3610 s
     ");
     observed.step(13);
@@ -101,8 +101,8 @@ fn why_a_right_is_not_given_is_told() {
     taken.objects[0].1 = Read::Found(theirs);
     insta::assert_snapshot!(tell::grant(&taken.step(12)), @r"
     Ended
-    Active=False NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not made for this grant.
-    Ended=True Verified: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not made for this grant.
+    Active=False NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not created for this grant.
+    Ended=True Verified: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not created for this grant.
     ");
 
     let mut changed = pending();
@@ -118,8 +118,8 @@ fn why_a_right_is_not_given_is_told() {
     gone.role = Read::Missing;
     insta::assert_snapshot!(tell::grant(&gone.step(12)), @r"
     Ended
-    Active=False NotGiven: The role does not exist any more.
-    Ended=True Verified: The role does not exist any more.
+    Active=False NotGiven: The role no longer exists.
+    Ended=True Verified: The role no longer exists.
     ");
 
     let mut refused = pending();
@@ -206,7 +206,7 @@ fn a_policy_that_cannot_be_compiled_gives_nothing_more() {
     observed.policies = Read::Found([state(&broken)].into());
     insta::assert_snapshot!(tell::grant(&observed.step(12)), @r"
     Pending
-    Active=False Pending: It waits for JitPolicy shop-debug to be mended: spec.duration.max is 48h, but the installation allows 5m..24h; change it, or the chart's value duration
+    Active=False Pending: It waits for JitPolicy shop-debug to be fixed: spec.duration.max is 48h, but the installation allows 5m..24h; change it, or the chart's value duration
     looks again at 3610 s
     ");
 
@@ -256,8 +256,8 @@ fn nothing_is_given_when_its_time_is_up() {
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     ");
 }
 
@@ -298,7 +298,7 @@ fn a_role_of_the_rules_is_made_before_its_binding_and_goes_after_it() {
     create Role shop/lapse:shop-fix-checkout-4a49acf8a6
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: It is being made.
+    Active=False Pending: It is being created.
     looks again at 3610 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(13)), @r"
@@ -313,15 +313,15 @@ fn a_role_of_the_rules_is_made_before_its_binding_and_goes_after_it() {
     delete Role shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
     Ending
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: It expired at 2026-11-18T12:06:50.000000Z.
     looks again at 3611 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 1)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     ");
 }
 

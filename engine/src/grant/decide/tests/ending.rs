@@ -269,15 +269,15 @@ fn an_end_is_told_from_the_first_step_to_the_last() {
     delete RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
     Ending
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: It expired at 2026-11-18T12:06:50.000000Z.
     looks again at 3611 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 1)), @r"
     Ending
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: It expired at 2026-11-18T12:06:50.000000Z.
     looks again at 3612 s
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 2)), @r"
@@ -293,8 +293,8 @@ fn an_end_is_told_from_the_first_step_to_the_last() {
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 4)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     ");
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 5)), @"(nothing new)");
 }

@@ -152,7 +152,7 @@ fn what_the_agent_cannot_do_was_never_given() {
     let (phase, reason, _) = step(&mut observed, APPROVED_AT + 1);
     assert_eq!((phase, reason), (GrantPhase::Ended, None));
     let status = observed.grant.status.unwrap();
-    insta::assert_snapshot!(status.conditions.condition("Ended").unwrap().message, @"The agent could not give it: user al is not local");
+    insta::assert_snapshot!(status.conditions.condition("Ended").unwrap().message, @"The agent could not grant it: user al is not local");
 }
 
 type Change = fn(&mut Observed);

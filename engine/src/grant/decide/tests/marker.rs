@@ -30,7 +30,7 @@ fn the_mark_stands_before_the_right_and_goes_after_it() {
     create RoleBinding lapse-system/lapse:shop-fix-checkout-4a49acf8a6
     create RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6
     Pending
-    Active=False Pending: It is being made.
+    Active=False Pending: It is being created.
     looks again at 3610 s
     ");
     observed.bind();
@@ -47,8 +47,8 @@ fn the_mark_stands_before_the_right_and_goes_after_it() {
     delete RoleBinding lapse-system/lapse:shop-fix-checkout-4a49acf8a6 (binding-0)
     Ending
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=False Unverified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=False Unverified: It expired at 2026-11-18T12:06:50.000000Z.
     looks again at 3611 s
     ");
 }

@@ -95,10 +95,10 @@ fn one_that_is_overdue_is_told_once() {
     insta::assert_snapshot!(tell::grant(&plan), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Reviewed=False Overdue: A reviewer of JitPolicy shop-debug was to review it by 2026-11-18T12:23:30.000000Z. Until one has, alice has no other emergency access.
-    event grant-1.review-overdue Warning ReviewOverdue: This emergency of alice was to be reviewed by 2026-11-18T12:23:30.000000Z, and nobody has; a reviewer of JitPolicy shop-debug must.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
+    Reviewed=False Overdue: A reviewer of JitPolicy shop-debug should have reviewed it by 2026-11-18T12:23:30.000000Z. Until one does, alice gets no other emergency access.
+    event grant-1.review-overdue Warning ReviewOverdue: This emergency of alice should have been reviewed by 2026-11-18T12:23:30.000000Z, and was not; a reviewer of JitPolicy shop-debug must review it.
     ");
     // The same event again: its name sees to it that it is told once, also by another replica.
     let again = observed.step(REVIEW_BY + 5);
@@ -110,8 +110,8 @@ fn one_that_is_overdue_is_told_once() {
     insta::assert_snapshot!(tell::grant(&observed.step(REVIEW_BY + 4001)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     Reviewed=True Justified: carol found it justified.
     ");
 }
@@ -138,7 +138,7 @@ fn deleting_it_ends_the_right_and_pays_no_debt() {
     because GrantDeleted
     Active=False GrantDeleted: The grant was deleted.
     Ended=True Verified: The grant was deleted.
-    Reviewed=False Pending: A reviewer of JitPolicy shop-debug must review it by 2026-11-18T12:23:30.000000Z. The Grant was deleted, and goes when it is reviewed.
+    Reviewed=False Pending: A reviewer of JitPolicy shop-debug must review it by 2026-11-18T12:23:30.000000Z. The Grant was deleted, and is removed when it is reviewed.
     looks again at 4610 s
     ");
     observed.request = Read::Missing;

@@ -62,8 +62,8 @@ fn what_was_started_goes_after_the_right() {
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     Stopped=False Stopping: What was started under it is being stopped.
     looks again at 3610 s
     ");
@@ -84,8 +84,8 @@ fn what_was_started_goes_after_the_right() {
     insta::assert_snapshot!(tell::grant(&observed.step(EXPIRES_AT + 10)), @r"
     Ended
     because Expired
-    Active=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Verified: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Active=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Verified: It expired at 2026-11-18T12:06:50.000000Z.
     Stopped=True Verified: What was started or entered under it is gone.
     ");
     assert!(GrantSummary::of(&observed.grant).is_settled());
@@ -139,7 +139,7 @@ fn what_does_not_go_is_said_and_left_after_ten_minutes() {
     assert!(is_stopping(&observed.grant));
     let plan = observed.step(EXPIRES_AT + 600);
     assert_eq!(plan.wake_at, None);
-    insta::assert_snapshot!(stopped(&observed), @"False StillThere: It was deleted, and is still there: Pod shop/p. See whether the node answers, and who holds a finalizer. It is not looked for any longer.");
+    insta::assert_snapshot!(stopped(&observed), @"False StillThere: It was deleted, and is still there: Pod shop/p. Check whether the node responds, and whether a finalizer holds it. Lapse no longer looks for it.");
     // What could not be deleted is never left.
     let mut observed = ended();
     observed.started = Some(found(&[pod("p", 5)]));

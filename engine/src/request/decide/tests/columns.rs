@@ -120,5 +120,5 @@ fn what_is_approved_and_cannot_be_given_yet_says_so() {
     assert_ne!(blocked.grant.status, written().status);
     let mut observed = Observed { grant: Read::Found(blocked.grant), ..approved() };
     observed.step(13);
-    assert_eq!(shown(&observed), cells([EDIT, "", "", "not given yet"]));
+    assert_eq!(shown(&observed), cells([EDIT, "", "", "not granted yet"]));
 }

@@ -51,8 +51,8 @@ fn it_is_given_at_once_and_at_any_hour() {
     insta::assert_snapshot!(tell::request(&plan), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Emergency: It is an emergency: nobody was asked, and somebody must review it.
-    Granted=False Pending: The grant is being made.
+    Approved=True Emergency: It is an emergency: it needs no approval, and somebody must review it.
+    Granted=False Pending: The grant is being created.
     grants 0 s to 3600 s
     looks again at 3600 s
     ");
@@ -62,7 +62,7 @@ fn it_is_given_at_once_and_at_any_hour() {
         format!("{:?}: {}", check.outcome, check.message)
     };
     insta::assert_snapshot!(told(lapse_crds::CheckName::Duration), @"Pass: 1h is within 5m..1h in an emergency.");
-    insta::assert_snapshot!(told(lapse_crds::CheckName::Schedule), @"NotApplicable: An emergency does not wait for the policy's hours.");
+    insta::assert_snapshot!(told(lapse_crds::CheckName::Schedule), @"NotApplicable: The policy's schedule does not apply to an emergency.");
     let spec = plan.create.unwrap().spec;
     assert!(spec.emergency);
     assert_eq!(spec.review_by.unwrap().time(), spec.starts_at.time() + TimeDelta::hours(24));
@@ -108,7 +108,7 @@ fn it_has_a_bound_of_its_own(
 type Change = fn(&mut JitPolicy);
 
 #[rstest]
-#[case::no_break_glass(|p: &mut JitPolicy| p.spec.emergency = None, "Policy: JitPolicy shop-debug gives nothing in an emergency; ask without spec.emergency, or under a policy that does.")]
+#[case::no_break_glass(|p: &mut JitPolicy| p.spec.emergency = None, "Policy: JitPolicy shop-debug offers no emergency access; request without spec.emergency, or under a policy that does.")]
 #[case::not_a_requester(|p: &mut JitPolicy| p.spec.requesters = vec![group("others")], "Requester:")]
 #[case::not_a_target(|p: &mut JitPolicy| p.spec.targets.clear(), "Target:")]
 #[case::reason(|p: &mut JitPolicy| p.spec.reason.as_mut().unwrap().min_length = Some(100), "Reason:")]
@@ -167,7 +167,7 @@ fn without_a_name_a_policy_that_offers_it_decides() {
     );
 
     observed.policy_becomes(|policy| policy.spec.emergency = None);
-    insta::assert_snapshot!(why_not(&decide(&observed, time(5))), @"Policy: No policy lets alice ask for ClusterRole edit in shop in an emergency; status.candidates says why for each. Ask for something that a policy offers, or ask the owners of the policies.");
+    insta::assert_snapshot!(why_not(&decide(&observed, time(5))), @"Policy: No policy lets alice request ClusterRole edit in shop in an emergency; status.candidates says why for each. Request something that a policy offers, or ask the owners of the policies.");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn on_trial_it_says_what_would_have_happened() {
     let plan = decide(&observed, time(5));
     let status = plan.status.unwrap();
     assert!(plan.create.is_none());
-    insta::assert_snapshot!(status.conditions[0].message, @"JitPolicy shop-debug is in mode Audit: the request would have been granted for 1h without approval.");
+    insta::assert_snapshot!(status.conditions[0].message, @"JitPolicy shop-debug is in audit mode: the request would have been granted for 1h without approval.");
 }
 
 /// Another emergency of alice, by another policy.
@@ -204,10 +204,10 @@ fn owing(grants: &[Grant], most: u32) -> Observed {
 #[test]
 fn debts_are_counted_over_all_policies() {
     assert!(owing(&[], 1).step(5).create.is_some());
-    insta::assert_snapshot!(why_not(&owing(&[earlier(0, 60)], 1).step(5)), @"Limits: You have 1 emergency whose review is awaited, and JitPolicy shop-debug allows 1 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
+    insta::assert_snapshot!(why_not(&owing(&[earlier(0, 60)], 1).step(5)), @"Limits: You have 1 emergency whose review is awaited, and JitPolicy shop-debug allows 1 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security. Ask for the review first, or request without spec.emergency.");
     assert!(owing(&[earlier(0, 60)], 2).step(5).create.is_some());
     let two = vec![earlier(1, 90), earlier(0, 60)];
-    insta::assert_snapshot!(why_not(&owing(&two, 2).step(5)), @"Limits: You have 2 emergencies whose review is awaited, and JitPolicy shop-debug allows 2 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security; other-1 in shop, due 2026-11-18T11:08:10.000000Z, by somebody who holds the verb review on jitpolicies/policy-1. Ask for the review first, or ask without spec.emergency.");
+    insta::assert_snapshot!(why_not(&owing(&two, 2).step(5)), @"Limits: You have 2 emergencies whose review is awaited, and JitPolicy shop-debug allows 2 at once: other-0 in shop, due 2026-11-18T11:07:40.000000Z, by group security; other-1 in shop, due 2026-11-18T11:08:10.000000Z, by somebody who holds the verb review on jitpolicies/policy-1. Ask for the review first, or request without spec.emergency.");
     let seven: Vec<_> = (0..7).map(|index| earlier(index, 60)).collect();
     assert!(why_not(&owing(&seven, 3).step(5)).contains("; and 2 more. "));
 }
@@ -215,7 +215,7 @@ fn debts_are_counted_over_all_policies() {
 #[test]
 fn one_that_is_overdue_blocks_whatever_the_policy_allows() {
     let grants = vec![earlier(0, 5), earlier(1, 60)];
-    insta::assert_snapshot!(why_not(&owing(&grants, 9).step(5)), @"Limits: You have 1 emergency whose review is overdue: other-0 in shop, due 2026-11-18T11:06:45.000000Z, by group security. Ask for the review first, or ask without spec.emergency.");
+    insta::assert_snapshot!(why_not(&owing(&grants, 9).step(5)), @"Limits: You have 1 emergency whose review is overdue: other-0 in shop, due 2026-11-18T11:06:45.000000Z, by group security. Ask for the review first, or request without spec.emergency.");
     let mut no_emergency = owing(&grants, 9);
     no_emergency.request.object.spec.emergency = false;
     let plan = no_emergency.step(5);
@@ -249,8 +249,8 @@ fn the_request_tells_of_the_review_to_the_end() {
     insta::assert_snapshot!(tell::request(&observed.step(13)), @r"
     Active
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Emergency: The right may be given.
-    Granted=True Given: The right is held until 2026-11-18T12:06:50.000000Z.
+    Approved=True Emergency: Access can be granted.
+    Granted=True Given: Access is held until 2026-11-18T12:06:50.000000Z.
     Reviewed=False Pending: A reviewer of JitPolicy shop-debug must review it by 2026-11-18T12:23:30.000000Z.
     event Warning EmergencyGranted: alice has ClusterRole edit in shop until 2026-11-18T12:06:50.000000Z, in an emergency and without approval; it must be reviewed by 2026-11-18T12:23:30.000000Z.
     ");
@@ -274,9 +274,9 @@ fn the_request_tells_of_the_review_to_the_end() {
     Ended
     because Expired
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Emergency: The right may be given.
-    Granted=False Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
-    Ended=True Expired: Its time was up at 2026-11-18T12:06:50.000000Z.
+    Approved=True Emergency: Access can be granted.
+    Granted=False Expired: It expired at 2026-11-18T12:06:50.000000Z.
+    Ended=True Expired: It expired at 2026-11-18T12:06:50.000000Z.
     Reviewed=True Unjustified: carol found it unjustified: There was an approver.
     event Warning Reviewed: carol found it unjustified: There was an approver.
     ");

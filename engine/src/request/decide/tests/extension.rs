@@ -65,9 +65,9 @@ fn when_what_it_extends_is_over_it_is_denied() {
     observed.step(5);
     insta::assert_snapshot!(tell::request(&observed.step(EXPIRES_AT)), @r"
     Denied
-    Evaluated=False ChecksFailed: Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.
-    Approved=False ChecksFailed: Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.
-    event Warning ChecksFailed: Request earlier gives no right now, so there is nothing to extend; leave spec.extends out.
+    Evaluated=False ChecksFailed: Request earlier is not active, so there is nothing to extend; leave spec.extends out.
+    Approved=False ChecksFailed: Request earlier is not active, so there is nothing to extend; leave spec.extends out.
+    event Warning ChecksFailed: Request earlier is not active, so there is nothing to extend; leave spec.extends out.
     ");
 }
 

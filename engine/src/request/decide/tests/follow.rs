@@ -36,9 +36,9 @@ fn it_says_nothing_until_the_right_is_held_and_then_everything_at_once() {
     insta::assert_snapshot!(tell::request(&observed.step(13)), @r"
     Active
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
-    Granted=True Given: The right is held until 2026-11-18T12:06:50.000000Z.
-    event Normal Granted: The right is held until 2026-11-18T12:06:50.000000Z.
+    Approved=True Complete: Access can be granted.
+    Granted=True Given: Access is held until 2026-11-18T12:06:50.000000Z.
+    event Normal Granted: Access is held until 2026-11-18T12:06:50.000000Z.
     ");
     let status = observed.request.object.status.clone().unwrap();
     assert_eq!(status.policy, Some(reference(1)));
@@ -60,7 +60,7 @@ fn an_obstacle_of_the_grant_is_shown() {
     insta::assert_snapshot!(tell::request(&observed.step(13)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
+    Approved=True Complete: Access can be granted.
     Granted=False Refused: creating RoleBinding: 503
     ");
     assert_eq!(observed.step(14).status, None);
@@ -104,9 +104,9 @@ fn a_right_that_is_being_taken_back_is_told_and_then_its_end() {
     insta::assert_snapshot!(tell::request(&observed.step(102)), @r"
     Active
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
-    Granted=False Revoked: The right is being taken back. Denied by bob.
-    Ended=False Unverified: The right is being taken back. Denied by bob.
+    Approved=True Complete: Access can be granted.
+    Granted=False Revoked: Access is being revoked. Denied by bob.
+    Ended=False Unverified: Access is being revoked. Denied by bob.
     ");
 
     ending.objects[0].1 = Read::Missing;
@@ -116,7 +116,7 @@ fn a_right_that_is_being_taken_back_is_told_and_then_its_end() {
     Ended
     because Revoked
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
+    Approved=True Complete: Access can be granted.
     Granted=False Revoked: Denied by bob.
     Ended=True Revoked: Denied by bob.
     event Normal Revoked: Denied by bob.
@@ -164,9 +164,9 @@ fn a_right_that_could_not_be_given_is_a_failure() {
     insta::assert_snapshot!(tell::request(&observed.step(13)), @r"
     Failed
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
-    Granted=False NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not made for this grant.
-    event Warning NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not made for this grant.
+    Approved=True Complete: Access can be granted.
+    Granted=False NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not created for this grant.
+    event Warning NotGiven: The name is taken: RoleBinding shop/lapse:shop-fix-checkout-4a49acf8a6 exists and was not created for this grant.
     ");
 }
 
@@ -189,7 +189,7 @@ fn a_recorded_grant_that_is_gone_ends_the_request_for_good() {
     Ended
     because GrantDeleted
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True Complete: The right may be given.
+    Approved=True Complete: Access can be granted.
     Granted=False GrantDeleted: Grant shop-fix-checkout-4a49acf8a6 was deleted.
     Ended=True GrantDeleted: Grant shop-fix-checkout-4a49acf8a6 was deleted.
     event Normal GrantDeleted: Grant shop-fix-checkout-4a49acf8a6 was deleted.

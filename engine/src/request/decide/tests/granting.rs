@@ -18,7 +18,7 @@ fn an_approved_request_is_granted() {
     Pending
     Evaluated=True ChecksPassed: Every check passed.
     Approved=True Complete: Everybody who must approve has approved.
-    Granted=False Pending: The grant is being made.
+    Granted=False Pending: The grant is being created.
     grants 10 s to 3610 s
     looks again at 3610 s
     ");
@@ -172,8 +172,8 @@ fn self_service_needs_nobody_and_starts_with_the_request() {
     insta::assert_snapshot!(tell::request(&plan), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=True SelfService: The policy asks for no approval.
-    Granted=False Pending: The grant is being made.
+    Approved=True SelfService: The policy requires no approval.
+    Granted=False Pending: The grant is being created.
     grants 0 s to 3600 s
     looks again at 3600 s
     ");

@@ -173,8 +173,8 @@ fn what_is_not_attested_is_not_honoured() {
     observed.request = unattested(observed.request);
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Denied
-    Evaluated=False NotAttested: The request is not honoured: it carries no attestation: it did not pass Lapse's admission webhook. Delete it and apply it again.
-    event Warning NotAttested: The request is not honoured: it carries no attestation: it did not pass Lapse's admission webhook. Delete it and apply it again.
+    Evaluated=False NotAttested: The request is not accepted: it carries no attestation: it did not pass Lapse's admission webhook. Delete it and create it again.
+    event Warning NotAttested: The request is not accepted: it carries no attestation: it did not pass Lapse's admission webhook. Delete it and create it again.
     ");
 
     // A key that is not published yet is a matter of time: nothing is final.
@@ -248,8 +248,8 @@ fn a_person_reads_why() {
     insta::assert_snapshot!(tell::request(&timed_out.step(DAY)), @r"
     TimedOut
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False TimedOut: Nobody answered in time. It waits for 1 of group shop-managers. Ask again if you still need it.
-    event Normal TimedOut: Nobody answered in time. It waits for 1 of group shop-managers. Ask again if you still need it.
+    Approved=False TimedOut: Nobody answered in time. It waits for 1 of group shop-managers. Request again if you still need it.
+    event Normal TimedOut: Nobody answered in time. It waits for 1 of group shop-managers. Request again if you still need it.
     ");
 
     let mut too_late = observed.clone();
@@ -257,17 +257,17 @@ fn a_person_reads_why() {
     insta::assert_snapshot!(tell::request(&too_late.step(2 * 3600)), @r"
     TimedOut
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False TimedOut: It was approved, but its time was up at 2026-11-18T12:06:55.000000Z before the right could be given. Ask again if you still need it.
-    event Normal TimedOut: It was approved, but its time was up at 2026-11-18T12:06:55.000000Z before the right could be given. Ask again if you still need it.
+    Approved=False TimedOut: It was approved, but it expired at 2026-11-18T12:06:55.000000Z before access could be granted. Request again if you still need it.
+    event Normal TimedOut: It was approved, but it expired at 2026-11-18T12:06:55.000000Z before access could be granted. Request again if you still need it.
     ");
 
     let mut gone = observed.clone();
     gone.policies = Read::Found(Policies::default());
     insta::assert_snapshot!(tell::request(&gone.step(20)), @r"
     Denied
-    Evaluated=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
-    Approved=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
-    event Warning ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you; or leave spec.policy out.
+    Evaluated=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you. Name one of them, or leave spec.policy out.
+    Approved=False ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you. Name one of them, or leave spec.policy out.
+    event Warning ChecksFailed: There is no JitPolicy shop-debug; `kubectl jit policies` lists those that are for you. Name one of them, or leave spec.policy out.
     ");
 
     let mut refused = observed;
@@ -277,9 +277,9 @@ fn a_person_reads_why() {
     });
     insta::assert_snapshot!(tell::request(&refused.step(20)), @r"
     Denied
-    Evaluated=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
-    Approved=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
-    event Warning ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); ask under another policy, or ask its owner to add you. 1h was asked for, but at most 45m is allowed; ask for less, and again when you need more.
+    Evaluated=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); request under another policy, or ask its owner to add you. 1h was requested, but at most 45m is allowed; request less, and request again if you need more.
+    Approved=False ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); request under another policy, or ask its owner to add you. 1h was requested, but at most 45m is allowed; request less, and request again if you need more.
+    event Warning ChecksFailed: alice is not among the requesters of JitPolicy shop-debug (user carol); request under another policy, or ask its owner to add you. 1h was requested, but at most 45m is allowed; request less, and request again if you need more.
     ");
     let status = refused.request.object.status.unwrap();
     let failed = |check: &&lapse_crds::CheckStatus| check.outcome == CheckOutcome::Fail;
@@ -297,7 +297,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group shop-managers; 1 of user olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    Approved=False Waiting: It waits for 1 of group shop-managers; 1 of user olga. The approval by bob no longer counts: JitPolicy shop-debug has changed since.
     event Normal Waiting: It waits for 1 of group shop-managers; 1 of user olga.
     looks again at 86400 s
     ");
@@ -324,7 +324,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of user olga. The approval by bob no longer holds: JitPolicy shop-debug has changed since.
+    Approved=False Waiting: It waits for 1 of user olga. The approval by bob no longer counts: JitPolicy shop-debug has changed since.
     event Normal Waiting: It waits for 1 of user olga.
     looks again at 86400 s
     ");
@@ -337,7 +337,7 @@ fn a_change_before_the_start_voids_the_approval_and_the_same_person_approves_aga
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob no longer holds: the role has gained list pods and delete pods since the approval.
+    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob no longer counts: the role has gained list pods and delete pods since the approval.
     event Normal Waiting: It waits for 1 of group shop-managers.
     looks again at 86400 s
     ");
@@ -357,7 +357,7 @@ fn without_a_name_the_policy_that_decides_may_change_and_voids_the_approval() {
     insta::assert_snapshot!(tell::request(&observed.step(20)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group directors. The approval by bob no longer holds: JitPolicy aaa decides now.
+    Approved=False Waiting: It waits for 1 of group directors. The approval by bob no longer counts: JitPolicy aaa decides now.
     event Normal Waiting: It waits for 1 of group directors.
     looks again at 86400 s
     ");

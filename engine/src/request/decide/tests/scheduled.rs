@@ -74,7 +74,7 @@ fn an_approval_does_not_count_while_its_author_is_engaged_elsewhere() {
     insta::assert_snapshot!(tell::request(&observed.step(30)), @r"
     Pending
     Evaluated=True ChecksPassed: Every check passed.
-    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob does not count for now: bob holds a right by JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody holds or approves both that and a right by JitPolicy shop-debug, which is kept apart from it (separationOfDuties).
+    Approved=False Waiting: It waits for 1 of group shop-managers. The approval by bob does not count for now: bob holds access under JitPolicy shop-payments until 2026-11-18T12:06:50.000000Z (Grant shop-fix-checkout-4a49acf8a6), and nobody may hold or approve access under both that policy and JitPolicy shop-debug (separationOfDuties).
     Granted=False Scheduled: It starts at 2026-11-18T11:36:40.000000Z.
     looks again at 86400 s
     ");

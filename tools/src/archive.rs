@@ -172,7 +172,7 @@ mod tests {
             ),
             // Cut off where it was made, and on its way.
             (Answer::Whole(half.clone()), &half, "unpacking"),
-            (Answer::Cut(half), &whole, "downloading"),
+            (Answer::Cut(half.clone()), &whole, "downloading"),
             (Answer::NotFound, &whole, "404"),
         ] {
             let cache = tempfile::tempdir().unwrap();

@@ -15,7 +15,10 @@ cleared() {
 # A request of alice's waits for bob.
 pending() {
   cleared
-  kubectl jit --context alice -n shop request edit --for "${2:-1h}" --reason 'The checkout fails' --name "$1"
+  # Again where admission was just changed, and does not answer yet.
+  until kubectl jit --context alice -n shop request edit --for "${2:-1h}" --reason 'The checkout fails' --name "$1"; do
+    sleep 0.5
+  done
   kubectl --context alice -n shop wait "areq/$1" --for=condition=Evaluated --timeout=1m
 }
 

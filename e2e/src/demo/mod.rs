@@ -12,16 +12,16 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::plane::{InstallOptions, Lapse, Plane, PlaneOptions, Progress};
+use crate::plane::{InstallOptions, Lapse, Origin, Plane, PlaneOptions, Progress};
 use crate::playground::examples;
 
 /// Starts a control plane with Lapse on it, tells the story, and leaves nothing behind.
 ///
 /// # Errors
 /// If anything could not be started, or did not happen as told.
-pub async fn run() -> Result<()> {
+pub async fn run(origin: Origin) -> Result<()> {
     let started = Instant::now();
-    let plane = PlaneOptions { progress: Progress::Steps, ..PlaneOptions::default() };
+    let plane = PlaneOptions { progress: Progress::Steps, origin, ..PlaneOptions::default() };
     let left_out = crate::host::possible().err();
     let gateways = usize::from(left_out.is_none());
     let lapse =

@@ -105,8 +105,8 @@ impl Cluster {
         let options = PlaneOptions {
             folder: Some(folder.clone()),
             progress,
-            thrifty: false,
             ground: Some(ground.clone()),
+            ..PlaneOptions::default()
         };
         let import = async {
             for node in &nodes {

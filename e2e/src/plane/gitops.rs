@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use lapse_tools::{Tool, Tools};
 use serde_json::{Value, json};
 
-use super::tools::{Tool, Tools};
 use super::user::User;
 use super::{Plane, command};
 

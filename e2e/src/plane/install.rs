@@ -12,13 +12,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use lapse_tools::{programs, workspace};
 use tokio::sync::OnceCell;
 
 use super::api_proxy::ApiProxy;
 use super::component::{Component, Template};
 use super::net::{SOON, eventually};
 use super::proxy::Proxy;
-use super::{Plane, PlaneOptions, programs, workspace};
+use super::{Plane, PlaneOptions};
 
 /// The namespace that Lapse is installed in.
 pub const NAMESPACE: &str = "lapse-system";

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use lapse_tools::programs;
 
+use super::Plane;
 use super::command::{self, Answer};
 use super::user::User;
-use super::{Plane, programs};
 
 /// The package, and its program.
 const JIT: &str = "kubectl-jit";

@@ -15,19 +15,15 @@ mod ground;
 pub mod install;
 mod jit;
 mod kubeconfig;
-mod module;
 mod net;
 mod objects;
 mod process;
-mod programs;
 mod progress;
 mod promtool;
 pub mod proxy;
 mod servers;
-mod tools;
 mod user;
 mod watchdog;
-pub mod workspace;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -36,6 +32,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+pub use lapse_tools::{Origin, Tool, Tools, workspace};
+pub(crate) use lapse_tools::{line, lock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -52,10 +50,7 @@ pub use self::net::{SOON, eventually, free_port, http_status, loopback, until};
 pub use self::objects::{apply, policy_reported};
 pub use self::process::{Process, Spec};
 pub use self::progress::Progress;
-pub(crate) use self::progress::line;
 pub use self::promtool::promtool;
-pub(crate) use self::tools::lock;
-pub use self::tools::{Tool, Tools};
 pub use self::user::User;
 pub(crate) use self::watchdog::guard_cgroup;
 
@@ -75,6 +70,8 @@ pub struct PlaneOptions {
     pub thrifty: bool,
     /// Where its servers run. Absent: beside this process, without nodes.
     pub ground: Option<Ground>,
+    /// Where its programs come from, if they are not there yet.
+    pub origin: Origin,
 }
 
 /// A running control plane. Dropping it kills it and removes its temporary folder; so does the end
@@ -103,9 +100,9 @@ impl Plane {
     pub async fn start(options: PlaneOptions) -> Result<Self> {
         let progress = options.progress;
         let tools = if options.ground.is_some() {
-            Tools::with_nodes().await
+            Tools::with_nodes(options.origin).await
         } else {
-            Tools::ready().await
+            Tools::ready(options.origin).await
         }?;
         let (folder, temporary) = prepare(options.folder)?;
         let lock = take(&folder)?;

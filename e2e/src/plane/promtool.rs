@@ -1,7 +1,8 @@
 //! Checks by Prometheus' own tool.
 
+use lapse_tools::{Tool, Tools};
+
 use super::command::{Answer, run};
-use super::tools::{Tool, Tools};
 
 /// Runs the pinned promtool with a text on its standard input. It is built at its first use.
 ///

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Client};
+use lapse_tools::{Tool, Tools};
 
 use super::certs::{Authority, service_account_keys};
 use super::ground::Ground;
 use super::kubeconfig::{self, Credentials};
 use super::net::{eventually, free_port, http_status, loopback};
 use super::process::{Process, Spec};
-use super::tools::{Tool, Tools};
 use super::user::write_private;
 
 /// Generous, because the machine may be building at the same time.

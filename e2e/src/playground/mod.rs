@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::plane::{InstallOptions, Lapse, Plane, PlaneOptions, Progress};
+use crate::plane::{InstallOptions, Lapse, Origin, Plane, PlaneOptions, Progress};
 
 /// Who can try things, and which groups each is in. The first is the current context.
 const PEOPLE: [(&str, &[&str]); 5] = [
@@ -83,7 +83,8 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn start(options: &Options) -> Result<Lapse> {
     let folder = options.dir.clone();
-    let plane = PlaneOptions { folder, progress: Progress::Steps, ..PlaneOptions::default() };
+    let (progress, origin) = (Progress::Steps, Origin::Published);
+    let plane = PlaneOptions { folder, progress, origin, ..PlaneOptions::default() };
     let plane = Plane::start(plane).await?;
     let plane = Arc::new(plane);
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;

@@ -15,6 +15,7 @@ mod columns;
 mod crash;
 mod deletion;
 mod disguised;
+mod documents;
 mod duties;
 mod emergency;
 mod ends;

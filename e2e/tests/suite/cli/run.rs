@@ -1,7 +1,7 @@
 //! A command that is run with access that ends with it.
 
 use lapse_crds::{EndReason, RequestPhase};
-use lapse_e2e::plane::{Tool, Tools};
+use lapse_e2e::plane::{Origin, Tool, Tools};
 use serde_json::json;
 
 use super::interrupt;
@@ -20,7 +20,8 @@ impl World {
 async fn the_access_lasts_as_long_as_the_command() {
     let world = World::shared("jit-run").await;
     world.self_service().await;
-    let kubectl = Tools::ready().await.unwrap().path(Tool::Kubectl).display().to_string();
+    let kubectl =
+        Tools::ready(Origin::Source).await.unwrap().path(Tool::Kubectl).display().to_string();
     let written = world.run(&[&kubectl, "-n", "jit-run", "create", "configmap", "proof"]).await;
     assert!(written.success(), "{written:?}");
     assert!(written.stdout.contains("configmap/proof created"), "{written:?}");

@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result, bail};
 
 /// A Go module of this workspace that pins programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Module {
+pub(crate) enum Module {
     ControlPlane,
     Promtool,
 }
 
 impl Module {
     /// Its folder within the workspace.
-    pub(super) fn folder(self) -> &'static str {
+    pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::ControlPlane => "e2e/controlplane",
             Self::Promtool => "e2e/promtool",
@@ -19,7 +19,7 @@ impl Module {
     }
 
     /// What the folder of built programs is named by.
-    pub(super) fn sources(self) -> &'static [&'static str] {
+    pub(crate) fn sources(self) -> &'static [&'static str] {
         match self {
             Self::ControlPlane => &[
                 "etcd/main.go",
@@ -37,7 +37,7 @@ impl Module {
     }
 
     /// What the linker is told.
-    pub(super) fn linker_flags(self, manifest: &str) -> Result<String> {
+    pub(crate) fn linker_flags(self, manifest: &str) -> Result<String> {
         match self {
             Self::ControlPlane => of_control_plane(manifest),
             Self::Promtool => Ok("-s -w".to_owned()),
@@ -45,7 +45,7 @@ impl Module {
     }
 
     /// With the clients of all clouds, promtool takes twice as long to build.
-    pub(super) fn build_tags(self) -> &'static str {
+    pub(crate) fn build_tags(self) -> &'static str {
         match self {
             Self::ControlPlane => "",
             Self::Promtool => "remove_all_sd",

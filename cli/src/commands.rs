@@ -2,6 +2,7 @@
 
 mod approve;
 mod ask;
+mod completion;
 mod doctor;
 mod explain;
 mod found;
@@ -21,6 +22,7 @@ use clap::CommandFactory as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{Timestamp, Verdict};
 
+pub(crate) use self::completion::answered;
 use crate::args::{Cli, Command, Format, Said, parse_start};
 use crate::decide::Saying;
 use crate::fault::Fault;
@@ -35,12 +37,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
     // These need no cluster.
     match &command {
         Command::Completion { shell } => {
-            clap_complete::generate(
-                *shell,
-                &mut Cli::command(),
-                "kubectl-jit",
-                &mut std::io::stdout(),
-            );
+            completion::script(*shell)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man => {

@@ -1,5 +1,6 @@
 //! `kubectl jit`, as a process, by the people who ask and decide.
 
+mod completion;
 mod doctor;
 mod first;
 mod offline;

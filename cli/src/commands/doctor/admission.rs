@@ -1,16 +1,20 @@
 //! What guards Lapse: the admission objects of its chart, and whether the webhook answers.
 
-use lapse_cluster::standing_admission;
+use lapse_cluster::standing_policies;
 use lapse_engine::admission::{AdmissionFaults, faults};
 
 use super::finding::{Check, Examined, Finding};
-use super::installation::Installation;
+use super::installation::{Installation, Webhooks};
 use crate::fault::Fault;
 use crate::offers;
 use crate::session::Session;
 
 /// Whether the admission objects stand as the chart has them.
-pub(super) async fn objects(session: &Session, installation: &Installation) -> Examined {
+pub(super) async fn objects(
+    session: &Session,
+    installation: &Installation,
+    webhooks: &Webhooks,
+) -> Examined {
     let check = Check::Admission;
     let Some(expected) = &installation.expected else {
         return Err(check.not_checked(
@@ -20,7 +24,10 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
     };
     let what = "list admission policies, their bindings and webhook configurations";
     let right = "get and list on all of admissionregistration.k8s.io";
-    let standing = check.look(what, right, Box::pin(standing_admission(&session.client))).await?;
+    let webhooks = webhooks.as_ref().map_err(|fault| check.unread(what, right, fault))?;
+    let mut standing =
+        check.look(what, right, Box::pin(standing_policies(&session.client))).await?;
+    standing.extend(webhooks.standing());
     let AdmissionFaults { missing, changed } = faults(expected, &standing);
     if missing.is_empty() && changed.is_empty() {
         return Ok(vec![

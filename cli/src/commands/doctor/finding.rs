@@ -15,6 +15,8 @@ pub(super) enum Check {
     Installation,
     /// The kinds of Lapse.
     Definitions,
+    /// Whether the programs run, and of which release.
+    Deployments,
     /// The admission policies, their bindings and the webhook configurations.
     Admission,
     /// Whether the webhook answers.
@@ -29,6 +31,10 @@ pub(super) enum Check {
     Leader,
     /// Whether the clocks agree.
     Clock,
+    /// By what hosts are told, and what they are to trust.
+    Gateway,
+    /// The hosts.
+    Endpoints,
     /// The policies.
     Policies,
     /// Whether what is over is gone.
@@ -105,16 +111,18 @@ impl Check {
         right: &str,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Finding> {
-        call.await.map_err(|error| {
-            let fault: Fault = error.into();
-            if fault.is_forbidden() {
-                self.not_checked(format!("you may not {what}"), format!("ask for {right}"))
-            } else {
-                self.problem(
-                    fault.to_string(),
-                    "run this again; if it stays so, see the API server's log",
-                )
-            }
-        })
+        call.await.map_err(|error| self.unread(what, right, &error.into()))
+    }
+
+    /// The same of what was looked up already, and could not be read.
+    pub(super) fn unread(self, what: &str, right: &str, fault: &Fault) -> Finding {
+        if fault.is_forbidden() {
+            self.not_checked(format!("you may not {what}"), format!("ask for {right}"))
+        } else {
+            self.problem(
+                fault.to_string(),
+                "run this again; if it stays so, see the API server's log",
+            )
+        }
     }
 }

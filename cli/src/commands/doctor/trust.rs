@@ -4,17 +4,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use lapse_cluster::{ATTESTATION_KEYS, WEBHOOKS};
+use lapse_cluster::ATTESTATION_KEYS;
 use lapse_engine::attest::KeySet;
 use x509_parser::pem::Pem;
 
 use super::finding::{Check, Examined, Finding};
-use super::installation::Installation;
+use super::installation::{Installation, Webhooks};
 use crate::countdown::moment;
 use crate::session::Session;
 
@@ -24,30 +21,21 @@ const SOON: TimeDelta = TimeDelta::days(14);
 const RENEW: &str = "restart the webhook, which renews it, and see its log";
 
 /// The authorities in the webhook configurations.
-pub(super) async fn bundles(session: &Session) -> Examined {
+pub(super) fn bundles(session: &Session, webhooks: &Webhooks) -> Examined {
     let check = Check::Certificates;
-    let mutating: Api<MutatingWebhookConfiguration> = Api::all(session.client.clone());
-    let validating: Api<ValidatingWebhookConfiguration> = Api::all(session.client.clone());
-    let both =
-        async { Ok((mutating.get_opt(WEBHOOKS).await?, validating.get_opt(WEBHOOKS).await?)) };
-    let call = session.call("reading the webhook configurations", both);
     let right = "get on mutatingwebhookconfigurations and validatingwebhookconfigurations";
-    let (mutating, validating) = check.look("read webhook configurations", right, call).await?;
-    let stamps = mutating.and_then(|found| found.webhooks).unwrap_or_default();
-    let judges = validating.and_then(|found| found.webhooks).unwrap_or_default();
-    let configured = stamps
-        .into_iter()
-        .map(|webhook| (webhook.name, webhook.client_config.ca_bundle))
-        .chain(judges.into_iter().map(|webhook| (webhook.name, webhook.client_config.ca_bundle)));
+    let unread = |fault| check.unread("read webhook configurations", right, fault);
     let (mut lacking, mut bundles) = (Vec::new(), BTreeSet::new());
-    for (name, bundle) in configured {
-        match bundle.filter(|bundle| !bundle.0.is_empty()) {
-            Some(ByteString(bundle)) => drop(bundles.insert(bundle)),
+    for (name, config) in webhooks.as_ref().map_err(unread)?.calls() {
+        match config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) {
+            Some(ByteString(bundle)) => drop(bundles.insert(bundle.as_slice())),
             None => lacking.push(name),
         }
     }
-    let mut found: Vec<Finding> =
-        bundles.iter().map(|bundle| authority(bundle, now(session))).collect();
+    let mut found: Vec<Finding> = bundles
+        .iter()
+        .map(|bundle| authority(check, "the webhook", bundle, now(session)))
+        .collect();
     if !lacking.is_empty() {
         let message = format!("{} have no authority yet: calls of them fail", lacking.join(", "));
         found.push(
@@ -65,23 +53,22 @@ pub(super) fn now(session: &Session) -> DateTime<Utc> {
     lapse_cluster::clock::now() + session.clock.skew()
 }
 
-/// What a bundle is worth: as long as one of its certificates is valid.
-fn authority(bundle: &[u8], now: DateTime<Utc>) -> Finding {
-    let check = Check::Certificates;
+/// What a bundle is worth: as long as one of its certificates is valid. `of`: whom it vouches for.
+pub(super) fn authority(check: Check, of: &str, bundle: &[u8], now: DateTime<Utc>) -> Finding {
     let until = match expiry(bundle) {
         Ok(until) => until,
         Err(why) => {
-            let message = format!("the authority of the webhook cannot be read: {why}");
+            let message = format!("the authority of {of} cannot be read: {why}");
             return check.problem(message, RENEW);
         }
     };
     let when = moment(until, now);
     if until <= now {
-        check.problem(format!("the authority of the webhook expired at {when}"), RENEW)
+        check.problem(format!("the authority of {of} expired at {when}"), RENEW)
     } else if until - now < SOON {
-        check.warning(format!("the authority of the webhook expires at {when}"), RENEW)
+        check.warning(format!("the authority of {of} expires at {when}"), RENEW)
     } else {
-        check.ok(format!("the authority of the webhook is valid until {when}"))
+        check.ok(format!("the authority of {of} is valid until {when}"))
     }
 }
 
@@ -152,7 +139,7 @@ mod tests {
     fn an_authority_is_as_good_as_the_latest_of_its_certificates() {
         let now = time("2026-01-02T00:00:00Z");
         let told = |bundle: &str| {
-            let found = authority(bundle.as_bytes(), now);
+            let found = authority(Check::Certificates, "the webhook", bundle.as_bytes(), now);
             format!("{:?}: {}", found.outcome, found.message)
         };
         let all = [
@@ -163,7 +150,9 @@ mod tests {
             told("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ];
         insta::assert_snapshot!(all.join("\n"));
-        let soon = authority(valid_until(2026).as_bytes(), time("2025-12-25T00:00:00Z"));
+        let (bundle, at) = (valid_until(2026), time("2025-12-25T00:00:00Z"));
+        let soon = authority(Check::Gateway, "the gateway", bundle.as_bytes(), at);
+        assert!(soon.message.starts_with("the authority of the gateway expires at 2026-01-01"));
         assert_eq!(soon.outcome, super::super::finding::Outcome::Warning);
     }
 

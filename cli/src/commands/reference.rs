@@ -22,10 +22,10 @@ pub(super) fn page() -> String {
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         section(&mut page, command);
     }
-    page.push_str("\n## Exit status\n\n`run` exits as its command does.\n\n| | |\n|---|---|\n");
-    for (status, text) in EXIT_STATUS.lines().filter_map(|line| line.split_once(' ')) {
-        let _ = writeln!(page, "| {status} | {} |", cell(text.trim()));
-    }
+    let _ = write!(
+        page,
+        "\n## Exit status\n\n`run` exits as its command does.\n\n```text\n{EXIT_STATUS}\n```\n"
+    );
     page
 }
 
@@ -124,7 +124,7 @@ mod tests {
             "| **`--outcome OUTCOME`** | What the review came to.<br>One of `justified`, `unjustified`. |",
             "| **`NAME...`** |",
             "Default: `30d`.",
-            "| 130 | interrupted (Ctrl-C)",
+            "\n130  interrupted (Ctrl-C)",
         ] {
             assert!(page.contains(words), "{words}: {page}");
         }

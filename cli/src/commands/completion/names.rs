@@ -80,11 +80,12 @@ impl Names {
             (_, "context") => Self::Contexts,
             (_, "cluster") => Self::Clusters,
             (_, "user") => Self::Users,
-            (_, "namespace" | "installation") => Self::Namespaces,
+            (_, "namespace" | "installation") | ("can-i" | "request" | "run", "namespaces") => {
+                Self::Namespaces
+            }
             ("can-i" | "request" | "run", "role") => Self::Roles,
             ("can-i" | "request" | "run", "policy") => Self::Offering,
             ("can-i" | "request" | "run", "endpoint") => Self::Endpoints,
-            ("can-i" | "request" | "run", "namespaces") => Self::Namespaces,
             ("status" | "explain", "name") => Self::Requests,
             ("approve", "names") => Self::Waiting,
             ("deny", "names") => Self::Open,

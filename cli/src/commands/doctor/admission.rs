@@ -28,11 +28,14 @@ pub(super) async fn objects(
     let mut standing =
         check.look(what, right, Box::pin(standing_policies(&session.client))).await?;
     standing.extend(webhooks.standing());
-    let AdmissionFaults { missing, changed } = faults(expected, &standing);
+    Ok(compared(expected.len(), faults(expected, &standing)))
+}
+
+fn compared(all: usize, faults: AdmissionFaults) -> Vec<Finding> {
+    let check = Check::Admission;
+    let AdmissionFaults { missing, changed } = faults;
     if missing.is_empty() && changed.is_empty() {
-        return Ok(vec![
-            check.ok(format!("all {} objects stand as the chart has them", expected.len())),
-        ]);
+        return vec![check.ok(format!("all {all} objects stand as the chart has them"))];
     }
     let missing = missing.into_iter().map(|name| {
         let message = format!("{name} is gone, and what it guards is open");
@@ -45,7 +48,7 @@ pub(super) async fn objects(
             "delete it and run helm upgrade, and find out who changed it (audit log)",
         )
     });
-    Ok(missing.chain(changed).collect())
+    missing.chain(changed).collect()
 }
 
 /// Whether a request is stamped and judged: by one that is not stored.
@@ -59,14 +62,18 @@ pub(super) async fn answers(session: &Session) -> Examined {
     let what = format!("make requests in namespace {namespace}, by which the webhook is tried");
     let right = format!("ClusterRole lapse:requester in namespace {namespace}");
     let answer = check.look(&what, &right, async { asked }).await?;
-    Ok(vec![if answer.spec.requester.is_some() {
-        check.ok("the webhook answers, and stamps who asks")
-    } else {
-        check.problem(
-            "the API server takes requests that nobody has stamped: it does not call the webhook",
-            "run helm upgrade",
-        )
-    }])
+    Ok(vec![answered(answer.spec.requester.is_some())])
+}
+
+fn answered(is_stamped: bool) -> Finding {
+    let check = Check::Webhook;
+    if is_stamped {
+        return check.ok("the webhook answers, and stamps who asks");
+    }
+    check.problem(
+        "the API server takes requests that nobody has stamped: it does not call the webhook",
+        "run helm upgrade",
+    )
 }
 
 /// What a refusal says of the webhook, if anything.
@@ -93,8 +100,22 @@ fn refused((code, message): (u16, &str)) -> Option<Finding> {
 mod tests {
     use rstest::rstest;
 
-    use super::super::finding::Outcome;
+    use super::super::finding::{Outcome, shown};
     use super::*;
+
+    #[test]
+    fn what_guards_no_more_is_told_with_what_to_do() {
+        let names = |name: &str| vec![format!("ValidatingAdmissionPolicy {name}")];
+        let changed = names("lapse-immutable: failurePolicy");
+        let faults = AdmissionFaults { missing: names("lapse-identity"), changed };
+        let dead = "Internal error occurred: failed calling webhook \"stamp.lapse.dev\": EOF";
+        let unstamped = "ValidatingAdmissionPolicy 'lapse-identity' denied request: no";
+        let mut all = compared(9, AdmissionFaults::default());
+        all.extend(compared(9, faults));
+        all.extend([true, false].map(answered));
+        all.extend([(500, dead), (403, unstamped)].map(|answer| refused(answer).unwrap()));
+        insta::assert_snapshot!(shown(&all));
+    }
 
     #[rstest]
     #[case::dead(

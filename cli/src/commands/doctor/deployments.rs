@@ -137,6 +137,7 @@ fn in_words(groups: &BTreeMap<String, Vec<String>>) -> String {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::finding::shown;
     use super::*;
 
     fn deployment(name: &str, release: &str, status: &Value) -> Deployment {
@@ -158,12 +159,8 @@ mod tests {
     }
 
     fn found(all: &[Deployment], has_gateway: bool) -> String {
-        let found = told(all, "lapse-system", has_gateway);
-        let told = found.iter().map(|found| {
-            let action = found.action.iter().map(|action| format!("\n  {action}"));
-            format!("{:?}: {}{}", found.outcome, found.message, action.collect::<String>())
-        });
-        told.collect::<Vec<_>>().join("\n").replace(env!("CARGO_PKG_VERSION"), "OURS")
+        let found = shown(&told(all, "lapse-system", has_gateway));
+        found.replace(env!("CARGO_PKG_VERSION"), "OURS")
     }
 
     #[test]

@@ -34,11 +34,17 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
         }
     });
     check.look("list Endpoints", "ClusterRole lapse:auditor", listing).await?;
+    let lacks_gateway = installation.settings.as_ref().is_some_and(|of| !of.has_gateway);
+    Ok(summed(found, more, all, lacks_gateway))
+}
+
+/// All that is told: of those that are named, how often more is to be said, and how many there are.
+fn summed(mut found: Vec<Finding>, more: usize, all: usize, lacks_gateway: bool) -> Vec<Finding> {
+    let check = Check::Endpoints;
     if more > 0 {
         let message = format!("{more} more is to be said of Endpoints");
         found.push(check.warning(message, "see `kubectl get jep`"));
     }
-    let lacks_gateway = installation.settings.as_ref().is_some_and(|of| !of.has_gateway);
     if all > 0 && lacks_gateway {
         let message = format!("there are {all} Endpoints, and no gateway that tells them anything");
         found.push(check.warning(message, "set gateway.enabled, and run helm upgrade"));
@@ -49,7 +55,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
             _ => format!("all {all} Endpoints are ready"),
         }));
     }
-    Ok(found)
+    found
 }
 
 /// What is wrong with one. What the gateway says of it says what to do, too.
@@ -102,6 +108,7 @@ fn stands(endpoint: &Endpoint, now: DateTime<Utc>) -> Vec<Finding> {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::finding::shown;
     use super::*;
 
     fn condition(of: &str, status: &str, reason: &str, message: &str) -> Value {
@@ -125,11 +132,17 @@ mod tests {
         }))
         .unwrap();
         let found = stands(&endpoint, "2026-01-01T00:10:00Z".parse().unwrap());
-        let told = found.iter().map(|found| {
-            let action = found.action.as_deref().unwrap_or_default();
-            format!("{:?}: {}\n  {action}", found.outcome, found.message)
-        });
-        told.collect::<Vec<_>>().join("\n")
+        shown(&found)
+    }
+
+    #[test]
+    fn all_of_them_are_summed_up() {
+        let all = [
+            summed(Vec::new(), 0, 0, true),
+            summed(Vec::new(), 0, 3, false),
+            summed(Vec::new(), 4, 30, true),
+        ];
+        insta::assert_snapshot!(all.map(|found| shown(&found)).join("\n"));
     }
 
     #[test]
@@ -164,19 +177,6 @@ mod tests {
                 ],
             ),
         ];
-        insta::assert_snapshot!(all.join("\n"), @r"
-        Warning: no gateway has looked at Endpoint web-1 yet
-          see the checks Deployments and Gateway
-        Warning: Endpoint web-1 is not ready (NotConnected)
-          its agent has enrolled, and never connected: run `systemctl start lapse-agent` on the host
-        Warning: Endpoint web-1 is not ready (GatewayLost)
-          see docs/endpoints.md
-        Warning: the agent of Endpoint web-1 is outdated
-          upgrade lapse-agent on the host
-        Problem: two machines have the identity of Endpoint web-1
-          one is a copy of the other
-        Problem: on Endpoint web-1 the right of Grant shop-fix-0a has been ending for 10m: a process does not end
-          see `lapse-agent status` on the host, and docs/runbooks.md (LapseRevocationUnheard)
-        ");
+        insta::assert_snapshot!(all.join("\n"));
     }
 }

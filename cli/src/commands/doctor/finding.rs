@@ -79,6 +79,16 @@ pub(super) struct Finding {
 /// What was found; an error is what kept it from being looked at.
 pub(super) type Examined = Result<Vec<Finding>, Finding>;
 
+/// Findings as tests show them.
+#[cfg(test)]
+pub(super) fn shown<'a>(found: impl IntoIterator<Item = &'a Finding>) -> String {
+    let shown = found.into_iter().map(|Finding { check, outcome, message, action }| {
+        let action = action.iter().map(|action| format!("\n  → {action}"));
+        format!("{check:?} {}: {message}{}", outcome.word(), action.collect::<String>())
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
 impl Check {
     pub(super) fn ok(self, message: impl Into<String>) -> Finding {
         Finding { check: self, outcome: Outcome::Ok, message: message.into(), action: None }
@@ -124,5 +134,20 @@ impl Check {
                 "run this again; if it stays so, see the API server's log",
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_no_news_of_the_installation() {
+        let unanswered = Fault::Unanswered { what: "listing grants".to_owned(), seconds: 30 };
+        let found = Check::Ends.unread("list Grants", "ClusterRole lapse:auditor", &unanswered);
+        insta::assert_snapshot!(shown([&found]), @r"
+        Ends problem: listing grants: no answer within 30 s
+          → run this again; if it stays so, see the API server's log
+        ");
     }
 }

@@ -69,14 +69,30 @@ async fn settings(
             "name its namespace with --installation, or install it (docs/operations.md)",
         )
     })?;
-    let broken = |key: &str, why: String| {
-        check.problem(
-            format!("{key} in ConfigMap {SETTINGS} cannot be read: {why}"),
-            "use the kubectl jit of the installed release, or run helm upgrade if somebody has changed it",
-        )
-    };
-    let settings = allowed(&map).map_err(|why| broken(ALLOWED, why))?;
+    let settings = allowed(&map).map_err(|why| broken(ALLOWED, &why))?;
     let expected = serde_json::from_str(entry(&map, "admission.json"))
-        .map_err(|error| broken("admission.json", error.to_string()))?;
+        .map_err(|error| broken("admission.json", &error.to_string()))?;
     Ok((settings, expected))
+}
+
+fn broken(key: &str, why: &str) -> Finding {
+    Check::Installation.problem(
+        format!("{key} in ConfigMap {SETTINGS} cannot be read: {why}"),
+        "use the kubectl jit of the installed release, or run helm upgrade if somebody has changed it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::shown;
+    use super::*;
+
+    #[test]
+    fn settings_of_another_release_are_told() {
+        let found = broken(ALLOWED, "unknown field `grants`");
+        insta::assert_snapshot!(shown([&found]), @r"
+        Installation problem: settings.yaml in ConfigMap lapse-settings cannot be read: unknown field `grants`
+          → use the kubectl jit of the installed release, or run helm upgrade if somebody has changed it
+        ");
+    }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use lapse_cluster::ATTESTATION_KEYS;
+use lapse_cluster::{ATTESTATION_KEYS, WebhookConfigurations};
 use lapse_engine::attest::KeySet;
 use x509_parser::pem::Pem;
 
@@ -23,19 +23,23 @@ const RENEW: &str = "restart the webhook, which renews it, and see its log";
 /// The authorities in the webhook configurations.
 pub(super) fn bundles(session: &Session, webhooks: &Webhooks) -> Examined {
     let check = Check::Certificates;
+    let what = "read webhook configurations";
     let right = "get on mutatingwebhookconfigurations and validatingwebhookconfigurations";
-    let unread = |fault| check.unread("read webhook configurations", right, fault);
+    let webhooks = webhooks.as_ref().map_err(|fault| check.unread(what, right, fault))?;
+    Ok(authorities(webhooks, now(session)))
+}
+
+fn authorities(webhooks: &WebhookConfigurations, now: DateTime<Utc>) -> Vec<Finding> {
+    let check = Check::Certificates;
     let (mut lacking, mut bundles) = (Vec::new(), BTreeSet::new());
-    for (name, config) in webhooks.as_ref().map_err(unread)?.calls() {
+    for (name, config) in webhooks.calls() {
         match config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) {
             Some(ByteString(bundle)) => drop(bundles.insert(bundle.as_slice())),
             None => lacking.push(name),
         }
     }
-    let mut found: Vec<Finding> = bundles
-        .iter()
-        .map(|bundle| authority(check, "the webhook", bundle, now(session)))
-        .collect();
+    let mut found: Vec<Finding> =
+        bundles.iter().map(|bundle| authority(check, "the webhook", bundle, now)).collect();
     if !lacking.is_empty() {
         let message = format!("{} have no authority yet: calls of them fail", lacking.join(", "));
         found.push(
@@ -45,7 +49,7 @@ pub(super) fn bundles(session: &Session, webhooks: &Webhooks) -> Examined {
     if found.is_empty() {
         found.push(check.problem("there is no webhook configuration", "run helm upgrade"));
     }
-    Ok(found)
+    found
 }
 
 /// The time by the API server's clock, which is the one that checks certificates.
@@ -106,15 +110,20 @@ fn published(map: Option<&ConfigMap>, now: DateTime<Utc>) -> Vec<Finding> {
             check.problem(error.to_string(), action)
         })
         .collect();
-    found.push(match keys.in_force_at(now) {
+    found.push(in_force(keys.in_force_at(now)));
+    found
+}
+
+fn in_force(count: usize) -> Finding {
+    let check = Check::Keys;
+    match count {
         0 => check.problem(
             "no published key of the webhook is in force: nothing that it signs is believed, and nothing is given",
             "restart the webhook, which publishes its key, and see its log",
         ),
         1 => check.ok("the webhook's key is published and in force"),
         count => check.ok(format!("{count} keys of the webhook are published and in force")),
-    });
-    found
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +131,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use serde_json::json;
 
+    use super::super::finding::shown;
     use super::*;
 
     fn time(text: &str) -> DateTime<Utc> {
@@ -140,7 +150,7 @@ mod tests {
         let now = time("2026-01-02T00:00:00Z");
         let told = |bundle: &str| {
             let found = authority(Check::Certificates, "the webhook", bundle.as_bytes(), now);
-            format!("{:?}: {}", found.outcome, found.message)
+            shown([&found])
         };
         let all = [
             told(&valid_until(2027)),
@@ -157,11 +167,27 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_without_an_authority_are_told() {
+        let of = |webhooks: &serde_json::Value| {
+            let mutating = json!({"metadata": {"name": "lapse"}, "webhooks": webhooks});
+            let mutating = Some(serde_json::from_value(mutating).unwrap());
+            let found = WebhookConfigurations { mutating, validating: None };
+            shown(&authorities(&found, time("2026-01-02T00:00:00Z")))
+        };
+        let lacking = json!([{
+            "name": "stamp.lapse.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"url": "https://127.0.0.1:1"},
+        }]);
+        let keys = [1, 2].map(in_force);
+        insta::assert_snapshot!([of(&json!([])), of(&lacking), shown(&keys)].join("\n"));
+    }
+
+    #[test]
     fn keys_that_cannot_be_used_are_no_keys() {
         let told = |data: serde_json::Value| {
             let map: ConfigMap = serde_json::from_value(json!({"data": data})).unwrap();
             let found = published(Some(&map), time("2026-01-02T00:00:00Z"));
-            found.into_iter().map(|found| found.message).collect::<Vec<_>>().join("\n")
+            shown(&found)
         };
         insta::assert_snapshot!(told(json!({"0123456789abcdef": "{}"})));
         assert_eq!(published(None, time("2026-01-02T00:00:00Z")).len(), 1);

@@ -9,6 +9,7 @@ mod select;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lapse_crds::{GrantDuration, ReviewOutcome};
@@ -228,7 +229,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
         /// What the review came to
-        #[arg(long, value_name = "OUTCOME", value_parser = parse_outcome)]
+        #[arg(long, value_name = "OUTCOME", value_parser = outcome(), ignore_case = true)]
         outcome: ReviewOutcome,
         #[command(flatten)]
         said: Said,
@@ -288,6 +289,9 @@ pub(crate) enum Command {
     /// Prints the manual page
     #[command(hide = true)]
     Man,
+    /// Prints the reference of the command line, as Markdown
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Whether to wait for the access.
@@ -312,12 +316,15 @@ pub(crate) struct Said {
     pub(crate) dry_run: DryRun,
 }
 
-fn parse_outcome(text: &str) -> Result<ReviewOutcome, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "justified" => Ok(ReviewOutcome::Justified),
-        "unjustified" => Ok(ReviewOutcome::Unjustified),
-        _ => Err("write justified or unjustified".to_owned()),
-    }
+/// The outcomes, as people write them.
+fn outcome() -> impl TypedValueParser<Value = ReviewOutcome> {
+    PossibleValuesParser::new(["justified", "unjustified"]).map(|text| {
+        if text.eq_ignore_ascii_case("justified") {
+            ReviewOutcome::Justified
+        } else {
+            ReviewOutcome::Unjustified
+        }
+    })
 }
 
 #[cfg(test)]

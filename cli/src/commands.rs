@@ -2,12 +2,14 @@
 
 mod approve;
 mod ask;
+mod completion;
 mod doctor;
 mod explain;
 mod found;
 mod init;
 mod list;
 mod policies;
+mod reference;
 mod replay;
 mod report;
 mod run;
@@ -15,12 +17,14 @@ mod say;
 mod status;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{Timestamp, Verdict};
 
+pub(crate) use self::completion::answered;
 use crate::args::{Cli, Command, Format, Said, parse_start};
 use crate::decide::Saying;
 use crate::fault::Fault;
@@ -35,16 +39,15 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
     // These need no cluster.
     match &command {
         Command::Completion { shell } => {
-            clap_complete::generate(
-                *shell,
-                &mut Cli::command(),
-                "kubectl-jit",
-                &mut std::io::stdout(),
-            );
+            completion::script(*shell)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man => {
             clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Reference => {
+            write!(std::io::stdout(), "{}", reference::page())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Init { first } => {
@@ -106,7 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Run { ask, timeout, command } => {
             return run::run(session, &ask, timeout, &command).await;
         }
-        Command::Completion { .. } | Command::Man | Command::Init { .. } => {}
+        Command::Completion { .. } | Command::Man | Command::Reference | Command::Init { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

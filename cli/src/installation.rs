@@ -3,7 +3,6 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt as _};
-use lapse_cluster::WEBHOOKS;
 use lapse_engine::Settings;
 
 use crate::fault::Fault;
@@ -17,13 +16,6 @@ pub(crate) const SETTINGS: &str = "lapse-settings";
 pub(crate) const ALLOWED: &str = "settings.yaml";
 /// What Helm writes on everything that it installs.
 const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
-
-/// Its namespace, if anything says it.
-pub(crate) async fn namespace(session: &Session) -> Result<Option<String>, Fault> {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(session.client.clone());
-    let found = session.call("reading what stamps", api.get_opt(WEBHOOKS)).await?;
-    Ok(found.as_ref().and_then(namespace_of))
-}
 
 /// The config map of its settings, if there is one.
 pub(crate) async fn settings(
@@ -44,7 +36,8 @@ pub(crate) fn entry<'a>(map: &'a ConfigMap, key: &str) -> &'a str {
     map.data.as_ref().and_then(|data| data.get(key)).map_or("", String::as_str)
 }
 
-fn namespace_of(configuration: &MutatingWebhookConfiguration) -> Option<String> {
+/// Its namespace, as far as the configuration of its webhooks says it.
+pub(crate) fn namespace_of(configuration: &MutatingWebhookConfiguration) -> Option<String> {
     let by_helm = configuration.annotations().get(HELM_NAMESPACE).cloned();
     let mut webhooks = configuration.webhooks.iter().flatten();
     by_helm.or_else(|| {

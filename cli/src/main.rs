@@ -31,9 +31,16 @@ use clap::Parser as _;
 
 use crate::args::Cli;
 
+fn main() -> ExitCode {
+    // Who completes asks with words that are no command line yet.
+    if commands::answered() {
+        return ExitCode::SUCCESS;
+    }
+    run(Cli::parse())
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
+async fn run(cli: Cli) -> ExitCode {
     match commands::run(cli).await {
         Ok(code) => code,
         Err(fault) => fault.tell(),

@@ -1,9 +1,11 @@
 //! Manifests in files, as `kubectl apply` takes them: YAML or JSON, several in a file, and lists.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kube::ResourceExt as _;
 use kube::core::Resource;
+use lapse_crds::JitPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,6 +40,27 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Manifest>, Fault> {
         return Err(Fault::Other(format!("{name} has no object")));
     }
     Ok(found)
+}
+
+/// The policies in these files: at least one in each, and each once. What people keep beside their policies in a file, such as
+/// bindings, is passed over.
+pub(crate) fn policies(files: &[PathBuf]) -> Result<Vec<JitPolicy>, Fault> {
+    let mut policies: Vec<JitPolicy> = Vec::new();
+    for file in files {
+        let found = read(file)?;
+        for manifest in found.iter().filter(|manifest| manifest.is::<JitPolicy>()) {
+            let policy: JitPolicy = manifest.object()?;
+            if policies.iter().any(|other| other.name_any() == policy.name_any()) {
+                let why = format!("JitPolicy {} is in two places", policy.name_any());
+                return Err(manifest.wrong(&why));
+            }
+            policies.push(policy);
+        }
+        if !found.iter().any(Manifest::is::<JitPolicy>) {
+            return Err(Fault::Other(format!("{} has no JitPolicy", file.display())));
+        }
+    }
+    Ok(policies)
 }
 
 fn parse(name: &str, text: &str) -> Result<Vec<Manifest>, Fault> {
@@ -120,8 +143,6 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::JitPolicy;
-
     use super::*;
 
     const POLICY: &str = "apiVersion: lapse.dev/v1alpha1\nkind: JitPolicy\nmetadata: {name: shop}\nspec: {requesters: [], targets: []}\n";

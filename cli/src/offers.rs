@@ -17,7 +17,11 @@ use crate::target::named;
 /// Asks what is offered: by a request that is judged and not stored, so whoever may ask for access may ask this.
 pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
     let answer = ask(session).await?;
-    let told = answer.annotations().get(OFFERS).filter(|told| !told.is_empty());
+    read(answer.annotations().get(OFFERS).map(String::as_str))
+}
+
+fn read(told: Option<&str>) -> Result<Offers, Fault> {
+    let told = told.filter(|told| !told.is_empty());
     let told = told.ok_or_else(|| {
         Fault::Other(
             "the Lapse of this cluster does not say what it offers: it is older than kubectl jit; ask its \
@@ -89,6 +93,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_lapse_of_another_release_is_told() {
+        let told = [None, Some(""), Some("{}")].map(|told| read(told).unwrap_err().to_string());
+        insta::assert_snapshot!(told.join("\n"));
+    }
 
     #[rstest]
     #[case("managers", true)]

@@ -25,6 +25,15 @@ pub(crate) fn meant(text: &str, offered: &[RoleRef]) -> RoleRef {
     }
 }
 
+/// A role as people write it: with its kind where its name alone means another one.
+pub(crate) fn written(role: &RoleRef, offered: &[RoleRef]) -> String {
+    if meant(&role.name, offered) == *role {
+        role.name.clone()
+    } else {
+        format!("{}/{}", role.kind.to_string().to_lowercase(), role.name)
+    }
+}
+
 /// The name that is most like this one, if any is.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let alike = |other: &&'a str| strsim::jaro_winkler(name, other);
@@ -55,6 +64,14 @@ mod tests {
     #[case("lapse:x", "ClusterRole lapse:x")]
     fn a_role_without_a_kind_is_the_one_that_is_offered(#[case] text: &str, #[case] role: &str) {
         assert_eq!(meant(text, &offered()).to_string(), role);
+    }
+
+    #[test]
+    fn a_role_is_written_as_it_is_read() {
+        let offered = offered();
+        let written: Vec<String> = offered.iter().map(|role| written(role, &offered)).collect();
+        assert_eq!(written, ["edit", "view", "deployer", "role/view"]);
+        assert!(offered.iter().zip(&written).all(|(role, text)| meant(text, &offered) == *role));
     }
 
     #[rstest]

@@ -11,8 +11,8 @@
 //! - [`clock`]: the one place that reads the wall clock.
 //! - [`rights`]: what the programs may do there, and why.
 //! - [`supported`]: whether the cluster has what Lapse needs.
-//! - [`standing_admission`] and [`standing_subjects`]: which admission objects of the chart stand, and who holds what
-//!   never ends.
+//! - [`standing_admission`], [`WebhookConfigurations`] and [`standing_subjects`]: which admission objects of the chart
+//!   stand, and who holds what never ends.
 //! - [`process`]: settings, logs, traces, signals, health and metrics of a component.
 
 mod accounts;
@@ -36,7 +36,9 @@ mod supported;
 mod testing;
 pub mod watch;
 
-pub use admission::{StandingAdmission, WEBHOOKS, standing_admission};
+pub use admission::{
+    OF_THE_CHART, StandingAdmission, WebhookConfigurations, standing_admission, standing_policies,
+};
 pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, follow_keys, read_keys};

@@ -70,6 +70,14 @@ pub struct LiveGrant {
     pub bindings: Vec<RbacRef>,
 }
 
+impl LiveGrant {
+    /// Whether it is held on a host, which ends it.
+    #[must_use]
+    pub fn is_on_host(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.scope.endpoint().is_some())
+    }
+}
+
 impl GrantSummary {
     /// Summarises a grant.
     #[must_use]

@@ -1,5 +1,5 @@
-//! The plugin of kubectl as an archive, as people install it and as plugin managers expect it: the program and the licence,
-//! at the top.
+//! The plugin of kubectl as an archive, as people install it and as plugin managers expect it: at the top the program, what
+//! kubectl runs to complete it, and the licence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use crate::workspace;
 
 /// The package, and its program.
 pub const PLUGIN: &str = "kubectl-jit";
+/// What kubectl runs to complete it: a script that asks the program.
+const COMPLETION: &str = "kubectl_complete-jit";
 
 /// Builds `kubectl jit` as an archive for each architecture.
 #[derive(Clone, Debug, Parser)]
@@ -42,9 +44,11 @@ pub fn run(options: &Options) -> Result<()> {
 /// If a file is missing, or the archive cannot be written.
 pub fn archive(workspace: &Path, program: &Path, arch: Arch, into: &Path) -> Result<PathBuf> {
     let mut tar = tar::Builder::new(Vec::new());
-    for (name, from, mode) in
-        [(PLUGIN, program, 0o755), ("LICENSE", &*workspace.join("LICENSE"), 0o644)]
-    {
+    for (name, from, mode) in [
+        (PLUGIN, program, 0o755),
+        (COMPLETION, &*workspace.join("cli").join(COMPLETION), 0o755),
+        ("LICENSE", &*workspace.join("LICENSE"), 0o644),
+    ] {
         let content = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
         let mut header = header(tar::EntryType::Regular, mode, 0);
         header.set_size(content.len().try_into()?);
@@ -67,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_has_the_program_and_the_licence_and_nothing_of_the_machine() {
+    fn an_archive_has_the_program_its_completion_and_the_licence_and_nothing_of_the_machine() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("built");
         fs::write(&program, "the program").unwrap();
@@ -88,9 +92,12 @@ mod tests {
             let mut content = String::new();
             entry.read_to_string(&mut content).unwrap();
             let path = entry.path().unwrap().display().to_string();
-            found.push((path, header.mode().unwrap(), content.contains("the program")));
+            found.push((path, header.mode().unwrap(), content.lines().last().map(str::to_owned)));
         }
-        let expected = [(PLUGIN.to_owned(), 0o755, true), ("LICENSE".to_owned(), 0o644, false)];
-        assert_eq!(found, expected);
+        let last = |text: &str| Some(text.to_owned());
+        assert_eq!(found[0], (PLUGIN.to_owned(), 0o755, last("the program")));
+        let asks = last("exec kubectl-jit __complete \"$@\"");
+        assert_eq!(found[1], (COMPLETION.to_owned(), 0o755, asks));
+        assert_eq!((&*found[2].0, found[2].1, found.len()), ("LICENSE", 0o644, 3));
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use lapse_cluster::clock::now;
-use lapse_crds::{AccessRequest, RoleKind, RoleRule, Verdict};
+use lapse_crds::{AccessRequest, KubernetesTarget, RoleKind, RoleRef, RoleRule, Verdict};
 use lapse_engine::rules::compact;
 use lapse_engine::target::Privilege;
 
@@ -93,11 +93,9 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
 
 /// What the role allows, or why that cannot be told.
 async fn allows(session: &Session, request: &AccessRequest) -> String {
-    let Some(target) = &request.spec.target.kubernetes else {
-        return "what it names, on that host".to_owned();
-    };
-    let Some(role) = &target.role else {
-        return "only these rules".to_owned();
+    let (target, role) = match role_of(request) {
+        Ok(found) => found,
+        Err(told) => return told.to_owned(),
     };
     let client = session.client.clone();
     let what = format!("reading {role}");
@@ -124,6 +122,12 @@ async fn allows(session: &Session, request: &AccessRequest) -> String {
     }
 }
 
+/// The role that is asked for, and where; or what is allowed without one, in words.
+fn role_of(request: &AccessRequest) -> Result<(&KubernetesTarget, &RoleRef), &'static str> {
+    let target = request.spec.target.kubernetes.as_ref().ok_or("what it names, on that host")?;
+    Ok((target, target.role.as_ref().ok_or("only these rules")?))
+}
+
 /// How often the same person asked before in this namespace, and what became of it.
 async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     let who = &request.spec.requester.as_ref()?.username;
@@ -141,4 +145,29 @@ async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     } else {
         told.join(", ")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_role_is_told_in_words() {
+        let of = |target: Value| {
+            let request = json!({
+                "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"name": "fix"},
+                "spec": {"target": target},
+            });
+            let request: AccessRequest = serde_json::from_value(request).unwrap();
+            role_of(&request).map(|(_, role)| role.to_string()).map_err(ToOwned::to_owned)
+        };
+        let edit = json!({"kind": "ClusterRole", "name": "edit"});
+        assert_eq!(of(json!({"kubernetes": {"role": edit}})), Ok("ClusterRole edit".to_owned()));
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+        assert_eq!(of(json!({"kubernetes": {"rules": rules}})), Err("only these rules".to_owned()));
+        let host = json!({"endpoint": {"name": "web-1", "admin": {}}});
+        assert_eq!(of(host), Err("what it names, on that host".to_owned()));
+    }
 }

@@ -5,8 +5,11 @@
 mod access;
 mod admission;
 mod cluster;
+mod deployments;
+mod endpoints;
 mod ends;
 mod finding;
+mod gateway;
 mod installation;
 mod leader;
 mod policies;
@@ -15,6 +18,7 @@ mod standing;
 mod trust;
 
 use anstyle::{AnsiColor, Style};
+use lapse_cluster::WebhookConfigurations;
 use serde::Serialize;
 
 use self::finding::{Examined, Finding, Outcome};
@@ -57,36 +61,55 @@ pub(super) async fn run(
 }
 
 async fn examine(session: &Session, home: Option<&str>) -> Examination {
-    let (installation, found) = installation::find(session, home).await;
+    let webhooks = WebhookConfigurations::read(&session.client).await.map_err(Fault::from);
+    let webhooks = &webhooks;
+    let (installation, found) = installation::find(session, webhooks, home).await;
     let installation = &installation;
-    let (cluster, definitions, guards, webhook, bundles) = futures::join!(
+    let (
+        cluster,
+        definitions,
+        deployments,
+        guards,
+        webhook,
+        keys,
+        rights,
+        leader,
+        gateway,
+        endpoints,
+        policies,
+        ends,
+        standing,
+        access,
+    ) = futures::join!(
         cluster::supported(session),
         cluster::definitions(session),
-        admission::objects(session, installation),
+        deployments::examine(session, installation),
+        admission::objects(session, installation, webhooks),
         admission::answers(session),
-        trust::bundles(session),
-    );
-    let (keys, leader, rights, policies, ends, standing, access) = futures::join!(
         trust::keys(session, installation),
-        leader::examine(session, installation),
         rights::examine(session, installation),
+        leader::examine(session, installation),
+        gateway::examine(session, installation),
+        endpoints::examine(session, installation),
         policies::examine(session),
         ends::examine(session, installation),
         standing::examine(session),
         access::examine(session),
     );
-    let clock = Ok(vec![leader::clock(session)]);
-    let all: [Examined; 14] = [
+    let all: [Examined; 17] = [
         cluster,
         Ok(found),
         definitions,
+        deployments,
         guards,
         webhook,
-        bundles,
+        trust::bundles(session, webhooks),
         keys,
         rights,
         leader,
-        clock,
+        Ok(vec![leader::clock(session)]),
+        gateway,
+        endpoints,
         policies,
         ends,
         standing,

@@ -103,13 +103,14 @@ pub(super) async fn filtered(
     if filter.to_approve { approvable(session, found).await } else { Ok(found) }
 }
 
+/// Whether a request is an emergency that nobody has reviewed yet.
 pub(super) fn awaits_review(request: &AccessRequest) -> bool {
     let review = request.status.as_ref().and_then(|status| status.review.as_ref());
     review.is_some_and(|review| review.outcome.is_none())
 }
 
 /// Whether a request waits for people.
-fn is_waiting(request: &AccessRequest) -> bool {
+pub(super) fn is_waiting(request: &AccessRequest) -> bool {
     let status = request.status.as_ref();
     let approval = status.and_then(|status| status.approval.as_ref());
     phase_of(request) == RequestPhase::Pending

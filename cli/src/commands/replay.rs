@@ -4,7 +4,6 @@
 //! namespaces as they are now. What else its requester asked for and held is left out of both.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use anstream::eprintln;
 use chrono::{DateTime, Utc};
@@ -93,7 +92,7 @@ pub(super) async fn run(
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
     let format = Format::of_values(format)?;
-    let given = read(&replayed.files)?;
+    let given = manifests::policies(&replayed.files)?;
     let mut standing = Vec::new();
     let pages = Pages::of(session, "listing policies", session.policies(), ListParams::default());
     pages.each(|policy: JitPolicy| standing.push(policy)).await?;
@@ -115,16 +114,6 @@ pub(super) async fn run(
     let mut replay = Replay::new(session, settings, before, after);
     replay.all(session, all_namespaces, replayed.since.since(now)).await?;
     replay.tell(format)
-}
-
-fn read(files: &[PathBuf]) -> Result<Vec<JitPolicy>, Fault> {
-    let mut given = Vec::new();
-    for file in files {
-        for manifest in manifests::read(file)?.iter().filter(|found| found.is::<JitPolicy>()) {
-            given.push(manifest.object()?);
-        }
-    }
-    Ok(given)
 }
 
 async fn settings(

@@ -78,3 +78,65 @@ fn said(decision: &AccessDecision) -> String {
     let comment = spec.comment.as_deref().map(|comment| format!(" ({})", plain(comment)));
     format!("{} {what}{}", plain(who), comment.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decision(at: &str, spec: &Value) -> AccessDecision {
+        let mut decision = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
+            "metadata": {"name": "fix-x", "creationTimestamp": at},
+            "spec": {"request": {"name": "fix", "uid": "u"}, "decider": {"username": "bob"}},
+        });
+        for (field, value) in spec.as_object().unwrap() {
+            decision["spec"][field] = value.clone();
+        }
+        serde_json::from_value(decision).unwrap()
+    }
+
+    #[test]
+    fn a_history_tells_who_did_what_in_its_order() {
+        let request = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
+            "metadata": {"name": "fix", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {
+                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
+                "requester": {"username": "alice"},
+            },
+            "status": {
+                "phase": "Ended", "startsAt": "2026-01-01T00:02:00.000000Z", "endedAt": "2026-01-01T00:10:00.000000Z",
+                "endReason": "Revoked",
+                "approval": {"stages": [], "escalatedAt": "2026-01-01T00:01:00.000000Z"},
+            },
+        });
+        let request = serde_json::from_value(request).unwrap();
+        let decisions = [
+            decision("2026-01-01T00:03:00Z", &json!({"verdict": "End"})),
+            decision("2026-01-01T00:01:30Z", &json!({"verdict": "Approve"})),
+            decision(
+                "2026-01-01T00:01:59Z",
+                &json!({"verdict": "Approve", "duration": "30m", "comment": "Only that"}),
+            ),
+            decision("2026-01-01T00:09:00Z", &json!({"verdict": "Deny"})),
+            decision("2026-01-01T00:11:00Z", &json!({"verdict": "Review", "outcome": "Justified"})),
+            decision(
+                "2026-01-01T00:12:00Z",
+                &json!({"verdict": "Approve", "request": {"name": "fix", "uid": "other"}}),
+            ),
+        ];
+        insta::assert_snapshot!(history(&request, &decisions).join("\n"), @r"
+        2026-01-01T00:00:00Z  alice asked for edit in shop
+        2026-01-01T00:01:00Z  nobody had answered: the escalation approvers were asked
+        2026-01-01T00:01:30Z  bob approved it
+        2026-01-01T00:01:59Z  bob approved it for 30m (Only that)
+        2026-01-01T00:02:00Z  the access started
+        2026-01-01T00:03:00Z  bob ended it
+        2026-01-01T00:09:00Z  bob denied it
+        2026-01-01T00:10:00Z  the access ended: Revoked
+        2026-01-01T00:11:00Z  bob reviewed it: Justified
+        ");
+    }
+}

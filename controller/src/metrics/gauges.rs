@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use lapse_cluster::index::Index;
 use lapse_crds::{ConditionStatus, GrantPhase, Subject};
-use lapse_engine::summary::{GrantSummary, LiveGrant};
+use lapse_engine::grant::unheard_for;
+use lapse_engine::summary::GrantSummary;
 use lapse_engine::target::Scope;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::family::Family;
@@ -220,20 +221,8 @@ impl Gauges {
 /// at its time.
 fn is_due(grant: &GrantSummary, now: DateTime<Utc>) -> bool {
     let Some(live) = &grant.live else { return false };
-    let is_taken_back = live.phase == GrantPhase::Ending && !is_on_host(live);
+    let is_taken_back = live.phase == GrantPhase::Ending && !live.is_on_host();
     grant.is_deleted || is_taken_back || now >= grant.expires_at.time()
-}
-
-/// For how long a host has not said that a right is gone which was taken back there before its time; `None` if it is none
-/// like that. Once its time has come it is one that is due.
-fn unheard_for(grant: &GrantSummary, now: DateTime<Utc>) -> Option<TimeDelta> {
-    let live = grant.live.as_ref().filter(|live| is_on_host(live))?;
-    let since = live.ending_since?.time();
-    (now < grant.expires_at.time()).then(|| (now - since).max(TimeDelta::zero()))
-}
-
-fn is_on_host(live: &LiveGrant) -> bool {
-    live.target.as_ref().is_some_and(|target| target.scope.endpoint().is_some())
 }
 
 pub(super) fn number(count: usize) -> i64 {

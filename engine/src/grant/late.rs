@@ -27,6 +27,15 @@ pub fn late(grant: &GrantSummary, now: DateTime<Utc>) -> Option<Warning> {
     Some(Warning { event: format!("{}.revocation-overdue", grant.uid), notice })
 }
 
+/// For how long a host has not said that a right is gone which was taken back there before its time; `None` if it is none
+/// like that. Once its time has come it is one that is late.
+#[must_use]
+pub fn unheard_for(grant: &GrantSummary, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let live = grant.live.as_ref().filter(|live| live.is_on_host())?;
+    let since = live.ending_since?.time();
+    (now < grant.expires_at.time()).then(|| (now - since).max(TimeDelta::zero()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod messages;
 
 pub use decide::{Action, Plan, decide};
 pub use drain::drain;
-pub use late::late;
+pub use late::{late, unheard_for};
 pub use name::{grant_name, object_name};
 pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};

@@ -4,13 +4,14 @@ use std::fmt;
 use std::io::IsTerminal as _;
 
 use inquire::{InquireError, Select, Text};
-use lapse_crds::{GrantDuration, RoleKind, RoleRef};
+use lapse_crds::{GrantDuration, RoleRef};
 use lapse_engine::policy::Offered;
 
 use crate::args::Ask;
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::offers;
+use crate::role;
 use crate::session::Session;
 
 /// A role under a policy, as it is shown to choose from.
@@ -23,14 +24,11 @@ impl fmt::Display for Choice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Offered { policy, approval, .. } = self.offered;
         let how_long = self.offered.how_long();
-        write!(f, "{} ({policy}: {how_long}; approved by {approval})", written(self.role))
-    }
-}
-
-fn written(role: &RoleRef) -> String {
-    match role.kind {
-        RoleKind::ClusterRole => role.name.clone(),
-        RoleKind::Role => format!("role/{}", role.name),
+        write!(
+            f,
+            "{} ({policy}: {how_long}; approved by {approval})",
+            role::written(self.role, &[])
+        )
     }
 }
 
@@ -56,7 +54,7 @@ pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault>
         ));
     }
     let Choice { role, offered } = answer(Select::new("Which role?", choices).prompt())?;
-    ask.what.role = Some(written(role));
+    ask.what.role = Some(role::written(role, &[]));
     ask.policy = Some(offered.policy.clone());
     if ask.duration.is_none() {
         ask.duration = duration(offered)?;

@@ -1,16 +1,20 @@
 //! What guards Lapse: the admission objects of its chart, and whether the webhook answers.
 
-use lapse_cluster::standing_admission;
+use lapse_cluster::standing_policies;
 use lapse_engine::admission::{AdmissionFaults, faults};
 
 use super::finding::{Check, Examined, Finding};
-use super::installation::Installation;
+use super::installation::{Installation, Webhooks};
 use crate::fault::Fault;
 use crate::offers;
 use crate::session::Session;
 
 /// Whether the admission objects are as the chart has them.
-pub(super) async fn objects(session: &Session, installation: &Installation) -> Examined {
+pub(super) async fn objects(
+    session: &Session,
+    installation: &Installation,
+    webhooks: &Webhooks,
+) -> Examined {
     let check = Check::Admission;
     let Some(expected) = &installation.expected else {
         return Err(check.not_checked(
@@ -20,12 +24,18 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
     };
     let what = "list admission policies, their bindings and webhook configurations";
     let right = "get and list on all of admissionregistration.k8s.io";
-    let standing = check.look(what, right, Box::pin(standing_admission(&session.client))).await?;
-    let AdmissionFaults { missing, changed } = faults(expected, &standing);
+    let webhooks = webhooks.as_ref().map_err(|fault| check.unread(what, right, fault))?;
+    let mut standing =
+        check.look(what, right, Box::pin(standing_policies(&session.client))).await?;
+    standing.extend(webhooks.standing());
+    Ok(compared(expected.len(), faults(expected, &standing)))
+}
+
+fn compared(all: usize, faults: AdmissionFaults) -> Vec<Finding> {
+    let check = Check::Admission;
+    let AdmissionFaults { missing, changed } = faults;
     if missing.is_empty() && changed.is_empty() {
-        return Ok(vec![
-            check.ok(format!("all {} objects are as the chart has them", expected.len())),
-        ]);
+        return vec![check.ok(format!("all {all} objects are as the chart has them"))];
     }
     let missing = missing.into_iter().map(|name| {
         let message = format!("{name} is missing, and what it guards is unprotected");
@@ -38,7 +48,7 @@ pub(super) async fn objects(session: &Session, installation: &Installation) -> E
             "delete it and run helm upgrade, and find out who changed it (audit log)",
         )
     });
-    Ok(missing.chain(changed).collect())
+    missing.chain(changed).collect()
 }
 
 /// Whether a request is stamped and judged: by one that is not stored.
@@ -53,14 +63,18 @@ pub(super) async fn answers(session: &Session) -> Examined {
         format!("create requests in namespace {namespace}, with which the webhook is tested");
     let right = format!("ClusterRole lapse:requester in namespace {namespace}");
     let answer = check.look(&what, &right, async { asked }).await?;
-    Ok(vec![if answer.spec.requester.is_some() {
-        check.ok("the webhook answers, and stamps the requester")
-    } else {
-        check.problem(
-            "the API server accepts requests that nobody has stamped: it does not call the webhook",
-            "run helm upgrade",
-        )
-    }])
+    Ok(vec![answered(answer.spec.requester.is_some())])
+}
+
+fn answered(is_stamped: bool) -> Finding {
+    let check = Check::Webhook;
+    if is_stamped {
+        return check.ok("the webhook answers, and stamps the requester");
+    }
+    check.problem(
+        "the API server accepts requests that nobody has stamped: it does not call the webhook",
+        "run helm upgrade",
+    )
 }
 
 /// What a refusal says of the webhook, if anything.
@@ -87,8 +101,22 @@ fn refused((code, message): (u16, &str)) -> Option<Finding> {
 mod tests {
     use rstest::rstest;
 
-    use super::super::finding::Outcome;
+    use super::super::finding::{Outcome, shown};
     use super::*;
+
+    #[test]
+    fn what_guards_no_more_is_told_with_what_to_do() {
+        let names = |name: &str| vec![format!("ValidatingAdmissionPolicy {name}")];
+        let changed = names("lapse-immutable: failurePolicy");
+        let faults = AdmissionFaults { missing: names("lapse-identity"), changed };
+        let dead = "Internal error occurred: failed calling webhook \"stamp.lapse.dev\": EOF";
+        let unstamped = "ValidatingAdmissionPolicy 'lapse-identity' denied request: no";
+        let mut all = compared(9, AdmissionFaults::default());
+        all.extend(compared(9, faults));
+        all.extend([true, false].map(answered));
+        all.extend([(500, dead), (403, unstamped)].map(|answer| refused(answer).unwrap()));
+        insta::assert_snapshot!(shown(&all));
+    }
 
     #[rstest]
     #[case::dead(

@@ -19,13 +19,17 @@ pub(super) async fn supported(session: &Session) -> Examined {
     let right = "ClusterRole system:discovery";
     let lacking =
         check.look("ask what the cluster serves", right, lacking(&session.client)).await?;
-    Ok(vec![match lacking {
+    Ok(vec![judged(lacking.map(|why| why.to_string()))])
+}
+
+fn judged(lacking: Option<String>) -> Finding {
+    let check = Check::Cluster;
+    match lacking {
         None => check.ok("the cluster has what Lapse needs"),
-        Some(why) => check.problem(
-            why.to_string(),
-            "until then nothing is granted, and what was granted still ends",
-        ),
-    }])
+        Some(why) => {
+            check.problem(why, "until then nothing is granted, and what was granted still ends")
+        }
+    }
 }
 
 /// Whether all kinds are served, and of which release they are.
@@ -47,8 +51,7 @@ pub(super) async fn definitions(session: &Session) -> Examined {
     let names = expected.iter().map(|definition| definition.spec.names.plural.clone());
     let missing: Vec<String> = names.filter(|name| !served.contains(name)).collect();
     if !missing.is_empty() {
-        let message = format!("the API server does not serve {} of {version}", missing.join(", "));
-        return Ok(vec![check.problem(message, UPGRADE)]);
+        return Ok(vec![unserved(&missing, &version)]);
     }
     let api: Api<CustomResourceDefinition> = Api::all(session.client.clone());
     let standing = stream::iter(&expected).then(async |definition| {
@@ -64,6 +67,11 @@ pub(super) async fn definitions(session: &Session) -> Examined {
     Ok(found)
 }
 
+fn unserved(missing: &[String], version: &str) -> Finding {
+    let message = format!("the API server does not serve {} of {version}", missing.join(", "));
+    Check::Definitions.problem(message, UPGRADE)
+}
+
 fn of_other_release(definition: &CustomResourceDefinition) -> Option<Finding> {
     let ours = env!("CARGO_PKG_VERSION");
     let release = definition.annotations().get(RELEASE).map(String::as_str);
@@ -76,4 +84,30 @@ fn of_other_release(definition: &CustomResourceDefinition) -> Option<Finding> {
         Check::Definitions
             .warning(message, "use the kubectl jit of the installed release, or upgrade Lapse")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::shown;
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_lacks_something_is_told() {
+        let mut definition = lapse_crds::all().remove(0);
+        assert_eq!(of_other_release(&definition), None);
+        let annotations = definition.annotations_mut();
+        annotations.insert(RELEASE.to_owned(), "9.0.0".to_owned());
+        let newer = of_other_release(&definition).unwrap();
+        definition.annotations_mut().clear();
+        let of_none = of_other_release(&definition).unwrap();
+        let missing = ["grants".to_owned(), "endpoints".to_owned()];
+        let all = [
+            judged(None),
+            judged(Some("the cluster is older than Kubernetes 1.32".to_owned())),
+            unserved(&missing, "lapse.dev/v1alpha1"),
+            newer,
+            of_none,
+        ];
+        insta::assert_snapshot!(shown(&all).replace(env!("CARGO_PKG_VERSION"), "OURS"));
+    }
 }

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
 use kube::{Api, Resource};
 use lapse_crds::{Grant, MANAGED_BY, MANAGED_BY_LAPSE, RbacKind};
-use lapse_engine::grant::{ObjectMarks, late};
+use lapse_engine::grant::{ObjectMarks, late, unheard_for};
 use lapse_engine::summary::GrantSummary;
 use serde::de::DeserializeOwned;
 
+use super::endpoints::{SEE_HOST, SLOW};
 use super::finding::{Check, Examined, Finding};
 use super::installation::Installation;
 use super::trust::now;
+use crate::countdown::{moment as written, span};
 use crate::fault::Fault;
 use crate::pages::Pages;
 use crate::session::Session;
@@ -40,6 +43,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     let listing = Pages::of(session, "listing grants", api, ListParams::default()).each(|grant| {
         let grant = GrantSummary::of(&grant);
         found.extend(late(&grant, moment).map(|told| check.problem(told.notice.message, ACTION)));
+        found.extend(unheard(&grant, moment));
         if grant.live.is_some() {
             live.insert(grant.uid.clone(), grant);
         }
@@ -101,9 +105,76 @@ where
     Ok(found.and_then(|binding| binding.meta().uid.clone()))
 }
 
+/// One that was taken back before its time on a host that has not confirmed it.
+fn unheard(grant: &GrantSummary, now: DateTime<Utc>) -> Option<Finding> {
+    let since = unheard_for(grant, now).filter(|since| *since > SLOW)?;
+    let host = &grant.live.as_ref()?.target.as_ref()?.scope.endpoint()?.name;
+    let message = format!(
+        "the right of {} on Endpoint {host} was revoked {} ago, which the host has not confirmed: until it hears of it, it \
+         goes on to {} (Grant {})",
+        grant.subject,
+        span(since),
+        written(grant.expires_at.time(), now),
+        grant.name
+    );
+    Some(Check::Ends.problem(message, SEE_HOST))
+}
+
 fn without_grant(marks: &ObjectMarks) -> Finding {
     let ObjectMarks { kind, namespace, name, .. } = marks;
     let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
     let message = format!("{kind} {name}{place} exists, and no active Grant owns it");
     Check::Ends.problem(message, ACTION)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn grant(target: &Value) -> Grant {
+        let ended = json!({
+            "type": "Ended", "status": "False", "reason": "Unverified", "message": "",
+            "lastTransitionTime": "2026-01-01T00:10:00Z",
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "fix-0a", "uid": "g"},
+            "spec": {
+                "request": {"namespace": "shop", "name": "fix", "uid": "u"},
+                "policy": {"name": "shop", "uid": "p", "generation": 1},
+                "subject": {"kind": "User", "name": "alice"}, "target": target,
+                "startsAt": "2026-01-01T00:00:00.000000Z", "expiresAt": "2026-01-01T01:00:00.000000Z",
+                "rulesHash": "sha256:0",
+            },
+            "status": {"phase": "Ending", "conditions": [ended]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_host_that_has_not_confirmed_an_end_is_told() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let host =
+            json!({"endpoint": {"name": "web-1", "uid": "e", "localUser": "al", "admin": {}}});
+        let grant_of = |target: &Value| GrantSummary::of(&grant(target));
+        let told = unheard(&grant_of(&host), at("2026-01-01T00:15:00Z")).unwrap().message;
+        insta::assert_snapshot!(told, @"the right of user alice on Endpoint web-1 was revoked 5m ago, which the host has not confirmed: until it hears of it, it goes on to 2026-01-01T01:00:00Z (in 45m) (Grant fix-0a)");
+        assert_eq!(unheard(&grant_of(&host), at("2026-01-01T00:11:00Z")), None, "it is still new");
+        assert_eq!(
+            unheard(&grant_of(&host), at("2026-01-01T01:00:00Z")),
+            None,
+            "it is late by then"
+        );
+        let role = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": ["shop"]}});
+        assert_eq!(unheard(&grant_of(&role), at("2026-01-01T00:15:00Z")), None);
+    }
+
+    #[test]
+    fn a_binding_without_a_grant_is_told_with_its_place() {
+        let metadata = json!({"name": "lapse:forged", "namespace": "shop", "uid": "b", "labels": {"app.kubernetes.io/managed-by": "lapse"}});
+        let metadata = serde_json::from_value(metadata).unwrap();
+        let told = without_grant(&ObjectMarks::of(RbacKind::RoleBinding, &metadata)).message;
+        assert_eq!(told, "RoleBinding lapse:forged in shop stands, and no live Grant has it");
+    }
 }

@@ -15,6 +15,8 @@ pub(super) enum Check {
     Installation,
     /// The kinds of Lapse.
     Definitions,
+    /// Whether the programs run, and of which release.
+    Deployments,
     /// The admission policies, their bindings and the webhook configurations.
     Admission,
     /// Whether the webhook answers.
@@ -29,6 +31,10 @@ pub(super) enum Check {
     Leader,
     /// Whether the clocks agree.
     Clock,
+    /// By what hosts are told, and what they are to trust.
+    Gateway,
+    /// The hosts.
+    Endpoints,
     /// The policies.
     Policies,
     /// Whether what is over is gone.
@@ -73,6 +79,16 @@ pub(super) struct Finding {
 /// What was found; an error is what kept it from being looked at.
 pub(super) type Examined = Result<Vec<Finding>, Finding>;
 
+/// Findings as tests show them.
+#[cfg(test)]
+pub(super) fn shown<'a>(found: impl IntoIterator<Item = &'a Finding>) -> String {
+    let shown = found.into_iter().map(|Finding { check, outcome, message, action }| {
+        let action = action.iter().map(|action| format!("\n  → {action}"));
+        format!("{check:?} {}: {message}{}", outcome.word(), action.collect::<String>())
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
 impl Check {
     pub(super) fn ok(self, message: impl Into<String>) -> Finding {
         Finding { check: self, outcome: Outcome::Ok, message: message.into(), action: None }
@@ -105,16 +121,33 @@ impl Check {
         right: &str,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Finding> {
-        call.await.map_err(|error| {
-            let fault: Fault = error.into();
-            if fault.is_forbidden() {
-                self.not_checked(format!("you may not {what}"), format!("ask for {right}"))
-            } else {
-                self.problem(
-                    fault.to_string(),
-                    "run this again; if it stays so, see the API server's log",
-                )
-            }
-        })
+        call.await.map_err(|error| self.unread(what, right, &error.into()))
+    }
+
+    /// The same of what was looked up already, and could not be read.
+    pub(super) fn unread(self, what: &str, right: &str, fault: &Fault) -> Finding {
+        if fault.is_forbidden() {
+            self.not_checked(format!("you may not {what}"), format!("ask for {right}"))
+        } else {
+            self.problem(
+                fault.to_string(),
+                "run this again; if it stays so, see the API server's log",
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_no_news_of_the_installation() {
+        let unanswered = Fault::Unanswered { what: "listing grants".to_owned(), seconds: 30 };
+        let found = Check::Ends.unread("list Grants", "ClusterRole lapse:auditor", &unanswered);
+        insta::assert_snapshot!(shown([&found]), @r"
+        Ends problem: listing grants: no answer within 30 s
+          → run this again; if it stays so, see the API server's log
+        ");
     }
 }

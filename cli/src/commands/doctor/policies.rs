@@ -19,14 +19,19 @@ pub(super) async fn examine(session: &Session) -> Examined {
     check
         .look("list JitPolicies", "ClusterRole lapse:policy-viewer or lapse:auditor", listing)
         .await?;
-    if all == 0 {
-        let message = "there is no policy: nobody can request anything";
-        return Ok(vec![check.warning(message, "write one; `kubectl jit init` helps")]);
+    Ok(summed(found, all))
+}
+
+fn summed(found: Vec<Finding>, all: usize) -> Vec<Finding> {
+    let check = Check::Policies;
+    match all {
+        0 => {
+            let message = "there is no policy: nobody can request anything";
+            vec![check.warning(message, "write one; `kubectl jit init` helps")]
+        }
+        _ if found.is_empty() => vec![check.ok(format!("all {all} policies are ready"))],
+        _ => found,
     }
-    if found.is_empty() {
-        found.push(check.ok(format!("all {all} policies are ready")));
-    }
-    Ok(found)
 }
 
 /// What is wrong with a policy, if anything is.
@@ -54,7 +59,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use super::super::finding::Outcome;
+    use super::super::finding::{Outcome, shown};
     use super::*;
 
     fn policy(mode: &str, seen: i64, ready: &str) -> Value {
@@ -80,5 +85,14 @@ mod tests {
     ) {
         let policy: JitPolicy = serde_json::from_value(policy).unwrap();
         assert_eq!(stands(&policy).map(|found| found.outcome), expected);
+    }
+
+    #[test]
+    fn what_to_do_about_policies_is_told() {
+        let of = |policy: Value| stands(&serde_json::from_value(policy).unwrap());
+        let found = [policy("Enforce", 2, "False"), policy("Enforce", 1, "True")].map(of);
+        let found: Vec<Finding> = found.into_iter().flatten().collect();
+        let all = [summed(found, 2), summed(Vec::new(), 2), summed(Vec::new(), 0)];
+        insta::assert_snapshot!(all.map(|found| shown(&found)).join("\n"));
     }
 }

@@ -99,6 +99,7 @@ async fn may(
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::shown;
     use super::*;
 
     #[test]
@@ -108,6 +109,10 @@ mod tests {
         assert!(found.message.starts_with("lapse-webhook may not get r1 everywhere (why); get r2"));
         assert!(found.message.ends_with("r5 everywhere (why); and 2 more"), "{}", found.message);
         let fine = lacks(Component::Webhook, 9, &[]);
-        assert_eq!(fine.message, "lapse-webhook has all 9 permissions that it needs");
+        insta::assert_snapshot!(shown([&fine, &lacks(Component::Webhook, 9, &missing[..1])]), @r"
+        Rights OK: lapse-webhook has all 9 permissions that it needs
+        Rights problem: lapse-webhook may not get r1 everywhere (why)
+          → run helm upgrade, and find out who changed its roles or bindings (audit log)
+        ");
     }
 }

@@ -4,17 +4,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use lapse_cluster::{ATTESTATION_KEYS, WEBHOOKS};
+use lapse_cluster::{ATTESTATION_KEYS, WebhookConfigurations};
 use lapse_engine::attest::KeySet;
 use x509_parser::pem::Pem;
 
 use super::finding::{Check, Examined, Finding};
-use super::installation::Installation;
+use super::installation::{Installation, Webhooks};
 use crate::countdown::moment;
 use crate::session::Session;
 
@@ -24,30 +21,25 @@ const SOON: TimeDelta = TimeDelta::days(14);
 const RENEW: &str = "restart the webhook, which renews it, and see its log";
 
 /// The authorities in the webhook configurations.
-pub(super) async fn bundles(session: &Session) -> Examined {
+pub(super) fn bundles(session: &Session, webhooks: &Webhooks) -> Examined {
     let check = Check::Certificates;
-    let mutating: Api<MutatingWebhookConfiguration> = Api::all(session.client.clone());
-    let validating: Api<ValidatingWebhookConfiguration> = Api::all(session.client.clone());
-    let both =
-        async { Ok((mutating.get_opt(WEBHOOKS).await?, validating.get_opt(WEBHOOKS).await?)) };
-    let call = session.call("reading the webhook configurations", both);
+    let what = "read webhook configurations";
     let right = "get on mutatingwebhookconfigurations and validatingwebhookconfigurations";
-    let (mutating, validating) = check.look("read webhook configurations", right, call).await?;
-    let stamps = mutating.and_then(|found| found.webhooks).unwrap_or_default();
-    let judges = validating.and_then(|found| found.webhooks).unwrap_or_default();
-    let configured = stamps
-        .into_iter()
-        .map(|webhook| (webhook.name, webhook.client_config.ca_bundle))
-        .chain(judges.into_iter().map(|webhook| (webhook.name, webhook.client_config.ca_bundle)));
+    let webhooks = webhooks.as_ref().map_err(|fault| check.unread(what, right, fault))?;
+    Ok(authorities(webhooks, now(session)))
+}
+
+fn authorities(webhooks: &WebhookConfigurations, now: DateTime<Utc>) -> Vec<Finding> {
+    let check = Check::Certificates;
     let (mut lacking, mut bundles) = (Vec::new(), BTreeSet::new());
-    for (name, bundle) in configured {
-        match bundle.filter(|bundle| !bundle.0.is_empty()) {
-            Some(ByteString(bundle)) => drop(bundles.insert(bundle)),
+    for (name, config) in webhooks.calls() {
+        match config.ca_bundle.as_ref().filter(|bundle| !bundle.0.is_empty()) {
+            Some(ByteString(bundle)) => drop(bundles.insert(bundle.as_slice())),
             None => lacking.push(name),
         }
     }
     let mut found: Vec<Finding> =
-        bundles.iter().map(|bundle| authority(bundle, now(session))).collect();
+        bundles.iter().map(|bundle| authority(check, "the webhook", bundle, now)).collect();
     if !lacking.is_empty() {
         let message = format!("{} have no authority yet: calls of them fail", lacking.join(", "));
         found.push(
@@ -57,7 +49,7 @@ pub(super) async fn bundles(session: &Session) -> Examined {
     if found.is_empty() {
         found.push(check.problem("there is no webhook configuration", "run helm upgrade"));
     }
-    Ok(found)
+    found
 }
 
 /// The time by the API server's clock, which is the one that checks certificates.
@@ -65,23 +57,22 @@ pub(super) fn now(session: &Session) -> DateTime<Utc> {
     lapse_cluster::clock::now() + session.clock.skew()
 }
 
-/// What a bundle is worth: as long as one of its certificates is valid.
-fn authority(bundle: &[u8], now: DateTime<Utc>) -> Finding {
-    let check = Check::Certificates;
+/// What a bundle is worth: as long as one of its certificates is valid. `of`: whom it vouches for.
+pub(super) fn authority(check: Check, of: &str, bundle: &[u8], now: DateTime<Utc>) -> Finding {
     let until = match expiry(bundle) {
         Ok(until) => until,
         Err(why) => {
-            let message = format!("the authority of the webhook cannot be read: {why}");
+            let message = format!("the authority of {of} cannot be read: {why}");
             return check.problem(message, RENEW);
         }
     };
     let when = moment(until, now);
     if until <= now {
-        check.problem(format!("the authority of the webhook expired at {when}"), RENEW)
+        check.problem(format!("the authority of {of} expired at {when}"), RENEW)
     } else if until - now < SOON {
-        check.warning(format!("the authority of the webhook expires at {when}"), RENEW)
+        check.warning(format!("the authority of {of} expires at {when}"), RENEW)
     } else {
-        check.ok(format!("the authority of the webhook is valid until {when}"))
+        check.ok(format!("the authority of {of} is valid until {when}"))
     }
 }
 
@@ -119,15 +110,20 @@ fn published(map: Option<&ConfigMap>, now: DateTime<Utc>) -> Vec<Finding> {
             check.problem(error.to_string(), action)
         })
         .collect();
-    found.push(match keys.in_force_at(now) {
+    found.push(in_force(keys.in_force_at(now)));
+    found
+}
+
+fn in_force(count: usize) -> Finding {
+    let check = Check::Keys;
+    match count {
         0 => check.problem(
             "no published key of the webhook is in force: nothing that it signs is trusted, and nothing is granted",
             "restart the webhook, which publishes its key, and see its log",
         ),
         1 => check.ok("the webhook's key is published and in force"),
         count => check.ok(format!("{count} keys of the webhook are published and in force")),
-    });
-    found
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +131,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use serde_json::json;
 
+    use super::super::finding::shown;
     use super::*;
 
     fn time(text: &str) -> DateTime<Utc> {
@@ -152,8 +149,8 @@ mod tests {
     fn an_authority_is_as_good_as_the_latest_of_its_certificates() {
         let now = time("2026-01-02T00:00:00Z");
         let told = |bundle: &str| {
-            let found = authority(bundle.as_bytes(), now);
-            format!("{:?}: {}", found.outcome, found.message)
+            let found = authority(Check::Certificates, "the webhook", bundle.as_bytes(), now);
+            shown([&found])
         };
         let all = [
             told(&valid_until(2027)),
@@ -163,8 +160,26 @@ mod tests {
             told("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ];
         insta::assert_snapshot!(all.join("\n"));
-        let soon = authority(valid_until(2026).as_bytes(), time("2025-12-25T00:00:00Z"));
+        let (bundle, at) = (valid_until(2026), time("2025-12-25T00:00:00Z"));
+        let soon = authority(Check::Gateway, "the gateway", bundle.as_bytes(), at);
+        assert!(soon.message.starts_with("the authority of the gateway expires at 2026-01-01"));
         assert_eq!(soon.outcome, super::super::finding::Outcome::Warning);
+    }
+
+    #[test]
+    fn webhooks_without_an_authority_are_told() {
+        let of = |webhooks: &serde_json::Value| {
+            let mutating = json!({"metadata": {"name": "lapse"}, "webhooks": webhooks});
+            let mutating = Some(serde_json::from_value(mutating).unwrap());
+            let found = WebhookConfigurations { mutating, validating: None };
+            shown(&authorities(&found, time("2026-01-02T00:00:00Z")))
+        };
+        let lacking = json!([{
+            "name": "stamp.lapse.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"url": "https://127.0.0.1:1"},
+        }]);
+        let keys = [1, 2].map(in_force);
+        insta::assert_snapshot!([of(&json!([])), of(&lacking), shown(&keys)].join("\n"));
     }
 
     #[test]
@@ -172,7 +187,7 @@ mod tests {
         let told = |data: serde_json::Value| {
             let map: ConfigMap = serde_json::from_value(json!({"data": data})).unwrap();
             let found = published(Some(&map), time("2026-01-02T00:00:00Z"));
-            found.into_iter().map(|found| found.message).collect::<Vec<_>>().join("\n")
+            shown(&found)
         };
         insta::assert_snapshot!(told(json!({"0123456789abcdef": "{}"})));
         assert_eq!(published(None, time("2026-01-02T00:00:00Z")).len(), 1);

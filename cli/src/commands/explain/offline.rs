@@ -3,7 +3,7 @@
 use anstream::eprintln;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
-use lapse_crds::{AccessRequest, Identity, JitPolicy};
+use lapse_crds::{AccessRequest, Identity};
 use lapse_engine::identity::service_account_groups;
 use lapse_engine::policy::{Policies, PolicyState, lint, lint_among};
 use lapse_engine::target::ResolvedTarget;
@@ -43,7 +43,7 @@ pub(in crate::commands) fn run(
     let target = ResolvedTarget::resolve(&request.spec.target, &namespace).ok_or_else(|| {
         Fault::Other(format!("{file}: spec.target names nothing that could be granted; write a role, rules or an endpoint"))
     })?;
-    let policies = read_policies(offline)?;
+    let policies = manifests::policies(&offline.policies)?;
     let mut known = Known::read(&offline.with)?;
     let settings = known.settings(&policies)?;
     let states: Result<Vec<PolicyState>, Fault> =
@@ -71,26 +71,6 @@ fn read_request(file: &str) -> Result<AccessRequest, Fault> {
             Err(Fault::Other(format!("{file} has {} objects; give one AccessRequest", all.len())))
         }
     }
-}
-
-fn read_policies(offline: &Offline) -> Result<Vec<JitPolicy>, Fault> {
-    let mut policies: Vec<JitPolicy> = Vec::new();
-    for path in &offline.policies {
-        // What people keep beside their policies in a file, such as bindings, bears on no request.
-        let found = manifests::read(path)?;
-        for manifest in found.iter().filter(|manifest| manifest.is::<JitPolicy>()) {
-            let policy: JitPolicy = manifest.object()?;
-            if policies.iter().any(|other| other.name_any() == policy.name_any()) {
-                let why = format!("JitPolicy {} is in two places", policy.name_any());
-                return Err(manifest.wrong(&why));
-            }
-            policies.push(policy);
-        }
-        if !found.iter().any(manifests::Manifest::is::<JitPolicy>) {
-            return Err(Fault::Other(format!("{} has no JitPolicy", path.display())));
-        }
-    }
-    Ok(policies)
 }
 
 /// Who asks: whom `--as` names, or whom the request was stamped with.

@@ -8,25 +8,44 @@ use crate::args::Format;
 use crate::fault::Fault;
 use crate::output::plain;
 
-const COLUMNS: [&str; 15] = [
-    "grant",
-    "namespace",
-    "request",
-    "holder",
-    "target",
-    "policy",
-    "reason",
-    "ticket",
-    "emergency",
-    "approvedBy",
-    "startedAt",
-    "endedAt",
-    "endReason",
-    "review",
-    "reviewedBy",
+/// A column: its name, which is that of the same in JSON, and what it says.
+type Column<T> = (&'static str, fn(&T) -> String);
+
+const COLUMNS: [Column<Row>; 15] = [
+    ("grant", |row| row.grant.clone()),
+    ("namespace", |row| row.namespace.clone()),
+    ("request", |row| row.request.clone()),
+    ("holder", |row| row.holder.clone()),
+    ("target", |row| row.target.clone()),
+    ("policy", |row| row.policy.clone()),
+    ("reason", |row| row.reason.clone()),
+    ("ticket", |row| row.ticket.clone()),
+    ("emergency", |row| row.emergency.to_string()),
+    ("approvedBy", |row| row.approved_by.join(" ")),
+    ("startedAt", |row| row.started_at.clone()),
+    ("endedAt", |row| row.ended_at.clone()),
+    ("endReason", |row| row.end_reason.clone()),
+    ("review", |row| row.review.clone()),
+    ("reviewedBy", |row| row.reviewed_by.clone()),
 ];
 /// What an audit log adds.
-const USAGE: [&str; 5] = ["calls", "rulesGranted", "rulesUsed", "unusedRules", "smallerRole"];
+const USAGE: [Column<Usage>; 5] = [
+    ("calls", |usage| usage.calls.to_string()),
+    ("rulesGranted", |usage| number(usage.granted)),
+    ("rulesUsed", |usage| number(usage.used)),
+    ("unusedRules", |usage| usage.unused.join("; ")),
+    ("smallerRole", |usage| serde_json::to_string(&usage.smaller_role).unwrap_or_default()),
+];
+
+/// The names of columns.
+fn header<T>(columns: &[Column<T>]) -> impl Iterator<Item = &'static str> {
+    columns.iter().map(|(name, _)| *name)
+}
+
+/// What columns say; nothing of what there is not.
+fn cells<T>(columns: &[Column<T>], of: Option<&T>) -> impl Iterator<Item = String> {
+    columns.iter().map(move |(_, cell)| of.map(cell).unwrap_or_default())
+}
 
 /// Where rows go.
 pub(super) enum Written {
@@ -39,8 +58,8 @@ impl Written {
         match format {
             None | Some(Format::Csv) => {
                 let mut writer = Box::new(csv::Writer::from_writer(std::io::stdout()));
-                let more: &[&str] = if has_usage { &USAGE } else { &[] };
-                writer.write_record(COLUMNS.iter().chain(more)).map_err(failed)?;
+                let more: &[Column<Usage>] = if has_usage { &USAGE } else { &[] };
+                writer.write_record(header(&COLUMNS).chain(header(more))).map_err(failed)?;
                 Ok(Self::Csv { writer, has_usage })
             }
             Some(Format::Json) => Ok(Self::Json { count: 0 }),
@@ -51,11 +70,9 @@ impl Written {
     pub(super) fn row(&mut self, row: &Row) -> Result<(), Fault> {
         match self {
             Self::Csv { writer, has_usage } => {
-                let mut cells = cells(row);
-                if *has_usage {
-                    cells.extend(usage(row.usage.as_ref()));
-                }
-                writer.write_record(cells.iter().map(|cell| harmless(cell))).map_err(failed)
+                let more: &[Column<Usage>] = if *has_usage { &USAGE } else { &[] };
+                let cells = cells(&COLUMNS, Some(row)).chain(cells(more, row.usage.as_ref()));
+                writer.write_record(cells.map(|cell| harmless(&cell))).map_err(failed)
             }
             Self::Json { count } => {
                 let text =
@@ -86,57 +103,8 @@ fn failed(error: csv::Error) -> Fault {
     }
 }
 
-fn cells(row: &Row) -> Vec<String> {
-    let Row {
-        grant,
-        namespace,
-        request,
-        holder,
-        target,
-        policy,
-        reason,
-        ticket,
-        emergency,
-        approved_by,
-        started_at,
-        ended_at,
-        end_reason,
-        review,
-        reviewed_by,
-        usage: _,
-    } = row.clone();
-    vec![
-        grant,
-        namespace,
-        request,
-        holder,
-        target,
-        policy,
-        reason,
-        ticket,
-        emergency.to_string(),
-        approved_by.join(" "),
-        started_at,
-        ended_at,
-        end_reason,
-        review,
-        reviewed_by,
-    ]
-}
-
-fn usage(usage: Option<&Usage>) -> Vec<String> {
-    let Some(Usage { calls, granted, used, unused, smaller_role }) = usage else {
-        return vec![String::new(); USAGE.len()];
-    };
-    let number =
-        |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
-    vec![
-        calls.to_string(),
-        number(*granted),
-        number(*used),
-        unused.join("; "),
-        serde_json::to_string(smaller_role).unwrap_or_default(),
-    ]
+fn number(number: Option<usize>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// What people wrote, so that no spreadsheet takes it for a formula
@@ -148,9 +116,33 @@ fn harmless(cell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn columns_are_named_as_in_json() {
+        let grant = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "fix-0a"},
+            "spec": {
+                "request": {"namespace": "shop", "name": "fix", "uid": "u"},
+                "policy": {"name": "shop", "uid": "p", "generation": 1},
+                "subject": {"kind": "User", "name": "alice"},
+                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": ["shop"]}},
+                "startsAt": "2026-01-01T00:00:00.000000Z", "expiresAt": "2026-01-01T01:00:00.000000Z",
+                "rulesHash": "sha256:0",
+            },
+        });
+        let row = Row::of(&serde_json::from_value(grant).unwrap(), None, None);
+        let written: Vec<String> = cells(&COLUMNS, Some(&row)).collect();
+        assert_eq!(written[..5], ["fix-0a", "shop", "fix", "alice", "ClusterRole edit in shop"]);
+        let row = serde_json::to_value(row).unwrap();
+        let fields: BTreeSet<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, header(&COLUMNS).collect());
+    }
 
     #[rstest]
     #[case("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")")]

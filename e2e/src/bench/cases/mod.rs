@@ -1,6 +1,7 @@
 //! What can be measured.
 
 mod burst;
+mod cli;
 mod failover;
 mod faults;
 mod flood;
@@ -33,6 +34,8 @@ pub enum Case {
     Expiry,
     /// What the controller writes.
     Writes,
+    /// A list by `kubectl jit`.
+    Cli,
     /// Many approvals at once.
     Burst,
     /// Fewer, by forty people.
@@ -65,12 +68,13 @@ pub enum Case {
 
 impl Case {
     /// All of them, in the order in which they run.
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Approval,
         Self::Deny,
         Self::End,
         Self::Expiry,
         Self::Writes,
+        Self::Cli,
         Self::Burst,
         Self::Burst400,
         Self::BusyEnds,
@@ -101,6 +105,7 @@ impl Case {
             Self::End => "end",
             Self::Expiry => "expiry",
             Self::Writes => "writes",
+            Self::Cli => "cli",
             Self::Burst => "burst",
             Self::Burst400 => "burst400",
             Self::BusyEnds => "busy-ends",
@@ -128,6 +133,7 @@ impl Case {
             Self::End => "the requester's End's call sent → binding gone",
             Self::Expiry => "expiresAt → binding gone, one after the other",
             Self::Writes => "what the controller writes in a lifecycle, events apart",
+            Self::Cli => "kubectl jit list and kubectl get accessrequests, start → first output",
             Self::Burst => "1,000 approvals at once → the last binding stands",
             Self::Burst400 => {
                 "400 approvals of 40 people's requests at once → the last binding stands"
@@ -173,6 +179,7 @@ impl Case {
             Self::End => single::end(setting).boxed_local(),
             Self::Expiry => single::expiry(setting).boxed_local(),
             Self::Writes => writes::run(setting).boxed_local(),
+            Self::Cli => cli::run(setting).boxed_local(),
             Self::Burst => burst::run(setting, 1000).boxed_local(),
             Self::Burst400 => burst::run(setting, 400).boxed_local(),
             Self::BusyEnds => burst::busy_ends(setting).boxed_local(),

@@ -1,7 +1,9 @@
 //! `kubectl jit`, as a process, by the people who ask and decide.
 
+mod completion;
 mod doctor;
 mod first;
+mod messages;
 mod offline;
 mod refusals;
 mod report;

@@ -272,6 +272,10 @@ async fn past_requests_are_judged_by_a_changed_policy() {
         &["there is no JitPolicy nothing"],
     );
     assert_refused(&replay(&world.admin, &[]).await, 2, &["--without"]);
+    let twice = format!("JitPolicy {} is in two places", world.ns);
+    assert_refused(&replay(&world.admin, &[&same, &shorter]).await, 1, &["shorter.json", &twice]);
+    let none = files.write("request.json", &request(json!({})));
+    assert_refused(&replay(&world.admin, &[&none]).await, 1, &["request.json has no JitPolicy"]);
     let elsewhere = replay(&world.admin, &[&shorter, "--installation", "nowhere"]).await;
     assert_refused(&elsewhere, 0, &["Assumed", "1 of 3 requests"]);
     assert_refused(&replay(&world.mallory, &[&shorter]).await, 1, &["lapse:policy-viewer"]);

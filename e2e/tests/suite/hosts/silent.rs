@@ -28,6 +28,15 @@ async fn an_endpoint_says_what_it_waits_for() {
     let world = world("hosts-waits").await;
     offer(&world, "web-1").await;
     reason(&world, (ConditionStatus::False, "NotEnrolled")).await;
+    let told = world.lapse.plane().jit(&world.admin, &["doctor"]).await.unwrap().stdout;
+    for words in [
+        "Endpoint web-1 is not ready (NotEnrolled)",
+        "→ no agent has enrolled: run `lapse-agent enrol` on the host",
+        "Service lapse-gateway",
+        "the authority of the gateway is valid until",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 
     // A token that is over is none, and one that lapses is said to have.
     let set = async |expires_at: chrono::DateTime<chrono::Utc>| {

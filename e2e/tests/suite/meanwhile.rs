@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt as _;
+use kube::api::ListParams;
 use lapse_crds::RequestPhase;
 use lapse_e2e::plane::api_proxy::{Call, Fault};
 use lapse_e2e::plane::proxy::{Behaviour, Proxy};
@@ -17,22 +19,22 @@ const KEPT: Duration = Duration::from_secs(2);
 /// Has bindings in the namespace of this test wait for a webhook that never answers, and is done without.
 async fn bindings_are_kept(world: &World, webhook: &Proxy) {
     webhook.set_behaviour(Behaviour::Hold);
-    world
-        .apply(json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "others"},
-            "webhooks": [{
-                "name": "bindings.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-                "failurePolicy": "Ignore", "timeoutSeconds": KEPT.as_secs(),
-                "clientConfig": {"url": format!("https://127.0.0.1:{}", webhook.port())},
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.ns}},
-                "rules": [{
-                    "apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE"],
-                    "resources": ["rolebindings"],
-                }],
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "others"},
+        "webhooks": [{
+            "name": "bindings.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "failurePolicy": "Ignore", "timeoutSeconds": KEPT.as_secs(),
+            "clientConfig": {"url": format!("https://127.0.0.1:{}", webhook.port())},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.ns}},
+            "rules": [{
+                "apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["rolebindings"],
             }],
-        }))
-        .await;
+        }],
+    });
+    let apply = ["apply", "--filename", "-"];
+    world.kubectl(&world.admin, &apply, Some(&configuration.to_string())).await.unwrap();
     let create = ["create", "rolebinding", "probe", "--clusterrole=view", "--user=probe"];
     let create = [&create[..], &["--dry-run=server", "--namespace", &world.ns]].concat();
     eventually("the webhook to be asked", SOON, async || {
@@ -67,9 +69,9 @@ async fn a_binding_that_is_stored_while_its_right_ends_goes_at_once() {
     world.phase("fix", RequestPhase::Pending).await;
     let grants = world.grants();
     world.approve(&world.bob, "fix").await.unwrap();
-    eventually("a Grant", SOON, async || {
-        let grants = grants.list(&kube::api::ListParams::default()).await?.items;
-        Ok((!grants.is_empty()).then_some(()))
+    let grant = eventually("a Grant", SOON, async || {
+        let grants = grants.list(&ListParams::default()).await?.items;
+        Ok(grants.into_iter().next().map(|grant| grant.name_any()))
     })
     .await
     .unwrap();
@@ -81,7 +83,6 @@ async fn a_binding_that_is_stored_while_its_right_ends_goes_at_once() {
     .await
     .unwrap();
     let stored = Instant::now();
-    let grant = world.grant("fix").await.metadata.name.unwrap();
     world.ended(&grant).await;
     let ended = Instant::now();
     eventually("the binding to be gone", SOON, async || {

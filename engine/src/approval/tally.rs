@@ -44,7 +44,7 @@ pub fn progress(basis: &Basis<'_>, statements: &Statements, now: DateTime<Utc>) 
         // Before the question who may approve: a change of the policy may have changed the answer,
         // and the request says so.
         if let Err(why) = basis.holds(statement) {
-            let why = format!("no longer holds: {why}");
+            let why = format!("no longer counts: {why}");
             void.insert(&statement.decider.username, why);
         } else if basis.counts(statement) {
             match basis.is_free(&statement.decider) {

@@ -183,7 +183,7 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
     }
     let policy = match &state.compiled {
         Ok(Rule::Allow(policy)) => policy,
-        Ok(Rule::Deny(_)) => return Err(Unsuitable::Others("it is a Deny policy".to_owned())),
+        Ok(Rule::Deny(_)) => return Err(Unsuitable::Others("it denies".to_owned())),
         Err(error) => return Err(Unsuitable::Others(format!("it is not ready: {error}"))),
     };
     if !policy.allows_requester(requester) {

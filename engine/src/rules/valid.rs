@@ -108,7 +108,7 @@ fn wrong_url(value: &str) -> Option<&'static str> {
     if value == ALL {
         None
     } else if !path.starts_with('/') {
-        Some("is no path; begin with /, or use * for all")
+        Some("is not a path; begin with /, or use * for all")
     } else if path.contains('*') {
         Some("matches nothing, because * stands at the end only")
     } else {

@@ -44,7 +44,7 @@ const RUINED: [(&str, &str, &str); 12] = [
     (
         "Admission",
         "Problem",
-        "ValidatingAdmissionPolicy lapse-immutable: failurePolicy: this is not as the chart has it",
+        "ValidatingAdmissionPolicy lapse-immutable: failurePolicy: this differs from the chart",
     ),
     ("Webhook", "Problem", "the API server gets no answer from the webhook"),
     ("Rights", "Problem", "lapse-webhook may not "),

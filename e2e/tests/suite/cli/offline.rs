@@ -149,7 +149,7 @@ async fn what_is_not_known_offline_is_not_guessed() {
     let easy = files.write("easy.yaml", &policy("easy", json!({"approval": {"stages": []}})));
     let harmless = files.write("role.yaml", &role("configmaps", "get", ""));
     let unknown = world.explained(&[&easy], &[], &[&asks]).await;
-    assert_refused(&unknown, 1, &["it cannot be told"]);
+    assert_refused(&unknown, 1, &["the outcome is not known"]);
     assert!(unknown.stdout.contains("kubectl get clusterrole mender -o yaml"), "{unknown:?}");
 
     let selector = json!({"matchLabels": {"team": "shop"}});
@@ -158,7 +158,7 @@ async fn what_is_not_known_offline_is_not_guessed() {
     }}]});
     let by_label = files.write("label.yaml", &policy("label", by_label));
     let unknown = world.explained(&[&by_label], &[&harmless], &[&asks]).await;
-    assert_refused(&unknown, 1, &["it cannot be told"]);
+    assert_refused(&unknown, 1, &["the outcome is not known"]);
     assert!(unknown.stdout.contains("kubectl get namespace shop -o yaml"), "{unknown:?}");
     for (team, status) in [("shop", 0), ("bank", 3)] {
         let labels = json!({"team": team});

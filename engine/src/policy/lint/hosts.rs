@@ -78,7 +78,7 @@ mod tests {
 
     #[rstest]
     #[case::fine(offer(vec![command("/usr/bin/systemctl", &["restart", "nginx"])], &["adm"], false), None)]
-    #[case::a_shell(offer(vec![command("/bin/bash", &[])], &[], false), Some("spec.targets[0].endpoint offers /bin/bash, a shell: every request for it is refused"))]
+    #[case::a_shell(offer(vec![command("/bin/bash", &[])], &[], false), Some("spec.targets[0].endpoint offers /bin/bash, a shell: every request for it is denied"))]
     #[case::a_group(offer(vec![], &["adm", "docker"], false), Some("offers group docker, a group that runs containers"))]
     #[case::accepted(offer(vec![], &["docker"], true), Some("spec.targets[0].endpoint.allowEscalation: whoever holds"))]
     #[case::a_wildcard(offer(vec![command("/usr/bin/cat", &["-n", "/var/log/*"])], &[], false), Some("spec.targets[0].endpoint.commands[0].args[1] has a wildcard"))]

@@ -94,7 +94,7 @@ fn person(name: &str, groups: &[&str]) -> Identity {
 }
 
 #[rstest]
-#[case::a_reviewer("carol", &["security"], case(Some(policy()), false), Ok("reviewed as Justified: alice got"))]
+#[case::a_reviewer("carol", &["security"], case(Some(policy()), false), Ok("reviewed as Justified: alice held"))]
 #[case::own("alice", &["security"], case(Some(policy()), false), Err("nobody may review their own emergency"))]
 #[case::not_a_reviewer("bob", &[], case(Some(policy()), true), Err("its reviewers are group security"))]
 #[case::the_policy_is_gone("bob", &[], case(None, false), Err("jitpolicies/shop-debug, which bob does not"))]

@@ -289,9 +289,6 @@ pub(crate) enum Command {
     /// Prints the manual page
     #[command(hide = true)]
     Man,
-    /// Prints the reference of the command line, as Markdown
-    #[command(hide = true)]
-    Reference,
 }
 
 /// Whether to wait for the access.

@@ -3,7 +3,6 @@
 mod completion;
 mod doctor;
 mod first;
-mod messages;
 mod offline;
 mod refusals;
 mod report;

@@ -289,6 +289,9 @@ pub(crate) enum Command {
     /// Prints the manual page
     #[command(hide = true)]
     Man,
+    /// Prints the reference of the command line, as Markdown
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Whether to wait for the access.

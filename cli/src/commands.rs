@@ -9,6 +9,7 @@ mod found;
 mod init;
 mod list;
 mod policies;
+mod reference;
 mod replay;
 mod report;
 mod run;
@@ -16,6 +17,7 @@ mod say;
 mod status;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -42,6 +44,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
         }
         Command::Man => {
             clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Reference => {
+            write!(std::io::stdout(), "{}", reference::page())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Init { first } => {
@@ -103,7 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Run { ask, timeout, command } => {
             return run::run(session, &ask, timeout, &command).await;
         }
-        Command::Completion { .. } | Command::Man | Command::Init { .. } => {}
+        Command::Completion { .. } | Command::Man | Command::Reference | Command::Init { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -234,10 +234,12 @@ fn is_shown(text: &str, shown: &[String]) -> bool {
 #[test]
 fn every_message_has_an_example() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let crates = ["crds", "engine", "cluster", "controller", "webhook"];
+    let crates = ["crds", "engine", "cluster", "controller", "webhook", "cli"];
     let mut folders: Vec<PathBuf> = crates.map(|name| workspace.join(name).join("src")).into();
     folders.push(workspace.join("e2e/tests"));
-    let mut shown = Vec::new();
+    // What the command line says of itself is generated from it.
+    let reference = fs::read_to_string(workspace.join("docs/cli-reference.md")).unwrap();
+    let mut shown: Vec<String> = reference.split("```").map(flat).collect();
     let mut messages: Vec<(String, String)> = Vec::new();
     for path in folders.iter().flat_map(|folder| sources::files(folder)) {
         let name = path.strip_prefix(workspace).unwrap().to_string_lossy().into_owned();

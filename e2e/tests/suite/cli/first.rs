@@ -111,12 +111,22 @@ async fn on_a_terminal_it_asks() {
         terminal.shows(question).await;
         terminal.types(answer);
     }
-    for words in ["name: shop-view", "asked-developers", "lapse:requester", "max: 2h"] {
+    for words in [
+        "groups, or user/NAME, separated by spaces",
+        "such as edit, view or role/deployer",
+        "separated by spaces",
+        "groups, or user/NAME, separated by spaces; nothing: no approval",
+        "name: shop-view",
+        "asked-developers",
+        "lapse:requester",
+        "max: 2h",
+    ] {
         terminal.shows(words).await;
     }
     assert_eq!(terminal.ends().await, 0);
     let mut terminal = Terminal::start(&world, &world.mallory, &["init"]).await;
     terminal.shows("Who may ask?").await;
     terminal.types("\u{3}");
+    terminal.shows("interrupted; nothing was written").await;
     assert_eq!(terminal.ends().await, 130);
 }

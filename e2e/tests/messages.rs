@@ -8,6 +8,7 @@ mod sources;
 use std::fs;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree, token_stream};
 use regex::Regex;
@@ -193,12 +194,20 @@ fn hides(name: &Ident, next: Option<&TokenTree>) -> bool {
     }
 }
 
+static FILLED: LazyLock<Regex> = LazyLock::new(|| regex(r"\{[^{}]*\}|^spec\.[a-zA-Z.]+ "));
+static WORD: LazyLock<Regex> = LazyLock::new(|| regex("[A-Za-z]{2,}"));
+static CALL: LazyLock<Regex> =
+    LazyLock::new(|| regex("^[a-z]+ing (the |a |its |their )?[A-Za-z{]"));
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap()
+}
+
 /// What is fixed in a text, between what is filled in. kubectl puts a colon after the path of a field.
 fn fixed(text: &str) -> Vec<String> {
-    let filled = Regex::new(r"\{[^{}]*\}|^spec\.[a-zA-Z.]+ ").unwrap();
     let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
     let parts =
-        filled.split(&text).map(|part| flat(&part.replace('\u{1}', "{").replace('\u{2}', "}")));
+        FILLED.split(&text).map(|part| flat(&part.replace('\u{1}', "{").replace('\u{2}', "}")));
     parts.filter(|part| !part.is_empty()).collect()
 }
 
@@ -207,10 +216,9 @@ fn flat(text: &str) -> String {
 }
 
 fn is_message(text: &str) -> bool {
-    let word = Regex::new("[A-Za-z]{2,}").unwrap();
-    let words: usize = fixed(text).iter().map(|part| word.find_iter(part).count()).sum();
+    let words: usize = fixed(text).iter().map(|part| WORD.find_iter(part).count()).sum();
     // The name of a call, which stands before what the API server answered.
-    let is_call = Regex::new("^[a-z]+ing (the |a |its |their )?[A-Za-z{]").unwrap().is_match(text);
+    let is_call = CALL.is_match(text);
     // A rule in CEL has a message of its own.
     let is_rule = text.contains("self.") || text.contains("(self)");
     words >= WORDS && text.trim().contains(' ') && !is_call && !is_rule

@@ -108,7 +108,7 @@ impl Manifest {
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
         if !self.is::<K>() {
-            return Err(self.wrong(&format!("it is {}, and not {}", self.kind(), K::kind(&()))));
+            return Err(self.wrong(&format!("it is {}; expected {}", self.kind(), K::kind(&()))));
         }
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());

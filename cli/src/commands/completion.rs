@@ -126,7 +126,7 @@ mod tests {
             all.contains("approve\t") && !all.lines().any(|line| line.starts_with('-')),
             "{all}"
         );
-        assert!(told("approve -").contains("--help\t"));
+        assert!(told("approve -").contains("\n-h\t"));
         assert!(told("list ").contains("--to-approve\t") && !told("list ").contains("--help"));
     }
 

@@ -128,14 +128,14 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!(history(&request, &decisions).join("\n"), @r"
-        2026-01-01T00:00:00Z  alice asked for edit in shop
-        2026-01-01T00:01:00Z  nobody had answered: the escalation approvers were asked
+        2026-01-01T00:00:00Z  alice requested edit in shop
+        2026-01-01T00:01:00Z  nobody had answered: the escalation approvers may approve, too
         2026-01-01T00:01:30Z  bob approved it
         2026-01-01T00:01:59Z  bob approved it for 30m (Only that)
-        2026-01-01T00:02:00Z  the access started
+        2026-01-01T00:02:00Z  access started
         2026-01-01T00:03:00Z  bob ended it
         2026-01-01T00:09:00Z  bob denied it
-        2026-01-01T00:10:00Z  the access ended: Revoked
+        2026-01-01T00:10:00Z  access ended: Revoked
         2026-01-01T00:11:00Z  bob reviewed it: Justified
         ");
     }

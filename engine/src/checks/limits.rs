@@ -43,7 +43,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         return CheckResult::Fail(format!(
             "You hold {live} {} under JitPolicy {name}, and it allows {active_grants} at once; end one that you no \
              longer need.",
-            plural(live, "right")
+            plural(live, "grant")
         ));
     }
     if let Some((limit, asked)) = time_per_day.zip(requested_duration(context.spec, policy)) {

@@ -58,7 +58,7 @@ mod tests {
     #[case::after("approve fix -n shop ")]
     #[case::joined("approve --namespace=shop fix --com")]
     #[case::incomplete("approve fix -n shop --for ")]
-    #[case::the_last_is_left_out("approve fix -n shop -n bank")]
+    #[case::the_last_is_left_out("approve -n shop fix fire")]
     fn where_to_look_and_what_is_named_is_known(#[case] line: &str) {
         let typed = typed(line);
         assert_eq!(typed.global.namespace.as_deref(), Some("shop"));

@@ -175,6 +175,6 @@ mod tests {
         let metadata = json!({"name": "lapse:forged", "namespace": "shop", "uid": "b", "labels": {"app.kubernetes.io/managed-by": "lapse"}});
         let metadata = serde_json::from_value(metadata).unwrap();
         let told = without_grant(&ObjectMarks::of(RbacKind::RoleBinding, &metadata)).message;
-        assert_eq!(told, "RoleBinding lapse:forged in shop stands, and no live Grant has it");
+        assert_eq!(told, "RoleBinding lapse:forged in shop exists, and no active Grant owns it");
     }
 }

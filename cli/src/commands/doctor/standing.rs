@@ -92,7 +92,7 @@ mod tests {
         assert!(found[NAMED].message.starts_with("5 more"), "{found:?}");
         let none = told(&StandingSubjects::default());
         insta::assert_snapshot!(shown([&found[NAMED], &none[0]]), @r"
-        Standing warning: 5 more hold administrator rights that never end
+        Standing warning: 5 more are standing administrators
           → the metric lapse_subjects_standing counts all of them
         Standing OK: nobody but Kubernetes itself is a standing administrator
         ");

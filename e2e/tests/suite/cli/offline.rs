@@ -204,7 +204,7 @@ async fn files_that_cannot_be_meant_are_told_with_the_place() {
             &["JitPolicy easy is in two places"],
         ),
         (world.explained(&[&asks], &[], &[&asks]).await, &["has no JitPolicy"]),
-        (world.explained(&[&easy], &[], &[&easy]).await, &["easy.yaml", "and no AccessRequest"]),
+        (world.explained(&[&easy], &[], &[&easy]).await, &["easy.yaml", "expected AccessRequest"]),
         (world.explained(&[&easy], &[&pod], &[&asks]).await, &["a Pod of v1"]),
         (world.explained(&[&empty], &[], &[&asks]).await, &["empty.yaml has no object"]),
         (world.explained(&[&bomb], &[], &[&asks]).await, &["bomb.yaml is not YAML"]),

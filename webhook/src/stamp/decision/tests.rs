@@ -102,7 +102,10 @@ fn an_approval_says_what_was_approved() {
     assert_eq!(spec["rules"], rules);
     assert_eq!(spec["decider"]["username"], "bob");
     assert!(stored["metadata"]["annotations"]["lapse.dev/attestation"].is_string());
-    assert!(said.contains("alice asked for ClusterRole edit in shop for 1h"), "{said}");
+    assert!(
+        said.contains("you approved alice's request for ClusterRole edit in shop for 1h"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Block {
                     open = Some(Self {
                         document: document.to_owned(),
                         section: section.clone(),
-                        line: text[..range.start].lines().count() + 1,
+                        line: text[..range.start].matches('\n').count() + 1,
                         kind: kind.into_string(),
                         text: String::new(),
                     });

@@ -33,7 +33,7 @@ fn section(page: &mut String, command: &Command) {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = write!(page, "\n## {}\n\n{about}.\n\n```sh\n{usage}\n```\n", command.get_name());
+    let _ = write!(page, "\n## {}\n\n{about}.\n\n```text\n{usage}\n```\n", command.get_name());
     let aliases: Vec<String> =
         command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
     if !aliases.is_empty() {

@@ -26,7 +26,7 @@ async fn a_right_that_is_held_is_extended_once_by_who_approves() {
     let status = world.phase("rival", RequestPhase::Denied).await;
     let failed = status.checks.iter().find(|check| check.outcome == CheckOutcome::Fail).unwrap();
     assert_eq!(failed.name, CheckName::Policy);
-    assert!(failed.message.contains("extended by more already"), "{}", failed.message);
+    assert!(failed.message.contains("already extended by more"), "{}", failed.message);
     world.approve(&world.bob, "more").await.unwrap();
     world.phase("more", RequestPhase::Active).await;
     assert_eq!(world.bindings().await.len(), 2);

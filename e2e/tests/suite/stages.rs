@@ -85,7 +85,7 @@ async fn impersonation_approves_only_where_it_may() {
     .to_string();
     let user = format!("--as={}", world.bob.name);
     let args = ["create", "-f", "-", &user, "--as-group=as-bob-managers"];
-    refused(world.kubectl(&world.admin, &args, Some(&decision)).await, "credential id");
+    refused(world.kubectl(&world.admin, &args, Some(&decision)).await, "credential ID");
     assert!(!world.can_write(&world.alice).await);
     // He himself may, and so may who impersonates him where the policy allows it.
     world.approve(&world.bob, "fix").await.unwrap();

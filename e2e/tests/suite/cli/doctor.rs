@@ -40,7 +40,7 @@ fn found(answer: &Answer) -> Vec<(String, String, String)> {
 const RUINED: [(&str, &str, &str); 12] = [
     ("Deployments", "Problem", "no replica of lapse-webhook is available"),
     ("Deployments", "Warning", "the Deployments are of different releases: "),
-    ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-rbac-reserved is gone"),
+    ("Admission", "Problem", "ValidatingAdmissionPolicyBinding lapse-rbac-reserved is missing"),
     (
         "Admission",
         "Problem",

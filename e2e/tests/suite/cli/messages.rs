@@ -47,6 +47,7 @@ impl<'a> Book<'a> {
 /// Without what differs from run to run.
 fn settled(text: &str, files: &Path) -> String {
     let text = text.replace(&files.display().to_string(), "FILES");
+    let text = Regex::new(r"-[0-9a-f]{10}\b").unwrap().replace_all(&text, "-HASH");
     let text = Regex::new(r"\d{4}-\d\d-\d\dT[\d:]+Z").unwrap().replace_all(&text, "TIME");
     Regex::new(r"\(in [^)]*\)|\([^)]* ago\)|\(now\)")
         .unwrap()

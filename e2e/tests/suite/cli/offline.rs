@@ -104,7 +104,7 @@ async fn a_request_is_explained_by_files_alone() {
         "Assumed: namespace shop exists",
         "Assumed: the installation allows what the policies offer",
         "Assumed: alice has no other request",
-        "without approval, which strict gives with 1 approval",
+        "without approval, which strict grants with 1 approval",
     ] {
         assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
     }

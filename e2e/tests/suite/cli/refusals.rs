@@ -101,7 +101,7 @@ async fn who_stops_waiting_leaves_a_whole_request() {
         "slow",
     ];
     let late = world.jit(&world.alice, &args).await;
-    let told = "no access yet; request slow still stands: `kubectl jit status slow` shows it, `kubectl jit end slow` withdraws it";
+    let told = "no access yet; request slow still waits: `kubectl jit status slow` shows it, `kubectl jit end slow` withdraws it";
     assert_refused(&late, 4, &[told]);
 
     let args = ["request", "edit", "--reason", "It can wait", "--wait", "--name", "stopped"];

@@ -110,7 +110,7 @@ async fn who_gives_up_has_asked_for_nothing() {
     let mut terminal = Terminal::start(&world, &world.alice, &["request"]).await;
     terminal.shows("Which role?").await;
     terminal.types("\u{3}");
-    terminal.shows("interrupted; nothing was asked for").await;
+    terminal.shows("interrupted; nothing was requested").await;
     assert_eq!(terminal.ends().await, 130);
     let list = world.jit(&world.alice, &["list", "-o", "name"]).await.ok().unwrap();
     assert_eq!(list, "");
@@ -121,7 +121,7 @@ async fn who_is_offered_no_role_is_asked_nothing() {
     let world = World::shared("jit-asks-nobody").await;
     let mut terminal = Terminal::start(&world, &world.mallory, &["request"]).await;
     let told =
-        "no policy offers you a role; `kubectl jit policies` shows what else you may ask for";
+        "no policy offers you a role; `kubectl jit policies` shows what else you may request";
     terminal.shows(told).await;
     assert_eq!(terminal.ends().await, 3);
 }

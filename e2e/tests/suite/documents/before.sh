@@ -15,6 +15,9 @@ cleared() {
 # A request of alice's waits for bob.
 pending() {
   cleared
+  beside "$@"
+}
+beside() {
   # Again where admission was just changed, and does not answer yet.
   until kubectl jit --context alice -n shop request edit --for "${2:-1h}" --reason 'The checkout fails' --name "$1"; do
     sleep 0.5
@@ -59,13 +62,13 @@ reviewed_by_carol() {
 
 # The files that commands name.
 files() {
-  cp examples/manager-approval/policy.yaml shop.yaml
-  cp examples/weekend-freeze/policy.yaml freeze.yaml
+  kubectl --context admin get jp shop-debug -o yaml > shop.yaml
+  cp examples/manager-approval/policy.yaml freeze.yaml
   sed '/generateName/s/generateName: .*/generateName: reviewed-/' examples/requests/edit-shop.yaml > request.yaml
 }
 audit_logs() {
   cp "$AUDIT_LOG" audit.log
-  : > audit-2026-11-29.log
+  cp "$AUDIT_LOG" audit-2026-11-29.log
 }
 values() {
   helm get values lapse --namespace lapse-system --output yaml > my-values.yaml

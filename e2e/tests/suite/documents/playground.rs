@@ -40,9 +40,11 @@ impl Playground {
     pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
-        for name in ["charts", "examples"] {
+        for name in ["charts", "cli", "examples"] {
             symlink(workspace::root().join(name), here.join(name)).unwrap();
         }
+        // Where `cargo install` puts what it builds.
+        fs::create_dir_all(here.join("home/.cargo/bin")).unwrap();
         let stubs = here.join("stubs");
         fs::create_dir(&stubs).unwrap();
         write_script(&stubs.join("cargo"), CARGO);

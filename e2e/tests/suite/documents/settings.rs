@@ -54,9 +54,12 @@ pub(super) const OMITTED: [(&str, &str, &str); 21] = [
     ),
 ];
 
-/// Commands that wait for pods, of which the playground has none. Only their flags are checked; e2e/tests/pods does the like.
-pub(super) const PARSED: [(&str, &str); 10] = [
+/// Commands that take pods, of which the playground has none. Only their flags are checked; e2e/tests/pods does the like.
+pub(super) const PARSED: [(&str, &str); 13] = [
     ("charts/lapse/README.md", "helm uninstall lapse --namespace lapse-system"),
+    ("docs/cli.md", "kubectl jit doctor"),
+    ("docs/cli.md", "kubectl jit doctor -o json"),
+    ("docs/operations.md", "helm rollback lapse REVISION --namespace lapse-system"),
     ("docs/operations.md", "helm uninstall lapse --namespace lapse-system"),
     ("docs/operations.md", "kubectl -n lapse-system describe job lapse-image-check"),
     ("docs/operations.md", "kubectl -n lapse-system logs job/lapse-drain"),
@@ -72,11 +75,10 @@ pub(super) const PARSED: [(&str, &str); 10] = [
 ];
 
 /// What stands for something that differs from one installation to the next.
-pub(super) const REPLACED: [(&str, &str); 6] = [
+pub(super) const REPLACED: [(&str, &str); 5] = [
     ("gr/GRANT", "gr/$grant"),
     ("delete grant NAME", "delete grant $grant"),
     ("get grant shop-fix-checkout-6ba72afcfe", "get grant $grant"),
-    ("rollback lapse REVISION", "rollback lapse 1"),
     ("/data/KEY", "/data/'$key'"),
     ("sha256:…", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
 ];
@@ -93,7 +95,7 @@ pub(super) const BEFORE: [(&str, &str, &str); 19] = [
     (
         "docs/cli.md",
         "kubectl jit list --to-approve",
-        "pending fix-checkout; fire; as bob; reviewed_by_carol",
+        "cleared; fire; beside fix-checkout; as bob; reviewed_by_carol",
     ),
     ("docs/cli.md", "kubectl jit explain fix-checkout", "pending fix-checkout; as alice"),
     ("docs/cli.md", "kubectl get clusterrole edit -o yaml > edit.yaml", "files"),
@@ -153,8 +155,9 @@ pub(super) const BEFORE: [(&str, &str, &str); 19] = [
 ];
 
 /// Shown YAML that is not tried here, by words of it, and why.
-pub(super) const NOT_TRIED: [(&str, &str, &str); 3] = [
+pub(super) const NOT_TRIED: [(&str, &str, &str); 4] = [
     ("docs/concepts.md", "resource.customizations.health", "Argo CD's: gitops.rs runs it"),
     ("docs/endpoints.md", "#cloud-config", "cloud-init's"),
+    ("docs/policies.md", "startTime:", "its time is over: schedules are tried in rules.rs"),
     ("docs/policies.md", "verdict: Review", "it is about a request: cli/mod.rs reviews one"),
 ];

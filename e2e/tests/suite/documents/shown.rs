@@ -21,7 +21,8 @@ struct Trial {
 
 const APPLY: &str = "kubectl apply --dry-run=server -f shown.yaml";
 const CREATE: &str = "kubectl create --dry-run=server -f shown.yaml";
-const TEMPLATE: &str = "helm template lapse charts/lapse --values shown.yaml";
+const TEMPLATE: &str =
+    "helm template lapse charts/lapse --values shown.yaml --api-versions monitoring.coreos.com/v1";
 
 /// Tries all of it; what is refused, with the reason.
 pub(super) async fn refused(playground: &Playground, blocks: &[Block]) -> Vec<String> {

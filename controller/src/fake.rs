@@ -17,11 +17,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::bindings::Bindings;
 use crate::context::Context;
-use crate::deadlines::Deadlines;
-use crate::echoes::Echoes;
-use crate::in_hand::InHand;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -70,17 +66,10 @@ pub(crate) fn touched() -> Touched {
         "controller": {"serviceAccount": "lapse-controller", "endsWorkloads": false},
     }))
     .unwrap();
-    let queue = Queue::new(Clock::default());
     let (_, keys) = watch::channel(KeySet::default());
-    Touched {
-        queue: queue.clone(),
-        index: Index::new(settings, keys, true),
-        clock: Clock::default(),
-        bindings: Bindings::default(),
-        deadlines: Deadlines::default(),
-        in_hand: InHand::new(queue),
-        echoes: Echoes::default(),
-    }
+    let index = Index::new(settings, keys, true);
+    let clock = Clock::default();
+    Touched::new(Queue::new(clock.clone()), index, clock)
 }
 
 /// What reconcilers work with, in front of this API server.

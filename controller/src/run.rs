@@ -21,13 +21,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::bindings::Bindings;
 use crate::config::{RunOptions, StandingOptions};
 use crate::context::Context;
-use crate::deadlines::Deadlines;
-use crate::echoes::Echoes;
 use crate::error::ReconcileError;
-use crate::in_hand::InHand;
 use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -78,15 +74,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let (candidate, leadership) =
         Candidate::new(&client, &namespace, &identity, &metrics, &revision);
     let queue = Queue::new(clock.clone());
-    let touched = Touched {
-        queue: queue.clone(),
-        index: index.clone(),
-        clock: clock.clone(),
-        bindings: Bindings::default(),
-        deadlines: Deadlines::default(),
-        in_hand: InHand::new(queue.clone()),
-        echoes: Echoes::default(),
-    };
+    let touched = Touched::new(queue.clone(), index.clone(), clock.clone());
     let (orphans, suspects) = Orphans::new();
     let (expiry, expired) = Expiry::new(staggered(leadership.clone(), getrandom::u32()?));
     let following = follow_keys(client.clone(), namespace, restarts.clone(), keys_sender);

@@ -34,6 +34,19 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
+    /// With nothing begun yet.
+    pub(crate) fn new(queue: Queue, index: Index, clock: Clock) -> Self {
+        Self {
+            in_hand: InHand::new(queue.clone()),
+            queue,
+            index,
+            clock,
+            bindings: Bindings::default(),
+            deadlines: Deadlines::default(),
+            echoes: Echoes::default(),
+        }
+    }
+
     /// A Grant, whatever is to be done about it.
     pub(crate) fn grant(&self, name: &str) {
         let Some(known) = self.index.grant(name) else { return };

@@ -47,7 +47,7 @@ async fn end(session: &Session, request: &AccessRequest) {
     match sent {
         Ok(_) => eprintln!("{name}: ended"),
         Err(fault) => {
-            eprintln!("{name} was not ended, and ends by itself when it expires: {fault}")
+            eprintln!("{name} was not ended, and ends by itself when it expires: {fault}");
         }
     }
 }

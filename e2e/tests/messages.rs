@@ -38,7 +38,7 @@ const ELSEWHERE: [(&str, &str); 17] = [
 ];
 
 /// Single texts that are no messages to people, or that need more than a test can bring about, with the reason.
-const SINGLE: [(&str, &str); 36] = [
+const SINGLE: [(&str, &str); 57] = [
     (
         "What credentialID was called by older releases. Nothing is stamped here any more.",
         "documentation",
@@ -97,6 +97,69 @@ const SINGLE: [(&str, &str); 36] = [
         "suite beside",
     ),
     ("the policy cannot be read: {error}", "the schema refuses it before"),
+    ("the watch ended", "the next one goes on where it was"),
+    (
+        "namespace: lapse-system\nbindableRoles: []\ngrantableRules: []\nallowClusterWide: true\nprotectedNamespaces: [kube-*]\nduration: {min: 5m, max: 24h}\ncontroller: {serviceAccount: lapse-controller, endsWorkloads: true}\nhasGateway: true\n",
+        "settings that are assumed, as YAML",
+    ),
+    ("the assumed settings: {error}", "they are of the program, and are read by its tests"),
+    ("create on subjectaccessreviews", "whoever may see the rest may ask this, too"),
+    ("ask what others may do", "whoever may see the rest may ask this, too"),
+    (
+        "ClusterRole system:discovery",
+        "a cluster lets everybody ask it, and does not answer only when it is down",
+    ),
+    (
+        "ask what the cluster serves",
+        "a cluster lets everybody ask it, and does not answer only when it is down",
+    ),
+    (
+        "read Service {name} in namespace {namespace}",
+        "whoever reads the settings may read this, too",
+    ),
+    (
+        "see the log of the controllers; `kubectl delete` the binding to end the access now (docs/runbooks.md)",
+        "suite cli/doctor looks for what it goes with",
+    ),
+    (
+        "list on rolebindings and clusterrolebindings in the whole cluster",
+        "suite cli/doctor: who may not list Grants is told of those first",
+    ),
+    (
+        "ClusterRole system:basic-user",
+        "a cluster lets everybody ask it, and does not answer only when it is down",
+    ),
+    (
+        "ask what you may do",
+        "a cluster lets everybody ask it, and does not answer only when it is down",
+    ),
+    ("a date out of range", "certificates of the years after 9999"),
+    (
+        "list admission policies, their bindings and webhook configurations",
+        "suite cli/doctor: who may not read the settings is told of those first",
+    ),
+    (
+        "get and list on all of admissionregistration.k8s.io",
+        "suite cli/doctor: who may not read the settings is told of those first",
+    ),
+    (
+        "create requests in namespace {namespace}, with which the webhook is tested",
+        "suite cli/doctor: everybody of its namespaces may",
+    ),
+    (
+        "\n## Exit status\n\n`run` exits as its command does.\n\n```text\n{EXIT_STATUS}\n```\n",
+        "docs/cli-reference.md",
+    ),
+    (
+        "There are {} more, for which the answer has no room.",
+        "takes more policies than a dry run answers with",
+    ),
+    (
+        "{name} was not ended, and ends by itself when it expires: {fault}",
+        "takes an API server that is gone while a command runs",
+    ),
+    ("give a command after --", "the parser says so before"),
+    ("there is a problem", "suite cli/doctor shows several"),
 ];
 
 /// Macros whose texts go to the log, or to nobody.

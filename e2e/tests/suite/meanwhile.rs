@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use lapse_crds::RequestPhase;
 use lapse_e2e::plane::api_proxy::{Call, Fault};
@@ -65,24 +65,42 @@ async fn a_binding_that_is_stored_while_its_right_ends_goes_at_once() {
     };
     api.fault(Fault::Delay(KEPT + Duration::from_secs(3)), says(true));
     api.fault(Fault::Delay(KEPT + Duration::from_secs(1)), says(false));
-    world.ask("fix", json!({})).await;
-    world.phase("fix", RequestPhase::Pending).await;
-    let grants = world.grants();
-    world.approve(&world.bob, "fix").await.unwrap();
-    let grant = eventually("a Grant", SOON, async || {
-        let grants = grants.list(&ListParams::default()).await?.items;
-        Ok(grants.into_iter().next().map(|grant| grant.name_any()))
-    })
-    .await
-    .unwrap();
-    world.decide(&world.bob, "fix", json!({"verdict": "Deny"})).await.unwrap();
+    // On a busy machine the Deny may come before the binding is asked for, which is refused then.
+    let mut told = Vec::new();
+    for name in ["fix", "again", "once-more"] {
+        match denied_meanwhile(&world, name).await {
+            Some(stood) => {
+                println!("the binding was gone {stood:?} after the end");
+                // The sweep would come on it, too, within twenty seconds.
+                assert!(stood < Duration::from_secs(5), "{stood:?}");
+                return;
+            }
+            None => told.push(name),
+        }
+    }
+    panic!("no binding was stored of any of {told:?}");
+}
 
-    eventually("the binding to be stored", SOON, async || {
-        Ok((!world.bindings().await.is_empty()).then_some(()))
+/// Has a right denied while its binding is kept. Returns how long the binding stood after its Grant had ended, if it was
+/// stored.
+async fn denied_meanwhile(world: &World, name: &str) -> Option<Duration> {
+    world.ask(name, json!({})).await;
+    world.phase(name, RequestPhase::Pending).await;
+    let known: Vec<String> = grants(world).await;
+    world.approve(&world.bob, name).await.unwrap();
+    let grant = eventually("a Grant", SOON, async || {
+        Ok(grants(world).await.into_iter().find(|grant| !known.contains(grant)))
     })
     .await
     .unwrap();
-    let stored = Instant::now();
+    world.decide(&world.bob, name, json!({"verdict": "Deny"})).await.unwrap();
+    let is_stored = eventually("the binding to be stored, or the end", SOON, async || {
+        let is_stored = !world.bindings().await.is_empty();
+        let has_ended = world.status(name).await.phase == RequestPhase::Ended;
+        Ok((is_stored || has_ended).then_some(is_stored))
+    })
+    .await
+    .unwrap();
     world.ended(&grant).await;
     let ended = Instant::now();
     eventually("the binding to be gone", SOON, async || {
@@ -90,9 +108,13 @@ async fn a_binding_that_is_stored_while_its_right_ends_goes_at_once() {
     })
     .await
     .unwrap();
-    println!("stored {:?} before the end was, gone {:?} after it", ended - stored, ended.elapsed());
-    // The sweep would come on it, too, within twenty seconds.
-    assert!(ended.elapsed() < Duration::from_secs(5));
+    let stood = ended.elapsed();
     assert!(!world.can_write(&world.alice).await);
-    world.phase("fix", RequestPhase::Ended).await;
+    world.phase(name, RequestPhase::Ended).await;
+    is_stored.then_some(stood)
+}
+
+async fn grants(world: &World) -> Vec<String> {
+    let grants = world.grants().list(&ListParams::default()).await.unwrap();
+    grants.iter().map(ResourceExt::name_any).collect()
 }

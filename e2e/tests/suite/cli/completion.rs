@@ -120,6 +120,8 @@ async fn who_completes_does_not_wait_for_a_server_that_hangs() {
     std::fs::write(&file, config.to_string()).unwrap();
     let file = file.display().to_string();
     let words = ["__complete", "--kubeconfig", &file, "approve", "x"];
+    // Built before the clock runs.
+    jit_program().await.unwrap();
     let begun = Instant::now();
     let told = world.lapse.plane().jit(&world.bob, &words).await.unwrap();
     assert_eq!((&*told.stdout, &*told.stderr), (":4\n", ""));

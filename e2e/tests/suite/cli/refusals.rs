@@ -111,7 +111,7 @@ async fn who_stops_waiting_leaves_a_whole_request() {
     let stopped = waiting.wait_with_output().await.unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
     let told = String::from_utf8_lossy(&stopped.stderr);
-    assert!(told.contains("request stopped still stands"), "{told}");
+    assert!(told.contains("request stopped still waits"), "{told}");
     world.approve(&world.bob, "stopped").await.unwrap();
     world.phase("stopped", RequestPhase::Active).await;
 }

@@ -20,7 +20,14 @@ pub(crate) const AFTER_END: Duration = Duration::from_millis(500);
 
 /// The bindings that stand. A copy is the same.
 #[derive(Clone, Default)]
-pub(crate) struct Bindings(Arc<Mutex<HashMap<String, OfGrant>>>);
+pub(crate) struct Bindings(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    by_grant: HashMap<String, OfGrant>,
+    /// How many lists of each kind have begun.
+    lists: HashMap<RbacKind, u64>,
+}
 
 #[derive(Default)]
 struct OfGrant {
@@ -34,6 +41,8 @@ struct Standing {
     namespace: Option<Box<str>>,
     uid: Box<str>,
     grant_uid: Option<Box<str>>,
+    /// The list in which, or after which, it was shown last.
+    list: u64,
 }
 
 /// What stands of a Grant that is over.
@@ -48,7 +57,7 @@ pub(crate) enum Left {
 }
 
 impl Bindings {
-    fn by_grant(&self) -> MutexGuard<'_, HashMap<String, OfGrant>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Every change leaves the table whole, so one that panicked elsewhere is still good.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,39 +65,65 @@ impl Bindings {
     /// An object stands. One that does not bear the name of its Grant is nobody's, and looked at as it comes.
     pub(crate) fn stands(&self, object: &ObjectMarks) {
         let Some(grant) = grant_of(object) else { return };
-        let mut by_grant = self.by_grant();
-        let of_grant = by_grant.entry(grant.to_owned()).or_default();
-        if !of_grant.standing.iter().any(|known| known.is(object)) {
+        let mut state = self.state();
+        let list = state.lists.get(&object.kind).copied().unwrap_or_default();
+        let of_grant = state.by_grant.entry(grant.to_owned()).or_default();
+        if let Some(known) = of_grant.standing.iter_mut().find(|known| known.is(object)) {
+            known.list = list;
+        } else {
             of_grant.standing.push(Standing {
                 kind: object.kind,
                 namespace: object.namespace.as_deref().map(Into::into),
                 uid: object.uid.as_str().into(),
                 grant_uid: object.grant_uid.as_deref().map(Into::into),
+                list,
             });
         }
+    }
+
+    /// All objects of a kind are shown anew.
+    pub(crate) fn list_begins(&self, kind: RbacKind) {
+        *self.state().lists.entry(kind).or_default() += 1;
+    }
+
+    /// All that stand of a kind have been shown: no event tells of one that went before.
+    pub(crate) fn list_ends(&self, kind: RbacKind) {
+        let mut state = self.state();
+        let list = state.lists.get(&kind).copied().unwrap_or_default();
+        state.by_grant.retain(|_, of_grant| {
+            of_grant.standing.retain(|known| known.kind != kind || known.list == list);
+            !of_grant.standing.is_empty()
+        });
     }
 
     /// An object is gone.
     pub(crate) fn gone(&self, object: &ObjectMarks) {
         let Some(grant) = grant_of(object) else { return };
-        let mut by_grant = self.by_grant();
-        if let Some(of_grant) = by_grant.get_mut(grant) {
+        let mut state = self.state();
+        if let Some(of_grant) = state.by_grant.get_mut(grant) {
             of_grant.standing.retain(|known| !known.is(object));
             if of_grant.standing.is_empty() {
-                by_grant.remove(grant);
+                state.by_grant.remove(grant);
             }
         }
     }
 
     /// Whether any binding of a Grant stands.
     pub(crate) fn any_of(&self, grant: &str) -> bool {
-        self.by_grant().contains_key(grant)
+        self.state().by_grant.contains_key(grant)
+    }
+
+    /// A Grant is live, whatever was known of it.
+    pub(crate) fn is_live(&self, grant: &str) {
+        if let Some(of_grant) = self.state().by_grant.get_mut(grant) {
+            of_grant.over_since = None;
+        }
     }
 
     /// What stands of a Grant that is over.
     pub(crate) fn left_of(&self, grant: &str) -> Left {
-        let mut by_grant = self.by_grant();
-        let Some(of_grant) = by_grant.get_mut(grant) else { return Left::Nothing };
+        let mut state = self.state();
+        let Some(of_grant) = state.by_grant.get_mut(grant) else { return Left::Nothing };
         let since = *of_grant.over_since.get_or_insert_with(Instant::now);
         match AFTER_END.checked_sub(since.elapsed()) {
             Some(wait) if !wait.is_zero() => Left::NotYet(wait),
@@ -156,7 +191,31 @@ mod tests {
         assert!(bindings.any_of("fix"));
         bindings.gone(&binding("fix", "b-1"));
         assert_eq!(bindings.left_of("fix"), Left::Nothing);
-        assert!(bindings.by_grant().is_empty(), "what is gone takes no place");
+        assert!(bindings.state().by_grant.is_empty(), "what is gone takes no place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_while_begins_with_the_end_that_is_one() {
+        let bindings = Bindings::default();
+        bindings.stands(&binding("fix", "b-1"));
+        assert_eq!(bindings.left_of("fix"), Left::NotYet(AFTER_END));
+        tokio::time::advance(AFTER_END).await;
+        bindings.is_live("fix");
+        assert_eq!(bindings.left_of("fix"), Left::NotYet(AFTER_END));
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_is_gone() {
+        let bindings = Bindings::default();
+        let wide = ObjectMarks { kind: RbacKind::ClusterRoleBinding, ..binding("wide", "w") };
+        for object in [&binding("fix", "b-1"), &binding("other", "b-2"), &wide] {
+            bindings.stands(object);
+        }
+        bindings.list_begins(RbacKind::RoleBinding);
+        bindings.stands(&binding("other", "b-2"));
+        assert!(bindings.any_of("fix"), "it may be shown yet");
+        bindings.list_ends(RbacKind::RoleBinding);
+        assert!(!bindings.any_of("fix") && bindings.any_of("other") && bindings.any_of("wide"));
     }
 
     #[test]

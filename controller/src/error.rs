@@ -19,6 +19,9 @@ pub(crate) enum ReconcileError {
     /// A right is over, and something that gives it could not be taken.
     #[error(transparent)]
     NotTaken(CallError),
+    /// A right is over, and something that gives it stands, of which it cannot be told whether it may.
+    #[error("{0}")]
+    NotJudged(String),
     /// Something that must be known is not.
     #[error("{0}")]
     Unknown(String),
@@ -36,7 +39,7 @@ pub(crate) enum ReconcileError {
 impl ReconcileError {
     /// Whether a right stands for it that is over.
     pub(crate) fn keeps_a_right(&self) -> bool {
-        matches!(self, Self::NotTaken(_))
+        matches!(self, Self::NotTaken(_) | Self::NotJudged(_))
     }
 
     /// How long to wait before the next try, the `failures`-th in a row having failed. A conflict

@@ -192,6 +192,7 @@ impl Touched {
 
     /// What a change of a Grant bears on, but for the Grant itself.
     pub(crate) fn by_grant(&self, change: &Change<KnownGrant>) {
+        self.by_end(change);
         let summary = |known: &Option<KnownGrant>| known.clone().and_then(|k| k.summary.ok());
         let (before, after) = (summary(&change.before), summary(&change.after));
         let Some(grant) = after.as_ref().or(before.as_ref()) else { return };
@@ -203,9 +204,6 @@ impl Touched {
         let is_live = after.as_ref().is_some_and(|grant| grant.live.is_some());
         if was_live != is_live {
             self.kept_from_approving_by(grant);
-        }
-        if !is_live && self.bindings.any_of(&grant.name) {
-            self.queue.soon(Item::Grant(grant.name.to_string()), Lane::End, AFTER_END);
         }
         let is_new = change.before.is_none() && grant.phase() == GrantPhase::Pending;
         // Whoever begins a right says itself what became of it.
@@ -223,6 +221,16 @@ impl Touched {
             if let Some(place) = place {
                 self.queue.now(Item::Endpoint(place.name.clone()), Lane::Follow);
             }
+        }
+    }
+
+    /// One that is over is looked at once more, if any binding of its stands.
+    fn by_end(&self, change: &Change<KnownGrant>) {
+        let Some(known) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        if change.after.as_ref().is_some_and(|known| !known.is_over()) {
+            self.bindings.is_live(&known.name);
+        } else if self.bindings.any_of(&known.name) {
+            self.queue.soon(Item::Grant(known.name.to_string()), Lane::End, AFTER_END);
         }
     }
 

@@ -1,44 +1,54 @@
 //! Bindings that stand though their Grant is over.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt as _, stream};
 use lapse_engine::Read;
+use lapse_engine::grant::ObjectMarks;
 
 use crate::bindings::Left;
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::queue::{Item, Lane};
 use crate::revoke;
 
-/// Removes what stands of a Grant that is over, if its deletion has not shown for a while. Returns when to look again.
+/// How many are removed at once.
+const AT_ONCE: usize = 8;
+
+/// Removes what stands of a Grant that is over, if its deletion has not shown for a while, or has it looked at then.
 ///
 /// Mostly nothing stands, and nothing is read. Where a binding was stored after its Grant had ended, another replica was
 /// making it meanwhile.
-pub(super) async fn take(
-    context: &Context,
-    name: &str,
-) -> Result<Option<DateTime<Utc>>, ReconcileError> {
+pub(super) async fn take(context: &Context, name: &str) -> Result<(), ReconcileError> {
     let bindings = match context.touched.bindings.left_of(name) {
-        Left::Nothing => return Ok(None),
+        Left::Nothing => return Ok(()),
         Left::NotYet(wait) => {
-            let wait = TimeDelta::from_std(wait).unwrap_or_default();
-            return Ok(Some(context.clock.now() + wait));
+            context.touched.queue.soon(Item::Grant(name.to_owned()), Lane::End, wait);
+            return Ok(());
         }
         Left::These(bindings) => bindings,
     };
     let grant = context.reader.grant(name).await;
     if let Read::Failed(why) = grant {
-        return Err(ReconcileError::Unknown(why));
+        return Err(ReconcileError::NotJudged(why));
     }
     let Context { reader, clock, metrics, .. } = context;
-    let mut outcome = Ok(());
-    for binding in &bindings {
-        match revoke::judge(reader, clock, metrics, binding, &grant).await {
-            // It may have gone before anybody watched, so that no event will say so.
-            Ok(true) => context.touched.bindings.gone(binding),
-            Ok(false) => {}
-            Err(error) => outcome = Err(ReconcileError::NotTaken(error)),
+    // The marker goes last: what it marks is guarded until then.
+    let home = reader.settings().namespace.as_str();
+    let (markers, bindings): (Vec<_>, Vec<_>) =
+        bindings.into_iter().partition(|object| object.namespace.as_deref() == Some(home));
+    let judge = async |object: ObjectMarks| {
+        // It may have gone before anybody watched, so that no event will say so.
+        if revoke::judge(reader, clock, metrics, &object, &grant).await? {
+            context.touched.bindings.gone(&object);
         }
+        Ok(())
+    };
+    for objects in [bindings, markers] {
+        let judged = stream::iter(objects).map(&judge).buffer_unordered(AT_ONCE);
+        // Each is tried, whatever became of the others.
+        let judged: Vec<_> = judged.collect().await;
+        judged.into_iter().collect::<Result<(), _>>().map_err(ReconcileError::NotTaken)?;
     }
-    outcome.map(|()| None)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -93,11 +103,12 @@ mod tests {
         (context(client), asked)
     }
 
+    /// Has it looked at as what an event shows, and says whether it is to be looked at again as an end.
     async fn looked_at(context: &Context) -> bool {
-        match reconcile(context, "fix", Lane::End).await.unwrap() {
-            Done::Until(at) => at.is_some(),
-            _ => panic!("nothing is held"),
-        }
+        let done = reconcile(context, "fix", Lane::Follow).await.unwrap();
+        assert!(matches!(done, Done::Until(None)), "nothing is held");
+        let due = context.touched.queue.due_by(context.clock.now() + AFTER_END);
+        due.contains(&(Item::Grant("fix".to_owned()), Lane::End))
     }
 
     /// Another replica was making it when this one saw that there is none.

@@ -31,16 +31,17 @@ const ROUNDS: usize = 5;
 pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reconciled {
     let known = context.reader.index().grant(name);
     let is_over = known.as_ref().is_none_or(KnownGrant::is_over);
-    let left_until = if is_over { left::take(context, name).await? } else { None };
-    let Some(known) = known else { return Ok(Done::Until(left_until)) };
+    if is_over {
+        left::take(context, name).await?;
+    }
+    let Some(known) = known else { return Ok(Done::Until(None)) };
     match &known.summary {
         // A binding that comes back under its name is an orphan, and removed as one.
-        Ok(grant) if grant.is_settled() => Ok(Done::Until(left_until)),
+        Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
         // Whoever writes it begins it.
         Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
-            let mut converged = converge(context, grant, None).boxed().await?;
-            converged.wake_at = left_until.into_iter().chain(converged.wake_at).min();
+            let converged = converge(context, grant, None).boxed().await?;
             Ok(converged.done())
         }
         // Its bindings carry their own end: the sweep takes them.

@@ -23,6 +23,13 @@ pub(super) enum Change {
     Gone,
 }
 
+/// Where a list of all objects stands.
+#[derive(Clone, Copy)]
+pub(super) enum List {
+    Begins,
+    Ends,
+}
+
 /// The kind of the roles that Lapse makes.
 fn own(kind: RoleKind) -> RbacKind {
     match kind {
@@ -93,6 +100,18 @@ impl Watches {
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        self.metadata_and_lists(what, touches, |_| {}).await;
+    }
+
+    /// The same, and says when all of them are listed anew.
+    pub(super) async fn metadata_and_lists<K>(
+        &self,
+        what: &'static str,
+        touches: impl Fn(&PartialObjectMeta<K>, Change),
+        lists: impl Fn(List),
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
         // One over which that panics stops no list. What it touches is among everything.
         let touches = |object: &PartialObjectMeta<K>, change| {
             if caught("watch", || touches(object, change)).is_none() {
@@ -112,6 +131,7 @@ impl Watches {
                     Event::Delete(object) => touches(&object, Change::Gone),
                     // It cannot tell what it missed.
                     Event::InitDone => {
+                        lists(List::Ends);
                         self.reader.forget_accounts();
                         self.touched.everything();
                     }
@@ -119,7 +139,8 @@ impl Watches {
                     Event::InitApply(object) if is_ours(&object.metadata) => {
                         touches(&object, Change::Stands);
                     }
-                    Event::Init | Event::InitApply(_) => {}
+                    Event::Init => lists(List::Begins),
+                    Event::InitApply(_) => {}
                 },
                 |_| {},
             )

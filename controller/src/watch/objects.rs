@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use kube::Resource;
-use kube::api::ObjectMeta;
+use kube::api::{ObjectMeta, PartialObjectMeta};
 use lapse_cluster::index::version;
 use lapse_crds::{GRANT_LABEL, RbacKind, SubjectKind};
 use lapse_engine::grant::ObjectMarks;
 use serde::de::DeserializeOwned;
 
-use super::named::Change;
+use super::named::{Change, List};
 use super::{Watches, is_ours};
 use crate::echoes::Object;
 
@@ -20,10 +20,15 @@ impl Watches {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.metadata::<K>(what, |binding, change| {
+        let bindings = &self.touched.bindings;
+        let lists = |list| match list {
+            List::Begins => bindings.list_begins(kind),
+            List::Ends => bindings.list_ends(kind),
+        };
+        let touches = |binding: &PartialObjectMeta<K>, change| {
             self.rights_changed(kind, &binding.metadata, change);
-        })
-        .await;
+        };
+        self.metadata_and_lists(what, touches, lists).await;
     }
 
     /// An object of RBAC came, changed or went.
@@ -61,9 +66,7 @@ impl Watches {
     fn object_stands(&self, kind: RbacKind, object: &ObjectMeta) {
         let marks = ObjectMarks::of(kind, object);
         self.touched.bindings.stands(&marks);
-        if self.touched.echoes.is_one(&Object::rbac(kind, object), version(object)) {
-            return;
-        }
+        let is_echo = self.touched.echoes.is_one(&Object::rbac(kind, object), version(object));
         let home = &self.touched.index.settings().namespace;
         let known = grant_of(object).filter(|name| {
             let known = self.touched.index.grant(name);
@@ -74,6 +77,8 @@ impl Watches {
             })
         });
         match known {
+            // Whoever made it looks at it; but not at one that came too late.
+            Some(_) if is_echo => {}
             Some(name) => self.touched.grant(name),
             None => self.orphans.suspect(marks),
         }

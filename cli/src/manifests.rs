@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::fault::Fault;
+use crate::output::plain;
 
 /// The most bytes of a file.
 const MOST: u64 = 16 * 1024 * 1024;
@@ -130,14 +131,14 @@ impl Manifest {
     pub(crate) fn kind(&self) -> String {
         let text = |key: &str| self.value.get(key).and_then(Value::as_str);
         match (text("kind"), text("apiVersion")) {
-            (Some(kind), Some(version)) => format!("a {kind} of {version}"),
+            (Some(kind), Some(version)) => plain(&format!("a {kind} of {version}")),
             _ => "without kind or apiVersion".to_owned(),
         }
     }
 
     /// That it cannot be used, and where it stands.
     pub(crate) fn wrong(&self, why: &str) -> Fault {
-        Fault::Other(format!("{}: {why}", self.place))
+        Fault::Other(format!("{}: {}", self.place, plain(why)))
     }
 }
 

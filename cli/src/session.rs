@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
@@ -69,7 +69,19 @@ pub(crate) struct Session {
 impl Session {
     /// Opens the cluster that the command line and the kubeconfig name.
     pub(crate) async fn open(global: &Global) -> Result<Self, Fault> {
+        Self::with(config(global).await?, global)
+    }
+
+    /// Opens it for somebody who is typing: no program that hands out credentials may ask them anything.
+    pub(crate) async fn open_silently(global: &Global) -> Result<Self, Fault> {
         let mut config = config(global).await?;
+        if let Some(exec) = &mut config.auth_info.exec {
+            exec.interactive_mode = Some(ExecInteractiveMode::Never);
+        }
+        Self::with(config, global)
+    }
+
+    fn with(mut config: Config, global: &Global) -> Result<Self, Fault> {
         config.connect_timeout = Some(CONNECT);
         let agent = format!("{PROGRAM}/{}", env!("CARGO_PKG_VERSION"));
         if let Ok(agent) = HeaderValue::from_str(&agent) {

@@ -69,7 +69,8 @@ impl From<Judgement> for Outcome {
 
 impl Outcome {
     fn brief(&self) -> String {
-        let by = self.policy.as_ref().map(|policy| format!(" ({policy})")).unwrap_or_default();
+        let by =
+            self.policy.as_ref().map(|policy| format!(" ({})", plain(policy))).unwrap_or_default();
         format!("{:?}{by}", self.verdict)
     }
 
@@ -292,9 +293,9 @@ impl Replay {
         }
         eprintln!("{} of {judged} requests would be decided differently.", differences.len());
         if *unknown > 0 {
-            eprintln!(
-                "{unknown} could not be judged: their roles, namespaces or endpoints cannot be read."
-            );
+            return Err(Fault::Other(format!(
+                "{unknown} of {judged} requests could not be judged: their roles, namespaces or endpoints cannot be read"
+            )));
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Names {
             Self::Contexts => Ok(names(kubeconfig(typed)?.contexts, |context| context.name)),
             Self::Clusters => Ok(names(kubeconfig(typed)?.clusters, |cluster| cluster.name)),
             Self::Users => Ok(names(kubeconfig(typed)?.auth_infos, |user| user.name)),
-            other => other.of_cluster(&Session::open(&typed.global).await?).await,
+            other => other.of_cluster(&Session::open_silently(&typed.global).await?).await,
         }
     }
 

@@ -6,15 +6,13 @@ use kube::{Api, ResourceExt as _};
 use lapse_crds::{Condition, ConditionStatus, Conditions as _, Endpoint, OrderState};
 use lapse_engine::endpoint::DUPLICATE;
 
-use super::finding::{Check, Examined, Finding};
+use super::finding::{Check, Examined, Finding, Many};
 use super::installation::Installation;
 use super::trust::now;
 use crate::countdown::span;
 use crate::pages::Pages;
 use crate::session::Session;
 
-/// How many are named; the others are counted.
-const NAMED: usize = 20;
 /// After this long an end is slow, as for the alert `LapseRevocationUnheard`.
 pub(super) const SLOW: TimeDelta = TimeDelta::minutes(2);
 /// What to do where an end is slow.
@@ -23,28 +21,24 @@ pub(super) const SEE_HOST: &str =
 
 pub(super) async fn examine(session: &Session, installation: &Installation) -> Examined {
     let check = Check::Endpoints;
-    let (mut all, mut found, mut more) = (0, Vec::new(), 0);
+    let (mut all, mut found) = (0, Many::default());
     let moment = now(session);
     let api: Api<Endpoint> = Api::all(session.client.clone());
     let pages = Pages::of(session, "listing endpoints", api, ListParams::default());
     let listing = pages.each(|endpoint| {
         all += 1;
-        for finding in stands(&endpoint, moment) {
-            if found.len() < NAMED { found.push(finding) } else { more += 1 }
-        }
+        found.extend(stands(&endpoint, moment));
     });
     check.look("list Endpoints", "ClusterRole lapse:auditor", listing).await?;
     let lacks_gateway = installation.settings.as_ref().is_some_and(|of| !of.has_gateway);
-    Ok(summed(found, more, all, lacks_gateway))
+    Ok(summed(found, all, lacks_gateway))
 }
 
-/// All that is told: of those that are named, how often more is to be said, and how many there are.
-fn summed(mut found: Vec<Finding>, more: usize, all: usize, lacks_gateway: bool) -> Vec<Finding> {
+/// All that is told, of so many Endpoints.
+fn summed(found: Many, all: usize, lacks_gateway: bool) -> Vec<Finding> {
     let check = Check::Endpoints;
-    if more > 0 {
-        let message = format!("{more} more is to be said of Endpoints");
-        found.push(check.warning(message, "see `kubectl get jep`"));
-    }
+    let more = |more| (format!("{more} more findings about Endpoints"), "see `kubectl get jep`");
+    let mut found = found.named(check, more);
     if all > 0 && lacks_gateway {
         let message = format!("there are {all} Endpoints, and no gateway that tells them anything");
         found.push(check.warning(message, "set gateway.enabled, and run helm upgrade"));
@@ -108,7 +102,9 @@ fn stands(endpoint: &Endpoint, now: DateTime<Utc>) -> Vec<Finding> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::finding::shown;
+    use std::iter::repeat_n;
+
+    use super::super::finding::{NAMED, shown};
     use super::*;
 
     fn condition(of: &str, status: &str, reason: &str, message: &str) -> Value {
@@ -137,12 +133,22 @@ mod tests {
 
     #[test]
     fn all_of_them_are_summed_up() {
+        let mut many = Many::default();
+        let (old, copied) = (
+            Check::Endpoints.warning("it is out of date", "update it"),
+            Check::Endpoints.problem("it is a copy", "enrol it anew"),
+        );
+        many.extend(repeat_n(old, NAMED + 1).chain(repeat_n(copied, NAMED + 4)));
         let all = [
-            summed(Vec::new(), 0, 0, true),
-            summed(Vec::new(), 0, 3, false),
-            summed(Vec::new(), 4, 30, true),
+            summed(Many::default(), 0, true),
+            summed(Many::default(), 3, false),
+            summed(many, 30, true),
         ];
-        insta::assert_snapshot!(all.map(|found| shown(&found)).join("\n"));
+        let told = all.map(|mut found| {
+            found.dedup();
+            shown(&found)
+        });
+        insta::assert_snapshot!(told.join("\n"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use lapse_engine::summary::GrantSummary;
 use serde::de::DeserializeOwned;
 
 use super::endpoints::{SEE_HOST, SLOW};
-use super::finding::{Check, Examined, Finding};
+use super::finding::{Check, Examined, Finding, Many};
 use super::installation::Installation;
 use super::trust::now;
 use crate::countdown::{moment as written, span};
@@ -37,13 +37,13 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     };
     let right = "list on rolebindings and clusterrolebindings in the whole cluster";
     let bindings = check.look("list bindings", right, bindings).await;
-    let (mut live, mut found) = (HashMap::new(), Vec::new());
+    let (mut live, mut found) = (HashMap::new(), Many::default());
     let moment = now(session);
     let api: Api<Grant> = Api::all(session.client.clone());
     let listing = Pages::of(session, "listing grants", api, ListParams::default()).each(|grant| {
         let grant = GrantSummary::of(&grant);
-        found.extend(late(&grant, moment).map(|told| check.problem(told.notice.message, ACTION)));
-        found.extend(unheard(&grant, moment));
+        let late = late(&grant, moment).map(|told| check.problem(told.notice.message, ACTION));
+        found.extend(late.into_iter().chain(unheard(&grant, moment)));
         if grant.live.is_some() {
             live.insert(grant.uid.clone(), grant);
         }
@@ -51,7 +51,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     check.look("list Grants", "ClusterRole lapse:auditor", listing).await?;
     let home = &installation.namespace;
     match bindings {
-        Err(finding) => found.push(finding),
+        Err(finding) => found.extend([finding]),
         Ok(bindings) => {
             let alone = bindings.into_iter().filter(|marks| {
                 let grant = marks.grant_uid.as_deref().and_then(|uid| live.get(uid));
@@ -64,6 +64,8 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
             found.extend(alone.iter().map(without_grant));
         }
     }
+    let more = |more| (format!("{more} more outlive their time"), ACTION);
+    let mut found = found.named(check, more);
     if found.is_empty() {
         let count = live.len();
         found.push(check.ok(format!("nothing outlives its time; {count} grants are active")));

@@ -76,6 +76,57 @@ pub(super) struct Finding {
     pub(super) action: Option<String>,
 }
 
+/// How many of an outcome are named; the others are counted.
+pub(super) const NAMED: usize = 20;
+
+/// What was found of objects of which there may be many. A problem is one whether it is named or counted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Many {
+    problems: Vec<Finding>,
+    others: Vec<Finding>,
+    more_problems: usize,
+    more_others: usize,
+}
+
+impl Extend<Finding> for Many {
+    fn extend<T: IntoIterator<Item = Finding>>(&mut self, found: T) {
+        for finding in found {
+            self.push(finding);
+        }
+    }
+}
+
+impl Many {
+    fn push(&mut self, finding: Finding) {
+        let (named, more) = match finding.outcome {
+            // There are few, and each says what else is not known.
+            Outcome::NotChecked => return self.others.push(finding),
+            Outcome::Problem => (&mut self.problems, &mut self.more_problems),
+            Outcome::Ok | Outcome::Warning => (&mut self.others, &mut self.more_others),
+        };
+        if named.len() < NAMED { named.push(finding) } else { *more += 1 }
+    }
+
+    /// The problems, and then the rest; `more` says of how many there are beside those, and where to see them.
+    pub(super) fn named(
+        self,
+        check: Check,
+        more: impl Fn(usize) -> (String, &'static str),
+    ) -> Vec<Finding> {
+        let Self { problems: mut found, others, more_problems, more_others } = self;
+        if more_problems > 0 {
+            let (message, action) = more(more_problems);
+            found.push(check.problem(message, action));
+        }
+        found.extend(others);
+        if more_others > 0 {
+            let (message, action) = more(more_others);
+            found.push(check.warning(message, action));
+        }
+        found
+    }
+}
+
 /// What was found; an error is what kept it from being looked at.
 pub(super) type Examined = Result<Vec<Finding>, Finding>;
 

@@ -4,13 +4,11 @@ use lapse_cluster::standing_subjects;
 use lapse_crds::SubjectKind;
 use lapse_engine::standing::{StandingHolder, StandingSubjects};
 
-use super::finding::{Check, Examined, Finding};
+use super::finding::{Check, Examined, Finding, Many};
 use crate::session::Session;
 
 /// The cluster roles that count beside those that allow everything.
 const PRIVILEGED: [&str; 2] = ["cluster-admin", "admin"];
-/// How many holders are named; the others are counted.
-const NAMED: usize = 20;
 
 pub(super) async fn examine(session: &Session) -> Examined {
     let right = "list on clusterroles, clusterrolebindings and rolebindings in the whole cluster";
@@ -27,12 +25,12 @@ fn told(standing: &StandingSubjects) -> Vec<Finding> {
     if holders.is_empty() {
         return vec![check.ok("nobody but Kubernetes itself is a standing administrator")];
     }
-    let mut found: Vec<Finding> = holders.iter().take(NAMED).map(held).collect();
-    if let more @ 1.. = holders.len().saturating_sub(NAMED) {
+    let mut found = Many::default();
+    found.extend(holders.iter().map(held));
+    found.named(check, |more| {
         let action = "the metric lapse_subjects_standing counts all of them";
-        found.push(check.warning(format!("{more} more are standing administrators"), action));
-    }
-    found
+        (format!("{more} more are standing administrators"), action)
+    })
 }
 
 fn held(holder: &StandingHolder) -> Finding {
@@ -51,7 +49,7 @@ mod tests {
     use k8s_openapi::api::rbac::v1::{RoleRef, Subject};
     use lapse_engine::standing::{PrivilegedRoles, StandingBinding};
 
-    use super::super::finding::shown;
+    use super::super::finding::{NAMED, shown};
     use super::*;
 
     fn standing(subjects: &[(&str, &str)]) -> StandingSubjects {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::world::{SOON, World, until};
 
-const RIGHTS: usize = 50;
+const RIGHTS: usize = 30;
 /// How many calls people make at once.
 const AT_ONCE: usize = 8;
 
@@ -43,7 +43,13 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     let all_in = async |phase: RequestPhase| {
         eventually(&format!("{RIGHTS} requests to be {phase}"), SOON, async || {
             let all = requests.list(&ListParams::default()).await?.items;
-            Ok((ready(&all, phase) == RIGHTS).then_some(()))
+            let others = all.iter().filter_map(|request| request.status.as_ref());
+            let others: Vec<_> = others
+                .filter(|status| status.phase != phase)
+                .map(|status| (status.phase, &status.conditions, status.expires_at))
+                .collect();
+            anyhow::ensure!(ready(&all, phase) == RIGHTS, "not so: {others:#?}");
+            Ok(Some(()))
         })
         .await
         .unwrap();

@@ -75,10 +75,12 @@ pub(super) const PARSED: [(&str, &str); 13] = [
 ];
 
 /// What stands for something that differs from one installation to the next.
-pub(super) const REPLACED: [(&str, &str); 5] = [
+pub(super) const REPLACED: [(&str, &str); 6] = [
     ("gr/GRANT", "gr/$grant"),
     ("delete grant NAME", "delete grant $grant"),
     ("get grant shop-fix-checkout-6ba72afcfe", "get grant $grant"),
+    // The API server notices a moment later that what guards Lapse is gone.
+    ("lapse-system --no-hooks", "lapse-system --no-hooks; sleep 5"),
     ("/data/KEY", "/data/'$key'"),
     ("sha256:…", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
 ];

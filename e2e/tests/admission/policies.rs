@@ -71,7 +71,7 @@ async fn what_other_policies_and_the_roles_make_of_a_policy_is_told() {
     assert!(!own.contains("JitPolicy"), "a policy is compared with its older self: {own}");
     let told = dry_run("beside-easy", &json!({"approval": {"stages": []}})).await;
     for words in [
-        "group shop-developers can have ClusterRole edit by JitPolicy beside-easy without approval, which beside gives with 1 approval",
+        "group shop-developers can get ClusterRole edit under JitPolicy beside-easy without approval, which beside grants with 1 approval",
         "spec.priority is 100, the same as that of JitPolicy beside",
         "ClusterRole edit is powerful: in beside it can read secrets",
     ] {

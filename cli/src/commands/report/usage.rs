@@ -95,12 +95,12 @@ fn in_words(rule: &RoleRule) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn grant(rules: &serde_json::Value) -> Grant {
+    pub(in super::super) fn grant(rules: &serde_json::Value) -> Grant {
         serde_json::from_value(json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "fix-0a"},
             "spec": {

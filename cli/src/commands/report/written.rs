@@ -121,22 +121,12 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use super::super::usage::tests::grant;
     use super::*;
 
     #[test]
     fn columns_are_named_as_in_json() {
-        let grant = json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "fix-0a"},
-            "spec": {
-                "request": {"namespace": "shop", "name": "fix", "uid": "u"},
-                "policy": {"name": "shop", "uid": "p", "generation": 1},
-                "subject": {"kind": "User", "name": "alice"},
-                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": ["shop"]}},
-                "startsAt": "2026-01-01T00:00:00.000000Z", "expiresAt": "2026-01-01T01:00:00.000000Z",
-                "rulesHash": "sha256:0",
-            },
-        });
-        let row = Row::of(&serde_json::from_value(grant).unwrap(), None, None);
+        let row = Row::of(&grant(&json!([])), None, None);
         let written: Vec<String> = cells(&COLUMNS, Some(&row)).collect();
         assert_eq!(written[..5], ["fix-0a", "shop", "fix", "alice", "ClusterRole edit in shop"]);
         let row = serde_json::to_value(row).unwrap();

@@ -18,6 +18,8 @@ mod standing;
 mod trust;
 
 use anstyle::{AnsiColor, Style};
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, join_all};
 use lapse_cluster::WebhookConfigurations;
 use serde::Serialize;
 
@@ -65,58 +67,29 @@ async fn examine(session: &Session, home: Option<&str>) -> Examination {
     let webhooks = &webhooks;
     let (installation, found) = installation::find(session, webhooks, home).await;
     let installation = &installation;
-    let (
-        cluster,
-        definitions,
-        deployments,
-        guards,
-        webhook,
-        keys,
-        rights,
-        leader,
-        gateway,
-        endpoints,
-        policies,
-        ends,
-        standing,
-        access,
-    ) = futures::join!(
-        cluster::supported(session),
-        cluster::definitions(session),
-        deployments::examine(session, installation),
-        admission::objects(session, installation, webhooks),
-        admission::answers(session),
-        trust::keys(session, installation),
-        rights::examine(session, installation),
-        leader::examine(session, installation),
-        gateway::examine(session, installation),
-        endpoints::examine(session, installation),
-        policies::examine(session),
-        ends::examine(session, installation),
-        standing::examine(session),
-        access::examine(session),
-    );
-    let all: [Examined; 17] = [
-        cluster,
-        Ok(found),
-        definitions,
-        deployments,
-        guards,
-        webhook,
-        trust::bundles(session, webhooks),
-        keys,
-        rights,
-        leader,
-        Ok(vec![leader::clock(session)]),
-        gateway,
-        endpoints,
-        policies,
-        ends,
-        standing,
-        access,
+    let looks: [LocalBoxFuture<'_, Examined>; 14] = [
+        cluster::supported(session).boxed_local(),
+        cluster::definitions(session).boxed_local(),
+        deployments::examine(session, installation).boxed_local(),
+        admission::objects(session, installation, webhooks).boxed_local(),
+        admission::answers(session).boxed_local(),
+        trust::keys(session, installation).boxed_local(),
+        rights::examine(session, installation).boxed_local(),
+        leader::examine(session, installation).boxed_local(),
+        gateway::examine(session, installation).boxed_local(),
+        endpoints::examine(session, installation).boxed_local(),
+        policies::examine(session).boxed_local(),
+        ends::examine(session, installation).boxed_local(),
+        standing::examine(session).boxed_local(),
+        access::examine(session).boxed_local(),
     ];
+    let mut all = join_all(looks).await;
+    // What was read before, and what the answers to all of that told.
+    all.extend([Ok(found), trust::bundles(session, webhooks), Ok(vec![leader::clock(session)])]);
     let checks = all.into_iter().flat_map(|examined| examined.unwrap_or_else(|found| vec![found]));
-    Examination { namespace: installation.namespace.clone(), checks: checks.collect() }
+    let mut checks: Vec<Finding> = checks.collect();
+    checks.sort_by_key(|found| found.check);
+    Examination { namespace: installation.namespace.clone(), checks }
 }
 
 fn print(examination: &Examination) -> Result<(), Fault> {

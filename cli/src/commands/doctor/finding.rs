@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 
-/// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What is looked at, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) enum Check {
     /// The cluster has what Lapse needs.
     Cluster,

@@ -1,12 +1,12 @@
 //! One file over HTTP, in a bounded time: whoever cannot reach a server must know within seconds.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use lapse_images::hexadecimal;
 use sha2::{Digest as _, Sha512};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use ureq::Agent;
@@ -107,14 +107,6 @@ fn remains(bytes: u64, total: Option<u64>) -> String {
         || format!("{here} MiB"),
         |total| format!("{here} of {} MiB", total / MEBIBYTE),
     )
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lapse_images::hexadecimal;
 use sha2::{Digest as _, Sha512};
 
 use super::Archive;
-use crate::download::hexadecimal;
 
 /// An archive with scripts that say their names.
 pub(crate) fn tarball(programs: &[&str]) -> Vec<u8> {

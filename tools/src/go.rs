@@ -1,6 +1,5 @@
 //! Building programs from the Go modules of this workspace.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +12,7 @@ use tokio::process::Command;
 use crate::lock::lock;
 use crate::module::Module;
 use crate::progress::{Jobs, line};
+use crate::tail::Tail;
 use crate::tool::{Tool, names};
 
 /// The job's name.
@@ -94,21 +94,18 @@ impl Go {
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting go")?;
         let stderr = child.stderr.take().context("reading what go says")?;
         let (mut lines, mut compiled, mut tail) =
-            (BufReader::new(stderr).lines(), 0, VecDeque::new());
+            (BufReader::new(stderr).lines(), 0, Tail::new(TAIL_LINES));
         while let Some(said) = lines.next_line().await.context("reading what go says")? {
             if is_package(&said) {
                 compiled += 1;
                 // What earlier builds compiled is not named.
                 jobs.say(JOB, format!("{compiled} of {total} packages"));
             } else {
-                tail.push_back(said);
-                if tail.len() > TAIL_LINES {
-                    tail.pop_front();
-                }
+                tail.push(said);
             }
         }
         let status = child.wait().await.context("waiting for go")?;
-        ensure!(status.success(), "go build failed: {}", Vec::from(tail).join("\n"));
+        ensure!(status.success(), "go build failed: {}", tail.text());
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod module;
 mod origin;
 pub mod programs;
 mod progress;
+mod tail;
 mod tool;
 mod tools;
 mod unpack;

@@ -2,7 +2,7 @@
 //!
 //! Cargo cannot yet say that a test needs another package's program, so the library asks it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::sync::Mutex;
 
 use crate::progress::Jobs;
+use crate::tail::Tail;
 use crate::workspace;
 
 /// The job's name.
@@ -97,7 +98,8 @@ async fn build_now(programs: &[&str], jobs: &Jobs) -> Result<BTreeMap<String, Pa
 
 /// Reads what cargo says to its end, and says how far it is; the last of what is not progress.
 async fn listen(stderr: impl AsyncRead + Unpin, jobs: &Jobs) -> Result<String> {
-    let (mut stderr, mut said, mut tail) = (BufReader::new(stderr), Vec::new(), VecDeque::new());
+    let (mut stderr, mut said, mut tail) =
+        (BufReader::new(stderr), Vec::new(), Tail::new(TAIL_LINES));
     // Progress ends with a carriage return, so that the next overwrites it.
     while stderr.read_until(b'\r', &mut said).await.context("reading what cargo says")? > 0 {
         // What clears the rest of a line.
@@ -107,14 +109,11 @@ async fn listen(stderr: impl AsyncRead + Unpin, jobs: &Jobs) -> Result<String> {
             if let Some((done, total)) = progress(line) {
                 jobs.say(JOB, format!("{done} of {total} crates"));
             } else if !line.trim().is_empty() && !is_step(line) {
-                tail.push_back(line.to_owned());
-                if tail.len() > TAIL_LINES {
-                    tail.pop_front();
-                }
+                tail.push(line.to_owned());
             }
         }
     }
-    Ok(Vec::from(tail).join("\n"))
+    Ok(tail.text())
 }
 
 /// How far a build is, by cargo's line with a bar: `Building [==>   ] 12/345: serde`.

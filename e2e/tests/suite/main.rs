@@ -50,6 +50,7 @@ mod retention;
 mod rights;
 mod rules;
 mod servers;
+mod shell;
 mod silence;
 mod size;
 mod stages;

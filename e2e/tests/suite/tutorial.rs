@@ -2,16 +2,16 @@
 //! playground as a reader starts it.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lapse_e2e::plane::{jit_program, workspace};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use regex::Regex;
+
+use crate::documents::Block;
+use crate::shell::{Ended, Script, write_program};
 
 /// For all of it: the playground may have to build the programs first.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -33,9 +33,8 @@ export PATH=\"$PWD/target/tutorial/bin:$PATH\" KUBECONFIG=\"$PWD/target/tutorial
 
 /// What follows a fence of this kind, block by block.
 fn blocks(text: &str, kind: &str) -> Vec<String> {
-    let fence = format!("```{kind}\n");
-    let blocks = text.split(&fence).skip(1);
-    blocks.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+    let blocks = Block::read("", text).into_iter().filter(|block| block.kind == kind);
+    blocks.map(|block| block.text).collect()
 }
 
 /// The commands as one script.
@@ -59,9 +58,7 @@ async fn cargo(folder: &Path) {
          *) echo \"the documents call cargo $1\" >&2; exit 1 ;;\nesac\n",
         jit.display()
     );
-    let path = bin.join("cargo");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&bin.join("cargo"), &text);
 }
 
 /// Runs them as a reader does who is at the root of the repository; what they wrote.
@@ -70,29 +67,21 @@ async fn run(script: &str) -> String {
     let here = folder.path();
     cargo(here).await;
     symlink(workspace::root().join("examples"), here.join("examples")).unwrap();
-    fs::write(here.join("script"), script).unwrap();
-    let said = fs::File::create(here.join("said")).unwrap();
     let path = std::env::var("PATH").unwrap();
     let path = format!("{0}/cargo-bin:{0}/target/debug:{path}", here.display());
-    let mut bash = Command::new("bash");
-    bash.arg("script")
-        .current_dir(here)
-        .env("PATH", path)
-        .env("KUBECACHEDIR", here.join("cache"))
-        // Tests run on what is built.
-        .env("LAPSE_ENVTEST", "off")
-        .stdin(Stdio::null())
-        .stdout(said.try_clone().unwrap())
-        .stderr(said)
-        .process_group(0);
-    let mut bash = tokio::process::Command::from(bash).kill_on_drop(true).spawn().unwrap();
-    let group = Pid::from_raw(i32::try_from(bash.id().unwrap()).unwrap());
-    let status = tokio::time::timeout(DEADLINE, bash.wait()).await;
-    // After the deadline: the playground, too.
-    let _ = killpg(group, Signal::SIGTERM);
-    let read = |name: &str| fs::read_to_string(here.join(name)).unwrap_or_default();
-    let (said, log) = (read("said"), read("target/tutorial/playground.log"));
-    let succeeded = status.as_ref().is_ok_and(|ended| ended.as_ref().unwrap().success());
+    // After the deadline the playground ends, too.
+    let script = Script { text: script, limit: DEADLINE, signal: Signal::SIGTERM };
+    let Ended { status, said } = script
+        .run(here, |bash| {
+            // Tests run on what is built.
+            bash.env("PATH", path)
+                .env("KUBECACHEDIR", here.join("cache"))
+                .env("LAPSE_ENVTEST", "off");
+        })
+        .await;
+    let log = here.join("target/tutorial/playground.log");
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let succeeded = status.is_some_and(|status| status.success());
     assert!(succeeded, "{status:?} within {DEADLINE:?}:\n{said}\nThe playground:\n{log}");
     said
 }

@@ -18,15 +18,15 @@ pub(super) fn documents() -> Vec<String> {
 
 /// A block between fences.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub(crate) struct Block {
     pub(super) document: String,
     /// The last heading before it, of the second level.
     pub(super) section: String,
     /// The line that it begins in.
     pub(super) line: usize,
     /// What the fence says that it is.
-    pub(super) kind: String,
-    pub(super) text: String,
+    pub(crate) kind: String,
+    pub(crate) text: String,
 }
 
 impl Block {
@@ -38,7 +38,8 @@ impl Block {
         documents().into_iter().flat_map(read).collect()
     }
 
-    fn read(document: &str, text: &str) -> Vec<Self> {
+    /// Those of a text, in their order.
+    pub(crate) fn read(document: &str, text: &str) -> Vec<Self> {
         let (mut blocks, mut section, mut is_heading) = (Vec::<Self>::new(), String::new(), false);
         let mut open: Option<Self> = None;
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {

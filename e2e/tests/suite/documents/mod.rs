@@ -10,7 +10,8 @@ mod shown;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use self::blocks::{Block, plain};
+pub(crate) use self::blocks::Block;
+use self::blocks::plain;
 use self::playground::Playground;
 use self::settings::{BEFORE, ELSEWHERE, OMITTED, PARSED, REPLACED};
 

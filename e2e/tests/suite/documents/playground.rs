@@ -1,18 +1,18 @@
 //! A playground as a reader starts one, and a shell at the root of the repository.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use lapse_e2e::plane::{eventually, jit_program, workspace};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
+
+use crate::shell::{Ended, Script, write_program};
 
 /// It may have to build the programs first.
 const START: Duration = Duration::from_mins(15);
@@ -47,8 +47,8 @@ impl Playground {
         fs::create_dir_all(here.join("home/.cargo/bin")).unwrap();
         let stubs = here.join("stubs");
         fs::create_dir(&stubs).unwrap();
-        write_script(&stubs.join("cargo"), CARGO);
-        write_script(&stubs.join("man"), MAN);
+        write_program(&stubs.join("cargo"), CARGO);
+        write_program(&stubs.join("man"), MAN);
         symlink(jit_program().await.unwrap(), stubs.join("kubectl-jit")).unwrap();
         let log = File::create(here.join("playground.log")).unwrap();
         let mut playground = tokio::process::Command::new(env!("CARGO_BIN_EXE_playground"));
@@ -90,35 +90,22 @@ impl Playground {
         // A context that one block chose is not that of the next.
         let kubeconfig = here.join("kubeconfig");
         fs::copy(of("kubeconfig"), &kubeconfig).unwrap();
-        fs::write(here.join("script"), format!("{BEFORE}\n{commands}")).unwrap();
-        let said = File::create(here.join("said")).unwrap();
-        let mut bash = Command::new("bash");
-        bash.arg("script")
-            .current_dir(here)
-            .env_clear()
-            .env("PATH", format!("{}:{}:/usr/bin:/bin", here.join("stubs").display(), of("bin")))
-            .env("HOME", here.join("home"))
-            .env("KUBECONFIG", &kubeconfig)
-            .env("AUDIT_LOG", of("auditLog"))
-            .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
-            .process_group(0);
-        let mut bash = tokio::process::Command::from(bash).kill_on_drop(true).spawn().unwrap();
-        let group = Pid::from_raw(i32::try_from(bash.id().unwrap()).unwrap());
-        let ended = tokio::time::timeout(BLOCK, bash.wait()).await;
-        // What goes on in the background.
-        let _ = killpg(group, Signal::SIGKILL);
-        let said = fs::read_to_string(here.join("said")).unwrap_or_default();
-        match ended {
-            Ok(status) if status.as_ref().unwrap().success() => Ok(()),
-            Ok(status) => Err(format!("{}:\n{said}", status.unwrap())),
-            Err(_) => Err(format!("not over after {BLOCK:?}:\n{said}")),
+        let text = format!("{BEFORE}\n{commands}");
+        let script = Script { text: &text, limit: BLOCK, signal: Signal::SIGKILL };
+        let Ended { status, said } = script
+            .run(here, |bash| {
+                let stubs = here.join("stubs");
+                bash.env_clear()
+                    .env("PATH", format!("{}:{}:/usr/bin:/bin", stubs.display(), of("bin")))
+                    .env("HOME", here.join("home"))
+                    .env("KUBECONFIG", &kubeconfig)
+                    .env("AUDIT_LOG", of("auditLog"));
+            })
+            .await;
+        match status {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("{status}:\n{said}")),
+            None => Err(format!("not over after {BLOCK:?}:\n{said}")),
         }
     }
-}
-
-fn write_script(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }

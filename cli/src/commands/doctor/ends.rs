@@ -64,13 +64,17 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
             found.extend(alone.iter().map(without_grant));
         }
     }
-    let more = |more| (format!("{more} more outlive their time"), ACTION);
     let mut found = found.named(check, more);
     if found.is_empty() {
         let count = live.len();
         found.push(check.ok(format!("nothing outlives its time; {count} grants are active")));
     }
     Ok(found)
+}
+
+/// What is said of those that are not named.
+fn more(count: usize) -> (String, &'static str) {
+    (format!("{count} more outlive their time"), ACTION)
 }
 
 /// The bindings of a kind that are Lapse's.
@@ -133,6 +137,7 @@ fn without_grant(marks: &ObjectMarks) -> Finding {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::finding::{NAMED, Outcome};
     use super::*;
 
     fn grant(target: &Value) -> Grant {
@@ -170,6 +175,17 @@ mod tests {
         );
         let role = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}, "namespaces": ["shop"]}});
         assert_eq!(unheard(&grant_of(&role), at("2026-01-01T00:15:00Z")), None);
+    }
+
+    #[test]
+    fn problems_that_are_not_named_are_problems() {
+        let late = Check::Ends.problem("it is late", ACTION);
+        let mut found = Many::default();
+        found.extend(std::iter::repeat_n(late, NAMED + 3));
+        let found = found.named(Check::Ends, more);
+        let last = found.last().unwrap();
+        assert_eq!((found.len(), last.outcome), (NAMED + 1, Outcome::Problem));
+        assert_eq!(last.message, "3 more outlive their time");
     }
 
     #[test]

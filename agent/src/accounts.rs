@@ -1,9 +1,14 @@
 //! The users and groups of a host itself, as its files have them. What a directory adds is not looked at: a right is
 //! given to local users, by local groups.
 
+mod shadow;
+
+use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
+pub use self::shadow::{Password, Shadow, shadow};
 use crate::places::Places;
 
 /// A user of the host.
@@ -74,6 +79,24 @@ pub fn group_of(places: &Places, gid: u32) -> io::Result<Option<(String, Group)>
     Ok(found.and_then(|row| Some((row[0].to_owned(), group_in(&row)?))))
 }
 
+/// The numbers of all users.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn uids(places: &Places) -> io::Result<HashSet<u32>> {
+    let text = read(places, USERS)?;
+    Ok(rows(&text, USERS.1).filter_map(|row| row[2].parse().ok()).collect())
+}
+
+/// The numbers of all groups.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn gids(places: &Places) -> io::Result<HashSet<u32>> {
+    let text = read(places, GROUPS)?;
+    Ok(rows(&text, GROUPS.1).filter_map(|row| row[2].parse().ok()).collect())
+}
+
 /// What the user of this number is called now.
 ///
 /// # Errors
@@ -82,6 +105,16 @@ pub fn names_of(places: &Places, uid: u32) -> io::Result<Vec<String>> {
     let text = read(places, USERS)?;
     let found = rows(&text, USERS.1).filter(|row| row[2].parse() == Ok(uid));
     Ok(found.map(|row| row[0].to_owned()).collect())
+}
+
+/// The shell of the user of this number.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn shell_of(places: &Places, uid: u32) -> io::Result<Option<PathBuf>> {
+    let text = read(places, USERS)?;
+    let found = rows(&text, USERS.1).find(|row| row[2].parse() == Ok(uid));
+    Ok(found.map(|row| row[6]).filter(|shell| !shell.is_empty()).map(PathBuf::from))
 }
 
 /// The numbers of the users who are in a group by themselves.
@@ -126,6 +159,10 @@ mod tests {
         fs::write(places.at("/etc/group"), "adm:x:4:al,bob\nempty:x:5:\nbroken:x:y:\n").unwrap();
         assert_eq!(user(&places, "alice").unwrap(), Some(User { uid: 1001, gid: 7 }));
         assert_eq!(user(&places, "ali").unwrap(), None);
+        assert_eq!(uids(&places).unwrap(), HashSet::from([1000, 1001]));
+        assert_eq!(gids(&places).unwrap(), HashSet::from([4, 5]));
+        assert_eq!(shell_of(&places, 1000).unwrap(), Some("/bin/sh".into()));
+        assert_eq!(shell_of(&places, 1001).unwrap(), None);
         let adm = Group { gid: 4, members: vec!["al".into(), "bob".into()] };
         assert_eq!(group(&places, "adm").unwrap(), Some(adm));
         assert_eq!(group(&places, "empty").unwrap().unwrap().members, Vec::<String>::new());

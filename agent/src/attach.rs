@@ -5,6 +5,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use lapse_crds::{AgentReport, Capability};
+use lapse_engine::order::DriftReport;
 use lapse_wire::{FromAgent, Hello, Renew, ToAgent, from_agent, to_agent};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -18,6 +20,7 @@ use crate::durable;
 use crate::identity::{HostKey, Identity, IdentityError, write_identity};
 use crate::journal::{JournalError, read, write};
 use crate::link::{LinkError, Trusting, connect};
+use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::standing::Standing;
 use crate::worker::{News, Task};
@@ -38,6 +41,14 @@ const BUSY: Duration = Duration::from_millis(5);
 const WAITING: usize = 64;
 /// How many of its connections a host remembers.
 const REMEMBERED: usize = 32;
+/// What gateways of the first release can read in a report. One that reads another in it ends the connection.
+const FIRST: [Capability; 5] = [
+    Capability::Admin,
+    Capability::Commands,
+    Capability::CommandPatterns,
+    Capability::Group,
+    Capability::RuleCarriesEnd,
+];
 
 /// This host, as it talks to the gateway.
 pub struct Link {
@@ -47,6 +58,8 @@ pub struct Link {
     machine: String,
     tasks: SyncSender<Task>,
     news: watch::Receiver<News>,
+    /// What was found that would outlast rights.
+    drift: watch::Receiver<DriftReport>,
     /// Whether the gateway has said anything on this connection.
     has_heard: bool,
     /// Whether a certificate was asked for.
@@ -55,6 +68,7 @@ pub struct Link {
     /// copy has those from before it was copied, and none from since then.
     connections: Vec<String>,
     standing: Option<Standing>,
+    outbox: Outbox,
 }
 
 /// Why a connection ended.
@@ -75,7 +89,8 @@ enum Ended {
 }
 
 impl Link {
-    /// Who it is, by which key and on which machine; who carries out orders; and what the cluster is to know.
+    /// Who it is, by which key and on which machine; who carries out orders; what the cluster is to know of them, and of what
+    /// would outlast them; and the record.
     #[must_use]
     pub fn new(
         places: Places,
@@ -83,12 +98,26 @@ impl Link {
         key: HostKey,
         machine: String,
         tasks: SyncSender<Task>,
-        news: watch::Receiver<News>,
+        (news, drift): (watch::Receiver<News>, watch::Receiver<DriftReport>),
+        outbox: Outbox,
     ) -> Self {
         let (has_heard, asks, standing) = (false, false, None);
         // Who remembers nothing says nothing of others.
         let connections = read(places.connections()).ok().flatten().unwrap_or_default();
-        Self { places, identity, key, machine, tasks, news, has_heard, asks, connections, standing }
+        Self {
+            places,
+            identity,
+            key,
+            machine,
+            tasks,
+            news,
+            drift,
+            has_heard,
+            asks,
+            connections,
+            standing,
+            outbox,
+        }
     }
 
     /// Stays connected for ever. Ends only with the thread that carries out orders.
@@ -129,6 +158,7 @@ impl Link {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         (self.has_heard, self.asks) = (false, false);
+        self.outbox.begin();
         let authorities = self.news.borrow().authorities.clone();
         let identity = Some((self.identity.certificate.as_str(), &self.key));
         let trusting = Trusting::Authorities(&authorities);
@@ -138,6 +168,7 @@ impl Link {
             sender.send(FromAgent { message: Some(message) }).await.map_err(|_| Ended::HungUp)
         };
         let mut told = self.news.borrow_and_update().clone();
+        self.drift.mark_unchanged();
         let connection = random_name();
         let hello = self.hello(&told, &connection);
         // Before it can stand anywhere else.
@@ -166,6 +197,9 @@ impl Link {
                 sent.insert(receipt.grant.clone(), receipt.sequence);
             }
             sent.retain(|grant, _| told.receipts.iter().any(|receipt| receipt.grant == *grant));
+            if let Some(activity) = self.outbox.next(&self.identity.endpoint.uid, &self.key) {
+                say(activity).await?;
+            }
             tokio::select! {
                 said = inbound.message() => {
                     let ToAgent { message } = said?.ok_or(Ended::HungUp)?;
@@ -180,6 +214,11 @@ impl Link {
                     }
                     told = news;
                 }
+                changed = self.drift.changed() => {
+                    changed.map_err(|_| Ended::NoWorker)?;
+                    say(self.hello(&told, &connection)).await?;
+                }
+                () = self.outbox.changed() => {}
                 _ = renewal.tick() => {
                     let now = HostClock.read().map(|now| now.wall);
                     if now.is_ok_and(|now| is_worn(&self.identity.certificate, now)) {
@@ -193,10 +232,14 @@ impl Link {
     }
 
     fn hello(&self, news: &News, connection: &str) -> from_agent::Message {
-        let report = serde_json::to_string(&news.report).unwrap_or_default();
+        let drift = self.drift.borrow().clone();
+        let drift = drift.sign(&self.identity.endpoint.uid, self.key.signing()).ok();
+        let report = AgentReport { drift, ..news.report.clone() };
+        let (report, capabilities) = said_of_itself(&report);
         let (machine, grants) = (self.machine.clone(), news.grants.clone());
         let (connection, before) = (connection.to_owned(), self.connections.clone());
-        from_agent::Message::Hello(Hello { report, machine, grants, connection, before })
+        let hello = Hello { report, machine, grants, connection, before, capabilities };
+        from_agent::Message::Hello(hello)
     }
 
     fn remember(&mut self, connection: String) {
@@ -231,7 +274,14 @@ impl Link {
     async fn hear(&mut self, message: to_agent::Message) -> Result<(), Ended> {
         let task = match message {
             to_agent::Message::Order(order) => Task::Order(order.json),
-            to_agent::Message::Trust(trust) => Task::Trust(trust.json),
+            to_agent::Message::Trust(trust) => {
+                self.outbox.wanted(trust.takes_activity);
+                Task::Trust(trust.json)
+            }
+            to_agent::Message::Noted(noted) => {
+                self.outbox.note(noted);
+                return Ok(());
+            }
             to_agent::Message::Recorded(recorded) => {
                 Task::Recorded { grant: recorded.grant, sequence: recorded.sequence }
             }
@@ -272,6 +322,15 @@ impl Link {
             sleep(BUSY).await;
         }
     }
+}
+
+/// What an agent says of itself: what every gateway can read, and all that the host can do.
+#[must_use]
+pub fn said_of_itself(report: &AgentReport) -> (String, Vec<String>) {
+    let all = report.capabilities.iter().map(Capability::to_string).collect();
+    let mut report = report.clone();
+    report.capabilities.retain(|capability| FIRST.contains(capability));
+    (serde_json::to_string(&report).unwrap_or_default(), all)
 }
 
 /// Whether a third of a certificate's time has passed.

@@ -31,9 +31,15 @@ pub enum Command {
     /// Put a process of sudo where it ends with the access. Called by PAM.
     #[command(hide = true)]
     Session(Session),
+    /// Run the program of an application in its unit. Called by the agent.
+    #[command(hide = true)]
+    Application(Application),
     /// Deal with a clock that was set back.
     #[command(subcommand)]
     Clock(Clock),
+    /// Deal with what people with access changed that would outlast it.
+    #[command(subcommand)]
+    Drift(Drift),
     /// End everything that is in force, tell the cluster so, and forget who this host is.
     Remove,
 }
@@ -72,10 +78,26 @@ pub struct Session {
     pub process: u32,
 }
 
+/// Which application.
+#[derive(Clone, Debug, Args)]
+pub struct Application {
+    /// The grant, as the units of systemd name it.
+    pub id: String,
+}
+
 /// What to do about the clock.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Clock {
     /// Accept what the clock shows now, although it showed more before. Until then nothing is granted.
+    Accept,
+}
+
+/// What to do about what would outlast access.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Drift {
+    /// Show it.
+    Show,
+    /// Accept all of it: the Endpoint says no more of it. Nothing on the host is changed by that.
     Accept,
 }
 

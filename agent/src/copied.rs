@@ -6,11 +6,13 @@ use std::fs;
 use anyhow::{Context as _, ensure};
 use tracing::error;
 
+use crate::drift;
 use crate::durable;
 use crate::fingerprint::machine;
 use crate::hands::Hands;
 use crate::identity::{Enrolled, IdentityError};
 use crate::places::Places;
+use crate::system::HostSystem;
 
 /// Why everything ends.
 const WHY: &str = "this machine is a copy of the one that enrolled, or its hardware was exchanged";
@@ -69,7 +71,14 @@ pub fn forget(places: &Places) -> anyhow::Result<()> {
     for name in ["identity.json", "key.json", "trust.json", "connections.json"] {
         durable::remove(&places.state().join(name)).with_context(|| format!("removing {name}"))?;
     }
-    Ok(())
+    drift::forget(&HostSystem, places).context("removing what was found")?;
+    // What was done here is told by who enrolled here, or by nobody.
+    match fs::remove_dir_all(places.spool()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("removing what was recorded and not told")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is to be said of a host that is nobody, if it was somebody.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use chrono::DateTime;
@@ -17,6 +17,8 @@ use crate::system::System;
 
 /// How many orders are remembered.
 pub const MOST: usize = 1024;
+/// The mode of the folder that the socket lies in.
+const SEARCHABLE: u32 = 0o711;
 
 /// Why something is not remembered, or cannot be called to mind.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +70,19 @@ impl Journal {
     /// # Errors
     /// If they cannot be made.
     pub fn open(places: &Places) -> Result<Self, JournalError> {
-        for path in [places.records(), places.at("/run/lapse")] {
+        for path in [places.records(), places.private()] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(|why| JournalError::Write { path, why })?;
         }
+        let path = places.memory();
+        let opened = take_in(places).and_then(|()| {
+            let is_open = fs::metadata(&path)?.permissions().mode() & 0o777 == SEARCHABLE;
+            if is_open {
+                return Ok(());
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(SEARCHABLE))
+        });
+        opened.map_err(|why| JournalError::Write { path, why })?;
         Ok(Self { places: places.clone() })
     }
 
@@ -176,6 +187,25 @@ impl Journal {
     }
 }
 
+/// Moves what an agent of an earlier release has left, or still writes until it is restarted, to where it lies now: a sudo that
+/// was stopped is refused by it.
+fn take_in(places: &Places) -> io::Result<()> {
+    for entry in fs::read_dir(places.memory())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        let is_mark = ["ended-", "logged-off-"].iter().any(|start| text.starts_with(start));
+        if is_mark || text == "running" || text == "standing.json" {
+            match fs::rename(entry.path(), places.private().join(&name)) {
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads a file of ours, if it is there.
 pub(crate) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, JournalError> {
     let bytes = match fs::read(&path) {
@@ -191,4 +221,37 @@ pub(crate) fn write<T: serde::Serialize>(path: PathBuf, value: &T) -> Result<(),
     let bytes = serde_json::to_vec(value)
         .map_err(|error| JournalError::Malformed { path: path.clone(), why: error.to_string() })?;
     durable::replace(&path, &bytes, 0o600).map_err(|why| JournalError::Write { path, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &std::path::Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn people_may_search_for_the_socket_and_see_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::under(folder.path());
+        let _ = Journal::open(&places).unwrap();
+        assert_eq!((mode(&places.memory()), mode(&places.private())), (0o711, 0o700));
+        assert_eq!(mode(&places.records()), 0o700);
+    }
+
+    #[test]
+    fn what_an_earlier_release_left_is_taken_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::under(folder.path());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(places.memory()).unwrap();
+        fs::write(places.memory().join("ended-1000"), "5").unwrap();
+        let _ = Journal::open(&places).unwrap();
+        // The old one runs until its package is configured.
+        fs::write(places.memory().join("ended-1000"), "7").unwrap();
+        fs::write(places.socket(), "").unwrap();
+        let _ = Journal::open(&places).unwrap();
+        assert_eq!(fs::read_to_string(places.last_end(1000)).unwrap(), "7");
+        assert!(places.socket().exists());
+    }
 }

@@ -3,14 +3,20 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use lapse_agent::cli::{Cli, Clock, Command};
-use lapse_agent::run;
+use lapse_agent::cli::{Cli, Clock, Command, Drift};
+use lapse_agent::{client, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if client::is_called(std::env::args_os().next().as_deref()) {
+        return client::main();
+    }
     let command = Cli::parse().command;
     if let Command::Session(options) = &command {
         return ExitCode::from(run::session(options));
+    }
+    if let Command::Application(options) = &command {
+        return ExitCode::from(run::application(options));
     }
     let filter = EnvFilter::try_from_env("LAPSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // systemd adds the time.
@@ -26,8 +32,10 @@ fn main() -> ExitCode {
         Command::Status => run::status(),
         Command::Probe => run::show_probe(),
         Command::Clock(Clock::Accept) => run::accept_clock(),
+        Command::Drift(Drift::Show) => run::show_drift(),
+        Command::Drift(Drift::Accept) => run::accept_drift(),
         Command::Remove => block_on(run::remove()),
-        Command::Session(_) => Ok(()),
+        Command::Session(_) | Command::Application(_) => Ok(()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+/// Where sudo logs what is done by rights.
+pub const SUDO_LOGS: &str = "/run/lapse/sudo";
+
 /// Where things lie: below `/` on a host, below a folder in a test.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -36,6 +39,12 @@ impl Places {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// The same of a path that need not be UTF-8.
+    #[must_use]
+    pub fn under_root(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     /// What the agent keeps: readable for root alone.
     #[must_use]
     pub fn state(&self) -> PathBuf {
@@ -54,22 +63,52 @@ impl Places {
         self.state().join("connections.json")
     }
 
+    /// What is kept in memory. Everybody may search it for the socket, and list nothing.
+    #[must_use]
+    pub fn memory(&self) -> PathBuf {
+        self.at("/run/lapse")
+    }
+
+    /// All else that is kept in memory: for root alone, as the names of files say whose right ended when.
+    #[must_use]
+    pub fn private(&self) -> PathBuf {
+        self.memory().join("private")
+    }
+
+    /// Where people on the host talk to the agent.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.memory().join("agent.sock")
+    }
+
     /// How the connection to the gateway stands.
     #[must_use]
     pub fn standing(&self) -> PathBuf {
-        self.at("/run/lapse").join("standing.json")
+        self.private().join("standing.json")
     }
 
     /// Locked for as long as the agent runs.
     #[must_use]
     pub fn running(&self) -> PathBuf {
-        self.at("/run/lapse").join("running")
+        self.private().join("running")
+    }
+
+    /// What the holders of rights were told.
+    #[must_use]
+    pub fn told(&self) -> PathBuf {
+        self.private().join("told.json")
     }
 
     /// One file for each order that is known.
     #[must_use]
     pub fn records(&self) -> PathBuf {
         self.state().join("grants")
+    }
+
+    /// What is known of what would outlast rights.
+    #[must_use]
+    pub fn drift(&self) -> PathBuf {
+        self.state().join("drift")
     }
 
     /// Until when the last right with sudo lasts, for the script that stands in for a broken agent: seconds since 1970.
@@ -82,16 +121,55 @@ impl Places {
     /// are that it speaks of.
     #[must_use]
     pub fn last_end(&self, uid: u32) -> PathBuf {
-        self.at("/run/lapse").join(format!("ended-{uid}"))
+        self.private().join(format!("ended-{uid}"))
     }
 
     /// That the user of a right was logged off at its end: in memory, so that a full disk does not have it done again.
     #[must_use]
     pub fn logged_off(&self, id: &Id) -> PathBuf {
-        self.at("/run/lapse").join(format!("logged-off-{id}"))
+        self.private().join(format!("logged-off-{id}"))
     }
 
-    /// What is given back to a full disk when a group must be changed.
+    /// What is to be told of what was done by rights, until the cluster has it.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.state().join("spool")
+    }
+
+    /// What processes of Lapse have written down of it, and the agent has not taken over yet. In memory: what they speak of is
+    /// gone with the host's power.
+    #[must_use]
+    pub fn notes(&self) -> PathBuf {
+        self.private().join("notes")
+    }
+
+    /// The sessions of sudo whose notes were taken over, as long as something may still be logged of them.
+    #[must_use]
+    pub fn sessions(&self) -> PathBuf {
+        self.private().join("sessions")
+    }
+
+    /// Where sudo logs what is done by rights: a file system of its own, of a size of its own, as whoever has a right decides how
+    /// much is logged.
+    #[must_use]
+    pub fn sudo_logs(&self) -> PathBuf {
+        self.at(SUDO_LOGS)
+    }
+
+    /// That nothing may start any more under the right to an application: in memory, so that no full disk keeps anybody from
+    /// saying so.
+    #[must_use]
+    pub fn closed(&self, id: &Id) -> PathBuf {
+        self.private().join(format!("closed-{id}"))
+    }
+
+    /// Which user IDs were given to accounts that Lapse has made.
+    #[must_use]
+    pub fn numbers(&self) -> PathBuf {
+        self.state().join("numbers.json")
+    }
+
+    /// What is given back to a full disk when users or groups must be changed.
     #[must_use]
     pub fn reserve(&self) -> PathBuf {
         self.at("/etc/lapse").join("reserve")

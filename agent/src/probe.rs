@@ -1,11 +1,12 @@
 //! What the host can do, found by trying. Nothing is taken for granted from a version.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use lapse_crds::Capability;
 
-use crate::places::Places;
-use crate::sudo::{Dialect, LOGIN_SERVICE, SERVICE, judge};
+use crate::places::{Places, SUDO_LOGS};
+use crate::sudo::{Dialect, LOGGING, LOGGING_CHILDREN, LOGIN_SERVICE, SERVICE, judge};
 use crate::system::System;
 use crate::timers;
 
@@ -39,6 +40,9 @@ impl Probe {
     }
 }
 
+/// What keeps a host from giving rights of a kind, in words.
+type Lacks = fn(&dyn System, &Places) -> Option<String>;
+
 /// Tries.
 #[must_use]
 pub fn probe(system: &dyn System, places: &Places) -> Probe {
@@ -54,10 +58,24 @@ pub fn probe(system: &dyn System, places: &Places) -> Probe {
         if found.dialect.not_after {
             found.capabilities.push(Capability::RuleCarriesEnd);
         }
+        match record_lacks(places, found.dialect) {
+            Some(why) => {
+                found.dialect.logs = false;
+                found.lacks.push(format!("no record of what is done with sudo: {why}"));
+            }
+            None => found.capabilities.push(Capability::SessionRecord),
+        }
     }
-    match general.or_else(|| group_lacks(system, places)) {
-        Some(why) => found.lacks.push(format!("no memberships of groups: {why}")),
-        None => found.capabilities.push(Capability::Group),
+    let others: [(&str, Capability, Lacks); 3] = [
+        ("memberships of groups", Capability::Group, group_lacks),
+        ("applications", Capability::Application, application_lacks),
+        ("accounts", Capability::Account, account_lacks),
+    ];
+    for (what, capability, lacks) in others {
+        match general.clone().or_else(|| lacks(system, places)) {
+            Some(why) => found.lacks.push(format!("no {what}: {why}")),
+            None => found.capabilities.push(capability),
+        }
     }
     found.capabilities.sort_unstable();
     found
@@ -101,6 +119,7 @@ fn sudo_lacks(system: &dyn System, places: &Places, dialect: &mut Dialect) -> Op
             "Defaults:#1 pam_service={SERVICE}, pam_login_service={LOGIN_SERVICE}, pam_session"
         )),
         escapes: version.starts_with("Sudo version") && accepts("#1 ALL=(root) /bin/true a\\,b"),
+        logs: accepts(&format!("Defaults:#1 {LOGGING}, {LOGGING_CHILDREN}, logfile={SUDO_LOGS}/x")),
     };
     if !dialect.services {
         return Some(format!(
@@ -115,18 +134,82 @@ fn sudo_lacks(system: &dyn System, places: &Places, dialect: &mut Dialect) -> Op
             return Some(format!("{path} is missing: install the package lapse-agent again"));
         }
     }
+    kill_lacks(places)
+}
+
+fn kill_lacks(places: &Places) -> Option<String> {
     let kill = places.at("/sys/fs/cgroup/system.slice/cgroup.kill");
     (!kill.exists()).then(|| {
         "the kernel cannot end a group of processes at once (cgroups of version 2, Linux 5.14 or later)".to_owned()
     })
 }
 
-fn group_lacks(system: &dyn System, places: &Places) -> Option<String> {
-    if let Err(error) = fs::metadata(places.at("/etc/group")) {
-        return Some(format!("/etc/group: {error}"));
+/// What keeps sudo from logging what is done.
+fn record_lacks(places: &Places, dialect: Dialect) -> Option<String> {
+    if !dialect.logs {
+        return Some("it takes sudo 1.9.8 or later".to_owned());
     }
-    let there = system.run("gpasswd", &["--help"]);
-    there.err().map(|error| format!("there is no gpasswd ({error})"))
+    // sudo follows what is started as a debugger does, and starts nothing where nobody may.
+    let scope = fs::read_to_string(places.at("/proc/sys/kernel/yama/ptrace_scope"));
+    if scope.is_ok_and(|scope| scope.trim() == "3") {
+        return Some(
+            "kernel.yama.ptrace_scope is 3, so that sudo cannot see what is started".to_owned(),
+        );
+    }
+    (!is_apart(places)).then(|| {
+        format!(
+            "{SUDO_LOGS} is no file system of its own (systemctl status run-lapse-sudo.mount), so that what is logged could fill \
+             another one"
+        )
+    })
+}
+
+/// Whether what sudo logs lies on a file system of its own.
+#[must_use]
+pub fn is_apart(places: &Places) -> bool {
+    let logs = places.sudo_logs();
+    let device = |path: &std::path::Path| fs::metadata(path).map(|found| found.dev()).ok();
+    match (device(&logs), logs.parent().and_then(device)) {
+        (Some(own), Some(above)) => own != above,
+        _ => false,
+    }
+}
+
+fn group_lacks(system: &dyn System, places: &Places) -> Option<String> {
+    files_lack(places, &["/etc/group"]).or_else(|| programs_lack(system, &["gpasswd"]))
+}
+
+fn application_lacks(system: &dyn System, places: &Places) -> Option<String> {
+    let bus = "/run/dbus/system_bus_socket";
+    let has_bus = places.at(bus).exists();
+    let no_bus = (!has_bus).then(|| {
+        format!("systemd cannot be handed what a program reads and writes without D-Bus ({bus} is missing)")
+    });
+    no_bus.or_else(|| programs_lack(system, &["systemd-run"])).or_else(|| kill_lacks(places))
+}
+
+/// What changes accounts, and what removes what they leave.
+const ACCOUNTS: [&str; 9] = [
+    "chage", "gpasswd", "groupadd", "groupdel", "setpriv", "timeout", "useradd", "userdel",
+    "usermod",
+];
+
+fn account_lacks(system: &dyn System, places: &Places) -> Option<String> {
+    let files = files_lack(places, &["/etc/passwd", "/etc/shadow", "/etc/group"]);
+    files.or_else(|| programs_lack(system, &ACCOUNTS)).or_else(|| kill_lacks(places))
+}
+
+fn files_lack(places: &Places, files: &[&str]) -> Option<String> {
+    files.iter().find_map(|file| {
+        fs::metadata(places.at(file)).err().map(|error| format!("{file}: {error}"))
+    })
+}
+
+fn programs_lack(system: &dyn System, programs: &[&str]) -> Option<String> {
+    programs.iter().find_map(|program| {
+        let there = system.run(program, &["--help"]);
+        there.err().map(|error| format!("there is no {program} ({error})"))
+    })
 }
 
 fn name_of(places: &Places) -> Option<String> {
@@ -134,4 +217,80 @@ fn name_of(places: &Places) -> Option<String> {
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     let name: String = name.trim_matches('"').chars().take(200).collect();
     (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::system::Ran;
+
+    /// A host that has all programs but one.
+    struct Without(&'static str);
+
+    impl System for Without {
+        fn run(&self, program: &str, _: &[&str]) -> io::Result<Ran> {
+            if program == self.0 {
+                let missing = format!("{program}: No such file or directory");
+                return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+            }
+            Ok(Ran { code: Some(0), ..Ran::default() })
+        }
+    }
+
+    fn host(files: &[&str]) -> (tempfile::TempDir, Places) {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::under(folder.path());
+        fs::create_dir_all(places.at("/run/systemd/system")).unwrap();
+        for file in files {
+            fs::create_dir_all(places.at(file).parent().unwrap()).unwrap();
+            fs::write(places.at(file), "").unwrap();
+        }
+        (folder, places)
+    }
+
+    const ALL: [&str; 6] = [
+        "/usr/lib/systemd/system/lapse-end@.service",
+        "/run/dbus/system_bus_socket",
+        "/sys/fs/cgroup/system.slice/cgroup.kill",
+        "/etc/passwd",
+        "/etc/shadow",
+        "/etc/group",
+    ];
+
+    #[test]
+    fn a_host_that_has_all_of_it_can_give_programs_and_accounts() {
+        let (_folder, places) = host(&ALL);
+        let found = probe(&Without("sudo"), &places);
+        let can = [Capability::Group, Capability::Application, Capability::Account];
+        assert_eq!(found.capabilities, can);
+        assert_eq!(found.lacks.len(), 1, "{:?}", found.lacks);
+    }
+
+    #[test]
+    fn what_a_host_lacks_is_said_in_words() {
+        let mut said = Vec::new();
+        for (program, left_out) in [
+            ("systemd-run", "none"),
+            ("userdel", "none"),
+            ("sudo", "/run/dbus/system_bus_socket"),
+            ("sudo", "/etc/shadow"),
+            ("sudo", "/sys/fs/cgroup/system.slice/cgroup.kill"),
+        ] {
+            let files: Vec<&str> = ALL.into_iter().filter(|file| *file != left_out).collect();
+            let (_folder, places) = host(&files);
+            let lacks = probe(&Without(program), &places).lacks;
+            let lacks = lacks.into_iter().filter(|lack| !lack.starts_with("no access with sudo"));
+            said.push(lacks.collect::<Vec<_>>().join("\n"));
+        }
+        insta::assert_snapshot!(said.join("\n"), @r"
+        no applications: there is no systemd-run (systemd-run: No such file or directory)
+        no accounts: there is no userdel (userdel: No such file or directory)
+        no applications: systemd cannot be handed what a program reads and writes without D-Bus (/run/dbus/system_bus_socket is missing)
+        no accounts: /etc/shadow: No such file or directory (os error 2)
+        no applications: the kernel cannot end a group of processes at once (cgroups of version 2, Linux 5.14 or later)
+        no accounts: the kernel cannot end a group of processes at once (cgroups of version 2, Linux 5.14 or later)
+        ");
+    }
 }

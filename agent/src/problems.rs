@@ -12,14 +12,17 @@ pub struct Problems {
     pub disbelief: Option<String>,
     /// What came of the last look at all orders.
     pub round: Option<String>,
+    /// What is done with sudo and not recorded.
+    pub unrecorded: Option<String>,
 }
 
 impl Problems {
     /// All of it, in words.
     #[must_use]
     pub fn said(&self) -> Option<String> {
-        let Self { lack, disbelief, round } = self;
-        let all: Vec<&str> = [lack, disbelief, round].into_iter().flatten().map(|s| &**s).collect();
+        let Self { lack, disbelief, round, unrecorded } = self;
+        let all = [lack, disbelief, round, unrecorded];
+        let all: Vec<&str> = all.into_iter().flatten().map(|s| &**s).collect();
         (!all.is_empty()).then(|| all.join("; ").chars().take(LONGEST).collect())
     }
 }

@@ -1,5 +1,7 @@
 //! What runs under a right, and how it ends.
 
+mod everything;
+mod listed;
 mod log_off;
 
 use std::fs;
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+pub use self::everything::{Extent, end_all_of};
+pub use self::listed::{command_of, within};
 pub use self::log_off::{is_within_session_of, log_off};
 use crate::accounts;
 use crate::places::{Id, Places};
@@ -61,7 +65,8 @@ fn is_populated(group: &Path) -> io::Result<bool> {
 }
 
 /// The group of all that a user runs who has logged in.
-fn of_user(places: &Places, uid: u32) -> PathBuf {
+#[must_use]
+pub fn of_user(places: &Places, uid: u32) -> PathBuf {
     places.at("/sys/fs/cgroup/user.slice").join(format!("user-{uid}.slice"))
 }
 
@@ -94,29 +99,44 @@ pub fn kill_members(
 }
 
 fn kill_all(system: &dyn System, places: &Places, uid: u32, gid: u32) -> Result<(), String> {
-    let looking = |error: io::Error| format!("looking for processes: {error}");
     let hunt = Hunt::new(places, uid, gid).map_err(looking)?;
+    kill_found(
+        system,
+        || hunt.find(places),
+        |left| format!("processes of the user are still in the group: {left}"),
+    )
+}
+
+/// Kills what is found, until nothing is found three times: what is in no group that was killed or held, such as a job of
+/// cron, may have forked while it was looked for.
+fn kill_found(
+    system: &dyn System,
+    find: impl Fn() -> io::Result<Vec<i32>>,
+    left: impl Fn(&str) -> String,
+) -> Result<(), String> {
     let began = Instant::now();
     let mut quiet = 0;
     loop {
-        let found = hunt.find(places).map_err(looking)?;
+        let found = find().map_err(looking)?;
         for process in &found {
             system.kill(*process);
         }
-        // What is not held, such as a job of cron, may have forked while it was looked for.
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
         if quiet == 3 {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
             let few: Vec<_> = found.iter().take(5).map(ToString::to_string).collect();
-            return Err(format!(
-                "processes of the user are still in the group: {}",
-                few.join(", ")
-            ));
+            return Err(left(&few.join(", ")));
         }
         sleep(PAUSE);
     }
+}
+
+/// What is said when processes cannot be looked for.
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
+fn looking(error: io::Error) -> String {
+    format!("looking for processes: {error}")
 }
 
 /// Whom to look for: who is in the group by this user, and not by themselves.
@@ -159,30 +179,36 @@ impl Hunt {
 
     /// Whether a thread is in the group, and is so by the user. A dead one that nobody has waited for does nothing more.
     fn is_wanted(&self, status: &str, is_inside: bool) -> bool {
-        let numbers = |field: &str| -> Vec<u32> {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            line.unwrap_or_default()
-                .split_whitespace()
-                .filter_map(|word| word.parse().ok())
-                .collect()
-        };
-        let is_dead = status
-            .lines()
-            .any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX"));
+        let numbers = |field: &str| numbers(status, field);
         let is_in = numbers("Groups:").contains(&self.gid) || numbers("Gid:").contains(&self.gid);
-        if is_dead || !is_in {
+        if is_dead(status) || !is_in {
             return false;
         }
         let uids = numbers("Uid:");
-        let is_lent = |uid: &u32| {
-            self.lent.iter().any(|(first, count)| *uid >= *first && uid - first < *count)
-        };
-        if uids.contains(&self.uid) || uids.iter().any(is_lent) {
+        if is_of(&uids, self.uid, &self.lent) {
             return true;
         }
         // Somebody else, who was started by the user: unless the group is theirs by the files.
         is_inside && uids.first().is_none_or(|uid| !self.members.contains(uid))
     }
+}
+
+/// The numbers in a line of what proc(5) says of a thread.
+fn numbers(status: &str, field: &str) -> Vec<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Whether a thread does nothing more, and only waits to be waited for.
+fn is_dead(status: &str) -> bool {
+    status.lines().any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX"))
+}
+
+/// Whether one of these user IDs is a user's, or lent to them.
+fn is_of(uids: &[u32], uid: u32, lent: &[(u32, u32)]) -> bool {
+    let is_lent =
+        |uid: &u32| lent.iter().any(|(first, count)| uid >= first && uid - first < *count);
+    uids.contains(&uid) || uids.iter().any(is_lent)
 }
 
 /// All processes: the number of each, and its folder.
@@ -208,7 +234,7 @@ fn slice_of(uid: u32) -> String {
 }
 
 /// Whether a process is in this group of the host. A container has groups of the same names further down, of other people.
-fn is_within(cgroup: &str, group: &str) -> bool {
+pub(crate) fn is_within(cgroup: &str, group: &str) -> bool {
     let mut paths = cgroup.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     paths.any(|path| path.starts_with(group))
 }
@@ -217,19 +243,23 @@ fn is_within(cgroup: &str, group: &str) -> bool {
 pub struct Stat {
     /// Whether it does nothing more, and only waits to be waited for.
     pub is_dead: bool,
+    /// The number of its terminal, as the kernel has it: 0 if it has none.
+    pub terminal: u64,
     /// When it started: milliseconds since the host did.
     pub started_ms: u64,
 }
 
 impl Stat {
     /// Reads the line. The name of the program may hold anything, and ends with the last parenthesis; the state is what comes
-    /// first then, and the start the 20th, in hundredths of a second.
+    /// first then, the terminal the 5th, and the start the 20th, in hundredths of a second.
     #[must_use]
     pub fn of(line: &str) -> Option<Self> {
         let mut fields = line.rsplit_once(')')?.1.split_whitespace();
         let is_dead = matches!(fields.next()?, "Z" | "X");
-        let ticks: u64 = fields.nth(18)?.parse().ok()?;
-        Some(Self { is_dead, started_ms: ticks.checked_mul(TICK_MS)? })
+        // It is written as a signed number of 32 bits.
+        let terminal = fields.nth(3)?.parse::<i64>().ok()?.cast_unsigned() & u64::from(u32::MAX);
+        let ticks: u64 = fields.nth(14)?.parse().ok()?;
+        Some(Self { is_dead, terminal, started_ms: ticks.checked_mul(TICK_MS)? })
     }
 }
 
@@ -272,9 +302,9 @@ mod tests {
 
     #[test]
     fn the_start_of_a_process_is_read_whatever_it_calls_itself() {
-        let stat = Stat::of("7 (a) b) S 1 7 7 0 -1 4194560 10 0 0 0 250 50 0 0 20 0 3 0 12345 1 2")
-            .unwrap();
-        assert_eq!((stat.started_ms, stat.is_dead), (123_450, false));
+        let line = "7 (a) b) S 1 7 7 34817 -1 4194560 10 0 0 0 250 50 0 0 20 0 3 0 12345 1 2";
+        let stat = Stat::of(line).unwrap();
+        assert_eq!((stat.terminal, stat.started_ms, stat.is_dead), (34_817, 123_450, false));
         assert!(Stat::of("7 (x").is_none());
     }
 }

@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::OrderState;
+use lapse_engine::activity::Under;
 use lapse_engine::order::Receipt;
 use serde::{Deserialize, Serialize};
 
+use crate::asked::Asked;
 use crate::clock::{Deadline, MaxSeen, Reading};
 use crate::right::{OLDEST, Right};
 
@@ -36,6 +38,33 @@ pub struct Undo {
     /// The rule of sudo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The groups of an account, by their numbers, in which it was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was_in: Vec<u32>,
+    /// How an account was disabled that is enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Disabled>,
+    /// The account that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// How an account was disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disabled {
+    /// The day on which it had expired, counted from 1970.
+    pub expired: i64,
+    /// Whether it had a password, and that was locked.
+    pub was_locked: bool,
+}
+
+/// An account that Lapse makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Its user ID, and the number of its own group. Nobody else is ever given it.
+    pub uid: u32,
 }
 
 /// What is known of one order.
@@ -46,6 +75,12 @@ pub struct Record {
     pub grant: String,
     /// The UID of its request.
     pub request_uid: String,
+    /// What the record of what is done by it says of it. Absent where an earlier release took it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<Under>,
+    /// What people are told of it. Absent where it came to nothing, and in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// What it gives. Absent where it came to nothing, or never came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<Right>,
@@ -71,6 +106,9 @@ pub struct Record {
     /// Whether the user was logged off at its end, which is done once: they may log in again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub logged_off: bool,
+    /// Whether its holder ended it here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended_by_holder: bool,
     /// The number of its last receipt. It grows with each change, and with the time: a host whose disk was restored to
     /// what it was does not say older things than it said before.
     pub sequence: i64,
@@ -98,6 +136,8 @@ impl Record {
         Self {
             grant,
             request_uid,
+            under: None,
+            asked: None,
             right: None,
             deadline: None,
             stage: Stage::Over,
@@ -107,6 +147,7 @@ impl Record {
             why,
             undo: None,
             logged_off: false,
+            ended_by_holder: false,
             sequence: number_of(now),
             recorded: 0,
         }
@@ -208,6 +249,7 @@ impl Record {
             since: self.since.into(),
             message,
             sequence: self.sequence,
+            ended_by_holder: self.ended_by_holder,
         }
     }
 

@@ -7,11 +7,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{Command, LocalSessions};
+use lapse_crds::{
+    AccountAction, AccountTarget, Command, GrantSession, Guard, LastingChanges, LocalSessions,
+    Program, Recording,
+};
 use lapse_engine::order::VerifiedOrder;
 use serde::{Deserialize, Serialize};
 
-use crate::accounts;
+use crate::accounts::{self, User};
 use crate::clock::Reading;
 use crate::places::Places;
 
@@ -20,13 +23,17 @@ const BEHIND: TimeDelta = TimeDelta::seconds(60);
 /// How old an order may be. What has ended is remembered for as long, so that none is carried out twice.
 pub const OLDEST: TimeDelta = TimeDelta::days(7);
 
+/// The user ID of an account that is not made yet: the one that nobody has (setuid(2) takes it for none).
+pub const UNMADE: u32 = u32::MAX;
+
 /// What may be done on the host, by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Right {
     /// The local user.
     pub user: String,
-    /// Their number, as it was when the order came.
+    /// Their number, as it was when the order came. Of an account that Lapse makes: the one that it is given, and before that
+    /// [`UNMADE`].
     pub uid: u32,
     /// From when on.
     pub starts_at: DateTime<Utc>,
@@ -37,6 +44,31 @@ pub struct Right {
     /// Whether the user is logged off when it ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub log_off: bool,
+    /// What is done about changes that would outlast it, if its holder acts as root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
+    /// Whether what is started with sudo is recorded, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub records_children: bool,
+}
+
+/// What is done about changes that would outlast a right by which somebody acts as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Containment {
+    /// While it is held: about those that make somebody root.
+    pub guard: Guard,
+    /// At its end: whether all that can be undone is.
+    pub reverts: bool,
+}
+
+impl Containment {
+    /// What an order says. One of a release that knew none of this guards nothing.
+    fn of(session: Option<&GrantSession>) -> Self {
+        let guard = session.map_or(Guard::Off, |session| session.guard);
+        let changes = session.and_then(|session| session.changes);
+        Self { guard, reverts: changes == Some(LastingChanges::Revert) }
+    }
 }
 
 /// What may be done.
@@ -54,6 +86,32 @@ pub enum Elevation {
         /// Its number, as it was when the order came: one that is made later under the name is another.
         gid: u32,
     },
+    /// One program as root.
+    Application {
+        /// The name by which it is run.
+        name: String,
+        /// What it is.
+        program: Program,
+    },
+    /// The local user itself.
+    Account {
+        /// What is done with it.
+        action: AccountAction,
+        /// The groups that it joins.
+        groups: Vec<LocalGroup>,
+        /// The keys with which one can log in as it, if it is provisioned.
+        authorized_keys: Vec<String>,
+    },
+}
+
+/// A local group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalGroup {
+    /// Its name.
+    pub name: String,
+    /// Its number, as it was when the order came: one that is made later under the name is another.
+    pub gid: u32,
 }
 
 impl fmt::Display for Elevation {
@@ -63,18 +121,58 @@ impl fmt::Display for Elevation {
             Self::Commands(commands) if commands.len() == 1 => write!(f, "sudo {}", commands[0]),
             Self::Commands(commands) => write!(f, "sudo for {} commands", commands.len()),
             Self::Group { name, .. } => write!(f, "group {name}"),
+            Self::Application { name, .. } => write!(f, "application {name}"),
+            Self::Account { action, groups, .. } => {
+                write!(f, "account {action}")?;
+                let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+                if names.is_empty() { Ok(()) } else { write!(f, " with {}", names.join(", ")) }
+            }
         }
     }
 }
 
 impl Elevation {
+    /// Whether its holder acts as root: then what they change on the host may outlast it.
+    #[must_use]
+    pub fn gives_root(&self) -> bool {
+        match self {
+            Self::Admin | Self::Commands(_) | Self::Application { .. } => true,
+            Self::Group { .. } | Self::Account { .. } => false,
+        }
+    }
+
     /// The commands that sudo is told of, if this is one of sudo. The inner `None` is every command.
     #[must_use]
     pub fn commands(&self) -> Option<Option<&[Command]>> {
         match self {
             Self::Admin => Some(None),
             Self::Commands(commands) => Some(Some(commands)),
-            Self::Group { .. } => None,
+            Self::Group { .. } | Self::Application { .. } | Self::Account { .. } => None,
+        }
+    }
+
+    /// Whether it is about an account that Lapse makes.
+    fn is_made(&self) -> bool {
+        matches!(self, Self::Account { action: AccountAction::Provision, .. })
+    }
+
+    /// The programs that are run by their paths under it.
+    fn programs(&self) -> Vec<&str> {
+        match self {
+            Self::Commands(commands) => commands.iter().map(|one| one.path.as_str()).collect(),
+            Self::Application { program, .. } => vec![program.path.as_str()],
+            Self::Admin | Self::Group { .. } | Self::Account { .. } => Vec::new(),
+        }
+    }
+
+    /// The groups that are joined by it, each with its number.
+    pub(crate) fn groups(&self) -> Vec<(&str, u32)> {
+        match self {
+            Self::Group { name, gid } => vec![(name.as_str(), *gid)],
+            Self::Account { groups, .. } => {
+                groups.iter().map(|group| (group.name.as_str(), group.gid)).collect()
+            }
+            Self::Admin | Self::Commands(_) | Self::Application { .. } => Vec::new(),
         }
     }
 }
@@ -158,30 +256,69 @@ pub fn right_of(
         return Err(RightError::Over);
     }
     let name = &order.local_user;
-    let user = accounts::user(places, name).map_err(accounts)?;
-    let user = user.ok_or_else(|| RightError::NoUser(name.clone()))?;
+    let account = order.target.account.as_ref();
+    let user = if account.is_some_and(|account| account.action == AccountAction::Provision) {
+        // Whether there is one already that is not Lapse's is looked at when it is made.
+        User { uid: UNMADE, gid: UNMADE }
+    } else {
+        let user = accounts::user(places, name).map_err(accounts)?;
+        user.ok_or_else(|| RightError::NoUser(name.clone()))?
+    };
     if user.uid == 0 {
         return Err(RightError::Root(name.clone()));
     }
-    let elevation = if let Some(group) = &order.target.group {
-        let found = accounts::group(places, group).map_err(accounts)?;
-        let gid = found.ok_or_else(|| RightError::NoGroup(group.clone()))?.gid;
-        if gid == user.gid {
-            return Err(RightError::OwnGroup { user: name.clone(), group: group.clone() });
-        }
-        Elevation::Group { name: group.clone(), gid }
-    } else if order.target.admin.is_some() {
-        Elevation::Admin
-    } else {
-        Elevation::Commands(order.target.commands.clone())
-    };
+    let elevation = elevation_of(places, order, &user)?;
     let starts_at = order.spec.starts_at.time() - behind;
     let session = order.spec.session.as_ref();
     let log_off = session.and_then(|session| session.local_sessions) == Some(LocalSessions::LogOff);
-    let right =
-        Right { user: name.clone(), uid: user.uid, starts_at, expires_at, elevation, log_off };
+    let containment = elevation.gives_root().then(|| Containment::of(session));
+    let records_children = session.and_then(|session| session.record) == Some(Recording::Children);
+    let (user, uid) = (name.clone(), user.uid);
+    let right = Right {
+        user,
+        uid,
+        starts_at,
+        expires_at,
+        elevation,
+        log_off,
+        containment,
+        records_children,
+    };
     check(places, &right)?;
     Ok(right)
+}
+
+/// What an order gives to a user, in the terms of the host.
+fn elevation_of(
+    places: &Places,
+    order: &VerifiedOrder,
+    user: &User,
+) -> Result<Elevation, RightError> {
+    let joined = |group: &String| {
+        let found = accounts::group(places, group);
+        let found = found.map_err(|error| RightError::Accounts(error.to_string()))?;
+        let gid = found.ok_or_else(|| RightError::NoGroup(group.clone()))?.gid;
+        if gid == user.gid {
+            let user = order.local_user.clone();
+            return Err(RightError::OwnGroup { user, group: group.clone() });
+        }
+        Ok(LocalGroup { name: group.clone(), gid })
+    };
+    let target = &order.target;
+    Ok(if let Some(group) = &target.group {
+        let LocalGroup { name, gid } = joined(group)?;
+        Elevation::Group { name, gid }
+    } else if let (Some(name), Some(program)) = (&target.application, &target.program) {
+        Elevation::Application { name: name.clone(), program: program.clone() }
+    } else if let Some(account) = &target.account {
+        let AccountTarget { action, groups, authorized_keys } = account.clone();
+        let groups = groups.iter().map(joined).collect::<Result<_, _>>()?;
+        Elevation::Account { action, groups, authorized_keys }
+    } else if target.admin.is_some() {
+        Elevation::Admin
+    } else {
+        Elevation::Commands(target.commands.clone())
+    })
 }
 
 /// Whether a right is still what was approved: the user and the group are who they were, and nobody but root may change the
@@ -192,17 +329,15 @@ pub fn right_of(
 pub fn check(places: &Places, right: &Right) -> Result<(), RightError> {
     let accounts = |error: std::io::Error| RightError::Accounts(error.to_string());
     let user = accounts::user(places, &right.user).map_err(accounts)?;
-    if user.is_none_or(|user| user.uid != right.uid) {
+    // One that Lapse makes is looked at by who makes it.
+    if !right.elevation.is_made() && user.is_none_or(|user| user.uid != right.uid) {
         return Err(RightError::OtherUser { user: right.user.clone(), uid: right.uid });
     }
-    if let Elevation::Group { name, gid } = &right.elevation {
-        let group = accounts::group_of(places, *gid).map_err(accounts)?;
-        group.ok_or_else(|| RightError::NoGroup(name.clone()))?;
+    for (name, gid) in right.elevation.groups() {
+        let group = accounts::group_of(places, gid).map_err(accounts)?;
+        group.ok_or_else(|| RightError::NoGroup(name.to_owned()))?;
     }
-    for command in right.elevation.commands().flatten().into_iter().flatten() {
-        check_program(places, &command.path)?;
-    }
-    Ok(())
+    right.elevation.programs().into_iter().try_for_each(|path| check_program(places, path))
 }
 
 /// How many links are followed.

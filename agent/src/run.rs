@@ -1,24 +1,35 @@
 //! What each command does.
 
 use std::io::Read as _;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use lapse_crds::AgentReport;
+use lapse_engine::activity::Batch;
+use lapse_engine::order::DriftReport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::activity::note::leave_session;
+use crate::activity::recorder::{Recorder, keep};
+use crate::application::inside;
 use crate::attach::Link;
 use crate::cli;
 use crate::clock::{HostClock, MaxSeen};
 use crate::copied::{self, copied_from};
+use crate::drift;
 use crate::enrol::{Invitation, enrol};
 use crate::farewell::say_farewell;
 use crate::fingerprint::machine;
 use crate::hands::Hands;
 use crate::identity::Enrolled;
+use crate::local::{desk::Desk, server};
+use crate::notices;
+use crate::outbox::Outbox;
 use crate::places::{Id, Places};
 use crate::probe::Probe;
 use crate::record::{Record, Stage};
@@ -107,28 +118,67 @@ pub async fn serve() -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     // A host that can do nothing says why; one that lacks something says so in its log.
     let lack = capabilities.is_empty().then(|| lacks.join("; "));
-    let report = AgentReport { version, capabilities, system, problem: None };
+    let report =
+        AgentReport { version, capabilities, system, warns: true, ..AgentReport::default() };
     let authorities = trust.authorities().to_owned();
     let (sender, news) = watch::channel(News { report, authorities, ..News::default() });
     let (tasks, orders) = mpsc::sync_channel(WAITING);
+    let (outbox, recording) = record(&places, tasks.clone())?;
     let host = (identity.endpoint.clone(), identity.enrolled_at);
     let worker = Worker::new(hands, host, trust, lack, sender);
+    let known = worker.known();
     let work =
         std::thread::Builder::new().name("orders".to_owned()).spawn(move || worker.work(&orders));
     let work = work.context("starting the thread that carries out orders")?;
-    let link = Link::new(places, identity, key, machine, tasks.clone(), news);
+    let (found, drift) = watch::channel(DriftReport::default());
+    let watching = drift::Watch::new(places.clone(), found)?;
+    std::thread::Builder::new()
+        .name("drift".to_owned())
+        .spawn(move || watching.run())
+        .context("starting the thread that looks for what outlasts rights")?;
+    tokio::spawn(notices::tell(places.clone(), known.clone()));
+    let desk =
+        Desk::new(places.clone(), (identity.endpoint.clone(), key.clone()), known, tasks.clone());
+    match server::open(&places) {
+        Ok(listener) => {
+            tokio::spawn(server::serve(listener, places.clone(), Arc::new(desk)));
+        }
+        // Orders are carried out all the same, and ended on time.
+        Err(error) => warn!(%error, "people on this host cannot talk to the agent"),
+    }
+    let told = (news, drift);
+    let link = Link::new(places.clone(), identity, key, machine, tasks.clone(), told, outbox);
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // With the link goes who could say that something was noted.
     tokio::select! {
-        () = link.stay() => anyhow::bail!("the thread that carries out orders has ended"),
+        () = link.stay() => anyhow::bail!("a thread of the agent has ended"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     let _ = tasks.send(Task::Stop);
-    // What it is doing is done to its end.
+    // What they are doing is done to its end.
     let _ = work.join();
+    let _ = recording.join();
+    let _ = std::fs::remove_file(places.socket());
     info!("stopped; what is in force ends on time without the agent");
     Ok(())
+}
+
+/// Starts the thread that keeps the record of what is done with sudo.
+fn record(places: &Places, tasks: SyncSender<Task>) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
+    let (sender, offered) = watch::channel(None);
+    let (noted, heard) = mpsc::sync_channel(1);
+    let places = places.clone();
+    let tell = move |problem| {
+        // Nobody waits for this to be said.
+        let _ = tasks.try_send(Task::Unrecorded(problem));
+    };
+    let recording = std::thread::Builder::new()
+        .name("record".to_owned())
+        .spawn(move || keep(&places, &heard, &sender, tell))
+        .context("starting the thread that keeps the record")?;
+    Ok((Outbox::new(offered, noted), recording))
 }
 
 /// Ends what is over: called by timers, and at each start of the host.
@@ -163,6 +213,10 @@ pub fn expire(options: &cli::Expire) -> anyhow::Result<()> {
         std::thread::sleep(rest);
     }
     ensure!(hands.end_now(&id, None)?, "the access of grant {id} is not gone yet");
+    // The agent does so, if it lives.
+    if !standing::is_running(&places) {
+        drift::conclude(&places)?;
+    }
     Ok(())
 }
 
@@ -173,13 +227,29 @@ pub fn session(options: &cli::Session) -> u8 {
     let user = std::env::var("PAM_RUSER").unwrap_or_default();
     let places = Places::default();
     match open_session(&HostSystem, &HostClock, &places, &user, options.process) {
-        Ok(()) => 42,
+        Ok(grant) => {
+            let terminal = std::env::var("PAM_TTY").ok().filter(|name| !name.is_empty());
+            // What cannot be written down keeps nobody from what they were given: sudo logs what is called, and by which right
+            // it was is then not told.
+            let _ = leave_session(&places, &HostClock, (grant, options.process), terminal);
+            42
+        }
         Err(error) => {
             // PAM shows what is written here to the user.
             println!("{error}");
             77
         }
     }
+}
+
+/// Runs the program of an application, and ends as it does.
+#[must_use]
+pub fn application(options: &cli::Application) -> u8 {
+    let Some(id) = Id::read(&options.id) else {
+        eprintln!("{:?} is not the ID of a grant, which has 32 hexadecimal digits", options.id);
+        return 2;
+    };
+    inside::run(&HostSystem, &HostClock, &Places::default(), &id)
 }
 
 /// Shows what is in force.
@@ -197,6 +267,9 @@ pub fn status() -> anyhow::Result<()> {
         Err(error) => println!("{}", copied::notice(&places).unwrap_or(error.to_string())),
     }
     println!("{}", standing::describe(&places));
+    if let Some(found) = drift::summary(&places) {
+        println!("{found}");
+    }
     let records = hands.journal().all()?;
     for error in records.broken.values() {
         println!("{error}");
@@ -254,6 +327,26 @@ pub fn accept_clock() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows what would outlast access.
+///
+/// # Errors
+/// If it is not called by root.
+pub fn show_drift() -> anyhow::Result<()> {
+    print!("{}", drift::show(hands(&Places::default())?.places()));
+    Ok(())
+}
+
+/// Accepts what would outlast access.
+///
+/// # Errors
+/// If that cannot be written.
+pub fn accept_drift() -> anyhow::Result<()> {
+    let hands = hands(&Places::default())?;
+    let accepted = drift::accept(hands.system(), hands.places())?;
+    println!("{accepted} changes are accepted. The host stays as it is.");
+    Ok(())
+}
+
 /// Ends everything, tells the cluster so if it can be reached, and forgets who this host is.
 ///
 /// # Errors
@@ -277,6 +370,13 @@ pub async fn remove() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What of the record the cluster does not have.
+fn last_of_record(places: &Places) -> anyhow::Result<Vec<Batch>> {
+    let mut recorder = Recorder::new(places.clone(), Box::new(HostClock))?;
+    recorder.take_all()?;
+    Ok(recorder.spool().all()?)
+}
+
 /// Tells the cluster what has ended and it does not know, as nobody will later.
 async fn tell_ends(hands: &Hands) -> anyhow::Result<()> {
     let places = hands.places();
@@ -288,7 +388,14 @@ async fn tell_ends(hands: &Hands) -> anyhow::Result<()> {
     let records = hands.journal().all()?.read;
     let unsaid: Vec<_> = records.into_values().filter(|record| record.is_news(&now)).collect();
     let receipts: Vec<_> = unsaid.iter().map(Record::receipt).collect();
-    say_farewell(&enrolled, machine(places)?, &receipts).await?;
+    let record = last_of_record(places).unwrap_or_else(|error| {
+        warn!("the last of the record cannot be sent: {error:#}");
+        Vec::new()
+    });
+    let untold = say_farewell(&enrolled, machine(places)?, &receipts, record).await?;
+    if untold > 0 {
+        println!("The cluster was not told all of what was done with sudo here.");
+    }
     for mut record in unsaid {
         // Who enrols here later has nothing to say of it.
         record.recorded = record.sequence;

@@ -44,7 +44,7 @@ struct Held {
     rest: TimeDelta,
 }
 
-/// Puts a process of sudo, called by this user, into the group of their right.
+/// Puts a process of sudo, called by this user, into the group of their right; returns the name of its Grant.
 ///
 /// # Errors
 /// If it must not go on.
@@ -54,7 +54,7 @@ pub fn open_session(
     places: &Places,
     user: &str,
     process: u32,
-) -> Result<(), SessionError> {
+) -> Result<String, SessionError> {
     let held = held(clock, places, user, process)?;
     let held = of_session(held).ok_or(SessionError::Over)?;
     let unit = unit_of(clock, &held.id, process)?;
@@ -63,7 +63,7 @@ pub fn open_session(
     // An end that came meanwhile may have killed the group before this process was in it.
     let still = self::held(clock, places, user, process)?;
     let is_in_force = still.iter().any(|still| still.id == held.id);
-    if is_in_force { Ok(()) } else { Err(SessionError::Over) }
+    if is_in_force { Ok(held.record.grant) } else { Err(SessionError::Over) }
 }
 
 fn uncontained(error: &dyn std::fmt::Display) -> SessionError {
@@ -130,7 +130,10 @@ fn covers(last: &Record, other: &Record) -> bool {
     let commands = |record: &Record| -> Option<Vec<Command>> {
         match &record.right.as_ref()?.elevation {
             Elevation::Commands(commands) => Some(commands.clone()),
-            Elevation::Admin | Elevation::Group { .. } => None,
+            Elevation::Admin
+            | Elevation::Group { .. }
+            | Elevation::Application { .. }
+            | Elevation::Account { .. } => None,
         }
     };
     match (commands(last), commands(other)) {
@@ -225,6 +228,8 @@ mod tests {
             expires_at: now.wall + TimeDelta::seconds(rest),
             elevation,
             log_off: false,
+            containment: None,
+            records_children: false,
         };
         let record = Record::received(grant.into(), "u".into(), right, &now);
         Held { id: Id::of(grant), record, rest: TimeDelta::seconds(rest) }

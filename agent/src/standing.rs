@@ -72,12 +72,17 @@ impl Running {
     }
 }
 
+/// Whether an agent runs on this host.
+#[must_use]
+pub fn is_running(places: &Places) -> bool {
+    let is_locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    File::open(places.running()).is_ok_and(is_locked)
+}
+
 /// How the agent stands, in words.
 #[must_use]
 pub fn describe(places: &Places) -> String {
-    let is_running = File::open(places.running())
-        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
-    if !is_running {
+    if !is_running(places) {
         return "The agent does not run (systemctl status lapse-agent): access ends on time, and none begins.".to_owned();
     }
     let known: Option<Standing> = read(places.standing()).unwrap_or_default();
@@ -128,7 +133,7 @@ mod tests {
     fn an_agent_that_died_is_not_taken_for_one_that_runs() {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::under(folder.path());
-        fs::create_dir_all(places.at("/run/lapse")).unwrap();
+        fs::create_dir_all(places.private()).unwrap();
         assert!(describe(&places).starts_with("The agent does not run"));
         let running = Running::begin(&places).unwrap().unwrap();
         assert!(Running::begin(&places).unwrap().is_none(), "there is one");

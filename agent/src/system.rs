@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -12,13 +14,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::durable;
+use crate::unfollowed::{self, Mend};
 
 /// How long a program of the host may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How much of what it says is read, in bytes.
 const MOST: u64 = 64 * 1024;
 /// Where programs are looked for, whatever the environment says.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a program of the host said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,14 @@ pub trait System {
         durable::remove(path)
     }
 
+    /// As [`unfollowed::mend`].
+    ///
+    /// # Errors
+    /// As there.
+    fn mend(&self, path: &Path, how: Mend<'_>) -> io::Result<()> {
+        unfollowed::mend(path, how)
+    }
+
     /// Makes a symbolic link, if none is there yet.
     ///
     /// # Errors
@@ -106,14 +117,40 @@ pub trait System {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostSystem;
 
+/// Starts a program of the host with these arguments, in an environment of its own, that has these for its standard input,
+/// output and error. They are closed here.
+///
+/// # Errors
+/// If it is not there.
+pub fn start(
+    program: &str,
+    arguments: &[String],
+    [input, output, error]: [OwnedFd; 3],
+) -> io::Result<Child> {
+    let mut command = command(program);
+    command.args(arguments).stdin(input).stdout(output).stderr(error);
+    command.spawn().map_err(|why| io::Error::new(why.kind(), format!("{program}: {why}")))
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")]);
+    command.current_dir("/");
+    command
+}
+
+/// How a program ended, as a shell says it: one that a signal ended has 128 and its number.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
 impl System for HostSystem {
     fn run(&self, program: &str, arguments: &[&str]) -> io::Result<Ran> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{program}: {error}"));
-        let mut child = Command::new(program)
+        let mut child = command(program)
             .args(arguments)
-            .env_clear()
-            .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")])
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,7 +2,6 @@
 //! a power cut, and fires at the next start if its time has passed. The other counts: a clock that is set back does not
 //! move it. Both call `lapse-agent expire`.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -37,7 +36,9 @@ struct Files {
     stamp: PathBuf,
 }
 
-fn names(id: &Id) -> [String; 2] {
+/// What the timers of a right are called: the one that goes by the calendar, and the one that counts.
+#[must_use]
+pub fn names(id: &Id) -> [String; 2] {
     [format!("lapse-end-{id}.timer"), format!("lapse-after-{id}.timer")]
 }
 
@@ -51,12 +52,18 @@ fn files(places: &Places, id: &Id) -> Files {
     }
 }
 
-fn text(id: &Id, grant: &str, when: &str) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
-    writeln!(text, "# Written by lapse-agent, and removed by it at the end.")?;
-    writeln!(text, "[Unit]\nDescription=The end of the Grant {grant}\n")?;
-    writeln!(text, "[Timer]\n{when}\nAccuracySec=50ms\nUnit=lapse-end@{id}.service")?;
-    Ok(text)
+fn text(id: &Id, grant: &str, when: &str) -> String {
+    format!(
+        "# Written by lapse-agent, and removed by it at the end.\n[Unit]\nDescription=The end of the Grant {grant}\n\n\
+         [Timer]\n{when}\nAccuracySec=50ms\nUnit=lapse-end@{id}.service\n"
+    )
+}
+
+/// The text of the timer of a right that goes by the calendar.
+#[must_use]
+pub fn calendar_text(id: &Id, grant: &str, end: DateTime<Utc>) -> String {
+    let at = end.format("OnCalendar=%Y-%m-%d %H:%M:%S%.6f UTC\nPersistent=true");
+    text(id, grant, &at.to_string())
 }
 
 /// Starts the timers of a right that ends at this time by the clock, and after this time in any case.
@@ -71,14 +78,14 @@ pub fn arm(
     rest: TimeDelta,
 ) -> Result<(), TimerError> {
     let Files { calendar, wanted, counting, stamp: _ } = files(places, id);
-    let at = end.format("OnCalendar=%Y-%m-%d %H:%M:%S%.6f UTC\nPersistent=true");
     let after = format!("OnActiveSec={}us", rest.num_microseconds().unwrap_or(i64::MAX).max(1));
     let wrong = |path: &PathBuf| {
         let path = path.clone();
         move |why| TimerError::File { path, why }
     };
-    for (path, when) in [(&calendar, at.to_string()), (&counting, after)] {
-        let text = text(id, grant, &when).map_err(|error| TimerError::Start(error.to_string()))?;
+    for (path, text) in
+        [(&calendar, calendar_text(id, grant, end)), (&counting, text(id, grant, &after))]
+    {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(wrong(path))?;
         }

@@ -1,5 +1,7 @@
 //! The thread that carries out orders: what comes from the gateway, and what the clock says.
 
+mod here;
+
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -12,7 +14,12 @@ use lapse_engine::order::{
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use self::here::Reply;
+pub use self::here::{EndHere, Known};
+use crate::activity::under_of;
+use crate::asked::Asked;
 use crate::clock::Reading;
+use crate::drift;
 use crate::hands::{Hands, HandsError, Round};
 use crate::identity::write_trust;
 use crate::journal::{MOST, Records};
@@ -48,6 +55,8 @@ pub enum Task {
         /// The UID of its request, or nothing.
         request_uid: String,
     },
+    /// An end that somebody on the host asks for.
+    EndHere(EndHere),
     /// The Endpoint is no more, or another agent has enrolled for it: everything ends.
     EndAll(String),
     /// A receipt is stored in the cluster.
@@ -57,6 +66,8 @@ pub enum Task {
         /// Its number.
         sequence: i64,
     },
+    /// What is done with sudo and not recorded, in words; or that all is recorded again.
+    Unrecorded(Option<String>),
     /// This process ends. What is in force goes on, and ends by the timers.
     Stop,
 }
@@ -90,6 +101,9 @@ pub struct Worker {
     trust: TrustStore,
     problems: Problems,
     news: watch::Sender<News>,
+    known: watch::Sender<Known>,
+    /// What came of ends that people on the host asked for, until it is published.
+    replies: Vec<Reply>,
     /// Orders by keys that are not known yet, and those that could not be remembered.
     waiting: Vec<Order>,
     /// Ends that could not be written down: said once, they are not said again.
@@ -111,7 +125,20 @@ impl Worker {
     ) -> Self {
         let problems = Problems { lack, ..Problems::default() };
         let (waiting, endings, again) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { hands, host, enrolled_at, trust, problems, news, waiting, endings, again }
+        let (known, replies) = (watch::Sender::default(), Vec::new());
+        Self {
+            hands,
+            host,
+            enrolled_at,
+            trust,
+            problems,
+            news,
+            known,
+            replies,
+            waiting,
+            endings,
+            again,
+        }
     }
 
     /// Works until it is told to stop, or nobody is there who could tell it anything. Whoever starts it has settled what was
@@ -121,6 +148,7 @@ impl Worker {
         let mut thorough = Instant::now();
         loop {
             let pause = self.tell(round);
+            self.reply();
             match tasks.recv_timeout(pause) {
                 Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(task) => self.take(task),
@@ -155,6 +183,7 @@ impl Worker {
         let Round { records, problem, due: _, now } = round;
         self.problems.round = problem;
         let problem = self.problems.said();
+        self.publish(&records);
         let is_news = |record: &Record| {
             self.again.contains(&record.grant)
                 || now.as_ref().is_some_and(|now| record.is_news(now))
@@ -191,8 +220,16 @@ impl Worker {
                 self.end(grant, reason, request_uid);
                 Ok(())
             }
+            Task::EndHere(asked) => {
+                self.end_here(asked);
+                Ok(())
+            }
             Task::EndAll(why) => self.hands.end_all(&why).map(drop),
             Task::Recorded { grant, sequence } => self.recorded(&grant, sequence),
+            Task::Unrecorded(what) => {
+                self.problems.unrecorded = what;
+                Ok(())
+            }
             Task::Stop => Ok(()),
         };
         if let Err(error) = done {
@@ -213,7 +250,9 @@ impl Worker {
                 self.problems.disbelief = None;
                 if is_other {
                     info!("other keys are trusted, or other authorities");
+                    let _lock = self.hands.lock()?;
                     write_trust(self.hands.places(), &self.trust)?;
+                    drift::expect_trust(self.hands.system(), self.hands.places())?;
                 }
             }
             Err(error) => {
@@ -344,7 +383,10 @@ impl Worker {
 fn judge(hands: &Hands, order: &VerifiedOrder, now: &Reading) -> Record {
     let (grant, uid) = (order.grant.clone(), order.spec.request.uid.clone());
     match right_of(hands.places(), order, now) {
-        Ok(right) => Record::received(grant, uid, right, now),
+        Ok(right) => {
+            let (under, asked) = (Some(under_of(order)), Some(Asked::of(&order.spec)));
+            Record { under, asked, ..Record::received(grant, uid, right, now) }
+        }
         Err(error) => {
             warn!(grant, %error, "an order gives nothing here");
             Record::over(grant, uid, Some(error.to_string()), now)

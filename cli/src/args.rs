@@ -19,7 +19,7 @@ pub(crate) use self::first::{First, parse_subject};
 pub(crate) use self::offline::Offline;
 pub(crate) use self::period::Period;
 pub(crate) use self::replayed::Replayed;
-pub(crate) use self::select::{Filter, Several};
+pub(crate) use self::select::{ByNameOrBatch, Ended, Filter, Several};
 use crate::fault::{EXIT_STATUS, Fault};
 
 /// Requests access, decides about it and ends it.
@@ -160,6 +160,10 @@ pub(crate) enum Command {
         /// Its name. Default: one that is made up of what is requested
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// The batch that it is part of, by which all of it is ended together. Default, for several hosts: its name, or one that
+        /// is made up
+        #[arg(long, value_name = "NAME")]
+        batch: Option<String>,
         #[command(flatten)]
         wait: Wait,
         /// Whether to really request
@@ -201,9 +205,8 @@ pub(crate) enum Command {
     },
     /// Ends your own access before its time, or withdraws a request
     End {
-        /// The requests
-        #[arg(required = true, value_name = "NAME")]
-        names: Vec<String>,
+        #[command(flatten)]
+        ended: Ended,
         #[command(flatten)]
         said: Said,
     },
@@ -220,8 +223,14 @@ pub(crate) enum Command {
         /// The ticket. Default: that of the request that is extended
         #[arg(long, value_name = "TICKET")]
         ticket: Option<String>,
+        /// Have the agent of this host prove that you request here, which policies with workstations require
+        #[arg(long)]
+        from_host: bool,
         #[command(flatten)]
         wait: Wait,
+        /// Whether to really request
+        #[arg(long, value_name = "MODE", default_value = "none")]
+        dry_run: DryRun,
     },
     /// Reviews emergencies afterwards
     Review {
@@ -255,7 +264,7 @@ pub(crate) enum Command {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Reports who had what, when and why, approved by whom, and how it ended; with an audit log, what of it was used
+    /// Reports who had what, when and why, approved by whom, and how it ended; with logs, what of it was used and done
     Report {
         /// How far back: 30d or 12h, or since a time
         #[arg(long, value_name = "PERIOD", default_value = "30d")]
@@ -263,6 +272,9 @@ pub(crate) enum Command {
         /// An audit log of the API server, a line of JSON for each event; - is standard input; may be given several times
         #[arg(long, value_name = "FILE")]
         audit: Vec<PathBuf>,
+        /// The record of what was done on hosts, as the gateway writes it to standard output; may be given several times
+        #[arg(long, value_name = "FILE")]
+        records: Vec<PathBuf>,
     },
     /// Says which past requests would be decided differently under changed policies; changes nothing
     Replay {
@@ -300,7 +312,7 @@ pub(crate) struct Wait {
     /// Wait until you have access, and say what is missing until then
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Stop waiting after this long; the request still waits. Default: never
+    /// Stop waiting after this long; the request stays. Default: never
     #[arg(long, value_name = "DURATION", requires = "wait")]
     pub(crate) timeout: Option<GrantDuration>,
 }

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anstream::eprintln;
-use lapse_cluster::{CALL_LIMIT, CallError};
+use kube::api::ListParams;
+use lapse_cluster::{CallError, rest_of_list};
 use lapse_crds::API_GROUP;
 
 use crate::interrupt::Interrupt;
@@ -14,8 +15,13 @@ pub(crate) const EXIT_STATUS: &str = "\
 1    the API server or Lapse refused, or could not be reached; doctor found a problem
 2    the command line is wrong
 3    the request gets no access: denied, withdrawn, timed out, failed, or already ended; offline, it would be denied
-4    --timeout passed first; the request still waits
+4    --timeout passed first; the request stays, but that of run is withdrawn
 130  interrupted (Ctrl-C); 128 and the number of another signal";
+
+/// The API server did not begin to answer within so many seconds: what the client itself says.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0} s")]
+pub(crate) struct Late(pub(crate) u64);
 
 /// Why a command does not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +81,19 @@ pub(crate) enum Fault {
 impl Fault {
     /// A call that failed.
     pub(crate) fn api(what: impl Into<String>, source: kube::Error) -> Self {
-        Self::Api { what: what.into(), source: Box::new(source) }
+        let what = what.into();
+        if let kube::Error::Service(error) = &source
+            && let Some(Late(seconds)) = error.downcast_ref()
+        {
+            return Self::Unanswered { what, seconds: *seconds };
+        }
+        Self::Api { what, source: Box::new(source) }
+    }
+
+    /// What asks for the rest of a list, if this is that the API server no longer keeps the state that its first page showed.
+    pub(crate) fn rest_of_list(&self, params: &ListParams) -> Option<ListParams> {
+        let Self::Api { source, .. } = self else { return None };
+        rest_of_list(params, source)
     }
 
     /// Tells people, and returns what scripts go by.
@@ -138,10 +156,10 @@ impl Fault {
 impl From<CallError> for Fault {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::TimedOut { what } => {
-                Self::Unanswered { what, seconds: CALL_LIMIT.as_secs() }
+            CallError::TimedOut { what, limit } => {
+                Self::Unanswered { what, seconds: limit.as_secs() }
             }
-            CallError::Api { what, source } => Self::Api { what, source },
+            CallError::Api { what, source } => Self::api(what, *source),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Waiting for what becomes of a request.
 
+use std::cell::RefCell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anstream::eprintln;
+use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::ResourceExt as _;
@@ -125,14 +127,17 @@ pub(crate) fn passing(what: &str, error: watcher::Error) -> Result<String, Fault
     }
 }
 
-/// Waits until the access of a request stands. It is an error if it never will, or not in time.
+/// Waits until the access of a request stands. It is an error if it never will, or not in time; `left` says then what becomes of
+/// the request as it was seen last.
 pub(crate) async fn until_active(
     session: &Session,
     request: &AccessRequest,
     timeout: Option<GrantDuration>,
     interrupts: &mut Interrupts,
+    left: impl Fn(&AccessRequest) -> String,
 ) -> Result<AccessRequest, Fault> {
     let mut teller = Teller::new();
+    let last = RefCell::new(request.clone());
     let waiting = async {
         let mut changes = std::pin::pin!(changes(session, request));
         while let Some(seen) = changes.next().await {
@@ -146,7 +151,7 @@ pub(crate) async fn until_active(
             teller.stands(&request);
             match phase_of(&request) {
                 RequestPhase::Active => return Ok(request),
-                RequestPhase::Pending | RequestPhase::Scheduled => {}
+                RequestPhase::Pending | RequestPhase::Scheduled => drop(last.replace(request)),
                 _ => return Err(Fault::NoAccess(story::line(&request, now()))),
             }
         }
@@ -160,16 +165,51 @@ pub(crate) async fn until_active(
             None => std::future::pending().await,
         }
     };
-    let name = request.name_any();
-    let stands = format!(
-        "request {name} still waits: `kubectl jit status {name}` shows it, `kubectl jit end {name}` withdraws it"
-    );
     tokio::select! {
         outcome = waiting => outcome,
-        () = limit => Err(Fault::TimedOut(format!("no access yet; {stands}"))),
+        () = limit => Err(Fault::TimedOut(format!("no access yet{}", left(&last.borrow())))),
         interrupt = interrupts.next() => Err(Fault::Interrupted {
             by: interrupt,
-            told: format!("interrupted; {stands}"),
+            told: format!("interrupted{}", left(&last.borrow())),
         }),
+    }
+}
+
+/// That a request is left as it stands when nobody waits for it any more.
+pub(crate) fn stays(request: &AccessRequest, now: DateTime<Utc>) -> String {
+    let name = request.name_any();
+    let stands = match phase_of(request) {
+        RequestPhase::Scheduled => {
+            format!("is approved, and starts {}", story::time_left(request, now))
+        }
+        _ => "still waits".to_owned(),
+    };
+    format!(
+        "; request {name} {stands}: `kubectl jit status {name}` shows it, `kubectl jit end {name}` withdraws it"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn what_is_left_of_a_request_is_told_as_it_stands() {
+        let told = |status: Value| {
+            let mut request = testing::request("fix", &json!({}));
+            request["status"] = status;
+            stays(&serde_json::from_value(request).unwrap(), DateTime::UNIX_EPOCH)
+        };
+        let all = [
+            told(json!({"phase": "Pending"})),
+            told(json!({"phase": "Scheduled", "startsAt": "1970-01-01T02:00:00.000000Z"})),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        ; request fix still waits: `kubectl jit status fix` shows it, `kubectl jit end fix` withdraws it
+        ; request fix is approved, and starts in 2h: `kubectl jit status fix` shows it, `kubectl jit end fix` withdraws it
+        ");
     }
 }

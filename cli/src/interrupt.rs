@@ -1,10 +1,11 @@
-//! Being told to stop: Ctrl-C, the end of the terminal, or `kill`.
+//! Being told to stop: Ctrl-C or Ctrl-\, the end of the terminal, or `kill`.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// From when this is made on, none of these signals ends the process by itself, and none is missed.
 pub(crate) struct Interrupts {
     interrupt: Signal,
+    quit: Signal,
     hangup: Signal,
     terminate: Signal,
 }
@@ -14,6 +15,8 @@ pub(crate) struct Interrupts {
 pub(crate) enum Interrupt {
     /// Ctrl-C
     Keyboard,
+    /// Ctrl-\
+    Quit,
     /// The terminal is gone
     Hangup,
     /// `kill`
@@ -26,6 +29,7 @@ impl Interrupt {
         match self {
             Self::Hangup => 1,
             Self::Keyboard => 2,
+            Self::Quit => 3,
             Self::Terminate => 15,
         }
     }
@@ -35,6 +39,7 @@ impl Interrupts {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -44,6 +49,7 @@ impl Interrupts {
     pub(crate) async fn next(&mut self) -> Interrupt {
         tokio::select! {
             _ = self.interrupt.recv() => Interrupt::Keyboard,
+            _ = self.quit.recv() => Interrupt::Quit,
             _ = self.hangup.recv() => Interrupt::Hangup,
             _ = self.terminate.recv() => Interrupt::Terminate,
         }

@@ -2,7 +2,7 @@
 //!
 //! It holds no rule of its own: what people may ask for and decide is judged at admission, and shown here. Its
 //! modules, from the leaves: [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and [`trial`]
-//! (what is judged without the cluster); [`session`] (the client); [`pages`], [`installation`]
+//! (what is judged without the cluster); [`host`] (the agent of this host); [`session`] (the client); [`pages`], [`installation`]
 //! and [`output`]; [`offers`],
 //! [`story`] and [`target`] (words and objects); [`follow`] and [`decide`] (what goes on); [`commands`].
 
@@ -13,6 +13,7 @@ mod countdown;
 mod decide;
 mod fault;
 mod follow;
+mod host;
 mod installation;
 mod interrupt;
 mod manifests;
@@ -23,6 +24,8 @@ mod role;
 mod session;
 mod story;
 mod target;
+#[cfg(test)]
+mod testing;
 mod trial;
 
 use std::process::ExitCode;

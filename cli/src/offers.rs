@@ -55,6 +55,7 @@ pub(crate) async fn ask(session: &Session) -> Result<AccessRequest, Fault> {
         reason: None,
         emergency: false,
         extends: None,
+        origin: None,
         requester: None,
     };
     let mut question = named(spec, None, &session.namespace);

@@ -62,6 +62,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// How many there are, with what is said of one or of several: `1 grant is`, `2 grants are`.
+pub(crate) fn number(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// A line to standard output. Colours are left out where it is no terminal, and where `NO_COLOR` is set.
 pub(crate) fn say(line: &str) -> Result<(), Fault> {
     Ok(writeln!(anstream::stdout().lock(), "{line}")?)

@@ -33,10 +33,19 @@ impl<'a, K: Clone + Debug + DeserializeOwned> Pages<'a, K> {
         Self { session, what, api, next: Some(params.limit(PAGE)) }
     }
 
-    /// The next page; `None` after the last.
+    /// The next page; `None` after the last. The API server keeps the state of a list for some minutes: the pages of one that
+    /// takes longer show a later state, which is told.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<K>>, Fault> {
-        let Some(params) = self.next.take() else { return Ok(None) };
-        let page = self.session.call(self.what, self.api.list(&params)).await?;
+        let Some(mut params) = self.next.take() else { return Ok(None) };
+        let page = match self.session.call(self.what, self.api.list(&params)).await {
+            Ok(page) => page,
+            Err(fault) => {
+                params = fault.rest_of_list(&params).ok_or(fault)?;
+                self.session.warn(&outlasted(self.what));
+                // Whatever is offered once more: each attempt brings a page, or ends it.
+                self.session.call(self.what, self.api.list(&params)).await?
+            }
+        };
         self.next = next_page(params, &page.metadata);
         Ok(Some(page.items))
     }
@@ -47,5 +56,84 @@ impl<'a, K: Clone + Debug + DeserializeOwned> Pages<'a, K> {
             page.into_iter().for_each(&mut each);
         }
         Ok(())
+    }
+}
+
+fn outlasted(what: &str) -> String {
+    format!(
+        "{what} took longer than the API server keeps one state of a list: the rest of it is of a later state, and what was \
+         made or deleted meanwhile may be missing"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::JitPolicy;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Asked, expired, page, session};
+
+    fn policies(names: &[&str], next: &str) -> Value {
+        let policy = |name: &&str| json!({"metadata": {"name": name}, "spec": {"requesters": [], "targets": []}});
+        page(&names.iter().map(policy).collect::<Vec<_>>(), next)
+    }
+
+    /// The state of the first page is dropped, and the rest has two more.
+    fn dropped(asked: &Asked) -> Value {
+        match asked.parameter("continue").as_deref() {
+            None => policies(&["a"], "old"),
+            Some("old") => expired(Some("rest")),
+            Some("rest") => policies(&["b", "c"], "more"),
+            _ => policies(&["d"], ""),
+        }
+    }
+
+    fn never_kept(asked: &Asked) -> Value {
+        match asked.parameter("continue") {
+            None => policies(&["a"], "old"),
+            Some(_) => expired(Some("old")),
+        }
+    }
+
+    fn without_a_rest(asked: &Asked) -> Value {
+        match asked.parameter("continue") {
+            None => policies(&["a"], "old"),
+            Some(_) => expired(None),
+        }
+    }
+
+    #[rstest]
+    #[case::goes_on(dropped, &["a", "b", "c", "d"], None)]
+    #[case::makes_no_headway(never_kept, &["a"], Some("listing policies: the continue token is too old"))]
+    #[case::has_no_rest(without_a_rest, &["a"], Some("listing policies: the continue token is too old"))]
+    #[tokio::test]
+    async fn a_list_that_outlasts_its_state_goes_on_with_a_later_one(
+        #[case] answer: fn(&Asked) -> Value,
+        #[case] expected: &[&str],
+        #[case] error: Option<&str>,
+    ) {
+        let session = session(30, move |asked| Some(answer(asked)));
+        let mut found = Vec::new();
+        let (api, params) = (session.policies(), ListParams::default());
+        let pages = Pages::of(&session, "listing policies", api, params);
+        let ended = pages.each(|policy: JitPolicy| found.extend(policy.metadata.name)).await;
+        assert_eq!(found, expected);
+        assert_eq!(ended.err().map(|fault| fault.to_string()).as_deref(), error);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_waited_for_as_long_as_people_say() {
+        let session = session(2, |_| None);
+        let (api, params) = (session.policies(), ListParams::default());
+        let pages = Pages::of(&session, "listing policies", api, params);
+        let fault = pages.each(|_: JitPolicy| {}).await.unwrap_err();
+        assert_eq!(fault.to_string(), "listing policies: no answer within 2 s");
+    }
+
+    #[test]
+    fn that_a_list_is_of_several_states_is_told() {
+        insta::assert_snapshot!(outlasted("listing grants"), @"listing grants took longer than the API server keeps one state of a list: the rest of it is of a later state, and what was made or deleted meanwhile may be missing");
     }
 }

@@ -14,9 +14,14 @@ use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
+use tower::BoxError;
+use tower::layer::util::Stack;
+use tower::timeout::TimeoutLayer;
+use tower::timeout::error::Elapsed;
+use tower::util::{MapErrLayer, MapResponseLayer};
 
 use crate::args::Global;
-use crate::fault::Fault;
+use crate::fault::{Fault, Late};
 
 /// Whom the audit log of the API server shows, and the manager of fields.
 pub(crate) const PROGRAM: &str = "kubectl-jit";
@@ -62,8 +67,11 @@ pub(crate) struct Session {
     pub(crate) namespace: String,
     /// Our clock, compared with the API server's at every answer.
     pub(crate) clock: Clock,
+    /// How long one call may take.
+    pub(crate) limit: Duration,
     warnings: Warnings,
-    limit: Duration,
+    /// Whether somebody is typing, in the middle of which nothing may be told.
+    is_silent: bool,
 }
 
 impl Session {
@@ -78,7 +86,7 @@ impl Session {
         if let Some(exec) = &mut config.auth_info.exec {
             exec.interactive_mode = Some(ExecInteractiveMode::Never);
         }
-        Self::with(config, global)
+        Ok(Self { is_silent: true, ..Self::with(config, global)? })
     }
 
     fn with(mut config: Config, global: &Global) -> Result<Self, Fault> {
@@ -97,7 +105,7 @@ impl Session {
         let warnings = Warnings::default();
         let clock = Clock::default();
         let (noted, observed) = (warnings.clone(), clock.clone());
-        let layer = tower::util::MapResponseLayer::new(move |response: Response<_>| {
+        let noting = MapResponseLayer::new(move |response: Response<_>| {
             noted.note(response.headers());
             let date = response.headers().get(http::header::DATE);
             if let Some(date) = date.and_then(|date| date.to_str().ok()) {
@@ -107,9 +115,17 @@ impl Session {
         });
         let builder =
             ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
-        let client = builder.with_layer(&layer).build();
         let limit = Duration::from_secs(global.request_timeout);
-        Ok(Self { client, namespace, clock, warnings, limit })
+        let client = builder.with_layer(&beginning(limit)).with_layer(&noting).build();
+        Ok(Self { client, namespace, clock, limit, warnings, is_silent: false })
+    }
+
+    /// One of a test, in namespace `shop`.
+    #[cfg(test)]
+    pub(crate) fn testing(client: Client, limit: Duration) -> Self {
+        let (namespace, clock, warnings) =
+            ("shop".to_owned(), Clock::default(), Warnings::default());
+        Self { client, namespace, clock, limit, warnings, is_silent: false }
     }
 
     /// The requests of the namespace.
@@ -169,6 +185,23 @@ impl Session {
     pub(crate) fn tell_warnings(&self) {
         self.warnings().iter().for_each(|warning| warn(warning));
     }
+
+    /// Tells people what else they are to know.
+    pub(crate) fn warn(&self, warning: &str) {
+        if !self.is_silent {
+            warn(warning);
+        }
+    }
+}
+
+/// Has every answer begin in time. [`Session::call`] has it end, too; a watch goes on, and so has no other limit than this.
+pub(crate) fn beginning(
+    limit: Duration,
+) -> Stack<TimeoutLayer, MapErrLayer<impl Fn(BoxError) -> BoxError + Clone>> {
+    let late = move |error: BoxError| -> BoxError {
+        if error.is::<Elapsed>() { Box::new(Late(limit.as_secs())) } else { error }
+    };
+    Stack::new(TimeoutLayer::new(limit), MapErrLayer::new(late))
 }
 
 /// Warns as kubectl does.
@@ -201,9 +234,19 @@ async fn config(global: &Global) -> Result<Config, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use kube::api::WatchParams;
     use rstest::rstest;
 
     use super::*;
+    use crate::testing::session;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_begins_within_the_time_of_a_call() {
+        let session = session(5, |_| None);
+        let watched = session.requests().watch(&WatchParams::default(), "0").await;
+        let fault = Fault::api("watching requests", watched.err().unwrap());
+        assert_eq!(fault.to_string(), "watching requests: no answer within 5 s");
+    }
 
     #[rstest]
     #[case(r#"299 - "you approved it""#, Some("you approved it"))]

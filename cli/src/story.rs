@@ -9,7 +9,7 @@ use lapse_crds::{AccessRequest, AccessRequestStatus, RequestPhase, created_at};
 use lapse_engine::target::ResolvedTarget;
 
 pub(crate) use self::history::history;
-pub(crate) use self::sheet::{remarks, sheet};
+pub(crate) use self::sheet::{drift, remarks, sheet};
 use crate::countdown::{relative, span};
 use crate::output::{phase_of, plain};
 

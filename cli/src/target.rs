@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    AccessRequest, AccessRequestSpec, Admin, Command, EndpointTarget, KubernetesTarget, RoleRef,
-    Target,
+    AccessRequest, AccessRequestSpec, AccountTarget, Admin, Command, EndpointTarget,
+    KubernetesTarget, RoleRef, Target,
 };
 
 use crate::args::{Ask, AskFor, parse_start};
@@ -23,7 +23,8 @@ pub(crate) fn request(
     offered: Option<&[RoleRef]>,
     now: DateTime<Utc>,
 ) -> Result<AccessRequest, Fault> {
-    let Ask { what, duration, reason, ticket, policy, emergency, at } = ask;
+    // Where it is made is proven when it is sent.
+    let Ask { what, duration, reason, ticket, policy, emergency, at, from_host: _ } = ask;
     let start = at.as_deref().map(|at| parse_start(at, now)).transpose().map_err(Fault::Usage)?;
     let spec = AccessRequestSpec {
         policy: policy.clone(),
@@ -34,6 +35,7 @@ pub(crate) fn request(
         reason: reason.clone(),
         emergency: *emergency,
         extends: None,
+        origin: None,
         requester: None,
     };
     Ok(named(spec, name, namespace))
@@ -53,7 +55,13 @@ pub(crate) fn named(spec: AccessRequestSpec, name: Option<&str>, namespace: &str
 
 fn target(what: &AskFor, offered: Option<&[RoleRef]>) -> Result<Target, Fault> {
     let AskFor { role, rules, namespaces, cluster_wide, endpoint, .. } = what;
-    if let Some(host) = endpoint {
+    if what.is_for_several() {
+        return Err(Fault::Usage(
+            "this is for one host; `kubectl jit request` makes a request for each of several"
+                .to_owned(),
+        ));
+    }
+    if let [host] = endpoint.as_slice() {
         return Ok(Target { kubernetes: None, endpoint: Some(on_host(what, host)?) });
     }
     let role = match role {
@@ -94,12 +102,28 @@ fn offered_role(text: &str, offered: Option<&[RoleRef]>) -> Result<RoleRef, Faul
 
 fn on_host(what: &AskFor, host: &str) -> Result<EndpointTarget, Fault> {
     let commands = what.commands.iter().map(|line| command(line)).collect::<Result<_, _>>()?;
+    let (account, group) = match (what.account, what.groups.as_slice()) {
+        (Some(action), groups) => {
+            let groups = groups.to_vec();
+            (Some(AccountTarget { action, groups, authorized_keys: Vec::new() }), None)
+        }
+        (None, []) => (None, None),
+        (None, [group]) => (None, Some(group.clone())),
+        (None, _) => {
+            return Err(Fault::Usage(
+                "a request is for one group; request each by itself, or all with --account raise"
+                    .to_owned(),
+            ));
+        }
+    };
     Ok(EndpointTarget {
         name: host.to_owned(),
         local_user: what.local_user.clone(),
         admin: what.admin.then_some(Admin {}),
         commands,
-        group: what.group.clone(),
+        group,
+        application: what.application.clone(),
+        account,
         ..EndpointTarget::default()
     })
 }
@@ -176,6 +200,9 @@ mod tests {
             "deployer|--for|1h|--reason|Checkout fails|--ticket|INC1|--at|+2h|--name|fix",
             "--rules|get:pods,deployments.apps|--rules|patch:deployments.apps:checkout|--target-namespace|bank",
             "--endpoint|web-1|--command|/usr/bin/systemctl restart nginx|--local-user|al|--emergency",
+            "--endpoint|web-1|--application|restart-web",
+            "--endpoint|web-1|--account|raise|--group|adm|--group|ops",
+            "--endpoint|web-1|--group|adm",
         ];
         let specs: Vec<String> = lines
             .iter()
@@ -186,13 +213,23 @@ mod tests {
 
     #[test]
     fn what_nobody_offers_is_refused_with_the_nearest_name() {
-        let told =
-            ["edti", "cluster-admin", "--endpoint|web-1|--command|systemctl", "--cluster-wide"]
-                .map(|line| asked(line).unwrap_err().to_string());
+        let lines = [
+            "edti",
+            "cluster-admin",
+            "--endpoint|web-1|--command|systemctl",
+            "--endpoint|web-1|--group|adm|--group|ops",
+            "--endpoint|web-1,web-2|--admin",
+            "--endpoint-selector|role=web|--admin",
+            "--cluster-wide",
+        ];
+        let told = lines.map(|line| asked(line).unwrap_err().to_string());
         insta::assert_snapshot!(told.join("\n"), @r#"
         no policy offers you ClusterRole edti; did you mean edit? `kubectl jit policies` lists what you may request
         no policy offers you ClusterRole cluster-admin; `kubectl jit policies` lists what you may request
         --command "systemctl" does not begin with an absolute path; write it as '/usr/bin/systemctl restart nginx'
+        a request is for one group; request each by itself, or all with --account raise
+        this is for one host; `kubectl jit request` makes a request for each of several
+        this is for one host; `kubectl jit request` makes a request for each of several
         say what you request: a ROLE such as edit, --rules, or --endpoint; `kubectl jit policies` lists what you may request
         "#);
     }

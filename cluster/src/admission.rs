@@ -1,6 +1,7 @@
 //! The admission objects of the chart, as they stand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -12,7 +13,7 @@ use lapse_engine::admission::AdmissionKind;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::call::{CallError, bounded};
+use crate::call::{CALL_LIMIT, CallError, bounded_by};
 
 /// What every object of the chart is labelled with.
 pub const OF_THE_CHART: &str = "app.kubernetes.io/part-of=lapse";
@@ -32,13 +33,13 @@ pub struct WebhookConfigurations {
 }
 
 impl WebhookConfigurations {
-    /// Reads both.
-    pub async fn read(client: &Client) -> Result<Self, CallError> {
+    /// Reads both, for at most so long.
+    pub async fn read(client: &Client, limit: Duration) -> Result<Self, CallError> {
         let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
         let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
         let (mutating, validating) = tokio::try_join!(
-            bounded("reading what stamps", mutating.get_opt(WEBHOOKS)),
-            bounded("reading what judges", validating.get_opt(WEBHOOKS)),
+            bounded_by(limit, "reading what stamps", mutating.get_opt(WEBHOOKS)),
+            bounded_by(limit, "reading what judges", validating.get_opt(WEBHOOKS)),
         )?;
         Ok(Self { mutating, validating })
     }
@@ -68,20 +69,26 @@ impl WebhookConfigurations {
 
 /// What the API server holds of the chart's admission objects, as it is compared with what is expected.
 pub async fn standing_admission(client: &Client) -> Result<StandingAdmission, CallError> {
-    let (mut standing, webhooks) =
-        tokio::try_join!(standing_policies(client), WebhookConfigurations::read(client))?;
+    let (mut standing, webhooks) = tokio::try_join!(
+        standing_policies(client, CALL_LIMIT),
+        WebhookConfigurations::read(client, CALL_LIMIT),
+    )?;
     standing.extend(webhooks.standing());
     Ok(standing)
 }
 
-/// The same of the admission policies and what enforces them, without the webhook configurations.
-pub async fn standing_policies(client: &Client) -> Result<StandingAdmission, CallError> {
+/// The same of the admission policies and what enforces them, without the webhook configurations; each is listed for at most
+/// so long.
+pub async fn standing_policies(
+    client: &Client,
+    limit: Duration,
+) -> Result<StandingAdmission, CallError> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
     let ours = ListParams::default().labels(OF_THE_CHART);
     let (policies, bindings) = tokio::try_join!(
-        bounded("listing the admission policies", policies.list(&ours)),
-        bounded("listing what enforces them", bindings.list(&ours)),
+        bounded_by(limit, "listing the admission policies", policies.list(&ours)),
+        bounded_by(limit, "listing what enforces them", bindings.list(&ours)),
     )?;
     let policies = policies.into_iter().map(|policy| {
         let key = (AdmissionKind::ValidatingAdmissionPolicy, policy.name_any());

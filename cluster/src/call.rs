@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span, info_span};
 
 use crate::process::{TRACES, bounded_text};
 
-/// How long any call may take; kube has no limit of its own.
+/// How long any call of a program may take; kube has no limit of its own.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The reason, in an answer of the API server, for which Lapse's webhook does not let through what the
@@ -25,10 +25,12 @@ pub const NOT_CONFIRMED: &str = "NotConfirmed";
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server did not answer in time.
-    #[error("{what}: no answer within {} s", CALL_LIMIT.as_secs())]
+    #[error("{what}: no answer within {} s", limit.as_secs())]
     TimedOut {
         /// What was tried.
         what: String,
+        /// How long.
+        limit: Duration,
     },
     /// The API server refused, or could not be reached.
     #[error("{what}: {}", describe(source))]
@@ -62,6 +64,14 @@ fn without_path(message: &str) -> String {
 }
 
 impl CallError {
+    /// What came back, if anything did.
+    pub(crate) fn answer(&self) -> Option<&kube::Error> {
+        match self {
+            Self::Api { source, .. } => Some(source),
+            Self::TimedOut { .. } => None,
+        }
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => match &**source {
@@ -141,13 +151,22 @@ pub async fn bounded<T>(
     what: impl Into<String>,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {
+    bounded_by(CALL_LIMIT, what, call).await
+}
+
+/// The same for at most so long: people say themselves for how long they wait.
+pub async fn bounded_by<T>(
+    limit: Duration,
+    what: impl Into<String>,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, CallError> {
     // Calls that belong to nothing that is traced, such as those for the lease, are no traces of their own.
     if Span::current().is_none() {
-        return untraced(what, call).await;
+        return untraced(limit, what, call).await;
     }
     let what = what.into();
     let span = span_of(&what);
-    let called = untraced(what, call).instrument(span.clone()).await;
+    let called = untraced(limit, what, call).instrument(span.clone()).await;
     if let Err(error) = &called {
         if let Some(code) = error.code() {
             span.record("http.response.status_code", code);
@@ -161,14 +180,15 @@ pub async fn bounded<T>(
 }
 
 async fn untraced<T>(
+    limit: Duration,
     what: impl Into<String>,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {
     // In a box: the future of a call takes kilobytes, and observing makes a dozen of them at once.
-    match tokio::time::timeout(CALL_LIMIT, Box::pin(call)).await {
+    match tokio::time::timeout(limit, Box::pin(call)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(CallError::Api { what: what.into(), source: Box::new(source) }),
-        Err(_) => Err(CallError::TimedOut { what: what.into() }),
+        Err(_) => Err(CallError::TimedOut { what: what.into(), limit }),
     }
 }
 
@@ -203,6 +223,16 @@ fn kind_of_call(what: &str) -> &str {
 pub fn next_page(params: ListParams, page: &ListMeta) -> Option<ListParams> {
     let token = page.continue_.as_deref().filter(|token| !token.is_empty())?;
     Some(params.continue_token(token))
+}
+
+/// What asks for the rest of a list that took longer than the API server keeps the state of it that its first page showed
+/// (410 `Expired`): for the rest as it is now. No object is shown twice, as pages go on by name; what came or went meanwhile
+/// among those that were shown already is missed. `None` if the call failed for another reason, or no rest is offered.
+#[must_use]
+pub fn rest_of_list(params: &ListParams, error: &kube::Error) -> Option<ListParams> {
+    let kube::Error::Api(status) = error else { return None };
+    let offered = status.metadata.as_ref().filter(|_| status.code == 410)?;
+    next_page(params.clone(), offered)
 }
 
 /// Writes the status of an object. It fails when somebody else wrote since the object was read: the
@@ -252,6 +282,37 @@ mod tests {
     #[case::too_much(429, "TooManyRequests", false)]
     fn what_passes_is_tried_again(#[case] code: u16, #[case] reason: &str, #[case] lasting: bool) {
         assert_eq!(refused(code, reason, "no").is_lasting(), lasting);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_after_as_long_as_was_asked() {
+        let began = tokio::time::Instant::now();
+        let hangs = std::future::pending::<kube::Result<()>>();
+        let error = bounded_by(Duration::from_secs(2), "reading Grant x", hangs).await.unwrap_err();
+        assert_eq!(error.to_string(), "reading Grant x: no answer within 2 s");
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        let hangs = std::future::pending::<kube::Result<()>>();
+        let error = bounded("reading Grant x", hangs).await.unwrap_err();
+        assert_eq!(error.to_string(), "reading Grant x: no answer within 10 s");
+    }
+
+    #[rstest]
+    #[case::too_late(410, Some("rest"), Some("rest"))]
+    #[case::without_a_rest(410, None, None)]
+    #[case::with_an_empty_one(410, Some(""), None)]
+    #[case::for_another_reason(500, Some("rest"), None)]
+    fn the_rest_of_a_list_is_asked_for_as_it_is_offered(
+        #[case] code: u16,
+        #[case] offered: Option<&str>,
+        #[case] asked: Option<&str>,
+    ) {
+        let metadata =
+            ListMeta { continue_: offered.map(ToOwned::to_owned), ..ListMeta::default() };
+        let status = Status { code, metadata: Some(metadata), ..Status::default() };
+        let params = ListParams::default().limit(7).continue_token("old");
+        let rest = rest_of_list(&params, &kube::Error::Api(Box::new(status)));
+        assert_eq!(rest.as_ref().and_then(|rest| rest.continue_token.as_deref()), asked);
+        assert!(rest.is_none_or(|rest| rest.limit == Some(7)), "it is the same list");
     }
 
     #[test]

@@ -39,7 +39,10 @@ pub mod watch;
 pub use admission::{
     OF_THE_CHART, StandingAdmission, WebhookConfigurations, standing_admission, standing_policies,
 };
-pub use call::{CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, jitter, next_page, replace_status};
+pub use call::{
+    CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, bounded_by, jitter, next_page, replace_status,
+    rest_of_list,
+};
 pub use connect::{ConnectError, connect, connect_with};
 pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, follow_keys, read_keys};
 pub use observe::ObserveError;

@@ -8,7 +8,7 @@ use lapse_engine::supported::{ADMISSION_GROUP, Unsupported, unsupported};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::call::{CallError, bounded};
+use crate::call::{CALL_LIMIT, CallError, bounded_by};
 
 /// How soon to ask again when there was no answer.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -20,7 +20,7 @@ const ROUND: Duration = Duration::from_secs(10);
 pub async fn supported(client: Client) {
     let mut told = None;
     loop {
-        let wait = match lacking(&client).await {
+        let wait = match lacking(&client, CALL_LIMIT).await {
             Ok(None) => {
                 if told.is_some() {
                     info!("the cluster has what Lapse needs");
@@ -47,8 +47,8 @@ pub async fn supported(client: Client) {
     }
 }
 
-/// What the cluster lacks, if anything.
-pub async fn lacking(client: &Client) -> Result<Option<Unsupported>, CallError> {
+/// What the cluster lacks, if anything. Each call takes at most so long.
+pub async fn lacking(client: &Client, limit: Duration) -> Result<Option<Unsupported>, CallError> {
     let resources = async {
         match client.list_api_group_resources(ADMISSION_GROUP).await {
             Ok(list) => Ok(list.resources),
@@ -58,8 +58,8 @@ pub async fn lacking(client: &Client) -> Result<Option<Unsupported>, CallError> 
         }
     };
     let (version, resources) = tokio::try_join!(
-        bounded("asking for the version of the API server", client.apiserver_version()),
-        bounded("asking what admission it serves", resources),
+        bounded_by(limit, "asking for the version of the API server", client.apiserver_version()),
+        bounded_by(limit, "asking what admission it serves", resources),
     )?;
     let served: Vec<String> = resources.into_iter().map(|resource| resource.name).collect();
     Ok(unsupported(&version.major, &version.minor, &served))

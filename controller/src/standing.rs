@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapse_cluster::standing_subjects;
+use lapse_cluster::{CALL_LIMIT, standing_subjects};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -26,7 +26,7 @@ pub(crate) async fn counting(context: Arc<Context>, options: StandingOptions) {
             metrics.standing.forget();
             due = Instant::now();
         } else if Instant::now() >= due {
-            match standing_subjects(&client, &options.privileged_roles).await {
+            match standing_subjects(&client, &options.privileged_roles, CALL_LIMIT).await {
                 Ok(standing) => metrics.standing.set(&standing),
                 Err(error) => warn!(%error, "who holds standing privileges is not known"),
             }

@@ -270,6 +270,7 @@ impl Touched {
         let name = metadata.name.as_deref().unwrap_or_default();
         let live = self.index.live_on(name).into_iter().filter_map(|name| self.index.grant(&name));
         live.filter_map(|known| known.summary.ok()).for_each(|grant| self.held(&grant));
+        self.index.comparing_on(name).iter().for_each(|grant| self.grant(grant));
         // Most of what happens to it is what its agent says.
         if stands && hold(metadata, false) != Hold::AsItIs {
             self.queue.now(Item::Endpoint(name.to_owned()), Lane::Follow);
@@ -353,6 +354,33 @@ mod tests {
         assert_eq!(lane(&|t| t.targets_that(|_| true)), [(g(), Lane::Held)]);
         assert_eq!(lane(&|t| t.ending_if_live("g")), [(g(), Lane::End)]);
         assert_eq!(lane(&|t| t.grant("g")), [(g(), Lane::Follow)]);
+    }
+
+    /// What its agent found after the end is told by its Endpoint.
+    #[tokio::test]
+    async fn an_endpoint_bears_on_the_rights_after_which_its_host_is_compared() {
+        let touched = touched();
+        let mut grant = held("g", "2999-01-01T00:00:00Z");
+        grant.spec.target = serde_json::from_value(
+            serde_json::json!({"endpoint": {"name": "web-1", "uid": "e", "admin": {}}}),
+        )
+        .unwrap();
+        let status = grant.status.as_mut().unwrap();
+        status.phase = GrantPhase::Ended;
+        status.conditions = serde_json::from_value(serde_json::json!([{
+            "type": "Drifted", "status": "Unknown", "reason": "Comparing", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]))
+        .unwrap();
+        drop(touched.index.wrote_grant(&grant));
+        let endpoint = |name: &str| {
+            let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            fresh.endpoint(&metadata, false);
+            fresh.queue.waiting()
+        };
+        assert_eq!(endpoint("web-1"), [(Item::Grant("g".to_owned()), Lane::Follow)]);
+        assert_eq!(endpoint("web-2"), []);
     }
 
     /// Somebody's finalizer keeps the request, say, and its right ends at once nevertheless.

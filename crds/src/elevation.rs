@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{AccountTarget, Program, schema};
 
 /// `sudo` for every command, as root. An object without fields, reserved for later settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,12 +49,12 @@ impl fmt::Display for Command {
     }
 }
 
-/// An endpoint, and what may be done there: exactly one of `admin`, `commands` and `group`.
+/// An endpoint, and what may be done there: exactly one of `admin`, `commands`, `group`, `application` and `account`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.admin) ? 1 : 0) + (has(self.commands) && size(self.commands) > 0 ? 1 : 0) + (has(self.group) ? 1 : 0) == 1")
-        .message("set exactly one of admin: {} (sudo for everything), commands (sudo for these) and group (membership of a local group)")
+    validation = Rule::new("(has(self.admin) ? 1 : 0) + (has(self.commands) && size(self.commands) > 0 ? 1 : 0) + (has(self.group) ? 1 : 0) + (has(self.application) ? 1 : 0) + (has(self.account) ? 1 : 0) == 1")
+        .message("set exactly one of admin: {} (sudo for everything), commands (sudo for these), group (membership of a local group), application (one program that the agent runs) and account (the local account itself)")
 )]
 pub struct EndpointTarget {
     /// The name of the Endpoint.
@@ -81,4 +81,14 @@ pub struct EndpointTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::local_name")]
     pub group: Option<String>,
+    /// One program, run as root by the agent itself: the application of this name, which a policy offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::application_name")]
+    pub application: Option<String>,
+    /// The program of that application, as the policy says. Only in a Grant, where it is always set with `application`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// The local user itself: enabled, created, or in more groups, and as it was before at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountTarget>,
 }

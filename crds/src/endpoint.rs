@@ -4,9 +4,9 @@ use std::fmt;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Condition, Subject, Timestamp, schema};
+use crate::{Condition, Drift, Subject, Timestamp, schema};
 
 /// A host on which an agent grants access for a time. Policies select it by its labels. Deleting it ends all access on
 /// it.
@@ -90,6 +90,12 @@ pub struct LocalUser {
     /// The name of the local user. Not root: root needs nothing.
     #[schemars(schema_with = "schema::local_name")]
     pub local_user: String,
+    /// The public keys with which one can log in as this local user while Lapse has provisioned it, each one line as in
+    /// OpenSSH's `authorized_keys`, without options. What is granted has the keys of that moment. For accounts that
+    /// exist anyway they mean nothing. Absent: none; such an account has neither password nor key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::authorized_keys")]
+    pub authorized_keys: Vec<String>,
 }
 
 /// A token that is valid for one enrolment.
@@ -136,9 +142,16 @@ pub struct EndpointStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["grant"])
     )]
     pub orders: Vec<OrderStatus>,
+    /// The last commands that were called with `sudo` by Grants, the oldest first, from the record that the agent keeps.
+    /// What they started is in the exported record alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub activity: Vec<Activity>,
     /// `Ready` (an agent is connected and can carry out orders; if not, with the reason `NotEnrolled`, `TokenExpired`,
     /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired` or `GatewayLost`), `Outdated` (its agent is
-    /// older than this release), `Duplicate` (two machines have the same identity).
+    /// older than this release), `Duplicate` (two machines have the same identity), `Drifted` (people with access as root
+    /// changed something that would outlast it, and nobody has accepted that on the host yet; reason `LeftBehind`, or
+    /// `Reverted` if all of it was undone).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -209,7 +222,7 @@ pub struct AgentReport {
     #[schemars(length(min = 1, max = 64))]
     pub version: String,
     /// What the host can do, as the agent found by trying.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub capabilities: Vec<Capability>,
     /// The operating system of the host as the host names it, such as `Debian GNU/Linux 12 (bookworm)`.
@@ -220,6 +233,20 @@ pub struct AgentReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub problem: Option<String>,
+    /// What was changed on the host by people with access as root, and would outlast their access. Absent: the agent does
+    /// not look for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// Whether it warns holders on the host before their access ends. Agents of earlier releases do not, and carry out no
+    /// order with a list of warnings.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warns: bool,
+}
+
+/// Those that this release knows: a newer agent may be able to do more, and what it says of the rest still counts.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Capability>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
 }
 
 /// Something that an agent can do on its host.
@@ -237,12 +264,44 @@ pub enum Capability {
     Group,
     /// The rule of `sudo` contains its own end, so that `sudo` denies on time even if nothing else runs.
     RuleCarriesEnd,
+    /// One program as root, in a unit of its own.
+    Application,
+    /// Local accounts that are enabled, created, or in more groups for a time.
+    Account,
+    /// What is done with `sudo` by a Grant is recorded: each command, what it starts, and how it ended.
+    SessionRecord,
 }
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
+}
+
+/// A command that somebody ran by a Grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// When it was called, by the clock of the host.
+    pub at: Timestamp,
+    /// The name of the Grant. Absent: the agent cannot tell by which one it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub grant: Option<String>,
+    /// The local user who called it.
+    #[schemars(length(min = 1, max = 64))]
+    pub user: String,
+    /// The program; with its arguments where the Grant names the commands. Of a Grant of `admin` the arguments, which may
+    /// be secret, are in the exported record alone.
+    #[schemars(length(min = 1, max = 256))]
+    pub command: String,
+    /// What the record calls it on its host: what it started, and its end, have the same there.
+    #[schemars(length(min = 1, max = 64))]
+    pub session: String,
+    /// How it ended: its exit code, or 128 and the number of the signal that ended it. Absent: it runs, or nobody was left
+    /// who could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
 }
 
 /// The state of an order on its host.
@@ -290,7 +349,25 @@ pub struct OrderStatus {
     pub message: Option<String>,
     /// A number that increases with each receipt for this order: milliseconds since 1970, or more.
     pub sequence: i64,
-    /// The agent's signature over all of this and the UID of the Endpoint, in base64.
+    /// The agent's signature over all of this but the next field, and the UID of the Endpoint, in base64.
     #[schemars(length(min = 88, max = 88))]
     pub signature: String,
+    /// That the holder ended the access on the host: the agent's signature over that statement and all of the receipt,
+    /// in base64. Apart from the other signature, so that releases that do not know this field verify the rest. Absent:
+    /// the holder did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 88, max = 88))]
+    pub ended_by_holder: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_agent_can_do_hides_nothing() {
+        let report = r#"{"version": "9.0.0", "capabilities": ["Group", "Levitation", "Account"]}"#;
+        let report: AgentReport = serde_json::from_str(report).unwrap();
+        assert_eq!(report.capabilities, [Capability::Group, Capability::Account]);
+    }
 }

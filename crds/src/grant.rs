@@ -260,7 +260,9 @@ pub struct GrantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// `Active`; `Ended` (access is gone: reason `Verified` or `Unverified`); if the policy deletes what was started or
-    /// entered, `Stopped` (it is gone: reason `Stopping`, `Verified` or `StillThere`); and for an emergency `Reviewed`.
+    /// entered, `Stopped` (it is gone: reason `Stopping`, `Verified` or `StillThere`); for access as root on a host
+    /// `Drifted` (something was changed that would outlast it: reason `LeftBehind`, `Reverted`, `Clean`, `Comparing` or
+    /// `NotCompared`); and for an emergency `Reviewed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -26,10 +26,13 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+mod account;
+mod application;
 mod approval;
 mod columns;
 mod conditions;
 mod decision;
+mod drift;
 mod duration;
 mod elevation;
 mod emergency;
@@ -40,6 +43,7 @@ mod grant;
 mod messages;
 mod names;
 mod offer;
+mod origin;
 mod policy;
 mod request;
 mod rule;
@@ -49,16 +53,22 @@ mod session;
 mod subject;
 mod target;
 mod timestamp;
+mod workstations;
 
+pub use account::{AccountAction, AccountTarget, AccountTargets};
+pub use application::{Application, Program, Variable};
 pub use approval::{Approval, ApprovalOrder, AutoApprove, Escalation, Permission, Stage};
 pub use columns::Columns;
 pub use conditions::{Condition, ConditionStatus, Conditions};
 pub use decision::{AccessDecision, AccessDecisionSpec, RequestTarget, Verdict};
+pub use drift::{
+    ComparedGrant, Drift, DriftFinding, DriftKind, MOST_FINDINGS, MOST_GRANTS_OF_FINDING,
+};
 pub use duration::{DurationError, GrantDuration};
 pub use elevation::{Admin, Command, EndpointTarget};
 pub use emergency::{Emergency, EmergencyReview, ReviewOutcome, ReviewStatus};
 pub use endpoint::{
-    AgentConnection, AgentReport, Capability, Endpoint, EndpointSpec, EndpointStatus,
+    Activity, AgentConnection, AgentReport, Capability, Endpoint, EndpointSpec, EndpointStatus,
     EnrolledAgent, Enrolment, LocalUser, OrderState, OrderStatus, Platform, SigningRequest,
 };
 pub use entered::{EnteredPod, MOST_ENTERED, StreamKind};
@@ -71,9 +81,10 @@ pub use names::{
     OBJECT_PREFIX, OFFERS, RELEASE, REQUEST_UID, STARTED_BY, TICKET, TRACK_WORKLOADS,
 };
 pub use offer::{
-    EndpointTargets, KubernetesTargets, LabelOperator, LabelRequirement, LabelSelector, LabelValue,
-    LocalUsers, NamespaceSet, PolicyTarget,
+    AgentRequirement, EndpointTargets, KubernetesTargets, LabelOperator, LabelRequirement,
+    LabelSelector, LabelValue, LocalUsers, NamespaceSet, PolicyTarget,
 };
+pub use origin::Origin;
 pub use policy::{
     ConditionRule, DurationBounds, JitPolicy, JitPolicySpec, JitPolicyStatus, Limits,
     OnRoleWidened, PolicyEffect, PolicyMode, ReasonRule, Separation, TicketRule,
@@ -85,12 +96,13 @@ pub use request::{
 pub use rule::{RecordedRules, RoleRule};
 pub use schedule::{Schedule, Weekday, Window};
 pub use session::{
-    EVERY_ACCOUNT, GrantSession, Guard, LocalSessions, OnEnd, OpenStreams, Session,
-    StartedWorkloads,
+    EVERY_ACCOUNT, GrantSession, Guard, LastingChanges, LocalSessions, OnEnd, OpenStreams,
+    Recording, Session, StartedWorkloads,
 };
 pub use subject::{Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time};
+pub use workstations::Workstations;
 
 /// All custom resource definitions, in the order in which they are installed.
 #[must_use]

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Admin, Command, RoleRef, RoleRule, schema};
+use crate::{AccountTargets, Admin, Application, Capability, Command, RoleRef, RoleRule, schema};
 
 /// What a policy offers, or denies: exactly one kind of target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -56,15 +56,54 @@ pub struct EndpointTargets {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::local_names")]
     pub groups: Vec<String>,
-    /// Whether commands and groups that make their holder root may be requested: shells, interpreters, editors, package
-    /// managers and the like, whatever their arguments are, and groups such as `docker` or `disk`. They are equivalent
-    /// to `admin`, which does not need this field. Absent: no.
+    /// The applications that may be requested, each by its name: one program that the agent itself runs as root, with
+    /// fixed arguments. Of two entries of this policy that have one of the same name, the first that applies decides.
+    /// With effect Deny, the name alone counts. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub applications: Vec<Application>,
+    /// What may be requested of the requester's own local account: that it is enabled, created, or in more groups, for
+    /// a time. Empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub accounts: Vec<AccountTargets>,
+    /// What the agent of a host must be for anything to be granted there by this entry. Other entries and policies are
+    /// not affected. Absent: any agent that can do what is requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentRequirement>,
+    /// Whether commands, applications and groups that make their holder root may be requested: shells, interpreters,
+    /// editors, package managers and the like, whatever their arguments are, and groups such as `docker` or `disk`.
+    /// They are equivalent to `admin`, which does not need this field. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_escalation: bool,
     /// Which local user belongs to whom. `Mapped`: as the Endpoint says in `spec.users`. `SameName`: in addition,
     /// whoever is not listed there is the local user of the same name, if the user name can be one. Absent: Mapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_users: Option<LocalUsers>,
+}
+
+/// What the agent of a host must be. It is checked when a request is decided, and again when access starts; access that
+/// is active is not ended when an older agent is installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.minVersion) || has(self.capabilities) && size(self.capabilities) > 0")
+        .message("agent requires nothing: set minVersion, capabilities or both, or leave agent out")
+)]
+pub struct AgentRequirement {
+    /// The oldest release of the agent, such as `0.3.0`; a release candidate is older than its release. What an agent
+    /// reports that is no version counts as older. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::release")]
+    pub min_version: Option<String>,
+    /// What the agent must have found that it can do on its host, such as `RuleCarriesEnd`; `status.report` of the
+    /// Endpoint lists it. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
+    pub capabilities: Vec<Capability>,
 }
 
 /// Which local user belongs to whom. `Mapped`: as the Endpoint says in `spec.users`. `SameName`: in addition, whoever

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Session, Subject, schema,
+    Approval, Condition, Emergency, GrantDuration, PolicyTarget, Schedule, Session, Subject,
+    Workstations, schema,
 };
 
 /// Who may request which access, for how long, and who approves. Whatever no policy allows is denied.
@@ -43,12 +44,18 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.separationOfDuties) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
-        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove duration, reason, ticket, limits, separationOfDuties, conditions, onRoleWidened, approval, emergency, session and retention"),
+    validation = Rule::new("!has(self.effect) || self.effect == 'Allow' || !(has(self.workstations) || has(self.duration) || has(self.reason) || has(self.ticket) || has(self.limits) || has(self.separationOfDuties) || has(self.conditions) || has(self.onRoleWidened) || has(self.approval) || has(self.emergency) || has(self.session) || has(self.retention))")
+        .message("a policy with effect Deny has requesters, targets and a schedule alone; remove workstations, duration, reason, ticket, limits, separationOfDuties, conditions, onRoleWidened, approval, emergency, session and retention"),
     validation = Rule::new("(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.all) || !target.all)")
         .message("targets: all is allowed with effect Deny alone; an Allow policy spells out what it offers"),
     validation = Rule::new("!has(self.session) || !has(self.session.onEnd) || !has(self.session.onEnd.localSessions) || self.targets.exists(target, has(target.endpoint))")
-        .message("session.onEnd.localSessions is for hosts, and no target is an endpoint; leave it out")
+        .message("session.onEnd.localSessions is for hosts, and no target is an endpoint; leave it out"),
+    validation = Rule::new("!(has(self.effect) && self.effect == 'Deny') || self.targets.all(target, !has(target.endpoint) || !has(target.endpoint.agent))")
+        .message("endpoint.agent is for what a policy grants; one with effect Deny denies whatever the agent is: leave agent out"),
+    validation = Rule::new("!has(self.session) || !has(self.session.record) || self.targets.exists(target, has(target.endpoint))")
+        .message("session.record is for hosts, and no target is an endpoint; leave it out"),
+    validation = Rule::new("!has(self.session) || !has(self.session.onEnd) || !has(self.session.onEnd.changes) || self.targets.exists(target, has(target.endpoint))")
+        .message("session.onEnd.changes is for hosts, and no target is an endpoint; leave it out")
 )]
 pub struct JitPolicySpec {
     /// What the policy is for, for people. A Deny policy shows it to those whom it denies. Up to 4096 bytes, without
@@ -81,6 +88,13 @@ pub struct JitPolicySpec {
     /// What may be requested. A request must lie wholly within one entry. Empty: nothing.
     #[schemars(length(max = 32))]
     pub targets: Vec<PolicyTarget>,
+
+    /// The hosts on which requests must be made, for hosts and for Kubernetes alike: privileged workstations. A request
+    /// is proven to come from one by the signature of its agent (`spec.origin`), in an emergency, too. Access that is
+    /// held does not end when a host is no longer among them. Not with effect Deny. Absent: requests may be made
+    /// anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workstations: Option<Workstations>,
 
     /// How long access may last, within the bounds of the installation (the chart's value `duration`). Absent: these
     /// bounds, and no default.

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Columns, Condition, EndReason, GrantDuration, Identity, PolicyRef, ReviewStatus, Target,
-    Timestamp, schema,
+    Columns, Condition, EndReason, GrantDuration, Identity, Origin, PolicyRef, ReviewStatus,
+    Target, Timestamp, schema,
 };
 
 /// A request for access, for a task and a time. It never changes: to request something else, create another one.
@@ -87,7 +87,11 @@ use crate::{
     validation = Rule::new("!(has(self.emergency) && self.emergency && has(self.extends))")
         .message("an emergency extends nothing; remove extends, or request without emergency"),
     validation = Rule::new("!(has(self.extends) && has(self.startTime))")
-        .message("an extension starts when it is approved; remove startTime or extends")
+        .message("an extension starts when it is approved; remove startTime or extends"),
+    validation = Rule::new("!has(self.target.endpoint) || !has(self.target.endpoint.program)")
+        .message("the policy says which program an application is; name target.endpoint.application alone, and leave program out"),
+    validation = Rule::new("!has(self.target.endpoint) || !has(self.target.endpoint.account) || !has(self.target.endpoint.account.authorizedKeys)")
+        .message("the Endpoint says which keys log in as whom (spec.users); leave target.endpoint.account.authorizedKeys out")
 )]
 pub struct AccessRequestSpec {
     /// The policy that should decide. Absent: the matching policy with the lowest priority number decides.
@@ -132,6 +136,12 @@ pub struct AccessRequestSpec {
     #[schemars(schema_with = "schema::object_name")]
     pub extends: Option<String>,
 
+    /// The host on which the request was made, with the signature of its agent, as `kubectl jit request --from-host`
+    /// adds it. Policies with `workstations` require it. It is verified at admission, and again before access is
+    /// granted. Absent: the request was made anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+
     /// The requester, as the API server authenticated the caller. Stamped at admission: what a client sends is
     /// overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +171,18 @@ pub enum RequestPhase {
 }
 
 impl RequestPhase {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Scheduled,
+        Self::Active,
+        Self::Denied,
+        Self::Withdrawn,
+        Self::TimedOut,
+        Self::Failed,
+        Self::Ended,
+    ];
+
     /// Whether the phase is final.
     #[must_use]
     pub fn is_terminal(self) -> bool {
@@ -249,7 +271,7 @@ pub struct Candidate {
 pub enum CheckName {
     /// A policy that can decide was found.
     Policy,
-    /// The policy names the requester.
+    /// The policy names the requester, and accepts requests from where this one was made.
     Requester,
     /// The policy offers the target.
     Target,
@@ -337,4 +359,23 @@ pub struct GrantRef {
     /// The UID of the Grant.
     #[schemars(schema_with = "schema::uid")]
     pub uid: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn all_phases_are_those_of_the_schema() {
+        let mut all = crate::all().into_iter();
+        let definition = all.find(|crd| crd.spec.names.kind == "AccessRequest").unwrap();
+        let definition = serde_json::to_value(definition).unwrap();
+        let phase =
+            "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/phase/enum";
+        assert_eq!(definition.pointer(phase), Some(&json!(RequestPhase::ALL)));
+        let held = RequestPhase::ALL.into_iter().filter(|phase| !phase.is_terminal());
+        assert!(held.eq([RequestPhase::Pending, RequestPhase::Scheduled, RequestPhase::Active]));
+    }
 }

@@ -13,8 +13,9 @@ use crate::GrantDuration;
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// How long before the end of access its holder is warned, by an event on the request: durations such as
-    /// `[15m, 2m]`. Read when a warning is due, so a change applies to access that is held. A warning that is as long
-    /// as the grant, or longer, is left out. Empty: no warnings. Absent (an exception: elsewhere absent means nothing):
+    /// `[15m, 2m]`. Read when a warning is due, so a change applies to access that is held. On a host its agent warns,
+    /// too, on the user's terminals and desktop, by the list as it was when access was granted. A warning that is as
+    /// long as the grant, or longer, is left out. Empty: no warnings. Absent (an exception: elsewhere absent means nothing):
     /// by the length of the grant, 30m, 5m and 1m before the end if it is longer than an hour; 10m, 5m and 1m from 30
     /// minutes to an hour; 2m and 1m from 5 minutes to less than 30; 20s and 5s if it is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,13 +26,33 @@ pub struct Session {
     /// service accounts, certificate signing requests, admission configurations, `CustomResourceDefinitions`, API
     /// services, and most objects of Lapse. It applies to everything that the person does while the access is held,
     /// whatever else permits it. `Enforce`: such a write is denied. `Audit`: it is allowed, and recorded in the API
-    /// server's audit log. `Off`: it is allowed. Applies to access that starts from then on. Absent: Enforce.
+    /// server's audit log. `Off`: it is allowed. For access as root on a host (`admin`, `commands`): changes of sudoers,
+    /// PAM, polkit, keys, groups of administrators, accounts with the user ID 0, cron and the agent, whoever makes them
+    /// meanwhile, are undone at once and reported (`Enforce`), reported (`Audit`), or looked at when the access ends
+    /// (`Off`). Applies to access that starts from then on. Absent: Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// What is recorded of what a holder of `admin` or `commands` does on a host with `sudo`. `Commands`: each call, and
+    /// how it ended. `Children`: in addition each program that it starts, for which sudo follows them as a debugger does:
+    /// what outlives its sudo can then start no program. Only if a target is an endpoint. Applies to access that starts
+    /// from then on. Absent: Commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Recording>,
     /// What happens, when access ends, to what was started, opened or left open with it. Applies to access that starts
     /// from then on. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_end: Option<OnEnd>,
+}
+
+/// What is recorded of what a holder of `admin` or `commands` does on a host with `sudo`. `Commands`: each call, and how
+/// it ended. `Children`: in addition each program that it starts, for which sudo follows them as a debugger does: what
+/// outlives its sudo can then start no program. Absent: Commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Recording {
+    /// Each call of `sudo`, and how it ended.
+    Commands,
+    /// In addition each program that it starts.
+    Children,
 }
 
 /// What happens, when access ends, to what was started, opened or left open with it.
@@ -56,6 +77,10 @@ pub struct OnEnd {
     /// Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_sessions: Option<LocalSessions>,
+    /// What happens, when access as root on a host ends (`admin`, `commands`), to what was changed there meanwhile and
+    /// would outlast it. Only if a target is an endpoint. Absent: Report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<LastingChanges>,
     /// The longest time that a pod has to stop when it is deleted at the end of access, such as `30s`. A pod with a
     /// shorter grace period gets that. Only with `startedWorkloads: Delete` or `openStreams: DeletePods`. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,11 +125,27 @@ pub enum LocalSessions {
     LogOff,
 }
 
+/// What happens, when access as root on a host ends (`admin`, `commands`), to what was changed there meanwhile and would
+/// outlast it: setuid programs and capabilities, sudoers, PAM, polkit, accounts, groups, keys, units, cron and the like.
+/// `Report`: the Grant and the Endpoint say what it is (condition `Drifted`). `Revert`: it is undone, too: files are
+/// restored or removed, setuid bits and capabilities are taken off, new accounts are locked, new members of groups are
+/// taken out. Absent: Report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LastingChanges {
+    /// The Grant and the Endpoint say what it is.
+    Report,
+    /// It is undone, too.
+    Revert,
+}
+
 /// Whether the holder is prevented from making the access permanent: from writing roles and bindings, tokens of service
 /// accounts, certificate signing requests, admission configurations, `CustomResourceDefinitions`, API services, and
 /// most objects of Lapse. It applies to everything that the person does while the access is held, whatever else permits
 /// it. `Enforce`: such a write is denied. `Audit`: it is allowed, and recorded in the API server's audit log. `Off`: it
-/// is allowed. A policy's setting applies to access that starts from then on. Absent: Enforce.
+/// is allowed. For access as root on a host (`admin`, `commands`): changes of sudoers, PAM, polkit, keys, groups of
+/// administrators, accounts with the user ID 0, cron and the agent, whoever makes them meanwhile, are undone at once and
+/// reported (`Enforce`), reported (`Audit`), or looked at when the access ends (`Off`). A policy's setting applies to
+/// access that starts from then on. Absent: Enforce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Guard {
     /// It is denied.
@@ -141,6 +182,17 @@ pub struct GrantSession {
     /// What happens to what the local user has open on the host. Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_sessions: Option<LocalSessions>,
+    /// What happens to what was changed on the host and would outlast the access. Absent: Report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<LastingChanges>,
+    /// What is recorded of what the holder does with `sudo` on the host. Absent: Commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Recording>,
+    /// How long before the end of access the agent of a host warns its holder there. Empty: no warnings. Absent: by the
+    /// length of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub warnings: Option<Vec<GrantDuration>>,
     /// The longest time that a pod has to stop at the end of access. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_grace_period: Option<GrantDuration>,

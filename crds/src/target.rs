@@ -61,9 +61,10 @@ pub struct Target {
     pub kubernetes: Option<KubernetesTarget>,
     /// A host outside the cluster, and what may be done there.
     ///
-    /// For example, `{name: web-1, group: adm}` requests membership of the local group `adm`, and
+    /// For example, `{name: web-1, group: adm}` requests membership of the local group `adm`,
     /// `{name: web-1, commands: [{path: /usr/bin/systemctl, args: [restart, nginx]}]}` to run only that command as
-    /// root.
+    /// root, `{name: web-1, application: restart-web}` the application of that name, and
+    /// `{name: web-1, account: {action: Enable}}` that the own local user is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointTarget>,
 }

@@ -38,7 +38,7 @@ const ELSEWHERE: [(&str, &str); 17] = [
 ];
 
 /// Single texts that are no messages to people, or that need more than a test can bring about, with the reason.
-const SINGLE: [(&str, &str); 57] = [
+const SINGLE: [(&str, &str); 56] = [
     (
         "What credentialID was called by older releases. Nothing is stamped here any more.",
         "documentation",
@@ -153,10 +153,6 @@ const SINGLE: [(&str, &str); 57] = [
     (
         "There are {} more, for which the answer has no room.",
         "takes more policies than a dry run answers with",
-    ),
-    (
-        "{name} was not ended, and ends by itself when it expires: {fault}",
-        "takes an API server that is gone while a command runs",
     ),
     ("give a command after --", "the parser says so before"),
     ("there is a problem", "suite cli/doctor shows several"),

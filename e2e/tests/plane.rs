@@ -153,7 +153,8 @@ async fn what_a_killed_playground_started_ends_with_it() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let manifest = eventually("playground.json", Duration::from_mins(2), async || {
+    // It may have to build `kubectl jit`.
+    let manifest = eventually("playground.json", Duration::from_mins(10), async || {
         Ok(std::fs::read_to_string(folder.path().join("playground.json")).ok())
     })
     .await;

@@ -112,7 +112,7 @@ fn observed(policies: usize, is_named: bool) -> Observed {
         banned_roles: BannedRoles::new(),
         surroundings: Surroundings {
             namespaces: BTreeMap::from([("shop".to_owned(), Read::Found(Namespace::default()))]),
-            endpoint: None,
+            ..Surroundings::default()
         },
         grant: Read::Missing,
         peers: Read::Found(Peers::default()),

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 use lapse_crds::{
-    Capability, ConditionStatus, Conditions as _, Endpoint, EndpointStatus, EnrolledAgent,
-    GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus,
+    AccountAction, Capability, ConditionStatus, Conditions as _, Drift, Endpoint, EndpointStatus,
+    EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus, Subject,
 };
 
 use sha2::{Digest as _, Sha256};
 
 use crate::identity::subject_of;
-use crate::order::{Receipt, verify_receipt};
+use crate::order::{DriftReport, Receipt, verify_drift, verify_receipt};
 use crate::role::hex;
 
 /// The condition of an Endpoint whose identity two machines have.
 pub const DUPLICATE: &str = "Duplicate";
+
+/// The condition of an Endpoint, and of a Grant, that says whether something on the host was changed that outlasts access.
+pub const DRIFTED: &str = "Drifted";
 
 /// What is known of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,14 +33,20 @@ pub struct EndpointFacts {
     pub users: Vec<LocalUser>,
     /// The key of the agent that enrolled, in base64; `None` if none has.
     pub agent_key: Option<String>,
+    /// The release of its agent, as that calls it; `None` if it has said nothing yet.
+    pub agent_version: Option<String>,
     /// What its agent said that it can do; `None` if it has said nothing yet.
     pub capabilities: Option<BTreeSet<Capability>>,
     /// What it said that keeps it from carrying out orders.
     pub problem: Option<String>,
+    /// Whether it warns holders before their rights end.
+    pub warns: bool,
     /// Whether two machines have its identity: nobody knows on which of them an order is carried out.
     pub is_twice: bool,
     /// What it said of orders, as it is stored: not verified.
     pub orders: Vec<OrderStatus>,
+    /// What it found that would outlast access, as it is stored: not verified. `None` if it does not look for that.
+    pub drift: Option<Drift>,
 }
 
 impl EndpointFacts {
@@ -53,13 +62,22 @@ impl EndpointFacts {
             is_going: endpoint.metadata.deletion_timestamp.is_some(),
             users: endpoint.spec.users.clone(),
             agent_key: agent.map(|EnrolledAgent { public_key, .. }| public_key),
+            agent_version: report.map(|report| report.version.clone()),
             capabilities: report.map(|report| report.capabilities.iter().copied().collect()),
             problem: report.and_then(|report| report.problem.clone()),
+            warns: report.is_some_and(|report| report.warns),
             is_twice: conditions
                 .condition(DUPLICATE)
                 .is_some_and(|twice| twice.status == ConditionStatus::True),
             orders,
+            drift: report.and_then(|report| report.drift.clone()),
         }
+    }
+
+    /// What its agent found that would outlast access, if it looks for that, and signed it.
+    #[must_use]
+    pub fn drift(&self) -> Option<DriftReport> {
+        verify_drift(self.agent_key.as_deref()?, &self.uid, self.drift.as_ref()?).ok()
     }
 
     /// What its agent said of an order, if it did, and signed it.
@@ -69,6 +87,29 @@ impl EndpointFacts {
         let said = self.orders.iter().filter(|order| order.grant == grant);
         said.filter_map(|order| verify_receipt(key, &self.uid, order).ok())
             .find(|receipt| receipt.request_uid == request_uid)
+    }
+
+    /// The public keys with which one can log in as a local user while this is done with their account. One that exists
+    /// anyway keeps its own.
+    #[must_use]
+    pub fn keys_of(&self, local_user: &str, action: AccountAction) -> Vec<String> {
+        let mut users = self.users.iter().filter(|_| action == AccountAction::Provision);
+        let user = users.find(|user| user.local_user == local_user);
+        user.map(|user| user.authorized_keys.clone()).unwrap_or_default()
+    }
+
+    /// Whether its agent records what is done with sudo.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        let capabilities = self.capabilities.as_ref();
+        capabilities.is_some_and(|all| all.contains(&Capability::SessionRecord))
+    }
+
+    /// Whose a local user is, as its owners say. root is nobody's.
+    #[must_use]
+    pub fn owner_of(&self, local_user: &str) -> Option<&Subject> {
+        let mut of = self.users.iter().filter(|user| user.local_user == local_user);
+        of.next().map(|user| &user.subject).filter(|_| local_user != ROOT)
     }
 
     /// The local user that somebody is, of those that they may name.
@@ -184,7 +225,7 @@ fn is_local_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::{Subject, SubjectKind};
+    use lapse_crds::SubjectKind;
     use rstest::rstest;
 
     use super::*;
@@ -214,8 +255,20 @@ mod tests {
         let user = |(name, local): &(&str, &str)| LocalUser {
             subject: Subject { kind: SubjectKind::User, name: (*name).to_owned(), namespace: None },
             local_user: (*local).to_owned(),
+            authorized_keys: vec![],
         };
         EndpointFacts { users: users.iter().map(user).collect(), ..EndpointFacts::default() }
+    }
+
+    #[test]
+    fn keys_are_for_the_accounts_that_lapse_makes() {
+        let mut facts = facts(&[("alice", "al"), ("bob", "bob")]);
+        facts.users[0].authorized_keys = vec!["key".into()];
+        assert_eq!(facts.keys_of("al", AccountAction::Provision), ["key"]);
+        assert_eq!(facts.keys_of("al", AccountAction::Enable), [""; 0]);
+        assert_eq!(facts.keys_of("al", AccountAction::Raise), [""; 0]);
+        assert_eq!(facts.keys_of("bob", AccountAction::Provision), [""; 0]);
+        assert_eq!(facts.keys_of("carol", AccountAction::Provision), [""; 0]);
     }
 
     #[rstest]

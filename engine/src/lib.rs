@@ -18,6 +18,8 @@
 //! - [`pattern`]: the regular expressions that policies carry, bounded.
 //! - [`request`] and [`grant`]: the life of each, as `decide(&Observed, now) -> Plan`.
 //! - [`order`]: what a host is told, what it answers, and whom it trusts.
+//! - [`activity`]: the record of what is done by rights on hosts.
+//! - [`origin`]: where a request was made, as the agent of that host proves.
 //! - [`session`]: what is known of people while they hold a right.
 //! - [`size`]: how much a request or a decision may store.
 //! - [`retention`]: when what is over is deleted.
@@ -26,6 +28,7 @@
 //! - [`admission`]: whether the API server holds admission as the chart has it.
 //! - [`supported`]: whether a cluster has what Lapse needs.
 
+pub mod activity;
 pub mod admission;
 pub mod approval;
 pub mod attest;
@@ -43,6 +46,7 @@ pub mod lifetime;
 mod messages;
 pub mod notice;
 pub mod order;
+pub mod origin;
 mod outside;
 pub mod pattern;
 pub mod peers;

@@ -6,6 +6,8 @@ use lapse_crds::{
     Timestamp,
 };
 
+use crate::endpoint::DRIFTED;
+
 /// When the right starts, if it is approved at this moment: then, or when it was asked for, if that is
 /// later.
 #[must_use]
@@ -43,6 +45,18 @@ pub fn is_stopping(grant: &Grant) -> bool {
     status.and_then(|status| status.conditions.condition(STOPPED)).is_some_and(|stopped| {
         stopped.status == ConditionStatus::False && stopped.reason == STOPPING
     })
+}
+
+/// The reason of the condition `Drifted` of a Grant until the agent of its host has compared that with what it was before.
+pub(crate) const COMPARING: &str = "Comparing";
+
+/// The name of the Endpoint of a Grant whose right is gone, if its host is still to be compared with what it was before.
+#[must_use]
+pub fn comparing_on(grant: &Grant) -> Option<&str> {
+    let status = grant.status.as_ref().filter(|_| has_ended(grant))?;
+    let drifted = status.conditions.condition(DRIFTED)?;
+    let target = grant.spec.target.endpoint.as_ref()?;
+    (drifted.reason == COMPARING).then_some(target.name.as_str())
 }
 
 /// By when a Grant is still to be reviewed; `None` if it needs no review, or none any more. A right that

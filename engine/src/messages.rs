@@ -30,7 +30,7 @@ fn facts() -> EndpointFacts {
     let alice = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
     EndpointFacts {
         uid: "u-1".into(),
-        users: vec![LocalUser { subject: alice, local_user: "al".into() }],
+        users: vec![LocalUser { subject: alice, local_user: "al".into(), authorized_keys: vec![] }],
         agent_key: Some(base64(&key(5))),
         ..EndpointFacts::default()
     }
@@ -76,6 +76,7 @@ fn said_by_agent(state: OrderState, message: Option<&str>) -> EndpointFacts {
         since: time(0).into(),
         message: message.map(ToOwned::to_owned),
         sequence: 1,
+        ended_by_holder: false,
     };
     let orders = vec![receipt.sign("u-1", &key(5)).unwrap()];
     EndpointFacts { orders, ..facts() }

@@ -7,7 +7,9 @@ use lapse_crds::{
     Timestamp,
 };
 
-use crate::lifetime::{ENDED, awaits_review, has_ended, is_stopping, was_never_given};
+use crate::lifetime::{
+    ENDED, awaits_review, comparing_on, has_ended, is_stopping, was_never_given,
+};
 use crate::target::ResolvedTarget;
 
 /// A grant in few words.
@@ -45,6 +47,8 @@ pub struct GrantSummary {
     pub review_by: Option<Timestamp>,
     /// Whether it is over, and what was started under it is still to go.
     pub is_stopping: bool,
+    /// The Endpoint of one that is over, if its host is still to be compared with what it was before.
+    pub comparing_on: Option<Box<str>>,
     /// Whether it is over, and nobody had the right for a moment.
     pub was_never_given: bool,
     /// What matters while it is not over.
@@ -110,6 +114,7 @@ impl GrantSummary {
             is_deleted: metadata.deletion_timestamp.is_some(),
             review_by: awaits_review(grant),
             is_stopping: is_stopping(grant),
+            comparing_on: comparing_on(grant).map(Into::into),
             was_never_given: was_never_given(grant),
             live: (!has_ended(grant)).then(live),
         }
@@ -121,11 +126,15 @@ impl GrantSummary {
         self.live.as_ref().map_or(GrantPhase::Ended, |live| live.phase)
     }
 
-    /// Whether nothing will ever happen to it again: it is over, with what was started under it, was not deleted and
-    /// awaits no review.
+    /// Whether nothing will ever happen to it again: it is over, with what was started under it, its host was compared
+    /// with what it was before, it was not deleted and awaits no review.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.live.is_none() && !self.is_deleted && !self.is_stopping && self.review_by.is_none()
+        self.live.is_none()
+            && !self.is_deleted
+            && !self.is_stopping
+            && self.comparing_on.is_none()
+            && self.review_by.is_none()
     }
 }
 

@@ -203,13 +203,8 @@ impl ResolvedTarget {
     fn on(&self, place: &EndpointPlace) -> Target {
         let EndpointPlace { name, uid, local_user } = place.clone();
         let mut target = EndpointTarget { name, uid, local_user, ..EndpointTarget::default() };
-        match &self.privilege {
-            Privilege::Elevation(Elevation::Admin) => target.admin = Some(lapse_crds::Admin {}),
-            Privilege::Elevation(Elevation::Commands(commands)) => {
-                target.commands.clone_from(commands);
-            }
-            Privilege::Elevation(Elevation::Group(group)) => target.group = Some(group.clone()),
-            Privilege::Role(_) | Privilege::Rules(_) => {}
+        if let Privilege::Elevation(elevation) = &self.privilege {
+            elevation.put_into(&mut target);
         }
         Target { kubernetes: None, endpoint: Some(target) }
     }

@@ -12,6 +12,7 @@ use lapse_crds::{
 
 use crate::checks::{CheckResult, Context};
 use crate::duties::Duties;
+use crate::origin::Provenance;
 use crate::peers::Peers;
 use crate::policy::{Policy, PolicyState};
 use crate::risk::ServiceAccount;
@@ -88,6 +89,7 @@ pub(crate) fn policy(name: &str) -> JitPolicy {
             }),
             ..PolicyTarget::default()
         }],
+        workstations: None,
         duration: Some(DurationBounds {
             min: "5m".parse().ok(),
             default: "30m".parse().ok(),
@@ -144,6 +146,7 @@ pub(crate) fn request_spec() -> AccessRequestSpec {
         reason: Some("Checkout fails for EU cards".into()),
         emergency: false,
         extends: None,
+        origin: None,
         requester: Some(person("alice", &["shop-developers"])),
     }
 }
@@ -159,6 +162,7 @@ pub(crate) fn edit_in(namespaces: &[&str]) -> ResolvedTarget {
 pub(crate) struct Fixture {
     pub(crate) spec: AccessRequestSpec,
     pub(crate) requester: Identity,
+    pub(crate) provenance: Provenance,
     pub(crate) target: ResolvedTarget,
     pub(crate) policy: JitPolicy,
     pub(crate) role: Read<RoleRules>,
@@ -175,6 +179,7 @@ impl Default for Fixture {
         Self {
             spec: request_spec(),
             requester: person("alice", &["shop-developers"]),
+            provenance: Provenance::Unsaid,
             target: edit_in(&["shop"]),
             policy: policy("shop-debug"),
             role: Read::Found(RoleRules::default()),
@@ -202,6 +207,7 @@ impl Fixture {
             now: self.now,
             spec: &self.spec,
             requester: &self.requester,
+            provenance: &self.provenance,
             target: &self.target,
             policy: &Policy::compile(&self.policy, &settings).unwrap(),
             policies: &[PolicyState::of(&self.policy, &settings)].into(),

@@ -7,8 +7,10 @@
 //! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
 //! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
 //! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
+//! - `activity`: the record of what is done on hosts, and where it goes.
 //! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
 
+mod activity;
 mod attached;
 pub mod beats;
 pub mod book;

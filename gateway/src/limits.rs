@@ -20,13 +20,30 @@ pub struct Rate {
     pub each_second: f64,
 }
 
+/// What is left of how much may be asked for.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     left: f64,
     at: Instant,
 }
 
 impl Bucket {
+    /// One of which nothing was taken.
+    pub(crate) fn full(rate: Rate, now: Instant) -> Self {
+        Self { left: rate.burst, at: now }
+    }
+
+    /// How long it takes until there is something in it.
+    pub(crate) fn wait(self, rate: Rate, now: Instant) -> Duration {
+        let missing = (1.0 - self.at(now, rate)).max(0.0);
+        Duration::from_secs_f64(missing / rate.each_second)
+    }
+
+    /// Takes something out of it.
+    pub(crate) fn take(&mut self, rate: Rate, now: Instant) {
+        *self = Self { left: (self.at(now, rate) - 1.0).max(0.0), at: now };
+    }
+
     fn at(self, now: Instant, rate: Rate) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         rate.burst.min(self.left + passed * rate.each_second)
@@ -47,7 +64,7 @@ impl Limit {
     /// Nobody has asked yet.
     #[must_use]
     pub fn new(each: Rate, all: Rate, now: Instant) -> Self {
-        let of_all = Bucket { left: all.burst, at: now };
+        let of_all = Bucket::full(all, now);
         Self { each, all, of_all, sources: HashMap::new(), tidied: now }
     }
 

@@ -51,6 +51,22 @@ pub(crate) enum ReceiptOutcome {
     full,
 }
 
+/// What became of a part of the record of what is done on hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the values of a label")]
+pub(crate) enum BatchOutcome {
+    /// It is written.
+    noted,
+    /// It cannot be read, is not the agent's, or came before its time.
+    refused,
+    /// It could not be written, and is tried again.
+    failed,
+}
+
+impl BatchOutcome {
+    const ALL: [Self; 3] = [Self::noted, Self::refused, Self::failed];
+}
+
 impl EnrolmentOutcome {
     const ALL: [Self; 4] = [Self::enrolled, Self::refused, Self::limited, Self::error];
 }
@@ -63,6 +79,11 @@ impl RefusalReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfReceipt {
     outcome: ReceiptOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfBatch {
+    outcome: BatchOutcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -100,11 +121,13 @@ pub(crate) struct Metrics {
     /// How late rights on hosts ended by their time, by the clocks of the hosts, in seconds.
     pub(crate) lateness: Histogram,
     receipts: Family<OfReceipt, Counter>,
+    batches: Family<OfBatch, Counter>,
     enrolments: Family<OfEnrolment, Counter>,
     refused: Family<Reason, Counter>,
     endpoints: Family<OfReady, Gauge>,
     outdated: Gauge,
     twice: Gauge,
+    drifted: Gauge,
 }
 
 impl Metrics {
@@ -121,11 +144,13 @@ impl Metrics {
             writes: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             lateness: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             receipts: Family::default(),
+            batches: Family::default(),
             enrolments: Family::default(),
             refused: Family::default(),
             endpoints: Family::default(),
             outdated: Gauge::default(),
             twice: Gauge::default(),
+            drifted: Gauge::default(),
         };
         let all = &metrics;
         registry.register("connected_agents", "Agents connected here", all.agents.clone());
@@ -157,7 +182,17 @@ impl Metrics {
             "Endpoints of the cluster whose identity two machines have",
             all.twice.clone(),
         );
+        registry.register(
+            "endpoints_drifted",
+            "Endpoints of the cluster on which something was changed that outlasts access",
+            all.drifted.clone(),
+        );
         registry.register("receipts", "Receipts of agents, by outcome", all.receipts.clone());
+        registry.register(
+            "record_batches",
+            "Parts of the record of what is done on hosts, by outcome",
+            all.batches.clone(),
+        );
         registry.register("enrolments", "Enrolments, by outcome", all.enrolments.clone());
         registry.register(
             "refused_connections",
@@ -178,6 +213,9 @@ impl Metrics {
         for outcome in [ReceiptOutcome::recorded, ReceiptOutcome::refused, ReceiptOutcome::full] {
             drop(metrics.receipts.get_or_create(&OfReceipt { outcome }));
         }
+        for outcome in BatchOutcome::ALL {
+            drop(metrics.batches.get_or_create(&OfBatch { outcome }));
+        }
         for outcome in EnrolmentOutcome::ALL {
             drop(metrics.enrolments.get_or_create(&OfEnrolment { outcome }));
         }
@@ -192,19 +230,25 @@ impl Metrics {
         self.receipts.get_or_create(&OfReceipt { outcome }).inc();
     }
 
+    /// What became of a part of the record.
+    pub(crate) fn batch(&self, outcome: BatchOutcome) {
+        self.batches.get_or_create(&OfBatch { outcome }).inc();
+    }
+
     /// How an enrolment ended.
     pub(crate) fn enrolment(&self, outcome: EnrolmentOutcome) {
         self.enrolments.get_or_create(&OfEnrolment { outcome }).inc();
     }
 
     /// How many Endpoints of the cluster stand how.
-    pub(crate) fn count(&self, Count { reasons, outdated, twice }: &Count) {
+    pub(crate) fn count(&self, Count { reasons, outdated, twice, drifted }: &Count) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (reason, count) in REASONS.into_iter().zip(reasons) {
             self.endpoints.get_or_create(&OfReady { reason }).set(number(*count));
         }
         self.outdated.set(number(*outdated));
         self.twice.set(number(*twice));
+        self.drifted.set(number(*drifted));
     }
 
     /// A connection or a call was refused.

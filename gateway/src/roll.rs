@@ -8,7 +8,7 @@ use lapse_crds::{
     AgentConnection, Condition, ConditionStatus, Conditions as _, Endpoint, EndpointSpec,
     EndpointStatus, Enrolment, Timestamp,
 };
-use lapse_engine::endpoint::DUPLICATE;
+use lapse_engine::endpoint::{DRIFTED, DUPLICATE};
 use serde::Deserialize;
 
 use crate::status::{AGENT_PROBLEM, CONNECTED, DISCONNECTED, OUTDATED, READY, condition};
@@ -69,6 +69,7 @@ pub(crate) struct Standing {
     reason: Box<str>,
     is_outdated: bool,
     is_twice: bool,
+    is_drifted: bool,
 }
 
 impl Standing {
@@ -89,6 +90,7 @@ impl Standing {
             reason: reason.unwrap_or_default().into(),
             is_outdated: is(OUTDATED),
             is_twice: is(DUPLICATE),
+            is_drifted: is(DRIFTED),
         }
     }
 
@@ -224,6 +226,8 @@ pub(crate) struct Count {
     pub(crate) outdated: usize,
     /// Those of which two machines have the identity.
     pub(crate) twice: usize,
+    /// Those on which something was changed that outlasts access.
+    pub(crate) drifted: usize,
 }
 
 impl Roll {
@@ -265,6 +269,7 @@ impl Roll {
             }
             count.outdated += usize::from(standing.is_outdated);
             count.twice += usize::from(standing.is_twice);
+            count.drifted += usize::from(standing.is_drifted);
         }
         count
     }

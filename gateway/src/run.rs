@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use lapse_cluster::clock::Clock;
 use lapse_cluster::connect;
 use lapse_cluster::process::{
-    Health, Tasks, read_settings, register_build_info, serve, stop_requested,
+    Health, ReadinessGate, Tasks, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{FirstLists, Revision};
 use lapse_crds::Endpoint;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::info;
 
+use crate::activity::Export;
 use crate::beats::Beats;
 use crate::cli::Run;
 use crate::limits::{Limit, Rate};
@@ -63,7 +64,10 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let (trust_sender, trust) = watch::channel(None);
     let limit = Limit::new(EACH, ALL, Instant::now());
     let beats = Beats::new(random_name());
-    let shared = Shared::new(client.clone(), metrics.clone(), trust.clone(), limit, beats);
+    let export =
+        Export::start(std::io::stdout()).context("starting the thread that writes the record")?;
+    let (metered, of) = (metrics.clone(), (limit, beats));
+    let shared = Shared::new(client.clone(), metered, trust.clone(), of, export);
     let shared = Arc::new(shared);
     let watchman = Watchman::new(shared.clone(), settings.namespace.clone());
     // From that moment until all is listed again nobody connects who would be told what may never have been.
@@ -121,16 +125,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
             }
         })
     };
-    let ready = {
-        let mut trust = trust;
-        tokio::spawn(async move {
-            let _ = trust.wait_for(Option::is_some).await;
-            of_trust.set(true);
-            first_lists.all().await;
-            of_orders.set(true);
-            info!("ready");
-        })
-    };
+    let ready = tokio::spawn(become_ready(trust, first_lists, (of_trust, of_orders)));
     let monitoring = serve(options.metrics_listen, health.clone(), Arc::new(registry));
     tokio::pin!(serving);
     tokio::select! {
@@ -153,6 +148,19 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     watchman.leave().await;
     info!("stopped");
     Ok(())
+}
+
+/// Says so once it is known whom to trust and which orders there are.
+async fn become_ready(
+    mut trust: watch::Receiver<Option<String>>,
+    first_lists: FirstLists,
+    (of_trust, of_orders): (ReadinessGate, ReadinessGate),
+) {
+    let _ = trust.wait_for(Option::is_some).await;
+    of_trust.set(true);
+    first_lists.all().await;
+    of_orders.set(true);
+    info!("ready");
 }
 
 /// A name that nobody else has by chance.

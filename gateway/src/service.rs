@@ -160,7 +160,7 @@ impl Gateway for Service {
         self.limited(&request)?;
         let json = self.0.trust.borrow().clone();
         let json = json.ok_or_else(|| Status::unavailable("it is not known yet; try again"))?;
-        Ok(Response::new(Trust { json }))
+        Ok(Response::new(Trust { json, takes_activity: true }))
     }
 
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {

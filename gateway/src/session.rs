@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapse_crds::{AgentReport, Endpoint, OrderStatus, SigningRequest};
-use lapse_engine::order::verify_receipt;
+use lapse_crds::{AgentReport, Capability, Endpoint, OrderStatus, SigningRequest};
+use lapse_engine::order::{verify_drift, verify_receipt};
 use lapse_wire::{
     End, FromAgent, Hello, Order, Renew, Renewed, ToAgent, Trust, from_agent, to_agent,
 };
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use crate::activity::{Intake, Step};
 use crate::attached::{Ears, EndCause};
 use crate::book::{DELETED, Stand, Tell};
 use crate::endpoints::{self, is_of};
@@ -24,8 +25,10 @@ use crate::status::{CONTACT, Heard, Opened, Presence};
 
 /// The most Grants that an agent may say that it has.
 pub(crate) const MOST_GRANTS: usize = 1024;
-/// How many receipts that are not its own an agent may send.
+/// How many receipts, or parts of the record, that are not its own an agent may send.
 const MOST_FORGED: usize = 16;
+/// How many names of what its host can do an agent may say.
+const MOST_CAPABILITIES: usize = 64;
 /// The longest text of a receipt.
 const LONGEST_RECEIPT: usize = 4096;
 
@@ -71,7 +74,8 @@ impl Session {
         let number = ears.number;
         self.shared.metrics.agents.inc();
         info!(endpoint = %self.identity.name, "an agent is connected");
-        let mut cause = self.converse(welcome, ears, &mut inbound, &heard).await;
+        let mut intake = Intake::new(self.shared.clone(), self.identity.clone());
+        let mut cause = self.converse(welcome, ears, &mut inbound, (&heard, &mut intake)).await;
         if cause == Some(EndCause::Gone)
             && let Some(writing) = writing.take()
             && writing.await.is_err()
@@ -87,6 +91,10 @@ impl Session {
         }
         if let Some(status) = cause.map(told) {
             let _ = self.answers.send(Box::new(Err(status))).await;
+        }
+        let activity = intake.rest();
+        if !activity.is_empty() {
+            let _ = heard.try_send(Box::new(Heard { activity, ..Heard::default() }));
         }
         // Who has connected again here is there, and another replica says so when this one stops.
         let is_gone = matches!(cause, None | Some(EndCause::Slow)) && is_current;
@@ -106,7 +114,7 @@ impl Session {
         welcome: Box<Welcome>,
         mut ears: Ears,
         inbound: &mut Streaming<FromAgent>,
-        heard: &mpsc::Sender<Box<Heard>>,
+        (heard, intake): (&mpsc::Sender<Box<Heard>>, &mut Intake),
     ) -> Option<EndCause> {
         let mut trust = self.shared.trust.clone();
         let said = trust.borrow_and_update().clone();
@@ -143,10 +151,28 @@ impl Session {
                             return None;
                         }
                     }
+                    from_agent::Message::Activity(activity) => {
+                        if !intake.take(activity) {
+                            forged += 1;
+                            if forged > MOST_FORGED {
+                                return None;
+                            }
+                        }
+                    }
                     from_agent::Message::Renew(renew) => {
                         if let Some(until) = Box::pin(self.renew(renew)).await {
                             expires = until;
                         }
+                    }
+                },
+                step = intake.next() => match step {
+                    Step::Noted(noted) => {
+                        let noted = message(to_agent::Message::Noted(noted));
+                        let _ = self.answers.send(Box::new(Ok(noted))).await;
+                    }
+                    // What has no room is in the exported record all the same.
+                    Step::Show(activity) => {
+                        let _ = heard.try_send(Box::new(Heard { activity, ..Heard::default() }));
                     }
                 },
                 changed = trust.changed() => {
@@ -193,7 +219,7 @@ impl Session {
         opened: Option<Opened>,
         heard: &mpsc::Sender<Box<Heard>>,
     ) -> bool {
-        let report: AgentReport = match serde_json::from_str(&hello.report) {
+        let mut report: AgentReport = match serde_json::from_str(&hello.report) {
             Ok(report) => report,
             Err(error) => {
                 self.shared.metrics.refused(RefusalReason::protocol);
@@ -201,6 +227,18 @@ impl Session {
                 return false;
             }
         };
+        if let Some(drift) = &report.drift
+            && let Err(error) = verify_drift(&self.identity.public_key, &self.identity.uid, drift)
+        {
+            self.shared.metrics.refused(RefusalReason::protocol);
+            warn!(endpoint = %self.identity.name, %error, "what an agent says that it found is not believed");
+            return false;
+        }
+        let names = hello.capabilities.iter().take(MOST_CAPABILITIES);
+        let known = names.filter_map(|name| serde_json::from_value(name.as_str().into()).ok());
+        report.capabilities.extend(known.collect::<Vec<Capability>>());
+        report.capabilities.sort_unstable();
+        report.capabilities.dedup();
         let presence = Some(Presence::Connected);
         let said = Heard { report: Some(report), presence, opened, ..Heard::default() };
         heard.send(Box::new(said)).await.is_ok()
@@ -279,7 +317,10 @@ impl Session {
         if let Some(json) = trust {
             let _ = self
                 .answers
-                .send(Box::new(Ok(message(to_agent::Message::Trust(Trust { json })))))
+                .send(Box::new(Ok(message(to_agent::Message::Trust(Trust {
+                    json,
+                    takes_activity: true,
+                })))))
                 .await;
         }
     }

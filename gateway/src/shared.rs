@@ -7,6 +7,7 @@ use lapse_wire::ToAgent;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Status;
 
+use crate::activity::Export;
 use crate::attached::Attached;
 use crate::beats::Beats;
 use crate::book::{Book, Told};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// What hosts are to trust, once it is known.
     pub(crate) trust: watch::Receiver<Option<String>>,
+    /// Where the record of what is done on hosts goes.
+    pub(crate) export: Export,
     book: Mutex<Book>,
     attached: Mutex<Attached>,
     limit: Mutex<Limit>,
@@ -51,13 +54,13 @@ impl Shared {
         client: Client,
         metrics: Metrics,
         trust: watch::Receiver<Option<String>>,
-        limit: Limit,
-        beats: Beats,
+        (limit, beats): (Limit, Beats),
+        export: Export,
     ) -> Self {
         let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
         let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
-        Self { client, reads, writes, metrics, trust, book, attached, limit, roll, beats }
+        Self { client, reads, writes, metrics, trust, export, book, attached, limit, roll, beats }
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
-    AgentConnection, AgentReport, Condition, ConditionStatus, Conditions as _, Endpoint,
+    AgentConnection, AgentReport, Condition, ConditionStatus, Conditions as _, Drift, Endpoint,
     EndpointStatus, OrderState, OrderStatus,
 };
-use lapse_engine::endpoint::DUPLICATE;
+use lapse_engine::endpoint::{DRIFTED, DUPLICATE};
 use semver::Version;
 use serde_json::{Map, Value, json};
+
+use crate::activity::{Seen, store};
 
 /// How many receipts an Endpoint holds.
 pub const ORDERS: usize = 256;
@@ -61,28 +63,32 @@ pub struct Heard {
     pub receipts: Vec<OrderStatus>,
     /// The Grants that are known to be over for more than a minute.
     pub over: Vec<String>,
+    /// What it said was done by rights on its host.
+    pub activity: Vec<Seen>,
 }
 
 impl Heard {
     /// Something more that was heard, after this.
     pub fn join(&mut self, more: Self) {
-        let Self { report, presence, opened, receipts, over } = more;
+        let Self { report, presence, opened, receipts, over, activity } = more;
         self.report = report.or(self.report.take());
         self.presence = presence.or(self.presence.take());
         self.opened = opened.or(self.opened.take());
         self.receipts.extend(receipts);
         self.over.extend(over);
+        self.activity.extend(activity);
     }
 
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { report, presence, opened, receipts, over } = self;
+        let Self { report, presence, opened, receipts, over, activity } = self;
         report.is_none()
             && presence.is_none()
             && opened.is_none()
             && receipts.is_empty()
             && over.is_empty()
+            && activity.is_empty()
     }
 }
 
@@ -109,6 +115,7 @@ pub fn change(
     let mut new = old.clone();
     let mut change = Change::default();
     store_receipts(&mut new.orders, heard, &mut change);
+    store(&mut new.activity, &heard.activity);
     if let Some(report) = &heard.report {
         new.report = Some(report.clone());
     }
@@ -124,6 +131,13 @@ pub fn change(
             generation,
             now,
         ));
+        // One that does not look for it says nothing of what was found before.
+        let drift = new.report.as_ref().and_then(|report| report.drift.as_ref());
+        let was_found = new.conditions.condition(DRIFTED).is_some();
+        if let Some(drift) = drift.filter(|drift| was_found || !drift.findings.is_empty()) {
+            let drifted = drifted(drift, generation, now);
+            new.conditions.set_condition(drifted);
+        }
     }
     if new == old {
         return Ok(change);
@@ -139,6 +153,7 @@ pub fn change(
         last_contact,
         connection,
         orders,
+        activity,
         conditions,
     } = &new;
     let mut set = |field: &str, is_other: bool, value: Value| {
@@ -155,6 +170,7 @@ pub fn change(
     set("lastContact", *last_contact != old.last_contact, serde_json::to_value(last_contact)?);
     set("connection", *connection != old.connection, serde_json::to_value(connection)?);
     set("orders", *orders != old.orders, serde_json::to_value(orders)?);
+    set("activity", *activity != old.activity, serde_json::to_value(activity)?);
     set("conditions", *conditions != old.conditions, serde_json::to_value(conditions)?);
     Ok(change)
 }
@@ -288,6 +304,25 @@ pub(crate) fn condition(
     }
 }
 
+/// What outlasts access on a host, until somebody has accepted it there.
+fn drifted(drift: &Drift, generation: Option<i64>, now: DateTime<Utc>) -> Condition {
+    let Some(first) = drift.findings.first() else {
+        let message = "somebody has accepted on the host what was found".to_owned();
+        return condition(DRIFTED, ConditionStatus::False, "Accepted", message, (generation, now));
+    };
+    let found = drift.findings.len() + drift.left_out as usize;
+    let left = drift.findings.iter().filter(|finding| !finding.reverted).count();
+    let reason = if left + drift.left_out as usize > 0 { "LeftBehind" } else { "Reverted" };
+    let state = if first.reverted { "undone" } else { "left as it is" };
+    let grants = first.grants.join(", ");
+    let message = format!(
+        "changes that would outlast access: {found}; the first: {} {} ({state}; {grants}). Look at them with `lapse-agent \
+         drift show` on the host, then run `lapse-agent drift accept` there",
+        first.path, first.change
+    );
+    condition(DRIFTED, ConditionStatus::True, reason, message, (generation, now))
+}
+
 fn outdated(
     version: &str,
     release: &str,
@@ -299,14 +334,16 @@ fn outdated(
             ConditionStatus::True,
             "AgentOlder",
             format!(
-                "its agent is of release {version}, and Lapse is of {release}: upgrade lapse-agent on the host"
+                "its agent is of release {version}, and Lapse is of {release}: policies that require a newer agent grant \
+                 nothing there. Upgrade lapse-agent on the host"
             ),
         ),
         (Ok(_), Ok(_)) => (ConditionStatus::False, "UpToDate", String::new()),
         _ => (
             ConditionStatus::Unknown,
             "VersionUnknown",
-            "what its agent calls its release is not a version: install a released lapse-agent"
+            "what its agent calls its release is not a version, and counts as older than any: policies that require a \
+             version grant nothing there. Install a released lapse-agent"
                 .to_owned(),
         ),
     };

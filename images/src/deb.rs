@@ -1,7 +1,7 @@
 //! The package of the agent for Debian and its kin, made by the machine's own `dpkg-deb`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,14 +16,17 @@ use crate::{cargo, workspace};
 pub const AGENT: &str = "lapse-agent";
 
 /// What lies where in it, and with which mode, by its name in the folder of the package's files.
-const FILES: [(&str, &str, u32); 6] = [
+const FILES: [(&str, &str, u32); 7] = [
     ("session", "usr/lib/lapse/session", 0o755),
     ("systemd/lapse-agent.service", "usr/lib/systemd/system/lapse-agent.service", 0o644),
     ("systemd/lapse-agent-boot.service", "usr/lib/systemd/system/lapse-agent-boot.service", 0o644),
     ("systemd/lapse-end@.service", "usr/lib/systemd/system/lapse-end@.service", 0o644),
+    ("systemd/run-lapse-sudo.mount", "usr/lib/systemd/system/run-lapse-sudo.mount", 0o644),
     ("pam.d/lapse-sudo", "etc/pam.d/lapse-sudo", 0o644),
     ("pam.d/lapse-sudo-i", "etc/pam.d/lapse-sudo-i", 0o644),
 ];
+/// What people on the host call: the same program, which is their client under this name.
+const CLIENT: &str = "usr/bin/lapse";
 /// What `dpkg` runs and reads.
 const CONTROL: [(&str, u32); 4] =
     [("conffiles", 0o644), ("postinst", 0o755), ("prerm", 0o755), ("postrm", 0o755)];
@@ -67,6 +70,7 @@ pub fn package(
     let root = work.path();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755)).context("opening the folder")?;
     place(program, &root.join("usr/bin").join(AGENT), 0o755)?;
+    symlink(AGENT, root.join(CLIENT)).context("linking the client")?;
     for (from, to, mode) in FILES {
         place(&sources.join(from), &root.join(to), mode)?;
     }

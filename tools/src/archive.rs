@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::address::Address;
 use crate::download::download;
 use crate::lock::lock;
 use crate::progress::{Jobs, line};
 use crate::tool::{Tool, names};
-use crate::unpack::unpack;
+use crate::unpack::{unpack, verified};
 
 /// What is pinned, as sha512sum writes it.
 const PINS: &str = include_str!("../../e2e/controlplane/envtest.sha512");
@@ -26,23 +27,23 @@ const JOB: &str = "archive";
 pub(crate) struct Archive {
     name: String,
     sha512: String,
-    url: String,
+    address: Address,
 }
 
 impl Archive {
     /// The pinned one for this machine, below this address; none is published for some machines.
-    pub(crate) fn pinned(address: &str) -> Option<Self> {
+    pub(crate) fn pinned(address: &Address) -> Option<Self> {
         Self::of_pins(PINS, address, &platform(std::env::consts::OS, std::env::consts::ARCH))
     }
 
-    fn of_pins(pins: &str, address: &str, platform: &str) -> Option<Self> {
+    fn of_pins(pins: &str, address: &Address, platform: &str) -> Option<Self> {
         let end = format!("-{platform}{SUFFIX}");
         pins.lines().find_map(|pin| {
             let (sha512, name) = pin.split_once("  ")?;
             let release = name.strip_suffix(&end)?;
             let (name, sha512) = (name.to_owned(), sha512.to_owned());
-            let url = format!("{address}/{release}/{name}");
-            Some(Self { name, sha512, url })
+            let address = address.below(&format!("{release}/{name}"));
+            Some(Self { name, sha512, address })
         })
     }
 
@@ -63,12 +64,12 @@ impl Archive {
             // Another process fetched it while this one waited.
             return Ok(());
         }
-        line(&format!("Downloading {} from {}.", names(&Tool::PUBLISHED), self.url));
+        line(&format!("Downloading {} from {}.", names(&Tool::PUBLISHED), self.address));
         let work = cache.join(format!("{}.part", self.name));
         let fetched = self.fetch_by(&work, &folder, jobs).await;
         let _ = fs::remove_dir_all(&work);
         jobs.done(JOB);
-        fetched.with_context(|| format!("fetching {}", self.url))
+        fetched.with_context(|| format!("fetching {}", self.address))
     }
 
     async fn fetch_by(&self, work: &Path, folder: &Path, jobs: &Jobs) -> Result<()> {
@@ -81,17 +82,13 @@ impl Archive {
         fs::create_dir(work).with_context(|| format!("making {}", work.display()))?;
         let file = work.join(&self.name);
         let told = |remains| jobs.say(JOB, remains);
-        let sha512 = download(&self.url, &file, told).await?;
-        // Before anything reads it: a parser is a large surface.
-        ensure!(
-            sha512 == self.sha512,
-            "it is not what is pinned: its SHA-512 is {sha512}, and should be {}",
-            self.sha512
-        );
+        download(&self.address, &file, told).await?;
         let programs = work.join("programs");
         fs::create_dir(&programs).with_context(|| format!("making {}", programs.display()))?;
-        let into = programs.clone();
-        tokio::task::spawn_blocking(move || unpack(&file, &into)).await.context("unpacking")??;
+        let (pinned, into) = (self.sha512.clone(), programs.clone());
+        // Before anything reads it: a parser is a large surface.
+        let unpacked = move || unpack(verified(&file, &pinned)?, &into);
+        tokio::task::spawn_blocking(unpacked).await.context("unpacking")??;
         ensure!(is_whole(&programs), "it lacks one of {}", names(&Tool::PUBLISHED));
         fs::rename(&programs, folder).with_context(|| format!("making {}", folder.display()))
     }
@@ -122,13 +119,14 @@ mod tests {
 
     #[test]
     fn the_pins_name_an_archive_for_each_machine() {
+        let somewhere = Address::read("https://x.example").unwrap();
         for platform in ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"] {
-            let archive = Archive::of_pins(PINS, "https://x.example", platform).unwrap();
+            let archive = Archive::of_pins(PINS, &somewhere, platform).unwrap();
             assert_eq!(archive.sha512.len(), 128, "{archive:?}");
-            let release = archive.url.split('/').nth(3).unwrap();
+            let release = archive.address.url().split('/').nth(3).unwrap();
             assert_eq!(archive.name, format!("{release}-{platform}.tar.gz"));
         }
-        assert_eq!(Archive::of_pins(PINS, "https://x.example", "plan9-mips"), None);
+        assert_eq!(Archive::of_pins(PINS, &somewhere, "plan9-mips"), None);
         assert_eq!(platform("linux", "x86_64"), "linux-amd64");
         assert_eq!(platform("macos", "aarch64"), "darwin-arm64");
     }
@@ -140,7 +138,8 @@ mod tests {
         let manifest = include_str!("../../e2e/controlplane/go.mod");
         let built = manifest.split("k8s.io/kubernetes v").nth(1).unwrap();
         let minor = built.split('.').take(2).collect::<Vec<_>>().join(".");
-        let archive = Archive::of_pins(PINS, "", "linux-amd64").unwrap();
+        let somewhere = Address::read("https://x.example").unwrap();
+        let archive = Archive::of_pins(PINS, &somewhere, "linux-amd64").unwrap();
         assert!(archive.name.starts_with(&format!("envtest-v{minor}.")), "{archive:?} or {minor}");
     }
 

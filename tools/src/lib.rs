@@ -3,6 +3,7 @@
 //! It is a package of its own, with few dependencies, so that `cargo demo` starts to build the programs in Go while those in
 //! Rust still compile.
 
+mod address;
 mod archive;
 mod download;
 mod go;
@@ -22,4 +23,4 @@ pub use self::lock::lock;
 pub use self::origin::Origin;
 pub use self::progress::{Jobs, line};
 pub use self::tool::Tool;
-pub use self::tools::Tools;
+pub use self::tools::{Tools, link};

@@ -1,5 +1,9 @@
 //! Whether what is missing of a control plane is downloaded or built.
 
+use anyhow::{Context as _, Result};
+
+use crate::address::Address;
+
 /// Chooses for everything that starts a control plane: `off`, or the address of a mirror.
 const CHOICE: &str = "LAPSE_ENVTEST";
 
@@ -18,16 +22,20 @@ pub enum Origin {
 
 impl Origin {
     /// The address below which the archives lie, if any is to be downloaded.
-    pub(crate) fn address(self) -> Option<String> {
+    ///
+    /// # Errors
+    /// If the environment names one that cannot be read.
+    pub(crate) fn address(self) -> Result<Option<Address>> {
         self.address_by(std::env::var(CHOICE).ok().as_deref())
     }
 
-    fn address_by(self, choice: Option<&str>) -> Option<String> {
-        match choice.map(str::trim).filter(|choice| !choice.is_empty()) {
-            None => (self == Self::Published).then(|| PUBLISHED.to_owned()),
-            Some("off") => None,
-            Some(mirror) => Some(mirror.trim_end_matches('/').to_owned()),
-        }
+    fn address_by(self, choice: Option<&str>) -> Result<Option<Address>> {
+        let address = match choice.map(str::trim).filter(|choice| !choice.is_empty()) {
+            None if self == Self::Published => PUBLISHED,
+            None | Some("off") => return Ok(None),
+            Some(mirror) => mirror,
+        };
+        Address::read(address).map(Some).with_context(|| format!("reading {CHOICE}"))
     }
 }
 
@@ -37,13 +45,19 @@ mod tests {
 
     #[test]
     fn tests_build_and_people_download_unless_they_choose() {
-        assert_eq!(Origin::Source.address_by(None), None);
-        assert_eq!(Origin::Published.address_by(None).as_deref(), Some(PUBLISHED));
-        assert_eq!(Origin::Published.address_by(Some("")).as_deref(), Some(PUBLISHED));
+        let chosen = |origin: Origin, choice: Option<&str>| {
+            origin.address_by(choice).unwrap().map(|address| address.to_string())
+        };
+        assert_eq!(chosen(Origin::Source, None), None);
+        assert_eq!(chosen(Origin::Published, None).as_deref(), Some(PUBLISHED));
+        assert_eq!(chosen(Origin::Published, Some("")).as_deref(), Some(PUBLISHED));
         for origin in [Origin::Source, Origin::Published] {
-            assert_eq!(origin.address_by(Some("off")), None);
-            let mirror = origin.address_by(Some("https://mirror.example/envtest/"));
+            assert_eq!(chosen(origin, Some("off")), None);
+            let mirror = chosen(origin, Some("https://al:s3cret@mirror.example/envtest"));
             assert_eq!(mirror.as_deref(), Some("https://mirror.example/envtest"));
+            let error = origin.address_by(Some("al:s3cret@mirror.example")).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.starts_with("reading LAPSE_ENVTEST: it is no address"), "{error}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where each program of a control plane lies: found, downloaded, or built once from `e2e/controlplane/`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,16 +80,19 @@ impl Tools {
     /// If the folder cannot be written.
     pub fn link_into(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        for (tool, path) in &self.0 {
-            let link = folder.join(tool.name());
-            if link.symlink_metadata().is_ok() {
-                fs::remove_file(&link).with_context(|| format!("replacing {}", link.display()))?;
-            }
-            std::os::unix::fs::symlink(path, &link)
-                .with_context(|| format!("linking {}", link.display()))?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|(tool, path)| link(path, &folder.join(tool.name())))
     }
+}
+
+/// Makes a link to a file, in place of whatever has its name.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn link(file: &Path, link: &Path) -> Result<()> {
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link).with_context(|| format!("replacing {}", link.display()))?;
+    }
+    std::os::unix::fs::symlink(file, link).with_context(|| format!("linking {}", link.display()))
 }
 
 fn with_nodes() -> Vec<Tool> {
@@ -97,8 +101,8 @@ fn with_nodes() -> Vec<Tool> {
 
 /// Where programs are looked for, and what makes those that are missing.
 struct Places {
-    /// A folder with ready programs, or the empty path.
-    assets: PathBuf,
+    /// A folder with ready programs.
+    assets: Option<PathBuf>,
     /// The folder that keeps what was made.
     cache: PathBuf,
     /// The folder in it of what is built from these sources.
@@ -113,9 +117,13 @@ impl Places {
         let sources = workspace::root().join(module.folder());
         let cache = workspace::target().join("controlplane");
         let built = cache.join(fingerprint(&sources, module.sources())?);
-        let address = origin.address().filter(|_| module == Module::ControlPlane);
+        let address = origin.address()?.filter(|_| module == Module::ControlPlane);
+        let assets = assets(std::env::var_os(ASSETS))?;
+        if let Some(missing) = assets.as_ref().filter(|folder| !folder.is_dir()) {
+            line(&no_assets(missing));
+        }
         Ok(Self {
-            assets: std::env::var_os(ASSETS).map(PathBuf::from).unwrap_or_default(),
+            assets,
             archive: address.and_then(|address| Archive::pinned(&address)),
             cache,
             built,
@@ -126,7 +134,7 @@ impl Places {
     /// In the order in which they count. What was built comes before what was downloaded, which is an earlier patch release.
     fn folders(&self) -> Vec<PathBuf> {
         let downloaded = self.archive.as_ref().map(|archive| archive.folder(&self.cache));
-        [self.assets.clone(), self.built.clone()].into_iter().chain(downloaded).collect()
+        self.assets.iter().chain([&self.built]).cloned().chain(downloaded).collect()
     }
 
     async fn get(&self, tools: &[Tool], jobs: &Jobs) -> Result<Tools> {
@@ -156,11 +164,24 @@ impl Places {
     }
 }
 
+/// The folder that the environment names, from the current one on, as other tools read it.
+fn assets(named: Option<OsString>) -> Result<Option<PathBuf>> {
+    let named = named.filter(|named| !named.is_empty());
+    named.map(std::path::absolute).transpose().with_context(|| format!("finding {ASSETS}"))
+}
+
+fn no_assets(folder: &Path) -> String {
+    format!(
+        "{ASSETS} names the folder {}, which is not there: nothing is taken from it.",
+        folder.display()
+    )
+}
+
 /// These programs, each from the first folder that has it; or those that none has.
 fn locate(tools: &[Tool], places: &[PathBuf]) -> Result<BTreeMap<Tool, PathBuf>, Vec<Tool>> {
     let find = |tool: Tool| {
         let mut candidates = places.iter().map(|place| place.join(tool.name()));
-        candidates.find(|path| path.is_absolute() && path.is_file())
+        candidates.find(|path| path.is_file())
     };
     let found: BTreeMap<_, _> =
         tools.iter().filter_map(|&tool| Some((tool, find(tool)?))).collect();
@@ -206,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn ready_programs_are_named_from_the_current_folder_on() {
+        let found = |named: &str| assets(Some(named.into())).unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(found("bin/k8s"), Some(here.join("bin/k8s")));
+        assert_eq!(found("/opt/k8s"), Some(PathBuf::from("/opt/k8s")));
+        assert_eq!((found(""), assets(None).unwrap()), (None, None));
+        let told = no_assets(Path::new("/opt/k8s"));
+        assert!(told.starts_with("KUBEBUILDER_ASSETS names the folder /opt/k8s, which"), "{told}");
+    }
+
+    #[test]
     fn the_fingerprint_follows_the_sources() {
         let folder = tempfile::tempdir().unwrap();
         let sources = Module::ControlPlane.sources();
@@ -240,7 +272,7 @@ done
         let sources = workspace::root().join(module.folder());
         let cache = folder.join("cache");
         Places {
-            assets: PathBuf::new(),
+            assets: None,
             built: cache.join("built"),
             cache,
             archive: Some(archive_at(&serve(answer), pinned)),

@@ -113,7 +113,7 @@ async fn decide(
     use Operation::{Connect, Create, Delete, Update};
     match (webhook, kind, &request.operation) {
         (Webhook::Stamp, Some(Kind::AccessRequest), Create) => {
-            Some(stamp::request(admission, request).await)
+            Some(stamp::request(admission, request).boxed().await)
         }
         (Webhook::Stamp, Some(Kind::AccessDecision), Create) => {
             Some(stamp::decision(admission, request).await)

@@ -1,7 +1,13 @@
 //! How a right of each kind is given, looked at and taken back on a host.
 
+mod account;
+mod application;
+mod files;
 mod group;
+mod membership;
 mod sudo;
+
+use lapse_crds::AccountAction;
 
 use crate::clock::Clock;
 use crate::places::{Id, Places};
@@ -50,10 +56,10 @@ pub trait Driver {
     /// If some of it is still there.
     fn revert(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String>;
 
-    /// Ends what was started under it, and verifies that.
+    /// Ends what was started under it, and removes what can go only after that; verifies both.
     ///
     /// # Errors
-    /// If something still runs.
+    /// If something still runs, or is still there.
     fn stop(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String>;
 }
 
@@ -63,5 +69,13 @@ pub fn driver<'a>(id: &'a Id, grant: &'a str, right: &'a Right) -> Box<dyn Drive
     match &right.elevation {
         Elevation::Group { gid, .. } => Box::new(group::Group { right, gid: *gid }),
         Elevation::Admin | Elevation::Commands(_) => Box::new(sudo::Sudo { id, grant, right }),
+        Elevation::Application { program, .. } => {
+            Box::new(application::Application { id, program })
+        }
+        Elevation::Account { action, groups, authorized_keys: keys } => match action {
+            AccountAction::Enable => Box::new(account::Enable { right }),
+            AccountAction::Provision => Box::new(account::Provision { id, right, groups, keys }),
+            AccountAction::Raise => Box::new(account::Raise { right, groups }),
+        },
     }
 }

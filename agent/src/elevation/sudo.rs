@@ -3,11 +3,12 @@
 use std::fs;
 
 use super::{Bench, Driver};
-use crate::places::Id;
+use crate::places::{Id, SUDO_LOGS};
+use crate::probe::is_apart;
 use crate::processes::kill_slice;
 use crate::record::{Record, Undo};
 use crate::right::Right;
-use crate::sudo::{LOGIN_SERVICE, Rule, SERVICE, judge};
+use crate::sudo::{LOGIN_SERVICE, Log, Rule, SERVICE, judge};
 
 pub(super) struct Sudo<'a> {
     pub(super) id: &'a Id,
@@ -88,7 +89,12 @@ fn until_of<'a>(records: impl Iterator<Item = &'a Record>) -> Option<i64> {
 impl Driver for Sudo<'_> {
     fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
         let commands = self.right.elevation.commands().flatten();
-        let rule = Rule { uid: self.right.uid, expires_at: self.right.expires_at, commands };
+        let log = format!("{SUDO_LOGS}/{}", self.id);
+        // Elsewhere it would fill what others need.
+        let log = is_apart(bench.places).then_some(log.as_str());
+        let Right { uid, expires_at, records_children: children, .. } = *self.right;
+        let log = log.map(|path| Log { path, children });
+        let rule = Rule { uid, expires_at, commands, log };
         let rule = rule.text((bench.dialect)()?).map_err(|error| error.to_string())?;
         // The name of the file is ours, and follows from the order: what is there is of this order.
         let rule = format!("# The Grant {} of Lapse. lapse-agent removes it.\n{rule}", self.grant);

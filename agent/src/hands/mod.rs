@@ -264,6 +264,27 @@ impl Hands {
         Ok(!record.is_open())
     }
 
+    /// Ends one order because its holder, by this number, says so on the host. What ends already goes on as it does. Whether
+    /// nothing of it is left.
+    ///
+    /// # Errors
+    /// If nothing can be read.
+    pub fn end_by_holder(&self, id: &Id, uid: u32) -> Result<bool, HandsError> {
+        let _lock = self.lock()?;
+        let mut read = self.journal.all()?.read;
+        let Some(mut record) = read.remove(id) else { return Ok(true) };
+        let user = record.right.as_ref().filter(|right| right.uid == uid);
+        let Some(why) = user.map(|right| format!("ended on the host by {}", right.user)) else {
+            return Ok(false);
+        };
+        if record.is_open() && record.stage != Stage::Ending {
+            record.ended_by_holder = true;
+            let others: Vec<Record> = read.into_values().collect();
+            self.end(&mut record, &others, Some(&why))?;
+        }
+        Ok(!record.is_open())
+    }
+
     /// Ends all orders for this reason; how many are not gone, those that cannot be read among them.
     ///
     /// # Errors
@@ -296,7 +317,7 @@ impl Hands {
         let (now, seen) = self.time();
         for (id, record) in &read {
             let Some(right) = &record.right else { continue };
-            if matches!(right.elevation, Elevation::Group { .. }) {
+            if matches!(right.elevation, Elevation::Group { .. } | Elevation::Account { .. }) {
                 thaw(self.system(), &self.places, right.uid);
             }
             let rest = now.as_ref().and_then(|now| record.rest(now, &seen));

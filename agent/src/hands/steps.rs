@@ -5,6 +5,7 @@ use tracing::{error, info, warn};
 use super::Hands;
 use crate::accounts;
 use crate::clock::Reading;
+use crate::drift;
 use crate::elevation::driver;
 use crate::journal::JournalError;
 use crate::places::Id;
@@ -56,7 +57,14 @@ impl Hands {
             Some(undo) => undo,
             None => self.with_bench(others, |bench| driver.prepare(bench))?,
         };
+        // What the host was before is written down before anybody may change it.
+        drift::begin(self.system(), &self.places, &self.journal, (record, right), &now)
+            .map_err(|error| words(&error))?;
         record.undo = Some(undo.clone());
+        if let (Some(right), Some(made)) = (&mut record.right, undo.made) {
+            // From now on the account is somebody.
+            right.uid = made.uid;
+        }
         record.go(Stage::Giving, &now);
         self.remember(record).map_err(|error| words(&error))?;
         timers::arm(self.system(), &self.places, (&id, &grant), right.expires_at, rest)
@@ -115,7 +123,10 @@ impl Hands {
         match &done {
             Ok(()) if record.stage == Stage::Over => {
                 // The record says so now.
-                let _ = self.system.remove(&self.places.logged_off(&Id::of(&record.grant)));
+                let id = Id::of(&record.grant);
+                for mark in [self.places.logged_off(&id), self.places.closed(&id)] {
+                    let _ = self.system.remove(&mark);
+                }
             }
             Ok(()) => {}
             Err(_) => *record = written,
@@ -192,8 +203,8 @@ impl Hands {
     pub(super) fn end_unreadable(&self, id: &Id, error: &JournalError) -> String {
         let cleared = self.clear(id).err().map(|why| format!(" ({why})")).unwrap_or_default();
         let message = format!(
-            "{error}. The rule of sudo and the processes of this order are gone{cleared}; a group membership that it \
-             granted may remain. Look at /etc/group, then remove the file"
+            "{error}. The rule of sudo and the processes of this order are gone{cleared}; a group membership or an account that \
+             it granted may remain. Look at /etc/group and /etc/passwd, then remove the file"
         );
         error!(%id, "{message}");
         message

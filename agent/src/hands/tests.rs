@@ -1,5 +1,6 @@
 //! On a host that is a folder: what is a file there is a file here, and programs do what they would to the files.
 
+mod elevations;
 mod fake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -335,4 +336,47 @@ fn nobody_is_logged_off_for_another_who_had_their_number() {
     fake.pass(60);
     assert!(is_over(&hands.round().unwrap(), "g"));
     assert_eq!(fake.logged_off(), 0);
+}
+
+/// The cluster is told that it was the holder, also after a crash in between; and of nobody else's end that it was.
+#[rstest]
+#[case::the_holder(1000, true)]
+#[case::somebody_else(1001, false)]
+fn who_holds_a_right_ends_it(#[case] uid: u32, #[case] expected: bool) {
+    let (_folder, fake, hands) = host();
+    hands.remember(&fake.order("g", admin(), 600)).unwrap();
+    hands.round().unwrap();
+    assert_eq!(hands.end_by_holder(&Id::of("g"), uid).unwrap(), expected);
+    assert_eq!(fake.traces("g"), (!expected, false, !expected));
+    let receipt = hands.journal().read(&Id::of("g")).unwrap().unwrap().receipt();
+    assert_eq!(receipt.ended_by_holder, expected);
+    let why = expected.then_some("ended on the host by al");
+    assert_eq!(receipt.message.as_deref(), why);
+}
+
+#[test]
+fn what_ends_anyway_was_not_ended_by_its_holder() {
+    let (_folder, fake, hands) = host();
+    hands.remember(&fake.order("g", group(), 600)).unwrap();
+    hands.round().unwrap();
+    fake.0.lock().unwrap().fails = vec!["gpasswd"];
+    assert!(!hands.end_now(&Id::of("g"), Some("denied")).unwrap());
+    assert!(!hands.end_by_holder(&Id::of("g"), 1000).unwrap());
+    fake.0.lock().unwrap().fails = vec![];
+    let record = &hands.round().unwrap().records[0];
+    assert_eq!((record.stage, record.ended_by_holder), (Stage::Over, false));
+}
+
+#[test]
+fn what_its_holder_ends_stays_ended_by_them_until_it_is_gone() {
+    let (_folder, fake, hands) = host();
+    hands.remember(&fake.order("g", group(), 600)).unwrap();
+    hands.round().unwrap();
+    fake.0.lock().unwrap().fails = vec!["gpasswd"];
+    assert!(!hands.end_by_holder(&Id::of("g"), 1000).unwrap());
+    fake.0.lock().unwrap().fails = vec![];
+    let again = fake.hands();
+    again.settle().unwrap();
+    let record = &again.round().unwrap().records[0];
+    assert_eq!((record.stage, record.ended_by_holder), (Stage::Over, true));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Instant;
 
-use super::{PATIENCE, PAUSE, Stat, all, is_within, of_threads, of_user, slice_of};
+use super::{PATIENCE, PAUSE, Stat, all, is_within, looking, of_threads, of_user, slice_of};
 use crate::places::Places;
 use crate::system::System;
 
@@ -20,7 +20,6 @@ const ON_DEMAND: [&str; 5] = ["atd", "cron", "crond", "ssh", "sshd"];
 /// # Errors
 /// If nobody was logged off.
 pub fn log_off(system: &dyn System, places: &Places, uid: u32) -> Result<Option<String>, String> {
-    let looking = |error: io::Error| format!("looking for processes: {error}");
     let there = open(places, uid).map_err(looking)?;
     // At once, so that what forks meanwhile dies, too. Who has not logged in has no such group.
     if let Err(error) = system.tell_kernel(&of_user(places, uid).join("cgroup.kill"), "1")
@@ -103,8 +102,13 @@ fn open(places: &Places, uid: u32) -> io::Result<Vec<Process>> {
 fn is_job(cgroup: &str, status: &str, uid: u32) -> bool {
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
     let is_theirs = uids.split_whitespace().any(|known| known.parse() == Ok(uid));
+    is_theirs && is_on_demand(cgroup)
+}
+
+/// Whether a service has started something because somebody asked for it.
+pub(super) fn is_on_demand(cgroup: &str) -> bool {
     let is_of = |name: &str| is_within(cgroup, &format!("/system.slice/{name}.service"));
-    is_theirs && ON_DEMAND.iter().any(|name| is_of(name))
+    ON_DEMAND.iter().any(|name| is_of(name))
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ fn record(starts: i64, ends: i64) -> Record {
         expires_at: reading(ends).wall,
         elevation: Elevation::Admin,
         log_off: false,
+        containment: None,
+        records_children: false,
     };
     Record::received("g".into(), "u".into(), right, &reading(0))
 }

@@ -55,6 +55,23 @@ fn an_order_is_what_its_host_knows() {
     let commands = json!({"commands": [{"path": "/usr/bin/id"}]});
     let right = right_of(&places, &order("al", &commands), &now(1)).unwrap();
     assert!(matches!(right.elevation, Elevation::Commands(commands) if commands.len() == 1));
+    let program = json!({"path": "/usr/bin/id", "args": ["-u"]});
+    let application = json!({"application": "who", "program": program});
+    let right = right_of(&places, &order("al", &application), &now(1)).unwrap();
+    assert_eq!(right.elevation.to_string(), "application who");
+    assert!(
+        matches!(right.elevation, Elevation::Application { program, .. } if program.args == ["-u"])
+    );
+    let account = json!({"account": {"action": "Raise", "groups": ["adm"]}});
+    let right = right_of(&places, &order("al", &account), &now(1)).unwrap();
+    assert_eq!(right.elevation.to_string(), "account Raise with adm");
+    let groups = vec![LocalGroup { name: "adm".into(), gid: 4 }];
+    assert!(matches!(right.elevation, Elevation::Account { groups: found, .. } if found == groups));
+    // There is nobody yet, and nothing of them to be looked at.
+    let account = json!({"account": {"action": "Provision", "groups": ["adm"]}});
+    let right = right_of(&places, &order("pat", &account), &now(1)).unwrap();
+    assert_eq!((right.user.as_str(), right.uid), ("pat", UNMADE));
+    assert_eq!(check(&places, &right), Ok(()));
 }
 
 #[rstest]
@@ -63,6 +80,9 @@ fn an_order_is_what_its_host_knows() {
 #[case::no_group("al", json!({"group": "wheel"}), "there is no local group wheel")]
 #[case::own_group("al", json!({"group": "al"}), "al is the primary group of al")]
 #[case::no_program("al", json!({"commands": [{"path": "/usr/bin/none"}]}), "/usr/bin/none: there is no such program")]
+#[case::no_program_of_an_application("al", json!({"application": "none", "program": {"path": "/usr/bin/none"}}), "/usr/bin/none: there is no such program")]
+#[case::no_group_of_an_account("al", json!({"account": {"action": "Raise", "groups": ["adm", "wheel"]}}), "there is no local group wheel")]
+#[case::own_group_of_an_account("al", json!({"account": {"action": "Raise", "groups": ["al"]}}), "al is the primary group of al")]
 #[case::folder("al", json!({"commands": [{"path": "/usr/bin"}]}), "/usr/bin: it is not a file")]
 fn what_a_host_does_not_have_is_said(#[case] user: &str, #[case] what: Value, #[case] said: &str) {
     let (_folder, places) = host();

@@ -16,12 +16,20 @@ pub struct Dialect {
     pub services: bool,
     /// Escapes in arguments as in sudo, which sudo-rs reads in its own way.
     pub escapes: bool,
+    /// A log of one user's own, as JSON, with what commands start and how they end: sudo 1.9.8 or later, and not sudo-rs.
+    pub logs: bool,
 }
 
 /// The service of PAM by which sudo opens the sessions of who has a right.
 pub const SERVICE: &str = "lapse-sudo";
 /// The same, for `sudo -i`.
 pub const LOGIN_SERVICE: &str = "lapse-sudo-i";
+/// How sudo logs what is done by who has a right; where, follows. It goes on where it cannot: a full log must keep nobody from
+/// what they were given.
+pub const LOGGING: &str =
+    "log_allowed, log_denied, log_exit_status, log_format=json, ignore_logfile_errors";
+/// How it logs what these start, too: it follows them as a debugger does, and what outlives it can start nothing more.
+pub const LOGGING_CHILDREN: &str = "log_subcmds";
 
 /// Why there is no rule for an order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +81,17 @@ pub struct Rule<'a> {
     pub expires_at: DateTime<Utc>,
     /// Which commands; `None` is every command.
     pub commands: Option<&'a [Command]>,
+    /// Where it logs, if it does.
+    pub log: Option<Log<'a>>,
+}
+
+/// What is logged, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// Whether what commands start is logged, too.
+    pub children: bool,
 }
 
 impl Rule<'_> {
@@ -111,7 +130,15 @@ impl Rule<'_> {
         } else {
             String::new()
         };
-        Ok(format!("{services}#{uid} ALL=(root) {end}NOPASSWD: {commands}\n"))
+        let log = match self.log.filter(|_| dialect.logs) {
+            Some(Log { path, children }) => {
+                let children =
+                    if children { format!("{LOGGING_CHILDREN}, ") } else { String::new() };
+                format!("Defaults:#{uid} {LOGGING}, {children}logfile={path}\n")
+            }
+            None => String::new(),
+        };
+        Ok(format!("{services}{log}#{uid} ALL=(root) {end}NOPASSWD: {commands}\n"))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::system::{Ran, System};
 /// # Errors
 /// If there is no `visudo`, or no place for the text.
 pub fn judge(system: &dyn System, places: &Places, text: &str) -> io::Result<Ran> {
-    let path = places.at("/run/lapse").join(format!("candidate-{}", std::process::id()));
+    let path = places.private().join(format!("candidate-{}", std::process::id()));
     system.replace(&path, text.as_bytes(), 0o440)?;
     let shown = path.display().to_string();
     let ran = system.run("visudo", &["--check", "--quiet", "--file", &shown]);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
-use lapse_crds::{GrantDuration, RoleRule, Timestamp};
+use lapse_crds::{AccountAction, GrantDuration, RoleRule, Timestamp};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +13,9 @@ Examples:
   kubectl jit request view --cluster-wide --ticket INC0012345
   kubectl jit request --rules get,list:pods,pods/log --rules patch:deployments.apps:checkout -n shop
   kubectl jit request --endpoint web-1 --command '/usr/bin/systemctl restart nginx' --for 10m
+  kubectl jit request --endpoint web-1 --application restart-web
+  kubectl jit request --endpoint web-1 --account raise --group adm --group ops
+  kubectl jit request --endpoint-selector role=web --account provision --batch outage-17
   kubectl jit request edit -n shop --emergency --reason 'Nobody can pay'";
 
 pub(super) const RUN_EXAMPLES: &str = "\
@@ -43,12 +47,16 @@ pub(crate) struct Ask {
     /// When it is to start: a time such as 2026-11-21T22:00:00Z, or from now on, such as +2h. Default: at once
     #[arg(long, value_name = "TIME", value_parser = check_start)]
     pub(crate) at: Option<String>,
+    /// Have the agent of this host prove that you request here, which policies with workstations require
+    #[arg(long)]
+    pub(crate) from_host: bool,
 }
 
 /// The right itself: a role, rules, or something on a host.
 #[derive(Args, Clone, Debug, Default)]
-#[command(group = ArgGroup::new("what").args(["role", "rules", "endpoint"]))]
-#[command(group = ArgGroup::new("elevation").args(["admin", "commands", "group"]).requires("endpoint"))]
+#[command(group = ArgGroup::new("what").args(["role", "rules", "endpoint", "endpoint_selector"]))]
+#[command(group = ArgGroup::new("host").args(["endpoint", "endpoint_selector"]))]
+#[command(group = ArgGroup::new("elevation").args(["admin", "commands", "groups", "application", "account"]).multiple(true).requires("host"))]
 pub(crate) struct AskFor {
     /// The role, such as edit; role/NAME is a Role, clusterrole/NAME a ClusterRole
     #[arg(value_name = "ROLE")]
@@ -57,26 +65,70 @@ pub(crate) struct AskFor {
     #[arg(long, value_name = "RULE", value_parser = parse_rules)]
     pub(crate) rules: Vec<Rules>,
     /// A namespace where it is to hold; may be given several times. Default: that of the request
-    #[arg(long = "target-namespace", value_name = "NAMESPACE", conflicts_with_all = ["cluster_wide", "endpoint"])]
+    #[arg(long = "target-namespace", value_name = "NAMESPACE", conflicts_with_all = ["cluster_wide", "host"])]
     pub(crate) namespaces: Vec<String>,
     /// In the whole cluster
-    #[arg(long, conflicts_with = "endpoint")]
+    #[arg(long, conflicts_with = "host")]
     pub(crate) cluster_wide: bool,
-    /// A host instead of the cluster, with one of --admin, --command and --group
-    #[arg(long, value_name = "NAME", requires = "elevation", help_heading = "Hosts")]
-    pub(crate) endpoint: Option<String>,
+    /// A host instead of the cluster, with one of --admin, --command, --group, --application and --account; `request` takes
+    /// several, separated by commas, and makes a request for each
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "elevation",
+        help_heading = "Hosts"
+    )]
+    pub(crate) endpoint: Vec<String>,
+    /// All hosts whose Endpoints have these labels; a request for each
+    #[arg(long, value_name = "SELECTOR", requires = "elevation", help_heading = "Hosts")]
+    pub(crate) endpoint_selector: Option<String>,
     /// sudo for everything
-    #[arg(long, help_heading = "Hosts")]
+    #[arg(long, conflicts_with_all = ["commands", "groups", "application", "account"], help_heading = "Hosts")]
     pub(crate) admin: bool,
     /// sudo for this command: an absolute path and exact arguments, in one word; may be given several times
-    #[arg(long = "command", value_name = "COMMAND", help_heading = "Hosts")]
+    #[arg(long = "command", value_name = "COMMAND", conflicts_with_all = ["groups", "application", "account"], help_heading = "Hosts")]
     pub(crate) commands: Vec<String>,
-    /// Membership of this local group
-    #[arg(long, value_name = "NAME", help_heading = "Hosts")]
-    pub(crate) group: Option<String>,
+    /// Membership of this local group; with --account, a group that the account joins, and may be given several times
+    #[arg(
+        long = "group",
+        value_name = "NAME",
+        conflicts_with = "application",
+        help_heading = "Hosts"
+    )]
+    pub(crate) groups: Vec<String>,
+    /// One program as root, run by the agent: the application of this name
+    #[arg(long, value_name = "NAME", conflicts_with = "account", help_heading = "Hosts")]
+    pub(crate) application: Option<String>,
+    /// Your own local user there: enabled if it is disabled, created if it does not exist, or in more groups
+    #[arg(long, value_name = "ACTION", value_parser = account(), ignore_case = true, help_heading = "Hosts")]
+    pub(crate) account: Option<AccountAction>,
     /// As this local user. Default: the one that you are there
-    #[arg(long, value_name = "NAME", requires = "endpoint", help_heading = "Hosts")]
+    #[arg(long, value_name = "NAME", requires = "host", help_heading = "Hosts")]
     pub(crate) local_user: Option<String>,
+}
+
+impl AskFor {
+    /// Whether it is about hosts, and how many of them is not known to be one.
+    pub(crate) fn is_for_several(&self) -> bool {
+        self.endpoint.len() > 1 || self.endpoint_selector.is_some()
+    }
+
+    /// The same, on one host.
+    pub(crate) fn on(&self, host: &str) -> Self {
+        Self { endpoint: vec![host.to_owned()], endpoint_selector: None, ..self.clone() }
+    }
+}
+
+/// What is done with a local account, as people write it.
+fn account() -> impl TypedValueParser<Value = AccountAction> {
+    PossibleValuesParser::new(["enable", "provision", "raise"]).map(|text| {
+        match text.to_ascii_lowercase().as_str() {
+            "enable" => AccountAction::Enable,
+            "provision" => AccountAction::Provision,
+            _ => AccountAction::Raise,
+        }
+    })
 }
 
 /// Rules of RBAC as people type them; resources of several API groups make a rule each.
@@ -145,9 +197,12 @@ pub(crate) fn parse_start(text: &str, now: DateTime<Utc>) -> Result<Timestamp, S
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
     use rstest::rstest;
 
     use super::*;
+    use crate::args::{Cli, Command};
 
     fn words(text: &[&str]) -> Vec<String> {
         text.iter().map(ToString::to_string).collect()
@@ -190,6 +245,37 @@ mod tests {
         let pairs: Vec<_> =
             rules.iter().map(|rule| (&*rule.api_groups[0], &*rule.resources[0])).collect();
         assert_eq!(pairs, [("", "pods"), ("apps", "deployments")]);
+    }
+
+    fn asked(line: &str) -> Result<Cli, clap::Error> {
+        let begin = ["kubectl-jit", "request", "--endpoint", "web-1"];
+        Cli::try_parse_from(begin.into_iter().chain(line.split(' ')))
+    }
+
+    #[rstest]
+    #[case("--admin --group adm")]
+    #[case("--admin --application dump")]
+    #[case("--command /usr/bin/id --account enable")]
+    #[case("--application dump --account enable")]
+    #[case("--application dump --group adm")]
+    fn one_thing_is_asked_for_on_a_host(#[case] line: &str) {
+        assert_eq!(asked(line).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[rstest]
+    #[case("--account enable", AccountAction::Enable, &[])]
+    #[case("--account Provision --group adm", AccountAction::Provision, &["adm"])]
+    #[case("--account raise --group adm --group ops", AccountAction::Raise, &["adm", "ops"])]
+    fn an_account_is_asked_for_with_its_groups(
+        #[case] line: &str,
+        #[case] action: AccountAction,
+        #[case] groups: &[&str],
+    ) {
+        let Command::Request { ask, .. } = asked(line).unwrap().command else {
+            panic!("no request")
+        };
+        assert_eq!(ask.what.account, Some(action));
+        assert_eq!(ask.what.groups, words(groups));
     }
 
     #[rstest]

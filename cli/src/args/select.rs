@@ -1,6 +1,7 @@
 //! Which requests are meant.
 
 use clap::Args;
+use lapse_crds::GrantDuration;
 
 /// Which requests are shown.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -46,4 +47,29 @@ pub(crate) struct Several {
     /// Do not ask before deciding about what --all or a selector found
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+/// What is ended: requests by name, or what they have in common.
+#[derive(Args, Clone, Debug)]
+#[group(id = "ended", required = true, multiple = false)]
+pub(crate) struct ByNameOrBatch {
+    /// The requests
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All of yours with these labels that are open or active; then waits until their access is gone
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+    /// All of a batch, which `request` made for several hosts; then waits until their access is gone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) batch: Option<String>,
+}
+
+/// What is ended, and how long to wait for that.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Ended {
+    #[command(flatten)]
+    pub(crate) which: ByNameOrBatch,
+    /// How long to wait until the access of all of them is gone; those of which it is not are then listed, with why
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) timeout: GrantDuration,
 }

@@ -5,20 +5,18 @@ use std::io::IsTerminal as _;
 
 use anstream::eprintln;
 use inquire::Confirm;
-use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
+use kube::ResourceExt as _;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
 use lapse_cluster::clock::now;
-use lapse_crds::{AccessRequest, KubernetesTarget, RoleKind, RoleRef, RoleRule, Verdict};
-use lapse_engine::rules::compact;
-use lapse_engine::target::Privilege;
+use lapse_crds::{AccessRequest, Verdict};
 
+use super::allows::allows;
 use super::{found, say};
 use crate::args::{DryRun, Filter, Format, Several};
 use crate::decide::Saying;
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
-use crate::output::{phase_of, plain};
+use crate::output::{number, phase_of};
 use crate::session::Session;
 use crate::story::{remarks, sheet};
 
@@ -39,7 +37,7 @@ pub(super) async fn run(
         Some(selector) => {
             let params = ListParams::default().labels(selector);
             let mut found = found::list(session, &session.requests(), params).await?;
-            found.retain(|request| !phase_of(request).is_terminal());
+            found.retain(|request| is_open(request, saying.verdict));
             found
         }
         None => found::filtered(session, Filter { to_approve: true, ..Filter::default() }).await?,
@@ -55,24 +53,35 @@ pub(super) async fn run(
     say::of_each(session, format, &requests, saying, dry_run, 0).await
 }
 
+/// Whether a request that was found by its labels is one to say this about: access that is held is denied, and not approved.
+fn is_open(request: &AccessRequest, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Approve => found::is_waiting(request),
+        Verdict::Deny | Verdict::End | Verdict::Review => !phase_of(request).is_terminal(),
+    }
+}
+
 /// Asks whether to go on: what was found was not named.
 fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
-    let verb = saying.verdict.to_string();
     if !std::io::stdin().is_terminal() {
-        return Err(Fault::Usage(format!(
-            "{verb} {count} requests that were not named? Pass --yes, or name them"
-        )));
+        return Err(Fault::Usage(unnamed(saying.verdict, count)));
     }
     let nothing = || "nothing was decided".to_owned();
-    let question = format!(
-        "{verb} {}?",
-        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") }
-    );
+    let these =
+        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
+    let question = format!("{} {these}?", saying.verdict);
     match Confirm::new(&question).with_default(false).prompt() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Fault::Other(nothing())),
         Err(_) => Err(Fault::Interrupted { by: Interrupt::Keyboard, told: nothing() }),
     }
+}
+
+/// That nobody is there to say yes.
+fn unnamed(verdict: Verdict, count: usize) -> String {
+    let requests = number(count, "request that was", "requests that were");
+    let them = if count == 1 { "it" } else { "them" };
+    format!("{verdict} {requests} not named? Pass --yes, or name {them}")
 }
 
 /// Shows on standard error what is being decided about; who approves, also what it would allow, and what was asked before.
@@ -82,50 +91,14 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
             eprintln!("{line}");
         }
         if saying.verdict == Verdict::Approve {
-            eprintln!("{:11}{}", "Allows", allows(session, request).await);
+            let allowed = allows(session, request).await.unwrap_or_else(|told| told);
+            eprintln!("{:11}{allowed}", "Allows");
             if let Some(before) = before(session, request).await {
                 eprintln!("{:11}{before}", "Before");
             }
         }
         eprintln!();
     }
-}
-
-/// What the role allows, or why that cannot be told.
-async fn allows(session: &Session, request: &AccessRequest) -> String {
-    let (target, role) = match role_of(request) {
-        Ok(found) => found,
-        Err(told) => return told.to_owned(),
-    };
-    let client = session.client.clone();
-    let what = format!("reading {role}");
-    let rules = match role.kind {
-        RoleKind::ClusterRole => {
-            let api: Api<ClusterRole> = Api::all(client);
-            session.call(what, api.get(&role.name)).await.map(|role| role.rules)
-        }
-        RoleKind::Role => {
-            let own = request.namespace().unwrap_or_default();
-            let namespace = target.namespaces.first().unwrap_or(&own);
-            let api: Api<Role> = Api::namespaced(client, namespace);
-            session.call(what, api.get(&role.name)).await.map(|role| role.rules)
-        }
-    };
-    match rules {
-        Ok(rules) => {
-            let rules =
-                compact(&rules.unwrap_or_default()).into_iter().map(RoleRule::from).collect();
-            plain(&Privilege::Rules(rules).to_string())
-        }
-        Err(fault) if fault.is_forbidden() => format!("what {role} allows, which you may not read"),
-        Err(fault) => fault.to_string(),
-    }
-}
-
-/// The role that is asked for, and where; or what is allowed without one, in words.
-fn role_of(request: &AccessRequest) -> Result<(&KubernetesTarget, &RoleRef), &'static str> {
-    let target = request.spec.target.kubernetes.as_ref().ok_or("what it names, on that host")?;
-    Ok((target, target.role.as_ref().ok_or("only these rules")?))
 }
 
 /// How often the same person asked before in this namespace, and what became of it.
@@ -149,25 +122,32 @@ async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use crate::testing::request;
 
     #[test]
-    fn what_is_no_role_is_told_in_words() {
-        let of = |target: Value| {
-            let request = json!({
-                "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"name": "fix"},
-                "spec": {"target": target},
-            });
-            let request: AccessRequest = serde_json::from_value(request).unwrap();
-            role_of(&request).map(|(_, role)| role.to_string()).map_err(ToOwned::to_owned)
+    fn what_was_not_named_is_counted() {
+        let told = [1, 2].map(|count| unnamed(Verdict::Approve, count)).join("\n");
+        insta::assert_snapshot!(told, @r"
+        Approve 1 request that was not named? Pass --yes, or name it
+        Approve 2 requests that were not named? Pass --yes, or name them
+        ");
+    }
+
+    #[test]
+    fn what_is_held_is_denied_and_not_approved() {
+        let of = |phase: &str| {
+            let mut request = request("fix", &json!({}));
+            request["status"] = json!({"phase": phase});
+            serde_json::from_value::<AccessRequest>(request).unwrap()
         };
-        let edit = json!({"kind": "ClusterRole", "name": "edit"});
-        assert_eq!(of(json!({"kubernetes": {"role": edit}})), Ok("ClusterRole edit".to_owned()));
-        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
-        assert_eq!(of(json!({"kubernetes": {"rules": rules}})), Err("only these rules".to_owned()));
-        let host = json!({"endpoint": {"name": "web-1", "admin": {}}});
-        assert_eq!(of(host), Err("what it names, on that host".to_owned()));
+        let cases = [("Pending", true, true), ("Active", false, true), ("Ended", false, false)];
+        for (phase, approved, denied) in cases {
+            let open =
+                [Verdict::Approve, Verdict::Deny].map(|verdict| is_open(&of(phase), verdict));
+            assert_eq!(open, [approved, denied], "{phase}");
+        }
     }
 }

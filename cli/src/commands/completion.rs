@@ -5,6 +5,7 @@
 //! would stand in the middle of what somebody types.
 
 mod cobra;
+mod fitting;
 mod names;
 mod typed;
 
@@ -26,6 +27,8 @@ use crate::session::PROGRAM;
 const VARIABLE: &str = "KUBECTL_JIT_COMPLETE";
 /// The word by which `kubectl_complete-jit` asks.
 const ASKED: &str = "__complete";
+/// How bash asks: with words as people mean them, which clap's own script leaves as bash splits them.
+const BASH: &str = include_str!("completion/kubectl-jit.bash");
 
 /// Answers whoever completes; whether it was one who calls.
 pub(crate) fn answered() -> bool {
@@ -53,7 +56,9 @@ pub(crate) fn answered() -> bool {
 /// Prints what a shell needs to ask.
 pub(super) fn script(shell: Shell) -> Result<(), Fault> {
     let mut script = Vec::new();
-    if let Some(asking) = Shells::builtins().completer(&shell.to_string()) {
+    if shell == Shell::Bash {
+        script.extend(BASH.as_bytes());
+    } else if let Some(asking) = Shells::builtins().completer(&shell.to_string()) {
         asking.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
     }
     Ok(std::io::stdout().write_all(&script)?)
@@ -135,5 +140,49 @@ mod tests {
         for shell in Shell::value_variants() {
             assert!(Shells::builtins().completer(&shell.to_string()).is_some(), "{shell}");
         }
+        assert!(BASH.contains(&format!("{VARIABLE}=bash")) && BASH.contains(PROGRAM));
+    }
+
+    /// What bash has of a line whose last word is completed: its own words, each followed by `|`, and the part of the last
+    /// that it replaces.
+    #[rstest]
+    #[case::a_name("-n shop approve fi", "-n|shop|approve|fi", "fi", &["fix", "fig"])]
+    #[case::nothing_yet("approve ", "approve|", "", &["fix", "fig", "arn:aws:one", "arn:aws:two"])]
+    #[case::after_an_equals_sign("--namespace=sh", "--namespace|=|sh", "sh", &["shop"])]
+    #[case::right_after_it("--namespace=", "--namespace|=", "", &["shop"])]
+    #[case::a_name_with_colons("--context arn:aws:o", "--context|arn|:|aws|:|o", "o", &["one"])]
+    #[case::right_after_a_colon("--context arn:", "--context|arn|:", "", &["aws:one", "aws:two"])]
+    #[case::both("--context=arn:aws:t", "--context|=|arn|:|aws|:|t", "t", &["two"])]
+    #[case::not_split("--context arn:aws:t", "--context|arn:aws:t", "arn:aws:t", &["arn:aws:two"])]
+    #[case::quoted("-n 'shop' approve \"fi", "-n|'shop'|approve|\"fi", "fi", &["fix", "fig"])]
+    #[case::two_flags("--reason 'a = b' -n=shop approve fi", "--reason|'a = b'|-n|=|shop|approve|fi", "fi", &["fix", "fig"])]
+    fn bash_puts_together_what_it_has_split(
+        #[case] line: &str,
+        #[case] split: &str,
+        #[case] replaced: &str,
+        #[case] expected: &[&str],
+    ) {
+        let asking = r#"
+            kubectl-jit() {
+                local last="${@: -1}" name names="fix fig arn:aws:one arn:aws:two"
+                case $last in
+                --namespace=*) names=--namespace=shop ;;
+                --context=*) names="--context=arn:aws:one --context=arn:aws:two" ;;
+                esac
+                [[ $_CLAP_COMPLETE_INDEX -eq $(($# - 2)) ]] || return
+                for name in $names; do [[ $name != "$last"* ]] || echo "$name"; done
+            }
+            COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDS=("${@:3}") COMP_CWORD=$(($# - 3))
+            _kubectl_jit kubectl-jit "$2" "${COMP_WORDS[COMP_CWORD - 1]}"
+            printf '%s\n' "${COMPREPLY[@]}"
+        "#;
+        let line = format!("{PROGRAM} {line}");
+        let answer = std::process::Command::new("bash")
+            .args(["-c", &format!("{BASH}{asking}"), "bash", &line, replaced, PROGRAM])
+            .args(split.split('|'))
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&answer.stdout);
+        assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{answer:?}");
     }
 }

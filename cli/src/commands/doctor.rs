@@ -63,7 +63,8 @@ pub(super) async fn run(
 }
 
 async fn examine(session: &Session, home: Option<&str>) -> Examination {
-    let webhooks = WebhookConfigurations::read(&session.client).await.map_err(Fault::from);
+    let webhooks = WebhookConfigurations::read(&session.client, session.limit);
+    let webhooks = webhooks.await.map_err(Fault::from);
     let webhooks = &webhooks;
     let (installation, found) = installation::find(session, webhooks, home).await;
     let installation = &installation;
@@ -114,5 +115,22 @@ fn style(outcome: Outcome) -> Style {
         Outcome::Warning => AnsiColor::Yellow.on_default(),
         Outcome::Problem => AnsiColor::Red.on_default().bold(),
         Outcome::NotChecked => Style::new().dimmed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::session;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_look_waits_as_long_as_people_say() {
+        let examination = Box::pin(examine(&session(7, |_| None), None)).await;
+        let unanswered = |found: &&Finding| found.message.contains("no answer within");
+        let late: Vec<&str> =
+            examination.checks.iter().filter(unanswered).map(|found| &*found.message).collect();
+        assert!(late.len() > 10, "{late:#?}");
+        assert!(late.iter().all(|told| told.ends_with("no answer within 7 s")), "{late:#?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Why a request stands where it stands; or, offline, what would come of one.
 
+mod activity;
 mod known;
 pub(super) mod offline;
 
@@ -12,7 +13,7 @@ use crate::args::Format;
 use crate::fault::Fault;
 use crate::output::{Table, objects, plain, say};
 use crate::session::Session;
-use crate::story::{history, sheet};
+use crate::story::{drift, history, sheet};
 
 pub(super) async fn run(
     session: &Session,
@@ -28,7 +29,8 @@ pub(super) async fn run(
     let api = session.decisions(&session.namespace);
     let params = ListParams::default().fields(&fields);
     let decisions = session.call("listing decisions", api.list(&params)).await?.items;
-    for line in sheet(&request, now()) {
+    let grant = found::grant_on_host(session, &request).await;
+    for line in sheet(&request, now()).into_iter().chain(grant.iter().flat_map(drift)) {
         say(&line)?;
     }
     let status = request.status.clone().unwrap_or_default();
@@ -38,7 +40,7 @@ pub(super) async fn run(
     for line in history(&request, &decisions) {
         say(&format!("  {line}"))?;
     }
-    Ok(())
+    activity::show(session, &request).await
 }
 
 fn checks(checks: &[CheckStatus]) -> Result<(), Fault> {

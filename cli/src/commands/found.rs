@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-use lapse_crds::{AccessRequest, RequestPhase, Verdict, created_at};
+use lapse_crds::{AccessRequest, Grant, RequestPhase, Verdict, created_at};
 
 use crate::args::{DryRun, Filter};
 use crate::decide::{Saying, send};
@@ -38,6 +38,15 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
         }
         other => other,
     }
+}
+
+/// The Grant of a request for a host, if it has one and whoever asks may read it: it says what was changed there. To
+/// who may not, the Endpoint says so.
+pub(super) async fn grant_on_host(session: &Session, request: &AccessRequest) -> Option<Grant> {
+    request.spec.target.endpoint.as_ref()?;
+    let name = &request.status.as_ref()?.grant.as_ref()?.name;
+    let api: Api<Grant> = Api::all(session.client.clone());
+    session.call(format!("reading grant {name}"), api.get(name)).await.ok()
 }
 
 /// Requests by their names, and how many of the names mean none; each of those is told. Of a single name that is the error.

@@ -106,6 +106,7 @@ fn policy(first: &First) -> Result<JitPolicy, Fault> {
         priority: 100,
         requesters: first.requesters.clone(),
         targets: vec![PolicyTarget { kubernetes: Some(kubernetes), ..PolicyTarget::default() }],
+        workstations: None,
         duration: Some(DurationBounds {
             min: None,
             default: Some(duration(DEFAULT)?.min(max)),

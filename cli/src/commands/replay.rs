@@ -144,7 +144,7 @@ struct Replay {
     settings: Settings,
     before: Policies,
     after: Policies,
-    /// What is known of targets, by all that it depends on.
+    /// What is known of targets, by all that it depends on. What could not be read is kept for one page alone.
     known: HashMap<String, (Read<RoleRules>, Surroundings)>,
     differences: Vec<Difference>,
     judged: usize,
@@ -156,7 +156,7 @@ impl Replay {
         // It is asked for what stands in the cluster now, and for nothing that it would have to be told.
         let (_, keys) = watch::channel(KeySet::default());
         let index = Index::new(settings.clone(), keys.clone(), false);
-        let reader = Reader::new(session.client.clone(), index, keys);
+        let reader = Reader::new(session.client.clone(), index, keys).waiting_for(session.limit);
         let (known, differences) = (HashMap::new(), Vec::new());
         Self { reader, settings, before, after, known, differences, judged: 0, unknown: 0 }
     }
@@ -187,6 +187,9 @@ impl Replay {
 
     /// Looks up what is not known of the targets of a page, several at a time.
     async fn look(&mut self, page: &[AccessRequest]) {
+        self.known.retain(|_, (role, surroundings)| {
+            !matches!(role, Read::Failed(_)) && surroundings.failure().is_none()
+        });
         let mut lacking: HashMap<String, ResolvedTarget> = HashMap::new();
         for target in page.iter().filter_map(target_of) {
             let key = format!("{target:?}");
@@ -204,7 +207,7 @@ impl Replay {
         }
         let reader = &self.reader;
         let looked = stream::iter(lacking).map(async |(key, target)| {
-            let known = futures::join!(reader.role(&target), reader.surroundings(&target));
+            let known = futures::join!(reader.role(&target), reader.surroundings(&target, None));
             (key, known)
         });
         let looked: Vec<_> = looked.buffer_unordered(AT_ONCE).collect().await;
@@ -215,9 +218,13 @@ impl Replay {
         let (Some(requester), Some(target)) = (&request.spec.requester, target_of(request)) else {
             return;
         };
-        let Some((role, surroundings)) = self.known.get(&format!("{target:?}")).cloned() else {
+        let Some((role, mut surroundings)) = self.known.get(&format!("{target:?}")).cloned() else {
             return;
         };
+        // Few are made on a workstation.
+        if let Some(origin) = &request.spec.origin {
+            surroundings.origin = Some(self.reader.endpoint(&origin.endpoint).await);
+        }
         let (now, changed) = futures::join!(
             self.judged_by(&self.before, request, requester, &target, (&role, &surroundings), at),
             self.judged_by(&self.after, request, requester, &target, (&role, &surroundings), at),
@@ -303,4 +310,80 @@ impl Replay {
 
 fn target_of(request: &AccessRequest) -> Option<ResolvedTarget> {
     ResolvedTarget::resolve(&request.spec.target, &request.namespace().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing::{Asked, page, refusal, request, session};
+
+    fn edit() -> Value {
+        json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}})
+    }
+
+    fn cluster_role() -> Value {
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+        json!({"metadata": {"name": "edit"}, "rules": rules})
+    }
+
+    /// All requests of an API server, judged twice by a policy that offers what they ask for.
+    async fn replayed(
+        seconds: u64,
+        answer: impl Fn(&Asked) -> Option<Value> + Send + 'static,
+    ) -> Replay {
+        let role = json!({"kind": "ClusterRole", "name": "edit"});
+        let policy: JitPolicy = serde_json::from_value(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": "shop"},
+            "spec": {
+                "requesters": [{"kind": "Group", "name": "developers"}],
+                "targets": [{"kubernetes": {"roles": [role], "namespaces": {"names": ["shop"]}}}],
+            },
+        }))
+        .unwrap();
+        let session = session(seconds, answer);
+        let settings = assumed::settings(std::slice::from_ref(&policy)).unwrap();
+        let policies: Policies = [PolicyState::of(&policy, &settings)].into_iter().collect();
+        let mut replay = Replay::new(&session, settings, policies.clone(), policies);
+        replay.all(&session, false, DateTime::UNIX_EPOCH).await.unwrap();
+        replay
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_again_for_the_next_page() {
+        let reads = AtomicUsize::new(0);
+        let replay = replayed(30, move |asked| {
+            Some(match (asked.last(), asked.parameter("continue")) {
+                ("accessrequests", None) => page(&[request("one", &edit())], "two"),
+                ("accessrequests", Some(more)) if more == "two" => {
+                    page(&[request("two", &edit())], "three")
+                }
+                ("accessrequests", Some(_)) => page(&[request("three", &edit())], ""),
+                ("edit", _) if reads.fetch_add(1, Ordering::Relaxed) == 0 => {
+                    refusal(500, "InternalError", "the store does not answer")
+                }
+                ("edit", _) if reads.load(Ordering::Relaxed) == 2 => cluster_role(),
+                ("shop", _) => json!({"metadata": {"name": "shop", "labels": {}}}),
+                (other, _) => panic!("{other} is known, and is read again"),
+            })
+        });
+        let replay = replay.await;
+        assert_eq!((replay.judged, replay.unknown), (3, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_looked_up_is_waited_for_as_long_as_people_say() {
+        let began = Instant::now();
+        let requests = |asked: &Asked| {
+            (asked.last() == "accessrequests").then(|| page(&[request("one", &edit())], ""))
+        };
+        let replay = replayed(45, requests).await;
+        assert_eq!((replay.judged, replay.unknown), (1, 1));
+        assert_eq!(began.elapsed(), Duration::from_secs(45));
+    }
 }

@@ -1,11 +1,16 @@
-//! Who had what, when, why, approved by whom, and how it ended; with an audit log, what of it was used.
+//! Who had what, when, why, approved by whom, and how it ended; with an audit log, what of it was used; with the record of hosts,
+//! what was done there.
 //!
-//! It holds one page of Grants at a time. Of an audit log, which is read as a stream, it holds what was used under each Grant.
+//! It holds one page of Grants at a time. Of logs, which are read as streams, it holds a little for each Grant.
 
 mod audit;
+mod lines;
+mod records;
 mod row;
 mod usage;
 mod written;
+
+use std::path::PathBuf;
 
 use anstream::eprintln;
 use chrono::{DateTime, Utc};
@@ -16,7 +21,7 @@ use lapse_crds::{AccessRequest, Grant};
 
 use self::audit::Used;
 use self::row::Row;
-use self::written::Written;
+use self::written::{More, Written};
 use crate::args::{Format, Period};
 use crate::fault::Fault;
 use crate::pages::Pages;
@@ -29,11 +34,13 @@ pub(super) async fn run(
     session: &Session,
     format: Option<Format>,
     (namespace, period): (Option<&str>, Period),
-    audit: &[std::path::PathBuf],
+    (audit, records): (&[PathBuf], &[PathBuf]),
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    let mut written = Written::new(format, !audit.is_empty())?;
-    let used = if audit.is_empty() { None } else { Some(audit::read(audit)?) };
+    let more = More { usage: !audit.is_empty(), record: !records.is_empty() };
+    let mut written = Written::new(format, more)?;
+    let used = more.usage.then(|| audit::read(audit)).transpose()?;
+    let done = more.record.then(|| records::read(records)).transpose()?;
     let since = period.since(now);
     let mut unread = 0;
     let api: Api<Grant> = Api::all(session.client.clone());
@@ -49,11 +56,9 @@ pub(super) async fn run(
         let mut rows = std::pin::pin!(rows.buffered(AT_ONCE));
         while let Some((grant, request)) = rows.try_next().await? {
             unread += usize::from(matches!(request, Request::Forbidden));
-            written.row(&Row::of(
-                &grant,
-                request.found(),
-                used.as_ref().map(|used| used.by(&grant)),
-            ))?;
+            let used = used.as_ref().map(|used| used.by(&grant));
+            let done = done.as_ref().map(|done| done.by(&grant));
+            written.row(&Row::of(&grant, request.found(), (used, done)))?;
         }
     }
     written.end()?;

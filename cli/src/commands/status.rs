@@ -8,7 +8,7 @@ use crate::args::{Filter, Format};
 use crate::fault::Fault;
 use crate::output::{objects, phase_of, say};
 use crate::session::Session;
-use crate::story::{remarks, sheet};
+use crate::story::{drift, remarks, sheet};
 
 /// Shows one request, or all of ours that are not over.
 pub(super) async fn run(
@@ -34,8 +34,13 @@ pub(super) async fn run(
         if place > 0 {
             say("")?;
         }
+        // Of all of ours that are open nothing is compared yet.
+        let grant = match name {
+            Some(_) => found::grant_on_host(session, request).await,
+            None => None,
+        };
         let lines = sheet(request, now()).into_iter().chain(remarks(request));
-        lines.into_iter().try_for_each(|line| say(&line))?;
+        lines.chain(grant.iter().flat_map(drift)).try_for_each(|line| say(&line))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use lapse_cluster::clock::now;
 use lapse_crds::AccessRequest;
 
 use super::{found, list};
-use crate::args::Filter;
+use crate::args::{Filter, Format};
 use crate::fault::Fault;
 use crate::follow::{TICK, passing};
 use crate::output::{phase_of, say};
@@ -29,20 +29,26 @@ type Known = BTreeMap<(Option<String>, String), AccessRequest>;
 struct Board<'a> {
     session: &'a Session,
     filter: Filter,
+    is_wide: bool,
     known: Known,
     /// What a list has shown that is not at its end.
     listed: Option<Vec<AccessRequest>>,
 }
 
 /// Shows requests until Ctrl-C: on a terminal as a table whose times run, elsewhere a line for each change.
-pub(super) async fn run(session: &Session, filter: Filter) -> Result<(), Fault> {
+pub(super) async fn run(
+    session: &Session,
+    format: Option<Format>,
+    filter: Filter,
+) -> Result<(), Fault> {
     let fields = found::fields(session, filter).await?;
     let config = watcher::Config::default();
     let config = if fields.is_empty() { config } else { config.fields(&fields) };
     let events = watcher(session.requests_in(filter.all_namespaces), config).default_backoff();
     let mut events = std::pin::pin!(events);
     let is_terminal = std::io::stdout().is_terminal();
-    let mut board = Board { session, filter, known: Known::new(), listed: None };
+    let is_wide = format == Some(Format::Wide);
+    let mut board = Board { session, filter, is_wide, known: Known::new(), listed: None };
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -67,7 +73,7 @@ impl Board<'_> {
     fn draw(&self) -> Result<(), Fault> {
         let mut requests: Vec<AccessRequest> = self.known.values().cloned().collect();
         found::sort(&mut requests);
-        let table = list::table(&requests, self.filter.all_namespaces, false, now());
+        let table = list::table(&requests, self.filter.all_namespaces, self.is_wide, now());
         eprint!("{CLEAR}");
         table.print()
     }

@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
 use lapse_crds::{
-    AccessRequest, CheckOutcome, CheckStatus, RequestPhase, ReviewStatus, created_at,
+    AccessRequest, CheckOutcome, CheckStatus, Conditions as _, Grant, RequestPhase, ReviewStatus,
+    created_at,
 };
+use lapse_engine::endpoint::DRIFTED;
 
 use super::{requester, target, time_left, waiting_for, why};
 use crate::countdown::moment;
@@ -80,6 +82,16 @@ pub(crate) fn remarks(request: &AccessRequest) -> Vec<String> {
     page.0
 }
 
+/// What its holder changed on a host that outlasts a right, as far as its Grant says.
+pub(crate) fn drift(grant: &Grant) -> Vec<String> {
+    let mut page = Page(Vec::new());
+    let status = grant.status.as_ref();
+    if let Some(drifted) = status.and_then(|status| status.conditions.condition(DRIFTED)) {
+        page.line("Drift", &format!("{}: {}", drifted.reason, plain(&drifted.message)));
+    }
+    page.0
+}
+
 /// Whether the phase does not say everything.
 fn is_telling(request: &AccessRequest) -> bool {
     !matches!(phase_of(request), RequestPhase::Active | RequestPhase::Scheduled)
@@ -95,5 +107,34 @@ fn reviewed(review: &ReviewStatus, now: DateTime<Utc>) -> String {
     match (review.outcome, &review.reviewed_by) {
         (Some(outcome), Some(by)) => format!("{outcome}, by {}", plain(by)),
         _ => format!("due by {}", moment(review.due_by.time(), now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_outlasts_a_right_is_told() {
+        let grant = |conditions: serde_json::Value| -> Grant {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "lapse.dev/v1alpha1", "kind": "Grant", "metadata": {"name": "shop-fix-0a"},
+                "spec": {
+                    "request": {"namespace": "shop", "name": "fix", "uid": "r"},
+                    "policy": {"name": "p", "uid": "p", "generation": 1},
+                    "subject": {"kind": "User", "name": "alice"},
+                    "target": {"endpoint": {"name": "web-1", "admin": {}}}, "rulesHash": "h",
+                    "startsAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-01-01T01:00:00Z",
+                },
+                "status": {"phase": "Ended", "conditions": conditions},
+            }))
+            .unwrap()
+        };
+        let drifted = serde_json::json!([{
+            "type": "Drifted", "status": "True", "reason": "LeftBehind", "message": "a cron job\u{1b}",
+            "lastTransitionTime": "2026-01-01T01:00:01Z",
+        }]);
+        assert_eq!(drift(&grant(drifted)), ["Drift      LeftBehind: a cron job\u{fffd}"]);
+        assert_eq!(drift(&grant(serde_json::json!([]))), [""; 0]);
     }
 }

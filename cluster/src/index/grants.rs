@@ -88,6 +88,8 @@ pub(super) struct Grants {
     live_by_policy: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// By the name of the Endpoint that they are held on.
     live_on: HashMap<Box<str>, BTreeSet<Arc<str>>>,
+    /// Those that are over, by the name of the Endpoint whose host is still to be compared with what it was before.
+    comparing_on: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     /// Those to which something may still happen.
     open: BTreeSet<Arc<str>>,
     live: BTreeSet<Arc<str>>,
@@ -213,6 +215,9 @@ impl Grants {
         if let Some(endpoint) = endpoint_of(grant) {
             self.live_on.entry(endpoint.into()).or_default().insert(name.clone());
         }
+        if let Some(endpoint) = &grant.comparing_on {
+            self.comparing_on.entry(endpoint.clone()).or_default().insert(name.clone());
+        }
     }
 
     fn remove(&mut self, name: &str) -> Option<KnownGrant> {
@@ -235,12 +240,17 @@ impl Grants {
                 self.live_by_policy.remove(&*grant.policy);
             }
         }
-        if let Some(endpoint) = endpoint_of(grant)
-            && let Some(on_endpoint) = self.live_on.get_mut(endpoint)
-        {
-            on_endpoint.remove(name);
-            if on_endpoint.is_empty() {
-                self.live_on.remove(endpoint);
+        for (all, endpoint) in [
+            (&mut self.live_on, endpoint_of(grant)),
+            (&mut self.comparing_on, grant.comparing_on.as_deref()),
+        ] {
+            if let Some(endpoint) = endpoint
+                && let Some(on_endpoint) = all.get_mut(endpoint)
+            {
+                on_endpoint.remove(name);
+                if on_endpoint.is_empty() {
+                    all.remove(endpoint);
+                }
             }
         }
         remove_orphan(&mut self.orphans, &known.name, grant);
@@ -333,6 +343,10 @@ impl Grants {
 
     pub(super) fn live_on(&self, endpoint: &str) -> Vec<Arc<str>> {
         self.live_on.get(endpoint).into_iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn comparing_on(&self, endpoint: &str) -> Vec<Arc<str>> {
+        self.comparing_on.get(endpoint).into_iter().flatten().cloned().collect()
     }
 
     pub(super) fn open(&self) -> Vec<String> {

@@ -254,6 +254,13 @@ impl Index {
         self.tables().grants.live_on(endpoint)
     }
 
+    /// The names of the Grants that are over, and after whose end the host of an Endpoint is still to be compared with what
+    /// it was before, as far as they are seen.
+    #[must_use]
+    pub fn comparing_on(&self, endpoint: &str) -> Vec<Arc<str>> {
+        self.tables().grants.comparing_on(endpoint)
+    }
+
     /// The live Grants by these policies. One that cannot be decoded is a failure: nobody knows who holds it.
     #[must_use]
     pub fn live_by(&self, policies: &BTreeSet<String>) -> Read<Vec<Arc<GrantSummary>>> {

@@ -265,6 +265,24 @@ fn what_somebody_holds_is_found_by_who_it_is() {
 }
 
 #[test]
+fn a_right_whose_host_is_still_to_be_compared_is_found_by_its_endpoint() {
+    let index = index();
+    let on_host = |version: u64, phase: &str, reason: &str| {
+        let mut grant = grant("fix", version, phase);
+        grant["spec"]["target"] = json!({"endpoint": {"name": "web-1", "uid": "e", "admin": {}}});
+        grant["status"]["conditions"] = json!([{
+            "type": "Drifted", "status": "Unknown", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-28T11:00:00Z",
+        }]);
+        index.apply_grant(&stored(&grant));
+        (index.live_on("web-1").len(), index.comparing_on("web-1").len(), index.open_grants().len())
+    };
+    assert_eq!(on_host(1, "Active", "LeftBehind"), (1, 0, 1));
+    assert_eq!(on_host(2, "Ended", "Comparing"), (0, 1, 1));
+    assert_eq!(on_host(3, "Ended", "Clean"), (0, 0, 0));
+}
+
+#[test]
 fn a_grant_that_cannot_be_decoded_is_nobodys_and_hides_who_is_engaged() {
     let index = index();
     let mut broken = grant("fix", 1, "Active");

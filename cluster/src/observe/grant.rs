@@ -135,9 +135,10 @@ impl Reader {
             // The request bears on it once more when a Grant that is over was deleted, and what its agent says on the
             // end of a right on a host.
             let request = if grant.live.is_none() { request.await } else { unread() };
-            let endpoint = match target {
-                Some(target) => self.endpoint_of(target).await,
-                None => None,
+            let endpoint = match (target, &grant.comparing_on) {
+                (Some(target), _) => self.endpoint_of(target).await,
+                (None, Some(name)) => Some(self.endpoint(name).await),
+                (None, None) => None,
             };
             let surroundings = Surroundings { endpoint, ..Surroundings::default() };
             return Rest { request, surroundings, ..Rest::default() };
@@ -151,7 +152,8 @@ impl Reader {
             request,
             self.policies(Some(&grant.policy), occasion),
             self.role(target),
-            self.surroundings(target),
+            // Where it was asked for bears on what is held no more.
+            self.surroundings(target, None),
         );
         // It needs no watch to be read, and an end may follow from it alone.
         let own_policy = match policies {

@@ -101,7 +101,7 @@ impl Reader {
                 let all = policies.found().unwrap_or(&none);
                 tokio::join!(
                     self.role(target),
-                    self.surroundings(target),
+                    self.surroundings(target, request.spec.origin.as_ref()),
                     self.banned_roles(all, who, target)
                 )
             }
@@ -212,7 +212,7 @@ impl Reader {
                     let accounts = self.accounts(target, &role).await;
                     (role, accounts)
                 };
-                tokio::join!(role, self.surroundings(target))
+                tokio::join!(role, self.surroundings(target, known.spec.origin.as_ref()))
             } else {
                 let why = "the target has no kind".to_owned();
                 ((Read::Failed(why.clone()), Read::Failed(why)), Surroundings::default())

@@ -10,14 +10,15 @@ mod undebugged;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{Api, Client, Resource};
-use lapse_crds::{AccessRequest, Endpoint, Grant, Identity, RoleKind, RoleRef};
+use lapse_crds::{AccessRequest, Endpoint, Grant, Identity, Origin, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::endpoint::EndpointFacts;
 use lapse_engine::policy::{BannedRoles, Policies, PolicyState};
@@ -34,7 +35,7 @@ use self::undebugged::Undebugged;
 use crate::accounts::Known;
 use crate::index::{Index, version};
 use crate::watch::Revision;
-use crate::{CallError, Stored, bounded};
+use crate::{CALL_LIMIT, CallError, Stored, bounded_by};
 
 /// Reads single objects from the API server, and looks everything else up in the index.
 #[derive(Clone)]
@@ -49,6 +50,7 @@ pub struct Reader {
     accounts: Known,
     undebugged: Undebugged,
     revision: Option<Arc<Revision>>,
+    limit: Duration,
 }
 
 /// The outcome of a call that looks something up.
@@ -75,7 +77,14 @@ impl Reader {
             accounts: Known::default(),
             undebugged: Undebugged::default(),
             revision: None,
+            limit: CALL_LIMIT,
         }
+    }
+
+    /// One that waits at most so long for a single object.
+    #[must_use]
+    pub fn waiting_for(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// One that tells when what it reads is older than what the index has seen.
@@ -119,7 +128,8 @@ impl Reader {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
-        read(bounded(format!("reading {} {name}", K::kind(&())), api.get(name)).await)
+        let what = format!("reading {} {name}", K::kind(&()));
+        read(bounded_by(self.limit, what, api.get(name)).await)
     }
 
     /// One object by its name, of which the index has seen this version.
@@ -223,11 +233,30 @@ impl Reader {
         join_all(reads).await.into_iter().collect()
     }
 
-    /// What is known of where a target holds.
-    pub async fn surroundings(&self, target: &ResolvedTarget) -> Surroundings {
-        let namespaces = self.namespaces_of(target.namespaces());
-        let (namespaces, endpoint) = join(namespaces, self.endpoint_of(target)).await;
-        Surroundings { namespaces, endpoint }
+    /// What is known of where a target holds, and of where it was asked for.
+    pub async fn surroundings(
+        &self,
+        target: &ResolvedTarget,
+        origin: Option<&Origin>,
+    ) -> Surroundings {
+        // Most people ask on a host for something on that host.
+        let place = target.scope.endpoint();
+        let is_there = |origin: &&Origin| place.is_some_and(|place| place.name == origin.endpoint);
+        let origin_elsewhere = async {
+            match origin.filter(|origin| !is_there(origin)) {
+                Some(origin) => Some(self.endpoint(&origin.endpoint).await),
+                None => None,
+            }
+        };
+        // Each on the heap: whoever looks at a request holds them as long as that takes.
+        let (namespaces, endpoint, elsewhere) = join3(
+            Box::pin(self.namespaces_of(target.namespaces())),
+            Box::pin(self.endpoint_of(target)),
+            Box::pin(origin_elsewhere),
+        )
+        .await;
+        let there = endpoint.clone().filter(|_| origin.is_some());
+        Surroundings { namespaces, endpoint, origin: elsewhere.or(there) }
     }
 
     /// What is known of the Endpoint of a target, if it is on one.

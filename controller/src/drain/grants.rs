@@ -57,7 +57,7 @@ async fn end_one(reader: &Reader, clock: &Clock, grant: Grant) -> Result<(), Str
     let mut known = GrantSummary { is_deleted: true, ..GrantSummary::of(&grant) };
     let mut last = String::from("it has not ended, or its request does not say so");
     for _ in 0..LOOKS {
-        match look(reader, clock, &known).await {
+        match Box::pin(look(reader, clock, &known)).await {
             Ok(None) => return Ok(()),
             Ok(Some(seen)) => known = GrantSummary { is_deleted: true, ..GrantSummary::of(&seen) },
             // A controller takes it back, too.

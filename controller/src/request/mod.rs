@@ -65,7 +65,8 @@ pub(crate) async fn reconcile(
     let is_given = context.reader.index().grant(&grant).is_some();
     let in_hand = (!is_given).then(|| context.touched.in_hand.take(&grant));
     let decides = summary.policy.as_deref();
-    let (observed, plan) = match look(context, &of, decides, !summary.was_reported).await {
+    let (observed, plan) = match Box::pin(look(context, &of, decides, !summary.was_reported)).await
+    {
         Ok(Some(found)) => found,
         // What is gone takes no place among what a person asks for.
         Ok(None) => {
@@ -173,7 +174,7 @@ async fn carry_out(
             let begun = grant::begin(context, created, &observed).await;
             drop(in_hand);
             match begun {
-                Some(written) => follow(context, observed, written).await,
+                Some(written) => Box::pin(follow(context, observed, written)).await,
                 // What became of it may be told by nothing else: the answer to a write can be lost.
                 None => Ok(Done::Until(Some(context.clock.now() + AFTER_FAILURE))),
             }

@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 use super::machine;
 use crate::plane::{line, lock, workspace};
 
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 19] = [
     "acl",
     "at",
     "ca-certificates",
     "cron",
     "dbus",
     "iproute2",
+    "libcap2-bin",
     "libnss-systemd",
     "libpam-systemd",
     "login",

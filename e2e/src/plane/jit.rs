@@ -1,9 +1,9 @@
 //! This workspace's own `kubectl jit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use lapse_tools::programs;
+use lapse_tools::{link, programs, workspace};
 
 use super::Plane;
 use super::command::{self, Answer};
@@ -11,6 +11,9 @@ use super::user::User;
 
 /// The package, and its program.
 const JIT: &str = "kubectl-jit";
+
+/// What completes it for kubectl, within the workspace.
+const COMPLETION: &str = "cli/kubectl_complete-jit";
 
 /// The program, built once.
 ///
@@ -21,6 +24,15 @@ pub async fn jit_program() -> Result<PathBuf> {
 }
 
 impl Plane {
+    /// Puts the program beside kubectl, with what completes it.
+    pub(crate) fn add_jit(&self, program: &Path) -> Result<()> {
+        for file in [program, &workspace::root().join(COMPLETION)] {
+            let name = file.file_name().context("a program without a name")?;
+            link(file, &self.bin().join(name))?;
+        }
+        Ok(())
+    }
+
     /// Runs it as this user.
     ///
     /// # Errors

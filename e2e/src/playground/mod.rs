@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::plane::{InstallOptions, Lapse, Origin, Plane, PlaneOptions, Progress};
+use crate::plane::{InstallOptions, Lapse, Origin, Plane, PlaneOptions, Progress, jit_program};
 
 /// Who can try things, and which groups each is in. The first is the current context.
 const PEOPLE: [(&str, &[&str]); 5] = [
@@ -85,7 +85,8 @@ async fn start(options: &Options) -> Result<Lapse> {
     let folder = options.dir.clone();
     let (progress, origin) = (Progress::Steps, Origin::Published);
     let plane = PlaneOptions { folder, progress, origin, ..PlaneOptions::default() };
-    let plane = Plane::start(plane).await?;
+    let (plane, jit) = tokio::try_join!(Plane::start(plane), jit_program())?;
+    plane.add_jit(&jit)?;
     let plane = Arc::new(plane);
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     let install = InstallOptions {
@@ -128,12 +129,17 @@ fn welcome(plane: &Plane, options: &Options, logs: &str) -> String {
         format!("  export KUBECONFIG={folder}/kubeconfig"),
         format!("  export PATH={}:$PATH", plane.bin().display()),
         String::new(),
-        "  kubectl get areq,adec,grants --all-namespaces".to_owned(),
-        "  kubectl --context alice auth can-i delete deployments -n shop".to_owned(),
-        "  kubectl --context alice get jitpolicies".to_owned(),
-        "  kubectl --context alice apply -f examples/requests/fix-checkout.yaml".to_owned(),
     ];
+    let shown = [
+        "kubectl jit --context alice -n shop policies",
+        "kubectl jit --context alice -n shop request edit --for 30m --reason 'Checkout fails for EU cards'",
+        "kubectl jit --context bob -n shop approve --all",
+    ];
+    let shown = shown.iter().filter(|_| !options.no_examples);
+    let shown = shown.chain(&["kubectl get areq,adec,grants --all-namespaces"]);
+    lines.extend(shown.map(|command| format!("  {command}")));
     lines.push(String::new());
+    lines.push("README.md, \"Your first request\", says what comes of it.".to_owned());
     lines.push(format!("Contexts: {}.", people.collect::<Vec<_>>().join(", ")));
     lines.push(format!("Logs: {folder}/{logs}; audit log: {}.", plane.audit_log().display()));
     let removed = if options.dir.is_none() { ", which removes all of it" } else { "" };

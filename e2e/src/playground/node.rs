@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use super::{Options, PEOPLE, examples, welcome};
 use crate::node::{Cluster, ClusterOptions};
-use crate::plane::Progress;
 use crate::plane::install::VALUES;
+use crate::plane::{Progress, jit_program};
 
 /// Runs it until it is told to stop.
 pub(super) async fn run(
@@ -31,6 +31,7 @@ async fn start(options: &Options) -> Result<Cluster> {
     let progress = Progress::Steps;
     let cluster = Cluster::start(ClusterOptions { folder: options.dir.clone(), progress }).await?;
     let plane = cluster.plane();
+    plane.add_jit(&jit_program().await?)?;
     plane.write_kubeconfig(&plane.folder().join("kubeconfig"), &PEOPLE)?;
     progress.step("installing the chart with Helm");
     let set: Vec<&str> = options.helm_set.iter().map(String::as_str).collect();

@@ -1,5 +1,6 @@
 //! A corner of the cluster with people: alice may ask for rights on one Endpoint, bob approves.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use lapse_e2e::plane::install::NAMESPACE;
 use lapse_e2e::plane::{
     InstallOptions, Lapse, PlaneOptions, SOON, User, apply, eventually, policy_reported,
 };
+use lapse_engine::activity::STREAM;
 use lapse_engine::endpoint::hash_of_token;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -125,6 +127,15 @@ impl Corner {
         }))
         .await;
         policy_reported(&self.admin.client, policy).await.unwrap();
+    }
+
+    /// What the gateway has exported of what was done on this host: each entry as it stands there.
+    pub(crate) fn exported(&self) -> Vec<Value> {
+        let log = fs::read(&self.lapse.gateways[0].process.spec().log).unwrap();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines = log.lines().filter(|line| line.contains(STREAM));
+        let entries = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        entries.filter(|entry| entry["endpoint"] == self.name.as_str()).collect()
     }
 
     /// By what hosts know this installation.

@@ -61,14 +61,15 @@ async fn a_host_that_cannot_enrol_says_what_to_do() {
 
 /// What the host cannot do is not offered: the request says so, and nothing is sent to the host.
 #[tokio::test]
-async fn a_host_with_sudo_rs_offers_groups_alone() {
+async fn a_host_with_sudo_rs_offers_what_needs_no_sudo() {
     let site = Site::without_agent("enrol-rs", Release::Debian13).await;
     let instead =
         "for p in sudo visudo; do ln -s $(command -v $p-rs) /usr/local/sbin/$p; done; sudo -V 2>&1";
     assert!(site.host.sh(instead).await.unwrap().starts_with("sudo-rs"));
     site.enrol().await;
     let report = site.endpoints().get("enrol-rs").await.unwrap().status.unwrap().report.unwrap();
-    assert_eq!(report.capabilities, [Capability::Group], "{}", site.journal().await);
+    let can = [Capability::Group, Capability::Application, Capability::Account];
+    assert_eq!(report.capabilities, can, "{}", site.journal().await);
     let probed = site.host.sh("lapse-agent probe").await.unwrap();
     assert!(probed.contains("can:   Group") && probed.contains("Install sudo 1.9"), "{probed}");
     site.ask("fix", &json!({"admin": {}}), "5m").await;

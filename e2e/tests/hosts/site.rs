@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequestStatus, ConditionStatus, Grant, RequestPhase};
 use lapse_e2e::host::{Host, Relay, Release, Root, Wire};
 use lapse_e2e::plane::{SOON, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::corner::{Corner, TOKEN};
 
@@ -79,6 +79,16 @@ impl Site {
         duration: &str,
     ) -> (String, DateTime<Utc>) {
         self.told(self.corner.given(request, what, duration).await).await
+    }
+
+    /// A right to everything by a policy that says this of sessions.
+    pub(crate) async fn given_by(&self, request: &str, session: Value, duration: &str) -> String {
+        let policy = format!("{}-{request}", self.name);
+        let offer = json!({"names": [self.name], "admin": {}});
+        self.policy_named(&policy, offer, session).await;
+        self.ask_by(&policy, request, &json!({"admin": {}}), duration).await;
+        self.decide(&self.bob, request, "Approve").await.unwrap();
+        self.phase(request, RequestPhase::Active).await.grant.unwrap().name
     }
 
     /// Waits until a grant has ended, verified by the agent.

@@ -145,6 +145,7 @@ async fn of_fields() {
         json!({"requesters": somebody, "targets": [{"endpoint": {"all": true, "admin": null}}]}),
         json!({"requesters": somebody, "targets": [{"endpoint": {"admin": {}}}]}),
         ban(json!([{"endpoint": {"names": ["web-1"]}}])),
+        json!({"workstations": {}}),
         json!({"schedule": {"timeZone": "Mars", "windows": []}}),
         // One a policy: the API server tells several in an order that changes.
         json!({"schedule": {"timeZone": "UTC", "windows": [{"days": ["Mon"], "start": "25:00", "end": "10:00"}]}}),

@@ -47,9 +47,11 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
 }
 
 fn facts(context: &Context<'_>) -> Option<Facts> {
-    let Context { spec, requester, target, policy, .. } = context;
+    let Context { spec, requester, policy, .. } = context;
+    let target = context.settled();
     let role = target.privilege.role();
     let (mut programs, mut group) = (Vec::new(), None);
+    let (mut application, mut account) = (None, None);
     let kind = match &target.privilege {
         Privilege::Role(RoleRef { kind: RoleKind::ClusterRole, .. }) => TargetKind::ClusterRole,
         Privilege::Role(RoleRef { kind: RoleKind::Role, .. }) => TargetKind::Role,
@@ -63,6 +65,19 @@ fn facts(context: &Context<'_>) -> Option<Facts> {
             group = Some(name.clone());
             TargetKind::Group
         }
+        Privilege::Elevation(Elevation::Application { name, program }) => {
+            application = Some(name.clone());
+            programs.extend(program.iter().map(|program| program.path.clone()));
+            TargetKind::Application
+        }
+        Privilege::Elevation(Elevation::Account(asked)) => {
+            account = Some(asked.action);
+            TargetKind::Account
+        }
+    };
+    let groups = match &target.privilege {
+        Privilege::Elevation(elevation) => elevation.groups().to_vec(),
+        Privilege::Role(_) | Privilege::Rules(_) => Vec::new(),
     };
     Some(Facts {
         requester: (*requester).clone(),
@@ -83,6 +98,9 @@ fn facts(context: &Context<'_>) -> Option<Facts> {
             endpoint: target.scope.endpoint().map(|place| place.name.clone()),
             programs,
             group,
+            groups,
+            application,
+            account,
         },
         policy: policy.name().to_owned(),
         now: context.now,

@@ -6,11 +6,14 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, duties, requester, .. } = context;
     let apart = duties.apart();
     if apart.is_empty() {
-        return CheckResult::NotApplicable("The policy excludes no other policy.".to_owned());
+        return CheckResult::NotApplicable(
+            "No other policy is under separation of duties with this one.".to_owned(),
+        );
     }
+    let others = apart.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     if let Err(why) = duties.is_known() {
         return CheckResult::Pending(format!(
-            "Who holds or approved access under the excluded policies cannot be read: {why}."
+            "Who holds access under {others}, and who approved it, cannot be read: {why}."
         ));
     }
     if let Some(engagement) = duties.engagement(&requester.username) {
@@ -21,10 +24,8 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             policy.name()
         ));
     }
-    let names: Vec<&str> = apart.iter().map(String::as_str).collect();
     CheckResult::Pass(format!(
-        "You neither hold nor have approved access under {}, which this policy excludes.",
-        names.join(", ")
+        "You hold no access under {others}, and have approved none that is held now (separationOfDuties)."
     ))
 }
 
@@ -54,7 +55,7 @@ mod tests {
         "#);
         insta::assert_debug_snapshot!(outcome("carol", "bob"), @r#"
         Pass(
-            "You neither hold nor have approved access under shop-payments, which this policy excludes.",
+            "You hold no access under shop-payments, and have approved none that is held now (separationOfDuties).",
         )
         "#);
     }

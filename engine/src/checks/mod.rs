@@ -24,6 +24,7 @@ use lapse_crds::{AccessRequestSpec, CheckName, CheckOutcome, CheckStatus, Identi
 pub(crate) use self::risk::is_harmless;
 use crate::duties::Duties;
 use crate::lifetime::starts_at;
+use crate::origin::Provenance;
 use crate::peers::{Extended, InLine, Peers};
 use crate::policy::{Policies, Policy};
 use crate::risk::ServiceAccount;
@@ -66,6 +67,8 @@ pub struct Context<'a> {
     pub spec: &'a AccessRequestSpec,
     /// By whom.
     pub requester: &'a Identity,
+    /// Where it was made.
+    pub provenance: &'a Provenance,
     /// For what, spelled out.
     pub target: &'a ResolvedTarget,
     /// The policy that decides.
@@ -89,6 +92,11 @@ impl Context<'_> {
     #[must_use]
     pub fn starts_at(&self) -> DateTime<Utc> {
         starts_at(self.spec, self.now)
+    }
+
+    /// What the Grant would give: the target with all that the request left open.
+    pub(crate) fn settled(&self) -> ResolvedTarget {
+        self.policy.settled(self.target, self.requester, self.known)
     }
 
     /// The place of the request among those of its requester.

@@ -2,7 +2,7 @@
 
 use super::{CheckResult, Context};
 use crate::Read;
-use crate::elevation::{climbs_by, power_of};
+use crate::elevation::{Elevation, climbs_by, power_of};
 use crate::risk::{Reach, Risk, WithinReach, assess, within_reach};
 use crate::target::Privilege;
 
@@ -15,8 +15,9 @@ pub(crate) fn risk_of(context: &Context<'_>) -> Option<Risk> {
 /// Whether the role surely lets nobody climb, neither by itself nor by a service account within its reach.
 pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
     let reached = |risk: &Risk| context.accounts.found().map(|all| within_reach(risk, all));
-    if let Privilege::Elevation(elevation) = &context.target.privilege {
-        return power_of(elevation).is_none();
+    if let Privilege::Elevation(elevation) = context.settled().privilege {
+        let is_known = !matches!(elevation, Elevation::Application { program: None, .. });
+        return is_known && power_of(&elevation).is_none();
     }
     risk_of(context).is_some_and(|risk| {
         !risk.escalates() && reached(&risk).is_some_and(|reached| reached.climbers.is_empty())
@@ -25,18 +26,8 @@ pub(crate) fn is_harmless(context: &Context<'_>) -> bool {
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, target, known, .. } = context;
-    if let Privilege::Elevation(elevation) = &target.privilege {
-        if let Some(why) =
-            climbs_by(elevation).filter(|_| !policy.accepts_escalation(target, known))
-        {
-            return CheckResult::Fail(format!(
-                "{why}. Request something that does no more than you need, such as a script of root's without \
-                 arguments, or request under a policy with allowEscalation."
-            ));
-        }
-        let power = power_of(elevation).map(|power| format!("{power}."));
-        let harmless = || "It is not known to allow more than it says.".to_owned();
-        return CheckResult::Pass(power.unwrap_or_else(harmless));
+    if let Privilege::Elevation(elevation) = context.settled().privilege {
+        return on_host(context, &elevation);
     }
     let risk = match (risk_of(context), context.role) {
         (Some(risk), _) => risk,
@@ -65,6 +56,23 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let warnings = [risk.warning(), reached.warning()];
     let harmless = || "The role does not allow privilege escalation.".to_owned();
     CheckResult::Pass(sentences(warnings).unwrap_or_else(harmless))
+}
+
+/// What there is to say of something on a host, as the policy gives it.
+fn on_host(context: &Context<'_>, elevation: &Elevation) -> CheckResult {
+    let Context { policy, target, known, .. } = context;
+    if let Elevation::Application { program: None, .. } = elevation {
+        return CheckResult::NotApplicable(format!("{elevation} is not offered."));
+    }
+    if let Some(why) = climbs_by(elevation).filter(|_| !policy.accepts_escalation(target, known)) {
+        return CheckResult::Fail(format!(
+            "{why}. Request something that does no more than you need, such as a script of root's without arguments, or \
+             request under a policy with allowEscalation."
+        ));
+    }
+    let power = power_of(elevation).map(|power| format!("{power}."));
+    let harmless = || "It is not known to allow more than it says.".to_owned();
+    CheckResult::Pass(power.unwrap_or_else(harmless))
 }
 
 fn sentences(parts: [Option<String>; 2]) -> Option<String> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cel::Value;
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{GrantDuration, Identity};
+use lapse_crds::{AccountAction, GrantDuration, Identity};
 
 use super::functions::{Shape, Type};
 
@@ -56,10 +56,16 @@ pub struct TargetFacts {
     pub cluster_wide: bool,
     /// The name of the Endpoint: `target.endpoint`.
     pub endpoint: Option<String>,
-    /// The programs of the commands, by their paths: `target.programs`.
+    /// The programs of the commands or of the application, by their paths: `target.programs`.
     pub programs: Vec<String>,
     /// The local group: `target.group`.
     pub group: Option<String>,
+    /// The local groups that the holder joins, by a group or by an account: `target.groups`.
+    pub groups: Vec<String>,
+    /// The name of the application: `target.application`.
+    pub application: Option<String>,
+    /// What is done with the account: `target.account`.
+    pub account: Option<AccountAction>,
 }
 
 /// The kinds of right that can be asked for.
@@ -77,6 +83,10 @@ pub enum TargetKind {
     Commands,
     /// Membership of a group of a host.
     Group,
+    /// One program of a host, run by its agent.
+    Application,
+    /// A local account of a host.
+    Account,
 }
 
 /// The variables with fields, each field with its shape. The bounds are those of the schema of the API.
@@ -112,6 +122,9 @@ const FIELDS: [(&str, &[(&str, Shape)]); 4] = [
             ("endpoint", Shape::text(253)),
             ("programs", Shape::texts(32, 255)),
             ("group", Shape::text(32)),
+            ("groups", Shape::texts(64, 32)),
+            ("application", Shape::text(63)),
+            ("account", Shape::text(16)),
         ],
     ),
     ("policy", &[("name", Shape::text(253))]),
@@ -174,6 +187,9 @@ impl Facts {
             ("target", "endpoint") => optional(&target.endpoint),
             ("target", "programs") => target.programs.clone().into(),
             ("target", "group") => optional(&target.group),
+            ("target", "groups") => target.groups.clone().into(),
+            ("target", "application") => optional(&target.application),
+            ("target", "account") => optional(&target.account.map(|action| action.to_string())),
             ("policy", "name") => policy.clone().into(),
             _ => Value::Null,
         }
@@ -209,6 +225,9 @@ pub(super) fn samples() -> [(&'static str, Facts); 3] {
             endpoint: None,
             programs: vec![],
             group: None,
+            groups: vec![],
+            application: None,
+            account: None,
         },
         policy: "shop-debug".into(),
         now: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),

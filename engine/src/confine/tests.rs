@@ -1,5 +1,6 @@
 //! What is let through, and what a stolen token would try.
 
+mod hosts;
 mod records;
 
 use std::collections::BTreeMap;

@@ -11,8 +11,11 @@ use super::host::{Certainty, HostState};
 use super::object::all_recorded;
 use super::reasons::{End, banned_from, why_ended, why_not_given, why_objects_ended, why_unmarked};
 use super::warnings::{WarningOutlook, outlook};
-use super::{Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, host, review, stopping};
+use super::{
+    Content, LiveObject, ObjectSpec, Observed, REVIEWED, Warning, drift, host, review, stopping,
+};
 use crate::Read;
+use crate::endpoint::DRIFTED;
 use crate::lifetime::{ENDED, STOPPED, awaits_review, is_settled};
 use crate::outside::{self, LOOKUP_FAILED, REFUSED};
 use crate::policy::PolicyState;
@@ -114,6 +117,7 @@ fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Pl
     let WarningOutlook { warning, next_at } = outlook(observed, now);
     // An emergency may be reviewed, and its review may be overdue, before its end.
     let review = review::note(observed, &mut status, now);
+    drift::note(observed, &mut status, now);
     let moments = [Some(look_again(observed, now)), next_at, review.next_at];
     Plan {
         actions: vec![],
@@ -127,7 +131,7 @@ fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Pl
 /// How soon a right that could not be verified to be gone is looked at again.
 pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
 /// How soon what could not be looked up is looked up again.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
+pub(super) const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) const ACTIVE: &str = "Active";
 
@@ -251,15 +255,18 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
         condition(&mut status, grant, ENDED, ConditionStatus::True, verified, why, now);
         // What was started goes after the right is gone: before, more could be started.
         let stopping = stopping::begin(grant, &mut status, now);
+        // What was never given has changed nothing.
+        let comparing = reason.and_then(|_| drift::begin(observed, &mut status, now));
         return Plan {
             actions,
             status: changed(grant, status),
             report_always: false,
             warning: review.warning,
-            wake_at: stopping.into_iter().chain(review.next_at).min(),
+            wake_at: stopping.into_iter().chain(review.next_at).chain(comparing).min(),
         };
     }
     status.phase = GrantPhase::Ending;
+    drift::note(observed, &mut status, now);
     // The message keeps the cause, not the hindrance: the next decision reads it from here.
     condition(&mut status, grant, ENDED, ConditionStatus::False, "Unverified", why, now);
     Plan {
@@ -309,6 +316,7 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
     }
     let stop = stopping::outlook(observed, &mut status, now);
     actions.extend(stop.actions);
+    let comparing = drift::outlook(observed, &mut status, now);
     let is_deleted = observed.grant.metadata.deletion_timestamp.is_some();
     let leaves = is_deleted && has_finalizer(&observed.grant) && !owes && stop.next_at.is_none();
     if actions.is_empty() && leaves && request_knows(observed) {
@@ -324,7 +332,7 @@ fn over(observed: &Observed, now: DateTime<Utc>) -> Plan {
         status: changed(&observed.grant, status),
         report_always: false,
         warning: review.warning,
-        wake_at: soon.into_iter().chain(review.next_at).chain(stop.next_at).min(),
+        wake_at: soon.into_iter().chain(review.next_at).chain(stop.next_at).chain(comparing).min(),
     }
 }
 
@@ -363,7 +371,7 @@ pub(super) fn condition(
         last_transition_time: now.into(),
         observed_generation: grant.metadata.generation,
     });
-    let order = [ACTIVE, ENDED, STOPPED, REVIEWED];
+    let order = [ACTIVE, ENDED, STOPPED, DRIFTED, REVIEWED];
     let position = |of: &Condition| order.iter().position(|known| *known == of.r#type);
     status.conditions.sort_by_key(position);
 }

@@ -1,7 +1,7 @@
 //! How a right on a host stands, as its agent says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{EndReason, EndpointTarget, LocalUser, LocalUsers, OrderState};
+use lapse_crds::{EndReason, EndpointTarget, LocalUser, OrderState};
 
 use super::Observed;
 use super::decide::expiry;
@@ -23,10 +23,14 @@ pub(super) enum HostState {
     Unsaid,
     /// The right is held.
     Given,
+    /// Its holder ends it there, and something of it is still there.
+    Leaving,
     /// It is gone, or was never given, and nothing of it is left: why, if the agent says.
     Gone {
         /// Whether it could not be given.
         failed: bool,
+        /// Whether its holder ended it there.
+        by_holder: bool,
         /// In the agent's words.
         why: Option<String>,
     },
@@ -38,17 +42,17 @@ pub(super) enum HostState {
 
 /// How the right stands on its host; `None` if it is none on a host.
 pub(super) fn state(observed: &Observed) -> Option<HostState> {
-    let target = observed.grant.spec.target.endpoint.as_ref()?;
-    Some(match facts(observed, target) {
+    Some(match facts(observed)? {
         Read::Failed(_) => HostState::Unread,
         Read::Missing => HostState::Lost,
         Read::Found(facts) => match receipt(observed, facts) {
             None => HostState::Unsaid,
-            Some(Receipt { state, message, .. }) => match state {
+            Some(Receipt { state, message: why, ended_by_holder: by_holder, .. }) => match state {
                 OrderState::Received => HostState::Unsaid,
+                OrderState::Ending if by_holder => HostState::Leaving,
                 OrderState::Active | OrderState::Ending => HostState::Given,
-                OrderState::Ended => HostState::Gone { failed: false, why: message },
-                OrderState::Failed => HostState::Gone { failed: true, why: message },
+                OrderState::Ended => HostState::Gone { failed: false, by_holder, why },
+                OrderState::Failed => HostState::Gone { failed: true, by_holder: false, why },
             },
         },
     })
@@ -59,14 +63,15 @@ fn receipt(observed: &Observed, facts: &EndpointFacts) -> Option<Receipt> {
     facts.receipt(name, &observed.grant.spec.request.uid)
 }
 
-/// The Endpoint of the grant: one that was made anew under its name is another.
-fn facts<'a>(observed: &'a Observed, target: &EndpointTarget) -> Read<&'a EndpointFacts> {
-    match &observed.surroundings.endpoint {
+/// The Endpoint of the grant, if it is on one: one that was made anew under its name is another.
+pub(super) fn facts(observed: &Observed) -> Option<Read<&EndpointFacts>> {
+    let target = observed.grant.spec.target.endpoint.as_ref()?;
+    Some(match &observed.surroundings.endpoint {
         Some(Read::Found(facts)) if target.uid.as_ref() == Some(&facts.uid) => Read::Found(facts),
         Some(Read::Found(_) | Read::Missing) => Read::Missing,
         Some(Read::Failed(why)) => Read::Failed(why.clone()),
         None => Read::Failed("nobody has looked".to_owned()),
-    }
+    })
 }
 
 /// Why a right ends by its Endpoint.
@@ -74,7 +79,7 @@ pub(super) fn why_ended(observed: &Observed) -> Option<End> {
     let target = observed.grant.spec.target.endpoint.as_ref()?;
     let name = &target.name;
     let ended = |reason, message: String| Some((Some(reason), message));
-    let facts = match facts(observed, target) {
+    let facts = match facts(observed)? {
         Read::Failed(_) => return None,
         Read::Missing => {
             return ended(EndReason::TargetDeleted, format!("Endpoint {name} was deleted."));
@@ -107,16 +112,24 @@ fn is_still_theirs(observed: &Observed, facts: &EndpointFacts, user: &str) -> bo
     let policy = observed.policy().and_then(PolicyState::policy);
     let says_so = |policy: &Policy| {
         let target = ResolvedTarget::resolve(&spec.target, &spec.request.namespace);
-        target.is_some_and(|target| {
-            policy.local_users(&target, &observed.surroundings) == LocalUsers::SameName
-        })
+        target.is_some_and(|target| policy.may_be_same_name(&target, &observed.surroundings))
     };
     spec.username.as_deref() == Some(user) && policy.is_none_or(says_so)
 }
 
-/// What its agent says of a right that is held by all that the cluster knows: that it is gone.
+/// What its agent says of a right that is held by all that the cluster knows: that it is gone, or that its holder ends it.
 pub(super) fn why_gone(observed: &Observed) -> Option<End> {
-    let Some(HostState::Gone { why, .. }) = state(observed) else { return None };
+    let why = match state(observed)? {
+        HostState::Leaving | HostState::Gone { by_holder: true, .. } => {
+            let EndpointTarget { name, local_user, .. } =
+                observed.grant.spec.target.endpoint.as_ref()?;
+            let user = local_user.as_deref().unwrap_or_default();
+            let message = format!("Ended early on Endpoint {name} by its local user {user}.");
+            return Some((Some(EndReason::EndedByRequester), message));
+        }
+        HostState::Gone { why, .. } => why,
+        HostState::Unsaid | HostState::Given | HostState::Lost | HostState::Unread => return None,
+    };
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     let message = format!("The agent of the Endpoint reports that access is gone{why}.");
     Some((Some(EndReason::BindingDeleted), message))
@@ -125,7 +138,7 @@ pub(super) fn why_gone(observed: &Observed) -> Option<End> {
 /// Why a right could not be given on its host, for good.
 pub(super) fn why_not_given(observed: &Observed) -> Option<End> {
     match state(observed)? {
-        HostState::Gone { failed: true, why } => {
+        HostState::Gone { failed: true, why, .. } => {
             let why = why.unwrap_or_else(|| "it does not say why".to_owned());
             Some((None, format!("The agent could not grant it: {why}")))
         }
@@ -151,7 +164,7 @@ pub(super) fn certainty(observed: &Observed, now: DateTime<Utc>) -> Option<Certa
         HostState::Gone { .. } => Certainty::Verified,
         HostState::Lost if now >= expiry => Certainty::Unverified,
         HostState::Lost => Certainty::Open(expiry),
-        HostState::Unsaid | HostState::Given | HostState::Unread => {
+        HostState::Unsaid | HostState::Given | HostState::Leaving | HostState::Unread => {
             Certainty::Open(now + LOOK_AGAIN)
         }
     })

@@ -3,6 +3,7 @@
 mod columns;
 mod decide;
 mod drain;
+mod drift;
 mod host;
 mod late;
 mod name;
@@ -25,4 +26,4 @@ pub use object::{Content, LiveContent, LiveObject, ObjectSpec};
 pub use observed::{Observed, Obstacle};
 pub use orphan::{Fate, ObjectMarks, fate};
 pub(crate) use review::REVIEWED;
-pub use warnings::Warning;
+pub use warnings::{LATEST, Warning, warnings_of};

@@ -27,8 +27,8 @@ pub(super) struct WarningOutlook {
 
 /// How late a warning may be told: long enough for another replica to take over, or for this one to come
 /// back. It must be much shorter than an API server keeps events (an hour, unless its `--event-ttl` says
-/// otherwise), because a warning whose event is forgotten would be told again.
-pub(super) const LATEST: TimeDelta = TimeDelta::minutes(2);
+/// otherwise), because a warning whose event is forgotten would be told again. The agent of a host keeps to it, too.
+pub const LATEST: TimeDelta = TimeDelta::minutes(2);
 
 /// What there is to tell about a right that is held now. Of several warnings that were missed, the last is
 /// told alone: each says how much time is left.
@@ -36,7 +36,7 @@ pub(super) fn outlook(observed: &Observed, now: DateTime<Utc>) -> WarningOutlook
     let grant = &observed.grant;
     let end = expiry(grant);
     let length = end - grant.spec.starts_at.time();
-    let warnings = warnings(of_policy(observed), length);
+    let warnings = warnings_of(of_policy(observed), length);
     let at = |before: &GrantDuration| end - before.delta();
     let last = warnings.iter().filter(|before| at(before) <= now).min();
     WarningOutlook {
@@ -53,9 +53,10 @@ fn of_policy(observed: &Observed) -> Option<&[GrantDuration]> {
     observed.policy()?.policy()?.warnings()
 }
 
-/// How long before the end of a grant of this length there are warnings. One that would come when the
-/// right starts, or before, says nothing new.
-fn warnings(of_policy: Option<&[GrantDuration]>, length: TimeDelta) -> Vec<GrantDuration> {
+/// How long before the end of a grant of this length there are warnings: by the list of its policy, or by the length. One that
+/// would come when the right starts, or before, says nothing new.
+#[must_use]
+pub fn warnings_of(of_policy: Option<&[GrantDuration]>, length: TimeDelta) -> Vec<GrantDuration> {
     let all = match of_policy {
         Some(own) => own.to_vec(),
         None => by_length(length).iter().copied().filter_map(GrantDuration::from_seconds).collect(),

@@ -5,6 +5,7 @@
 //! signed with the one before. A receipt is signed with the agent's key, so that whoever carries it back cannot say that
 //! a right is gone which is not.
 
+mod drift;
 mod receipt;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use crate::attest::{self, AttestationError, KeySet};
 
+pub use drift::{DriftReport, verify_drift};
 pub use receipt::{Receipt, ReceiptError, verify_receipt};
 pub use trust::{
     Authorities, PublishedTrust, Succession, TrustError, TrustStore, pin_of, sign_authorities,
@@ -112,6 +114,9 @@ pub fn verify(keys: &KeySet, own: &Host, order: &Order) -> Result<VerifiedOrder,
     }
     let local_user =
         target.local_user.clone().ok_or_else(|| missing("target.endpoint.localUser"))?;
+    if target.application.is_some() && target.program.is_none() {
+        return Err(missing("target.endpoint.program"));
+    }
     let admitted_at = attestation.admitted_at.time();
     Ok(VerifiedOrder { grant: order.grant.clone(), spec, target, local_user, admitted_at })
 }

@@ -73,6 +73,7 @@ fn what_the_webhook_signed_for_this_host_is_carried_out() {
 #[case::another_key(|o: &mut Order| *o = order(&key(2), spec(), 1), "it is not what Lapse's webhook signed: its attestation was signed by the key 8b73b7a3d4b0fe6f, which is not published")]
 #[case::before_the_key(|o: &mut Order| *o = order(&key(1), spec(), -1), "it is not what Lapse's webhook signed: its attestation was signed by the key 34750f98bd59fcfc, which was not in force then")]
 #[case::of_kubernetes(|o: &mut Order| { *o = order(&key(1), { let mut s = spec(); s["target"] = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}}); s }, 1); }, "it cannot be read: it has no target.endpoint")]
+#[case::without_its_program(|o: &mut Order| { *o = order(&key(1), { let mut s = spec(); s["target"]["endpoint"] = json!({"name": "web-1", "uid": "u-1", "localUser": "alice", "application": "restart-web"}); s }, 1); }, "it cannot be read: it has no target.endpoint.program")]
 #[case::newer(|o: &mut Order| { *o = order(&key(1), { let mut s = spec(); s["target"]["endpoint"]["runAs"] = json!("www-data"); s }, 1); }, "it has fields that this agent does not know; update the agent")]
 fn what_is_not_is_not(#[case] change: fn(&mut Order), #[case] expected: &str) {
     let mut order = order(&key(1), spec(), 1);
@@ -172,6 +173,7 @@ fn a_receipt_is_the_agents_own() {
         since: at(0).into(),
         message: Some("a process does not end".into()),
         sequence: 4,
+        ended_by_holder: false,
     };
     let signed = receipt.clone().sign("u-1", &key(5)).unwrap();
     let public =
@@ -181,4 +183,59 @@ fn a_receipt_is_the_agents_own() {
     forged.state = OrderState::Ended;
     assert_eq!(verify_receipt(&public, "u-1", &forged), Err(ReceiptError::Signature));
     assert_eq!(verify_receipt(&public, "u-2", &signed), Err(ReceiptError::Signature));
+}
+
+fn ended(by_holder: bool, sequence: i64) -> Receipt {
+    Receipt {
+        grant: "ops-fix-0123456789".into(),
+        request_uid: "r-1".into(),
+        state: OrderState::Ended,
+        since: at(0).into(),
+        message: None,
+        sequence,
+        ended_by_holder: by_holder,
+    }
+}
+
+/// Neither can be made up by who carries receipts, and one stands for no other.
+#[test]
+fn that_the_holder_ended_it_is_signed_apart() {
+    use base64::Engine as _;
+    let public =
+        base64::engine::general_purpose::STANDARD.encode(key(5).verifying_key().as_bytes());
+    let verify = |status: &lapse_crds::OrderStatus| verify_receipt(&public, "u-1", status);
+    let own = ended(true, 4).sign("u-1", &key(5)).unwrap();
+    assert_eq!(verify(&own), Ok(ended(true, 4)));
+    // A release that does not know the statement drops it, and believes the rest.
+    let unknown = lapse_crds::OrderStatus { ended_by_holder: None, ..own.clone() };
+    assert_eq!(verify(&unknown), Ok(ended(false, 4)));
+    let other = ended(false, 5).sign("u-1", &key(5)).unwrap();
+    for signature in [&own.signature, own.ended_by_holder.as_ref().unwrap()] {
+        let forged =
+            lapse_crds::OrderStatus { ended_by_holder: Some(signature.clone()), ..other.clone() };
+        assert_eq!(verify(&forged), Err(ReceiptError::Signature));
+    }
+    let swapped = lapse_crds::OrderStatus {
+        signature: own.ended_by_holder.clone().unwrap(),
+        ended_by_holder: None,
+        ..own
+    };
+    assert_eq!(verify(&swapped), Err(ReceiptError::Signature));
+}
+
+/// What agents of earlier releases sign.
+#[test]
+fn earlier_signatures_stay_valid() {
+    use base64::Engine as _;
+    use ed25519_dalek::Signer as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let signed = r#"{"endpointUid":"u-1","grant":"ops-fix-0123456789","kind":"Receipt","requestUid":"r-1","sequence":4,"since":"2024-10-04T00:00:00.000000Z","state":"Ended","version":1}"#;
+    let signature = base64.encode(key(5).sign(signed.as_bytes()).to_bytes());
+    let status = json!({
+        "grant": "ops-fix-0123456789", "requestUid": "r-1", "state": "Ended",
+        "since": "2024-10-04T00:00:00.000000Z", "sequence": 4, "signature": signature,
+    });
+    let public = base64.encode(key(5).verifying_key().as_bytes());
+    let read = verify_receipt(&public, "u-1", &serde_json::from_value(status).unwrap());
+    assert_eq!(read, Ok(ended(false, 4)));
 }

@@ -37,7 +37,7 @@ pub struct Touched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Forbidden {
     Everything,
-    Some(Offer),
+    Some(Box<Offer>),
 }
 
 impl Ban {
@@ -54,7 +54,7 @@ impl Ban {
             if target.all {
                 return Some(Forbidden::Everything);
             }
-            Offer::of(target).map(Forbidden::Some)
+            Offer::of(target).map(|offer| Forbidden::Some(Box::new(offer)))
         };
         let ban = Self {
             reference,

@@ -1,17 +1,21 @@
 //! From a `JitPolicy` to a [`Policy`], or to what is wrong with it.
 
+mod hosts;
+
 use std::fmt;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use lapse_crds::{
-    ConditionRule, EndpointTargets, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets,
-    OnRoleWidened, PolicyTarget, RoleRef, Separation,
+    ConditionRule, GrantDuration, JitPolicy, JitPolicySpec, KubernetesTargets, OnRoleWidened,
+    PolicyTarget, RoleRef, Separation,
 };
 
+use self::hosts::check_endpoints;
 use super::approval::approval_rules;
 use super::emergency::emergency_rules;
 use super::offer::Offer;
 use super::session::compile_session;
+use super::workstations::Workstations;
 use super::{Bounds, Limits, Policy, ReasonRule, TicketRule, reference};
 use crate::Settings;
 use crate::condition::Condition;
@@ -77,6 +81,7 @@ impl Policy {
             priority,
             requesters,
             targets,
+            workstations,
             duration,
             reason,
             ticket,
@@ -107,6 +112,7 @@ impl Policy {
                 .enumerate()
                 .map(|(index, target)| offer(index, target, settings))
                 .collect::<Result<_, _>>()?,
+            workstations: workstations.as_ref().map(compile_workstations).transpose()?,
             duration,
             reason: reason.as_ref().map(|rule| ReasonRule {
                 required: rule.required,
@@ -122,11 +128,20 @@ impl Policy {
                 .collect::<Result<_, _>>()?,
             approval,
             emergency: emergency.as_ref().map(in_emergency).transpose()?,
-            warnings: session.as_ref().and_then(|session| session.warnings.clone()),
             session: compile_session(session.as_ref(), settings)?,
             keeps_widened: *on_role_widened == Some(OnRoleWidened::Keep),
         })
     }
+}
+
+/// By none, no request would ever be accepted.
+fn compile_workstations(asked: &lapse_crds::Workstations) -> Result<Workstations, PolicyError> {
+    let workstations = Workstations::of(asked);
+    if workstations.is_empty() {
+        let message = "spec.workstations names no host: set names or selector, or leave it out";
+        return Err(PolicyError::new(PolicyErrorReason::InvalidRule, message.to_owned()));
+    }
+    Ok(workstations)
 }
 
 /// Whoever held a right by such a policy could never be given another, which is what limits are for.
@@ -230,82 +245,6 @@ pub(super) fn check_all_targets(targets: &[PolicyTarget]) -> Result<(), PolicyEr
             None => Ok(()),
         }
     })
-}
-
-/// Checks that an entry means something on some host: by one that does not, nothing could be given or denied.
-fn check_endpoints(field: &str, targets: &EndpointTargets) -> Result<(), PolicyError> {
-    let EndpointTargets {
-        names,
-        selector,
-        all,
-        admin,
-        commands,
-        groups,
-        allow_escalation: _,
-        local_users: _,
-    } = targets;
-    let lacking = if admin.is_none() && commands.is_empty() && groups.is_empty() {
-        // `admin:` without a value is a null, which the API server drops before anybody sees it.
-        "does not say what may be done: set admin: {} (sudo for everything), commands or groups; an admin without a \
-         value counts as left out"
-    } else if names.is_empty() && selector.is_none() && !all {
-        "names no host: set names, selector or all"
-    } else {
-        return check_commands(field, targets);
-    };
-    Err(PolicyError::new(PolicyErrorReason::InvalidRule, format!("{field} {lacking}")))
-}
-
-/// Checks the expressions of commands: they must compile, and be anchored at both ends.
-fn check_commands(field: &str, targets: &EndpointTargets) -> Result<(), PolicyError> {
-    targets.commands.iter().enumerate().try_for_each(|(position, command)| {
-        let Some(source) = &command.args_pattern else { return Ok(()) };
-        let field = format!("{field}.commands[{position}].argsPattern");
-        let compiled = match not_portable(source) {
-            Some(what) => Err(format!(
-                "{field}: {what} means something else to sudo, which reads POSIX expressions; write it out, such as \
-                 [0-9] for a digit"
-            )),
-            None => Pattern::compile(&field, source).map(drop),
-        };
-        compiled.map_err(|why| PolicyError::new(PolicyErrorReason::InvalidPattern, why))
-    })
-}
-
-/// What of an expression has another meaning as a POSIX extended expression, or to `sudo`, if anything: what is approved
-/// must be what is given. Of `^a|b$` each half is anchored at one end alone there, and would match anything around it.
-fn not_portable(source: &str) -> Option<String> {
-    let inner = source.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).unwrap_or(source);
-    let characters: Vec<char> = inner.chars().collect();
-    let (mut depth, mut in_class, mut index) = (0_i32, false, 0);
-    while let Some(&first) = characters.get(index) {
-        let second = characters.get(index + 1).copied().unwrap_or_default();
-        let is_lazy = "*+?}(".contains(first) && second == '?';
-        match first {
-            '\\' if in_class || second.is_ascii_alphanumeric() || "<>`'".contains(second) => {
-                return Some(format!("\\{second}"));
-            }
-            '\\' => index += 1,
-            '[' if in_class => return Some("[ within [ ]".to_owned()),
-            '[' => {
-                in_class = true;
-                // A bracket that comes first is one of the characters.
-                index += usize::from(second == '^');
-                index += usize::from(characters.get(index + 1) == Some(&']'));
-            }
-            ']' => in_class = false,
-            _ if in_class => {}
-            '(' if is_lazy => return Some("(?".to_owned()),
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            '|' if depth == 0 => return Some("| outside of ( )".to_owned()),
-            '^' | '$' => return Some(format!("{first} within the expression")),
-            _ if is_lazy => return Some(format!("{first}?")),
-            _ => {}
-        }
-        index += 1;
-    }
-    None
 }
 
 fn check_rules(field: &str, targets: &KubernetesTargets) -> Result<(), PolicyError> {

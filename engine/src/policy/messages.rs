@@ -85,6 +85,7 @@ fn refusals() {
         json!({"targets": [{"endpoint": {"names": ["web-1"]}}]}),
         json!({"targets": [{"endpoint": {"admin": {}}}]}),
         json!({"effect": "Deny", "targets": [{"endpoint": {"names": ["web-1"], "admin": null}}]}),
+        json!({"workstations": {}}),
         json!({"ticket": {"pattern": "("}}),
         json!({"schedule": {"timeZone": "Europe/Atlantis", "windows": []}}),
         json!({"conditions": [{"expression": "requester.credentialId != ''", "message": "no"}]}),

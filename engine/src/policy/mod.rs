@@ -15,13 +15,15 @@ mod roles;
 mod select;
 mod session;
 mod set;
+mod settle;
 mod state;
+mod workstations;
 
 #[cfg(test)]
 mod messages;
 
 use lapse_crds::{
-    GrantDuration, GrantSession, Identity, JitPolicy, LocalUsers, PolicyMode, PolicyRef, Subject,
+    GrantDuration, GrantSession, Identity, JitPolicy, PolicyMode, PolicyRef, Subject,
 };
 
 pub use among::lint_among;
@@ -39,8 +41,10 @@ pub use roles::{NamedRole, lint_namespaces, lint_roles, misspelled};
 pub use select::{Asked, Selection, select};
 pub use set::Policies;
 pub use state::{Bans, PolicyOutline, PolicyState, Rule};
+pub use workstations::{NotFromThere, lint_workstations};
 
 use self::offer::Offer;
+use self::workstations::Workstations;
 use crate::Settings;
 use crate::condition::Condition;
 use crate::identity;
@@ -59,6 +63,7 @@ pub struct Policy {
     priority: i32,
     requesters: Vec<Subject>,
     targets: Vec<Offer>,
+    workstations: Option<Workstations>,
     duration: Bounds,
     reason: Option<ReasonRule>,
     ticket: Option<TicketRule>,
@@ -67,7 +72,6 @@ pub struct Policy {
     conditions: Vec<(Condition, String)>,
     approval: ApprovalRules,
     emergency: Option<EmergencyRules>,
-    warnings: Option<Vec<GrantDuration>>,
     session: GrantSession,
     keeps_widened: bool,
 }
@@ -152,25 +156,10 @@ impl Policy {
         shortfalls.next()
     }
 
-    /// Whether the target is offered although its role, command or group may let its holder climb.
-    #[must_use]
-    pub fn accepts_escalation(&self, target: &ResolvedTarget, known: &Surroundings) -> bool {
-        self.targets
-            .iter()
-            .any(|offer| offer.allows_escalation() && offer.contains(target, known, &self.settings))
-    }
-
     /// Whether a protected namespace is offered: by its name, and where climbing is accepted.
     #[must_use]
     pub fn offers_protected(&self, namespace: &str) -> bool {
         self.targets.iter().any(|offer| offer.offers_protected(namespace, &self.settings))
-    }
-
-    /// Who is which local user on the endpoint of a target, as the first entry says that offers it.
-    #[must_use]
-    pub fn local_users(&self, target: &ResolvedTarget, known: &Surroundings) -> LocalUsers {
-        let said = self.targets.iter().find_map(|offer| offer.local_users(target, known));
-        said.unwrap_or_default()
     }
 
     /// How long a grant may last.
@@ -225,7 +214,7 @@ impl Policy {
     /// grant.
     #[must_use]
     pub fn warnings(&self) -> Option<&[GrantDuration]> {
-        self.warnings.as_deref()
+        self.session.warnings.as_deref()
     }
 
     /// Whether a right goes on when its role has gained rules.

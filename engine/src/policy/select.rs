@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use lapse_crds::{Candidate, Identity, PolicyMode, PolicyRef};
 
-use super::{Ban, Bans, Policies, Policy, PolicyState, RolesKnown, Rule, describe};
+use super::{Ban, Bans, NotFromThere, Policies, Policy, PolicyState, RolesKnown, Rule, describe};
+use crate::origin::Provenance;
 use crate::surroundings::Surroundings;
 use crate::target::ResolvedTarget;
 
@@ -30,6 +31,8 @@ pub struct Asked<'a> {
     pub policy: Option<&'a str>,
     /// Who asks.
     pub requester: &'a Identity,
+    /// Where it was made.
+    pub provenance: &'a Provenance,
     /// For what, spelled out.
     pub target: &'a ResolvedTarget,
     /// Whether it is an emergency, which not every policy gives anything in.
@@ -47,7 +50,7 @@ pub struct Asked<'a> {
 /// name.
 #[must_use]
 pub fn select<'a>(policies: &'a Policies, asked: Asked<'_>) -> Selection<'a> {
-    let Asked { policy, requester, target, emergency: _, known, roles, at } = asked;
+    let Asked { policy, requester, provenance: _, target, emergency: _, known, roles, at } = asked;
     let bans = Bans::on(policies, requester, target, known, roles);
     let banned_from = bans.return_at(at);
     if let Some(ban) = bans.in_force(at) {
@@ -177,7 +180,7 @@ fn suitability<'a>(
 }
 
 fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, Unsuitable> {
-    let Asked { requester, target, emergency, known, .. } = asked;
+    let Asked { requester, provenance, target, emergency, known, .. } = asked;
     if state.mode == PolicyMode::Disabled {
         return Err(Unsuitable::Others(DISABLED.to_owned()));
     }
@@ -193,7 +196,11 @@ fn allowed<'a>(state: &'a PolicyState, asked: Asked<'_>) -> Result<&'a Policy, U
         Err(Unsuitable::Elsewhere(format!("it does not offer {target}")))
     } else if emergency && policy.emergency().is_none() {
         Err(Unsuitable::Elsewhere("it offers no emergency access".to_owned()))
+    } else if let Err(NotFromThere::Refused(_)) = policy.accepts_from(provenance) {
+        let from = policy.describe_workstations().unwrap_or_default();
+        Err(Unsuitable::Almost(format!("it accepts requests only from the workstations {from}")))
     } else {
+        // Where that is not known, it may be the one that decides, which its check says.
         Ok(policy)
     }
 }

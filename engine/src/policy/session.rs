@@ -29,13 +29,19 @@ pub(super) fn compile_session(
         ));
     }
     let local_sessions = on_end.and_then(|on_end| on_end.local_sessions);
+    let changes = on_end.and_then(|on_end| on_end.changes);
     let max_grace_period = on_end.and_then(|on_end| on_end.max_grace_period);
     let guard = session.and_then(|session| session.guard).unwrap_or_default();
+    let record = session.and_then(|session| session.record);
+    let warnings = session.and_then(|session| session.warnings.clone());
     Ok(GrantSession {
         guard,
         started_workloads,
         open_streams,
         local_sessions,
+        changes,
+        record,
+        warnings,
         max_grace_period,
         impersonates: Vec::new(),
     })
@@ -52,7 +58,7 @@ mod tests {
     fn session(guard: Option<Guard>, started: Option<StartedWorkloads>) -> Session {
         let on_end =
             started.map(|started| OnEnd { started_workloads: Some(started), ..OnEnd::default() });
-        Session { guard, on_end, warnings: None }
+        Session { guard, on_end, ..Session::default() }
     }
 
     #[test]

@@ -284,12 +284,12 @@ fn grant(
         ticket: observed.request.object.spec.ticket.clone(),
         rules_hash: role.hash(),
         rules: role.to_keep(),
-        session: match endpoint {
-            None => Some(GrantSession {
-                impersonates: impersonated(role.lists()),
-                ..of_cluster(&chosen.session)
-            }),
-            Some(_) => of_host(&chosen.session),
+        session: if endpoint.is_some() {
+            let facts = observed.surroundings.endpoint.as_ref();
+            of_host(&chosen.session, &chosen.target.privilege, facts)
+        } else {
+            let impersonates = impersonated(role.lists());
+            Some(GrantSession { impersonates, ..of_cluster(&chosen.session) })
         },
     };
     let label = |place: &EndpointPlace| {

@@ -8,11 +8,12 @@ use crate::approval::{Basis, Progress, Statements, not_verified_yet, progress};
 use crate::checks::{Context, Report, is_harmless};
 use crate::duties::Duties;
 use crate::lifetime::starts_at;
+use crate::origin::Provenance;
 use crate::peers::has_place;
 use crate::policy::requested_duration;
 use crate::policy::{Asked, Policies, RolesKnown, select};
 use crate::schedule::Hours;
-use crate::target::{ResolvedTarget, Scope};
+use crate::target::ResolvedTarget;
 use crate::{Read, identity};
 
 /// What policies and people say of a request.
@@ -116,6 +117,24 @@ fn unasked(context: &Context<'_>) -> Option<Unasked> {
     (is_new && is_short && is_harmless(context)).then_some(Unasked::Automatic)
 }
 
+/// What cannot be read of the surroundings of a request, in words.
+fn unread(observed: &Observed) -> Option<String> {
+    for (name, namespace) in &observed.surroundings.namespaces {
+        if let Read::Failed(why) = namespace {
+            return Some(format!("Namespace {name} cannot be read: {why}."));
+        }
+    }
+    if let Some(Read::Failed(why)) = &observed.surroundings.endpoint {
+        return Some(format!("The Endpoint cannot be read: {why}."));
+    }
+    for (role, rules) in &observed.banned_roles {
+        if let Read::Failed(why) = rules {
+            return Some(format!("{role}, which a Deny policy names, cannot be read: {why}."));
+        }
+    }
+    None
+}
+
 /// Evaluates an attested request. An error is in words, and means that it cannot be told yet.
 pub fn evaluate(
     observed: &Observed,
@@ -146,25 +165,18 @@ pub fn evaluate(
     if !is_over && let Some(why) = policies.failure() {
         return Err(why);
     }
-    for (name, namespace) in &observed.surroundings.namespaces {
-        if let Read::Failed(why) = namespace {
-            return Err(format!("Namespace {name} cannot be read: {why}."));
-        }
-    }
-    if let Some(Read::Failed(why)) = &observed.surroundings.endpoint {
-        return Err(format!("The Endpoint cannot be read: {why}."));
-    }
-    for (role, rules) in &observed.banned_roles {
-        if let Read::Failed(why) = rules {
-            return Err(format!("{role}, which a Deny policy names, cannot be read: {why}."));
-        }
+    if let Some(why) = unread(observed) {
+        return Err(why);
     }
     // A ban is about the time at which the right would be held: a freeze that is over by then denies
     // nothing, and one that has come by then does.
     let start = starts_at(&request.spec, now);
+    let provenance =
+        Provenance::of(request, requester, requested_at, observed.surroundings.origin.as_ref());
     let asked = Asked {
         policy: request.spec.policy.as_deref(),
         requester,
+        provenance: &provenance,
         target,
         emergency: request.spec.emergency,
         known: &observed.surroundings,
@@ -187,6 +199,7 @@ pub fn evaluate(
                 now,
                 spec: &request.spec,
                 requester,
+                provenance: &provenance,
                 target,
                 policy,
                 policies,
@@ -207,7 +220,7 @@ pub fn evaluate(
                 hours: hours.map(|schedule| schedule.at(context.starts_at())),
                 review_within: rules.map(|rules| rules.within),
                 session: policy.session(),
-                target: settled(&context),
+                target: context.settled(),
                 progress: progress(&basis, &statements, now),
                 requested: requested_duration(&request.spec, policy),
                 escalates_at: policy.approval().escalates_at(requested_at),
@@ -227,20 +240,6 @@ pub fn evaluate(
         report,
         statements,
     })
-}
-
-/// The target with all that the request left open: as whom, on which host of that name. What stays open here a check refuses.
-fn settled(context: &Context<'_>) -> ResolvedTarget {
-    let Context { target, policy, known, requester, .. } = *context;
-    let mut settled = target.clone();
-    if let (Scope::Endpoint(place), Some(Read::Found(facts))) =
-        (&mut settled.scope, &known.endpoint)
-    {
-        let by = policy.local_users(target, known);
-        place.local_user = facts.local_user(requester, place.local_user.as_deref(), by).ok();
-        place.uid = Some(facts.uid.clone());
-    }
-    settled
 }
 
 impl Evaluation {

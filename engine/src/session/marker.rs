@@ -132,6 +132,9 @@ mod tests {
             started_workloads: None,
             open_streams: None,
             local_sessions: None,
+            changes: None,
+            record: None,
+            warnings: None,
             max_grace_period: None,
             impersonates: accounts.iter().map(ToString::to_string).collect(),
         };

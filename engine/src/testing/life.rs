@@ -127,7 +127,8 @@ pub(crate) fn asked() -> request::Observed {
 /// Namespaces that exist.
 pub(crate) fn surroundings(namespaces: &[&str]) -> Surroundings {
     let found = |name: &&str| ((*name).to_owned(), Read::Found(Namespace::default()));
-    Surroundings { namespaces: namespaces.iter().map(found).collect(), endpoint: None }
+    let namespaces = namespaces.iter().map(found).collect();
+    Surroundings { namespaces, ..Surroundings::default() }
 }
 
 /// The same, and bob has approved it.

@@ -61,11 +61,15 @@ fn only_the_connected_of_a_dead_gateway_are_silent_and_all_are_counted() {
     let mut roll = Roll::default();
     roll.see("there".into(), standing(&endpoint(None, Some(ENROLLED), "Connected", true)));
     roll.see("gone".into(), standing(&endpoint(None, Some(ENROLLED), "Disconnected", true)));
-    roll.see("new".into(), standing(&endpoint(None, None, "NotEnrolled", false)));
+    let mut drifted = endpoint(None, None, "NotEnrolled", false);
+    drifted["status"]["conditions"].as_array_mut().unwrap().push(json!({"type": "Drifted",
+        "status": "True", "reason": "LeftBehind", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}));
+    roll.see("new".into(), standing(&drifted));
     assert_eq!(roll.silent(|_| false, now()), [""; 0]);
     assert_eq!(roll.silent(|gateway| gateway == "g", now()), ["there"]);
-    let Count { reasons, outdated, twice } = roll.count();
-    assert_eq!((reasons, outdated, twice), ([1, 0, 1, 1, 0, 0, 0, 0], 0, 0));
+    let Count { reasons, outdated, twice, drifted } = roll.count();
+    assert_eq!((reasons, outdated, twice, drifted), ([1, 0, 1, 1, 0, 0, 0, 0], 0, 0, 1));
     roll.forget("gone");
     roll.keep(|name| name == "new");
     assert_eq!(roll.silent(|_| true, now()), [""; 0]);

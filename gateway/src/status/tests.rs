@@ -1,3 +1,4 @@
+use lapse_crds::{DriftFinding, DriftKind};
 use rstest::rstest;
 
 use super::*;
@@ -15,6 +16,7 @@ fn receipt(grant: &str, state: OrderState, sequence: i64) -> OrderStatus {
         message: None,
         sequence,
         signature: "s".into(),
+        ended_by_holder: None,
     }
 }
 
@@ -119,6 +121,44 @@ fn two_machines_of_one_identity_are_told_until_one_is_alone_for_an_hour() {
     assert_eq!(live.status.unwrap().connection.unwrap().name, "first");
 }
 
+#[test]
+fn what_outlasts_access_is_said_until_it_is_accepted() {
+    let finding = |reverted| DriftFinding {
+        grants: vec!["shop-fix".into()],
+        kind: DriftKind::Sudoers,
+        path: "/etc/sudoers.d/x".into(),
+        change: "was added".into(),
+        reverted,
+        count: 1,
+        at: at(0).into(),
+    };
+    let says = |live: &Endpoint, drift: Option<Vec<DriftFinding>>| {
+        let drift = drift.map(|findings| Drift {
+            findings,
+            left_out: 0,
+            compared: vec![],
+            signature: "s".into(),
+        });
+        let mut heard = hello(None, false);
+        heard.report.as_mut().unwrap().drift = drift;
+        let live = written(live, &change(live, &heard, at(1)).unwrap());
+        assert_eq!(change(&live, &heard, at(2)).unwrap().status, Map::new());
+        let drifted = live.status.as_ref().unwrap().conditions.condition(DRIFTED);
+        let said = drifted.map(|it| format!("{:?} {}: {}", it.status, it.reason, it.message));
+        (live, said.unwrap_or_default())
+    };
+    let (live, said) = says(&endpoint(json!({})), Some(vec![]));
+    assert_eq!(said, "", "nothing was ever found");
+    let (live, said) = says(&live, Some(vec![finding(true)]));
+    assert!(said.starts_with("True Reverted: "), "{said}");
+    let (live, said) = says(&live, Some(vec![finding(false), finding(true)]));
+    insta::assert_snapshot!(said, @"True LeftBehind: changes that would outlast access: 2; the first: /etc/sudoers.d/x was added (left as it is; shop-fix). Look at them with `lapse-agent drift show` on the host, then run `lapse-agent drift accept` there");
+    let (live, again) = says(&live, None);
+    assert_eq!(again, said, "an agent of an earlier release has accepted nothing");
+    let (_, said) = says(&live, Some(vec![]));
+    assert_eq!(said, "False Accepted: somebody has accepted on the host what was found");
+}
+
 #[rstest]
 #[case::first(None, &[], false)]
 #[case::came_back(Some("b"), &["a", "b"], false)]
@@ -203,4 +243,19 @@ fn versions_are_compared_as_versions(
     #[case] expected: ConditionStatus,
 ) {
     assert_eq!(outdated(agent, own, None, at(0)).status, expected);
+}
+
+#[test]
+fn what_an_older_agent_is_not_given_is_told() {
+    let said = |agent| outdated(agent, "0.10.0", None, at(0)).message;
+    assert_eq!(
+        said("0.9.0"),
+        "its agent is of release 0.9.0, and Lapse is of 0.10.0: policies that require a newer agent grant nothing there. \
+         Upgrade lapse-agent on the host"
+    );
+    assert_eq!(
+        said("rubbish"),
+        "what its agent calls its release is not a version, and counts as older than any: policies that require a version \
+         grant nothing there. Install a released lapse-agent"
+    );
 }

@@ -10,6 +10,7 @@ use lapse_images::hexadecimal;
 use sha2::{Digest as _, Sha512};
 
 use super::Archive;
+use crate::address::Address;
 
 /// An archive with scripts that say their names.
 pub(crate) fn tarball(programs: &[&str]) -> Vec<u8> {
@@ -28,7 +29,8 @@ pub(crate) fn tarball(programs: &[&str]) -> Vec<u8> {
 /// The archive of this machine at this address, if it had these bytes.
 pub(crate) fn archive_at(address: &str, bytes: &[u8]) -> Archive {
     let sha512 = hexadecimal(&Sha512::digest(bytes));
-    Archive { sha512, ..Archive::pinned(address).unwrap() }
+    let address = Address::read(address).unwrap();
+    Archive { sha512, ..Archive::pinned(&address).unwrap() }
 }
 
 /// How a server answers.

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
+use lapse_tools::launch::{Launched, launched};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Only a failure returns.
@@ -15,9 +16,16 @@ async fn launch() -> Result<()> {
     let args: Vec<OsString> = args.collect();
     // Ended by default, it would leave compilers behind that go on for minutes.
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let path = tokio::select! {
+    let launched = tokio::select! {
         _ = terminate.recv() => return Ok(()),
-        path = lapse_tools::launch::ready(program, &args) => path?,
+        launched = launched(program, &args) => launched?,
+    };
+    let path = match launched {
+        Launched::Ready(path) => path,
+        Launched::Usage(told) => {
+            println!("{told}");
+            return Ok(());
+        }
     };
     Err(Command::new(&path).args(args).exec())
         .with_context(|| format!("starting {}", path.display()))

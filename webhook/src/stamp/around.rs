@@ -56,7 +56,7 @@ impl Around {
         };
         let surroundings = async {
             match &target {
-                Some(target) => reader.surroundings(target).await,
+                Some(target) => reader.surroundings(target, request.spec.origin.as_ref()).await,
                 None => Surroundings::default(),
             }
         };

@@ -9,13 +9,15 @@ use lapse_crds::{AccessDecisionSpec, AccessRequest, Identity, PolicyRef, Recorde
 use lapse_engine::Read;
 use lapse_engine::approval::{Judgement, Statements, judge};
 use lapse_engine::duties::{Duties, bearing_on};
-use lapse_engine::elevation::power_of;
+use lapse_engine::elevation::{power_of, runs};
 use lapse_engine::lifetime::starts_at;
+use lapse_engine::origin::Provenance;
 use lapse_engine::policy::{Asked, Policy, RolesKnown, select};
 use lapse_engine::risk::{Reach, assess, goes_on, within_reach};
 use lapse_engine::role::RoleRules;
 use lapse_engine::session::is_kept_from_approving;
 use lapse_engine::summary::GrantSummary;
+use lapse_engine::surroundings::Surroundings;
 use lapse_engine::target::{Privilege, ResolvedTarget, Scope};
 
 use super::alone::Alone;
@@ -31,6 +33,8 @@ pub(super) struct Case {
     pub(super) requester: Identity,
     pub(super) requested_at: DateTime<Utc>,
     pub(super) target: ResolvedTarget,
+    /// The target with what the policy says that it is.
+    pub(super) given: ResolvedTarget,
     pub(super) policy: Result<Policy, String>,
     pub(super) statements: Statements,
     pub(super) duties: Duties,
@@ -92,6 +96,7 @@ impl Case {
             requested_at,
             request,
             requester,
+            given: target.clone(),
             target,
             policy: alone.policy,
             role: Err("no role is looked at to say no".to_owned()),
@@ -122,24 +127,21 @@ impl Case {
                 None => None,
             }
         });
-        let Opened { request, requester, target, requested_at } = opened?;
-        let uid = request.metadata.uid.clone().unwrap_or_default();
+        let opened = opened?;
+        let uid = opened.request.metadata.uid.clone().unwrap_or_default();
         let is_it = known.is_some_and(|known| known.metadata.uid.as_ref() == Some(&uid));
         let around = match early.filter(|_| is_it) {
             Some(around) => around,
-            None => Around::read(admission, &request, verdict, decider).await,
+            None => Around::read(admission, &opened.request, verdict, decider).await,
         };
         admission.said().is_shown(reader.index(), &uid).await;
-        let mut case =
-            Self::of(admission, decider, verdict, request, requester, target, &around).await?;
-        case.requested_at = requested_at;
+        let mut case = Self::of(admission, decider, verdict, opened, &around).await?;
         // What was refused for the lack of something may have come by now.
         let mut patience = Patience::of(reader.index(), Occasion::Judge);
         while case.may_lack_something(verdict) && patience.outlasts().await {
-            let Self { request, requester, target, .. } = case;
-            case =
-                Self::of(admission, decider, verdict, request, requester, target, &around).await?;
-            case.requested_at = requested_at;
+            let Self { request, requester, target, requested_at, .. } = case;
+            let opened = Opened { request, requester, target, requested_at };
+            case = Self::of(admission, decider, verdict, opened, &around).await?;
         }
         // By that right they may be allowed to approve, and kept from it.
         if case.holds_what_is_not_seen {
@@ -154,11 +156,10 @@ impl Case {
         admission: &Admission,
         decider: &UserInfo,
         verdict: Verdict,
-        request: AccessRequest,
-        requester: Identity,
-        target: ResolvedTarget,
+        opened: Opened,
         around: &Around,
     ) -> Result<Self, NotAdmitted> {
+        let Opened { request, requester, target, requested_at } = opened;
         let (reader, index) = (admission.reader(), admission.reader().index());
         let uid = request.metadata.uid.clone().unwrap_or_default();
         let mut around = around.clone();
@@ -167,11 +168,14 @@ impl Case {
             Read::Failed(_) if verdict != Verdict::Approve => Vec::new(),
             decisions => known(decisions)?.unwrap_or_default(),
         };
+        let from = around.surroundings.origin.as_ref();
+        let provenance = Provenance::of(&request, &requester, requested_at, from);
         let (policies, policy) = loop {
             let policies = around.policies(reader, verdict)?;
             let asked = Asked {
                 policy: policy_name(verdict, &request),
                 requester: &requester,
+                provenance: &provenance,
                 target: &target,
                 emergency: request.spec.emergency,
                 known: &around.surroundings,
@@ -193,7 +197,8 @@ impl Case {
             for namespace in around.surroundings.namespaces.values() {
                 known(namespace.clone())?;
             }
-            if let Some(endpoint) = &around.surroundings.endpoint {
+            let Surroundings { namespaces: _, endpoint, origin } = &around.surroundings;
+            for endpoint in [endpoint, origin].into_iter().flatten() {
                 known(endpoint.clone())?;
             }
             for rules in around.banned_roles.values() {
@@ -229,13 +234,16 @@ impl Case {
             Read::Missing => Err(format!("there is no {}", target.privilege)),
             Read::Failed(why) => Err(why),
         };
+        let settled = |policy: &Policy| policy.settled(&target, &requester, &around.surroundings);
+        let given = policy.as_ref().map_or_else(|_| target.clone(), settled);
         Ok(Self {
             statements: Statements::about(&uid, &decisions),
             duties,
-            requested_at: DateTime::default(),
+            requested_at,
             request,
             requester,
             target,
+            given,
             policy,
             role,
             may_approve: verdict == Verdict::Approve && may,
@@ -259,8 +267,8 @@ impl Case {
     /// What the role lets its holder do, as whom they could act, and what of it goes on after the end, in words for
     /// whoever approves.
     pub(super) async fn risk(&self, reader: &Reader) -> Result<Vec<String>, NotAdmitted> {
-        if let Privilege::Elevation(elevation) = &self.target.privilege {
-            return Ok(power_of(elevation).into_iter().collect());
+        if let Privilege::Elevation(elevation) = &self.given.privilege {
+            return Ok(runs(elevation).into_iter().chain(power_of(elevation)).collect());
         }
         let Ok(rules) = &self.role else { return Ok(Vec::new()) };
         let reach = Reach::of(&self.target.scope, reader.settings());

@@ -18,6 +18,11 @@ pub(crate) async fn decision(
     admission: &Admission,
     request: &Request,
 ) -> Result<Admitted, NotAdmitted> {
+    // On the heap: whoever answers holds it as long as that takes.
+    stamped(admission, request).boxed().await
+}
+
+async fn stamped(admission: &Admission, request: &Request) -> Result<Admitted, NotAdmitted> {
     check_size(Kind::AccessDecision, request)?;
     let to_the_schema = "left to the schema";
     let Some(mut draft) = Draft::of(request) else {

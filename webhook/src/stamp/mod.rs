@@ -7,6 +7,7 @@ mod decision;
 mod draft;
 mod offers;
 mod opened;
+mod origin;
 mod request;
 mod review;
 

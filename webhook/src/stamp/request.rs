@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use super::draft::{Draft, nonce};
 use super::offers;
 use super::opened::is_object_name;
+use super::origin::{Claim, verify};
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
@@ -50,9 +51,11 @@ pub(crate) async fn request(
     if offers::is_asked(request)? {
         return offers::answer(admission, request);
     }
+    let claim = Claim::read(admission, request).await?;
     let now = clock::now();
     let (requester, left_out) = admission.stamp_of(&request.user_info)?;
-    let (admitted, spec) = stamp(request, &requester, &*admission.keys()?, now, nonce()?)?;
+    let keys = admission.keys()?;
+    let (admitted, spec) = stamp(request, &requester, claim.as_ref(), &keys, now, nonce()?)?;
     let foreseen = match spec {
         Some(spec) => foreseen(admission, request, spec, now).await,
         None => None,
@@ -114,6 +117,7 @@ fn check_start(spec: &AccessRequestSpec, now: DateTime<Utc>) -> Result<(), NotAd
 pub(super) fn stamp(
     request: &Request,
     requester: &Identity,
+    claim: Option<&Claim>,
     keys: &Keys,
     now: DateTime<Utc>,
     nonce: [u8; 16],
@@ -128,6 +132,7 @@ pub(super) fn stamp(
             check_start(spec, now)?;
             check_rules(&spec.target)
                 .map_err(|error| NotAdmitted::invalid_as_told(error.to_string()))?;
+            verify(request, spec, claim, requester, now)?;
             (draft.sign(keys, now, nonce)?, "stamped")
         }
         None => (draft.unsigned(), "left to the schema"),

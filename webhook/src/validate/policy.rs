@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::join_all;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_crds::{JitPolicy, PolicyMode};
 use lapse_engine::policy::{
-    PolicyErrorReason, PolicyState, lint, lint_among, lint_namespaces, lint_roles, misspelled,
+    PolicyErrorReason, PolicyState, lint, lint_among, lint_namespaces, lint_roles,
+    lint_workstations, misspelled,
 };
 use tokio::time::timeout;
 
@@ -19,8 +21,8 @@ use crate::asked::Request;
 /// How long to look for what is only told.
 const ADVICE: Duration = Duration::from_secs(1);
 
-/// How many of the namespaces that a policy names are looked for.
-const NAMESPACES: usize = 32;
+/// How many of the namespaces, and of the workstations, that a policy names are looked for.
+const NAMED: usize = 32;
 
 /// Admits a policy.
 pub(crate) async fn policy(
@@ -57,16 +59,21 @@ pub(crate) async fn policy(
     }
     let names = policy.spec.targets.iter().filter_map(|target| target.kubernetes.as_ref());
     let names = names.filter_map(|targets| targets.namespaces.as_ref()).flat_map(|set| &set.names);
+    let workstations = policy.spec.workstations.iter().flat_map(|workstations| &workstations.names);
+    let workstations =
+        workstations.take(NAMED).map(async |name| (name.clone(), reader.endpoint(name).await));
     let name = policy.metadata.name.as_deref().unwrap_or_default();
     let advice = async {
         tokio::join!(
-            reader.namespaces_of(names.take(NAMESPACES).map(String::as_str)),
+            reader.namespaces_of(names.take(NAMED).map(String::as_str)),
+            join_all(workstations),
             approvers::lint(admission, name, &policy.spec)
         )
     };
     // A policy that takes rights away must not wait for advice.
-    if let Ok((namespaces, lacking)) = timeout(ADVICE, advice).await {
+    if let Ok((namespaces, workstations, lacking)) = timeout(ADVICE, advice).await {
         warnings.extend(lint_namespaces(&namespaces));
+        warnings.extend(lint_workstations(&workstations.into_iter().collect()));
         warnings.extend(lacking);
     }
     warnings.extend(lint_roles(&policy.spec, &roles, settings));

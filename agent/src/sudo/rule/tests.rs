@@ -2,9 +2,9 @@ use rstest::rstest;
 
 use super::*;
 
-const SUDO: Dialect = Dialect { not_after: true, patterns: true, services: false, escapes: true };
 const SUDO_RS: Dialect =
-    Dialect { not_after: false, patterns: false, services: false, escapes: false };
+    Dialect { not_after: false, patterns: false, services: false, escapes: false, logs: false };
+const SUDO: Dialect = Dialect { not_after: true, patterns: true, escapes: true, ..SUDO_RS };
 
 fn command(path: &str, args: &[&str], pattern: Option<&str>) -> Command {
     Command {
@@ -16,7 +16,8 @@ fn command(path: &str, args: &[&str], pattern: Option<&str>) -> Command {
 
 fn text(dialect: Dialect, uid: u32, commands: Option<&[Command]>) -> Result<String, RuleError> {
     let expires_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
-    Rule { uid, expires_at, commands }.text(dialect)
+    let log = Some(Log { path: "/run/lapse/sudo/0a", children: false });
+    Rule { uid, expires_at, commands, log }.text(dialect)
 }
 
 #[rstest]
@@ -35,6 +36,19 @@ fn sessions_of_the_user_are_opened_by_services_of_lapse() {
     let expected = "Defaults:#1000 pam_service=lapse-sudo, pam_login_service=lapse-sudo-i, pam_session\n\
                     #1000 ALL=(root) NOTAFTER=20241003235959Z NOPASSWD: ALL\n";
     assert_eq!(text(dialect, 1000, None).unwrap(), expected);
+}
+
+#[test]
+fn what_the_user_does_is_logged() {
+    let dialect = Dialect { logs: true, ..SUDO };
+    let logged = "Defaults:#1000 log_allowed, log_denied, log_exit_status, log_format=json, ignore_logfile_errors, ";
+    let rest =
+        "logfile=/run/lapse/sudo/0a\n#1000 ALL=(root) NOTAFTER=20241003235959Z NOPASSWD: ALL\n";
+    assert_eq!(text(dialect, 1000, None).unwrap(), format!("{logged}{rest}"));
+    let expires_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+    let log = Some(Log { path: "/run/lapse/sudo/0a", children: true });
+    let rule = Rule { uid: 1000, expires_at, commands: None, log };
+    assert_eq!(rule.text(dialect).unwrap(), format!("{logged}log_subcmds, {rest}"));
 }
 
 #[test]

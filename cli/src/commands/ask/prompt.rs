@@ -7,7 +7,7 @@ use inquire::{InquireError, Select, Text};
 use lapse_crds::{GrantDuration, RoleRef};
 use lapse_engine::policy::Offered;
 
-use crate::args::Ask;
+use crate::args::{Ask, AskFor};
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::offers;
@@ -35,8 +35,9 @@ impl fmt::Display for Choice<'_> {
 /// What is asked for, with what a person adds; unchanged if it says what is wanted, or if nobody is there to ask.
 pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault> {
     let mut ask = ask.clone();
-    let says_what =
-        ask.what.role.is_some() || !ask.what.rules.is_empty() || ask.what.endpoint.is_some();
+    let AskFor { role, rules, endpoint, endpoint_selector, .. } = &ask.what;
+    let is_on_host = !endpoint.is_empty() || endpoint_selector.is_some();
+    let says_what = role.is_some() || !rules.is_empty() || is_on_host;
     if says_what || !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(ask);
     }

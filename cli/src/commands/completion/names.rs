@@ -2,41 +2,29 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap_complete::CompletionCandidate;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
+use kube::core::Resource;
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{AccessRequest, Endpoint, RequestPhase};
 use serde::de::DeserializeOwned;
 
 use super::super::found;
+use super::fitting::{Fitting, Named, within};
 use super::typed::Typed;
 use crate::fault::Fault;
 use crate::offers;
-use crate::output::plain;
+use crate::pages::Pages;
 use crate::role;
 use crate::session::Session;
-use crate::story;
 
 /// How long somebody who completes waits for names at most.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
-/// How many of a kind are asked for: more than anybody reads.
-const MOST: u32 = 500;
-/// How many characters of what a name stands for are shown.
-const WIDTH: usize = 80;
-/// The phases of requests about which nothing can be done any more.
-const OVER: [RequestPhase; 5] = [
-    RequestPhase::Denied,
-    RequestPhase::Withdrawn,
-    RequestPhase::TimedOut,
-    RequestPhase::Failed,
-    RequestPhase::Ended,
-];
 
 /// Of what the names are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +55,6 @@ pub(super) enum Names {
     Users,
 }
 
-/// A name, and what it stands for in a few words.
-struct Named {
-    name: String,
-    about: String,
-}
-
 impl Names {
     /// What an argument of a command holds, if those are names. Arguments that all commands take are of each of them.
     pub(super) fn at(command: &str, arg: &str) -> Option<Self> {
@@ -97,77 +79,86 @@ impl Names {
         })
     }
 
-    /// Those that begin so and are not typed already; none if they cannot be had in time.
+    /// Those that begin so and are not typed already, as far as they are found in time.
     pub(super) fn candidates(self, typed: &Arc<Typed>, begin: &OsStr) -> Vec<CompletionCandidate> {
         // What begins with a dash is a flag, and no name.
         let Some(begin) = begin.to_str().filter(|begin| !begin.starts_with('-')) else {
             return Vec::new();
         };
-        let asked = Arc::clone(typed);
-        let found = within(LIMIT, move || self.looked_up(&asked)).unwrap_or_default();
-        let fits = |named: &Named| {
-            let Named { name, .. } = named;
-            // What steers a terminal is completed by nobody.
-            name.starts_with(begin) && !typed.names.contains(name) && plain(name) == *name
-        };
-        found.into_iter().filter(fits).map(Named::candidate).collect()
+        let (typed, begin) = (Arc::clone(typed), begin.to_owned());
+        let found = within(LIMIT, move |to| {
+            let mut fitting = Fitting::new(begin, typed.names.clone(), to);
+            self.look(&typed, &mut fitting);
+        });
+        found.into_iter().map(Named::candidate).collect()
     }
 
-    fn looked_up(self, typed: &Typed) -> Option<Vec<Named>> {
+    fn look(self, typed: &Typed, fitting: &mut Fitting) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_all().build().ok()?.block_on(self.all(typed)).ok()
-    }
-
-    async fn all(self, typed: &Typed) -> Result<Vec<Named>, Fault> {
-        match self {
-            Self::Contexts => Ok(names(kubeconfig(typed)?.contexts, |context| context.name)),
-            Self::Clusters => Ok(names(kubeconfig(typed)?.clusters, |cluster| cluster.name)),
-            Self::Users => Ok(names(kubeconfig(typed)?.auth_infos, |user| user.name)),
-            other => other.of_cluster(&Session::open_silently(&typed.global).await?).await,
+        if let Ok(runtime) = runtime.enable_all().build() {
+            // Nobody is told why there are no names: that would stand in the middle of what is typed.
+            let _ = runtime.block_on(self.all(typed, fitting));
         }
     }
 
-    async fn of_cluster(self, session: &Session) -> Result<Vec<Named>, Fault> {
+    async fn all(self, typed: &Typed, fitting: &mut Fitting) -> Result<(), Fault> {
+        match self {
+            Self::Contexts => {
+                let contexts = kubeconfig(typed)?.contexts;
+                fitting.add(contexts.into_iter().map(|context| Named::only(context.name)));
+            }
+            Self::Clusters => {
+                let clusters = kubeconfig(typed)?.clusters;
+                fitting.add(clusters.into_iter().map(|cluster| Named::only(cluster.name)));
+            }
+            Self::Users => {
+                let users = kubeconfig(typed)?.auth_infos;
+                fitting.add(users.into_iter().map(|user| Named::only(user.name)));
+            }
+            other => {
+                let session = Session::open_silently(&typed.global).await?;
+                other.of_cluster(&session, fitting).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn of_cluster(self, session: &Session, fitting: &mut Fitting) -> Result<(), Fault> {
         let client = || session.client.clone();
         match self {
             // These are of the kubeconfig.
-            Self::Contexts | Self::Clusters | Self::Users => Ok(Vec::new()),
-            Self::Namespaces => {
-                let api: Api<Namespace> = Api::all(client());
-                Ok(names(page(session, api, "").await?, |namespace| namespace.name_any()))
-            }
-            Self::Endpoints => {
-                let api: Api<Endpoint> = Api::all(client());
-                Ok(names(page(session, api, "").await?, |endpoint| endpoint.name_any()))
-            }
-            Self::Policies => {
-                let policies = page(session, session.policies(), "").await?;
-                Ok(names(policies, |policy| policy.name_any()))
-            }
+            Self::Contexts | Self::Clusters | Self::Users => Ok(()),
+            Self::Namespaces => objects::<Namespace>(session, Api::all(client()), fitting).await,
+            Self::Endpoints => objects::<Endpoint>(session, Api::all(client()), fitting).await,
+            Self::Policies => objects(session, session.policies(), fitting).await,
             Self::Offering => {
                 let offers = offers::to_me(session).await?.offers.into_iter();
                 let offering = |offered: lapse_engine::policy::Offered| Named {
                     about: offered.targets.join("; "),
                     name: offered.policy,
                 };
-                Ok(offers.map(offering).collect())
+                fitting.add(offers.map(offering));
+                Ok(())
             }
             Self::Roles => {
                 let roles = offers::roles(&offers::to_me(session).await?.offers);
-                Ok(names(&roles, |role| role::written(role, &roles)))
+                fitting.add(roles.iter().map(|role| Named::only(role::written(role, &roles))));
+                Ok(())
             }
             Self::Requests
             | Self::Waiting
             | Self::Open
             | Self::Own
             | Self::Held
-            | Self::ToReview => self.requests(session).await,
+            | Self::ToReview => self.requests(session, fitting).await,
         }
     }
 
     /// Those of the namespace. What the API server can select by it is asked to.
-    async fn requests(self, session: &Session) -> Result<Vec<Named>, Fault> {
-        let open = OVER.map(|phase| format!("status.phase!={phase}")).join(",");
+    async fn requests(self, session: &Session, fitting: &mut Fitting) -> Result<(), Fault> {
+        let over = RequestPhase::ALL.into_iter().filter(|phase| phase.is_terminal());
+        let open: Vec<String> = over.map(|phase| format!("status.phase!={phase}")).collect();
+        let open = open.join(",");
         let fields = match self {
             Self::Waiting => format!("status.phase={}", RequestPhase::Pending),
             Self::Held => {
@@ -178,31 +169,16 @@ impl Names {
             Self::Open => open,
             _ => String::new(),
         };
-        let mut found = page(session, session.requests(), &fields).await?;
-        match self {
-            Self::Waiting => found.retain(found::is_waiting),
-            Self::ToReview => found.retain(found::awaits_review),
-            _ => {}
-        }
-        Ok(found.iter().map(Named::request).collect())
+        let is_meant = |request: &AccessRequest| match self {
+            Self::Waiting => found::is_waiting(request),
+            Self::ToReview => found::awaits_review(request),
+            _ => true,
+        };
+        listed(session, session.requests(), &fields, fitting, |request: &AccessRequest| {
+            is_meant(request).then(|| Named::request(request))
+        })
+        .await
     }
-}
-
-impl Named {
-    fn request(request: &AccessRequest) -> Self {
-        let about = format!("{}: {}", story::requester(request), story::target(request));
-        Self { name: request.name_any(), about }
-    }
-
-    fn candidate(self) -> CompletionCandidate {
-        let about: String = plain(&self.about).chars().take(WIDTH).collect();
-        let about = Some(about).filter(|about| !about.is_empty());
-        CompletionCandidate::new(self.name).help(about.map(Into::into))
-    }
-}
-
-fn names<T>(all: impl IntoIterator<Item = T>, name: impl Fn(T) -> String) -> Vec<Named> {
-    all.into_iter().map(|one| Named { name: name(one), about: String::new() }).collect()
 }
 
 fn kubeconfig(typed: &Typed) -> Result<Kubeconfig, Fault> {
@@ -213,31 +189,47 @@ fn kubeconfig(typed: &Typed) -> Result<Kubeconfig, Fault> {
     read.map_err(|error| Fault::Config(error.to_string()))
 }
 
-/// The first objects of a list, and no others.
-async fn page<K>(session: &Session, api: Api<K>, fields: &str) -> Result<Vec<K>, Fault>
+/// All objects of a kind, by their names alone.
+async fn objects<K>(session: &Session, api: Api<K>, fitting: &mut Fitting) -> Result<(), Fault>
 where
-    K: Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let params = ListParams::default().fields(fields).limit(MOST);
-    Ok(session.call("listing names", api.list(&params)).await?.items)
+    listed(session, api, "", fitting, |object: &K| Some(Named::only(object.name_any()))).await
 }
 
-/// What is found in time. A thread is left behind where it is not, as a program that hands out credentials may hang.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    look: impl FnOnce() -> Option<T> + Send + 'static,
-) -> Option<T> {
-    let (found, answer) = mpsc::channel();
-    thread::spawn(move || found.send(look()));
-    answer.recv_timeout(limit).ok().flatten()
+/// The objects of a list, page by page, as long as more are wanted and more can fit: the API server lists them by name.
+async fn listed<K>(
+    session: &Session,
+    api: Api<K>,
+    fields: &str,
+    fitting: &mut Fitting,
+    named: impl Fn(&K) -> Option<Named>,
+) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let params = ListParams::default().fields(fields);
+    let mut pages = Pages::of(session, "listing names", api, params);
+    while let Some(page) = pages.next().await? {
+        fitting.add(page.iter().filter_map(&named));
+        if fitting.is_full() || page.last().is_some_and(|last| fitting.is_past(&last.name_any())) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
     use clap::CommandFactory as _;
+    use serde_json::json;
 
     use super::*;
     use crate::args::Cli;
+    use crate::testing::{page, request, session};
 
     #[test]
     fn every_place_that_holds_names_is_one_of_the_command_line() {
@@ -279,26 +271,37 @@ mod tests {
         kubectl-jit cluster: Clusters
         kubectl-jit user: Users
         ");
-        assert!(OVER.iter().all(|phase| phase.is_terminal()));
     }
 
-    #[test]
-    fn who_completes_does_not_wait_for_what_hangs() {
-        let none = within(Duration::from_millis(10), || {
-            thread::park();
-            Some(())
+    /// What is offered of requests `r-0000` to `r-1999`, to whoever has typed this; and how many pages were asked for.
+    async fn offered(begin: &str, typed: &[&str]) -> (Vec<String>, usize) {
+        let pages = Arc::new(AtomicUsize::new(0));
+        let asked_for = Arc::clone(&pages);
+        let session = session(30, move |asked| {
+            asked_for.fetch_add(1, Ordering::Relaxed);
+            let first = asked.parameter("continue").map_or(0, |next| next.parse().unwrap());
+            let target = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}});
+            let requests = (first..first + 500).map(|n| request(&format!("r-{n:04}"), &target));
+            let next = if first < 1500 { (first + 500).to_string() } else { String::new() };
+            Some(page(&requests.collect::<Vec<_>>(), &next))
         });
-        assert_eq!(none, None);
-        assert_eq!(within(LIMIT, || Some(7)), Some(7));
-        assert_eq!(within(LIMIT, || None::<u8>), None);
+        let (to, found) = mpsc::channel();
+        let typed = typed.iter().map(ToString::to_string).collect();
+        let mut fitting = Fitting::new(begin.to_owned(), typed, to);
+        Names::Requests.of_cluster(&session, &mut fitting).await.unwrap();
+        drop(fitting);
+        let names = found.into_iter().flatten().map(|named| named.name).collect();
+        (names, pages.load(Ordering::Relaxed))
     }
 
-    #[test]
-    fn what_others_wrote_stays_on_its_line() {
-        let named =
-            Named { name: "fix".to_owned(), about: format!("a\nb\u{1b}{}", "x".repeat(99)) };
-        let candidate = named.candidate();
-        let about = candidate.get_help().unwrap().to_string();
-        assert!(about.starts_with("a b\u{fffd}x") && about.chars().count() == WIDTH, "{about}");
+    #[tokio::test]
+    async fn a_name_is_found_beyond_the_first_page() {
+        assert_eq!(offered("r-1234", &[]).await, (vec!["r-1234".to_owned()], 3));
+        assert_eq!(offered("r-1999", &[]).await, (vec!["r-1999".to_owned()], 4));
+        let (names, pages) = offered("r-049", &["r-0490", "r-0499"]).await;
+        assert_eq!((names.len(), pages), (8, 2), "the next page could begin with more");
+        assert_eq!(offered("s", &[]).await, (Vec::new(), 4));
+        let (names, pages) = offered("", &[]).await;
+        assert_eq!((names.len(), pages), (500, 1), "nobody reads more");
     }
 }

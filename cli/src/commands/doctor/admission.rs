@@ -25,8 +25,8 @@ pub(super) async fn objects(
     let what = "list admission policies, their bindings and webhook configurations";
     let right = "get and list on all of admissionregistration.k8s.io";
     let webhooks = webhooks.as_ref().map_err(|fault| check.unread(what, right, fault))?;
-    let mut standing =
-        check.look(what, right, Box::pin(standing_policies(&session.client))).await?;
+    let listing = Box::pin(standing_policies(&session.client, session.limit));
+    let mut standing = check.look(what, right, listing).await?;
     standing.extend(webhooks.standing());
     Ok(compared(expected.len(), faults(expected, &standing)))
 }

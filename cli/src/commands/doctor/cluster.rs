@@ -17,8 +17,8 @@ const UPGRADE: &str =
 pub(super) async fn supported(session: &Session) -> Examined {
     let check = Check::Cluster;
     let right = "ClusterRole system:discovery";
-    let lacking =
-        check.look("ask what the cluster serves", right, lacking(&session.client)).await?;
+    let lacking = lacking(&session.client, session.limit);
+    let lacking = check.look("ask what the cluster serves", right, lacking).await?;
     Ok(vec![judged(lacking.map(|why| why.to_string()))])
 }
 

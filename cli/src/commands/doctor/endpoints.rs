@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{Condition, ConditionStatus, Conditions as _, Endpoint, OrderState};
-use lapse_engine::endpoint::DUPLICATE;
+use lapse_engine::endpoint::{DRIFTED, DUPLICATE};
 
 use super::finding::{Check, Examined, Finding, Many};
 use super::installation::Installation;
@@ -82,6 +82,10 @@ fn stands(endpoint: &Endpoint, now: DateTime<Utc>) -> Vec<Finding> {
     if let Some(twice) = is(DUPLICATE) {
         let message = format!("two machines have the identity of Endpoint {name}");
         found.push(check.problem(message, said(twice)));
+    }
+    if let Some(drifted) = is(DRIFTED) {
+        let message = format!("something was changed on Endpoint {name} that outlasts access");
+        found.push(check.warning(message, said(drifted)));
     }
     for order in &status.orders {
         let age = now - order.since.time();
@@ -174,6 +178,11 @@ mod tests {
                 ],
                 &[],
             ),
+            told(
+                &[ready.clone(), condition("Drifted", "True", "LeftBehind", "look at the host")],
+                &[],
+            ),
+            told(&[ready.clone(), condition("Drifted", "False", "Accepted", "")], &[]),
             told(
                 &[ready],
                 &[

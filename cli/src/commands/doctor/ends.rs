@@ -19,6 +19,7 @@ use super::installation::Installation;
 use super::trust::now;
 use crate::countdown::{moment as written, span};
 use crate::fault::Fault;
+use crate::output::number;
 use crate::pages::Pages;
 use crate::session::Session;
 
@@ -66,8 +67,8 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
     }
     let mut found = found.named(check, more);
     if found.is_empty() {
-        let count = live.len();
-        found.push(check.ok(format!("nothing outlives its time; {count} grants are active")));
+        let live = number(live.len(), "grant is", "grants are");
+        found.push(check.ok(format!("nothing outlives its time; {live} active")));
     }
     Ok(found)
 }

@@ -5,32 +5,59 @@ use kube::api::ListParams;
 use lapse_crds::{ConditionStatus, Conditions as _, JitPolicy, PolicyMode};
 
 use super::finding::{Check, Examined, Finding};
+use crate::output::number;
 use crate::pages::Pages;
 use crate::session::Session;
 
 pub(super) async fn examine(session: &Session) -> Examined {
     let check = Check::Policies;
-    let (mut all, mut found) = (0, Vec::new());
+    let (mut counted, mut found) = (Counted::default(), Vec::new());
     let pages = Pages::of(session, "listing policies", session.policies(), ListParams::default());
     let listing = pages.each(|policy| {
-        all += 1;
+        counted.note(&policy);
         found.extend(stands(&policy));
     });
     check
         .look("list JitPolicies", "ClusterRole lapse:policy-viewer or lapse:auditor", listing)
         .await?;
-    Ok(summed(found, all))
+    Ok(summed(found, counted))
 }
 
-fn summed(found: Vec<Finding>, all: usize) -> Vec<Finding> {
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    enabled: usize,
+    disabled: usize,
+}
+
+impl Counted {
+    fn note(&mut self, policy: &JitPolicy) {
+        match policy.spec.mode {
+            PolicyMode::Disabled => self.disabled += 1,
+            PolicyMode::Enforce | PolicyMode::Audit => self.enabled += 1,
+        }
+    }
+}
+
+fn summed(found: Vec<Finding>, counted: Counted) -> Vec<Finding> {
     let check = Check::Policies;
-    match all {
-        0 => {
+    let Counted { enabled, disabled } = counted;
+    match (enabled, disabled) {
+        (0, 0) => {
             let message = "there is no policy: nobody can request anything";
             vec![check.warning(message, "write one; `kubectl jit init` helps")]
         }
-        _ if found.is_empty() => vec![check.ok(format!("all {all} policies are ready"))],
-        _ => found,
+        (0, _) => {
+            let message = "every policy is disabled: nobody can request anything";
+            vec![check.warning(message, "set spec.mode of one to Enforce")]
+        }
+        _ if !found.is_empty() => found,
+        (_, 0) => vec![check.ok(format!("{} ready", number(enabled, "policy is", "policies are")))],
+        _ => vec![check.ok(format!(
+            "{} ready, and {} disabled",
+            number(enabled, "policy is", "policies are"),
+            number(disabled, "is", "are"),
+        ))],
     }
 }
 
@@ -92,7 +119,19 @@ mod tests {
         let of = |policy: Value| stands(&serde_json::from_value(policy).unwrap());
         let found = [policy("Enforce", 2, "False"), policy("Enforce", 1, "True")].map(of);
         let found: Vec<Finding> = found.into_iter().flatten().collect();
-        let all = [summed(found, 2), summed(Vec::new(), 2), summed(Vec::new(), 0)];
+        let counted = |modes: &[&str]| {
+            let mut counted = Counted::default();
+            let policies = modes.iter().map(|mode| policy(mode, 2, "True"));
+            policies.for_each(|policy| counted.note(&serde_json::from_value(policy).unwrap()));
+            counted
+        };
+        let all = [
+            summed(found, counted(&["Enforce", "Enforce"])),
+            summed(Vec::new(), counted(&["Enforce"])),
+            summed(Vec::new(), counted(&["Enforce", "Audit", "Disabled"])),
+            summed(Vec::new(), counted(&["Disabled"])),
+            summed(Vec::new(), counted(&[])),
+        ];
         insta::assert_snapshot!(all.map(|found| shown(&found)).join("\n"));
     }
 }

@@ -13,7 +13,7 @@ const PRIVILEGED: [&str; 2] = ["cluster-admin", "admin"];
 pub(super) async fn examine(session: &Session) -> Examined {
     let right = "list on clusterroles, clusterrolebindings and rolebindings in the whole cluster";
     let named = PRIVILEGED.map(ToOwned::to_owned);
-    let looked = standing_subjects(&session.client, &named);
+    let looked = standing_subjects(&session.client, &named, session.limit);
     let standing = Check::Standing.look("list roles and bindings", right, looked).await?;
     Ok(told(&standing))
 }

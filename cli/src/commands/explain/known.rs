@@ -147,7 +147,8 @@ impl Known {
             Some(facts) => Read::Found(facts.clone()),
             None => Read::Failed(lacks(&format!("endpoint {}", place.name))),
         });
-        let surroundings = Surroundings { namespaces, endpoint };
+        // Whether an agent has signed it in time is for admission to say.
+        let surroundings = Surroundings { namespaces, endpoint, origin: None };
         Ground { policies, role, banned_roles: banned, surroundings, settings }
     }
 

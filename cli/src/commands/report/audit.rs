@@ -4,20 +4,17 @@
 //! named after their Grants. So what somebody was allowed by another right is not counted: for that they did not need Lapse.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kube::ResourceExt as _;
 use lapse_crds::{Grant, OBJECT_PREFIX};
 use lapse_engine::rules::Right;
 use serde::Deserialize;
 
+use super::lines;
 use super::usage::Usage;
 use crate::fault::Fault;
 
-/// The most bytes of a line. Events with whole objects have a few megabytes.
-const MOST: u64 = 32 * 1024 * 1024;
 /// How many different rights are kept for each Grant. More than any role has.
 const MOST_RIGHTS: usize = 4096;
 /// Where the API server says by which binding it allowed something.
@@ -71,11 +68,8 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Used, Fault> {
     for path in files {
         let before = used.events;
         let failed = |error| Fault::Other(format!("reading {}: {error}", path.display()));
-        if path == Path::new("-") {
-            used.read(std::io::stdin().lock()).map_err(failed)?;
-        } else {
-            used.read(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?;
-        }
+        let log = lines::open(path).map_err(failed)?;
+        lines::each(log, |line| used.line(line)).map_err(failed)?;
         if used.events == before {
             return Err(Fault::Other(format!(
                 "{} has no event of audit.k8s.io/v1, one per line as JSON (--audit-log-format=json)",
@@ -87,26 +81,10 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Used, Fault> {
 }
 
 impl Used {
-    fn read(&mut self, mut log: impl BufRead) -> std::io::Result<()> {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let count = (&mut log).take(MOST).read_until(b'\n', &mut line)?;
-            if count == 0 {
-                return Ok(());
-            }
-            if !line.ends_with(b"\n") && count as u64 == MOST {
-                skip_line(&mut log)?;
-                self.passed_over += 1;
-                continue;
-            }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            match serde_json::from_slice::<Event>(&line) {
-                Ok(event) => self.note(&event),
-                Err(_) => self.passed_over += 1,
-            }
+    fn line(&mut self, line: Option<&[u8]>) {
+        match line.map(serde_json::from_slice::<Event>) {
+            Some(Ok(event)) => self.note(&event),
+            Some(Err(_)) | None => self.passed_over += 1,
         }
     }
 
@@ -130,23 +108,6 @@ impl Used {
     pub(super) fn by(&self, grant: &Grant) -> Usage {
         let nothing = Done::default();
         Usage::of(grant, self.by_grant.get(&grant.name_any()).unwrap_or(&nothing))
-    }
-}
-
-/// Passes over the rest of a line, without holding it.
-fn skip_line(log: &mut impl BufRead) -> std::io::Result<()> {
-    loop {
-        let (count, is_end) = {
-            let held = log.fill_buf()?;
-            match held.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (held.len(), held.is_empty()),
-            }
-        };
-        log.consume(count);
-        if is_end {
-            return Ok(());
-        }
     }
 }
 
@@ -178,6 +139,8 @@ fn right(event: &Event) -> Option<Right> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufReader, Read as _};
+
     use rstest::rstest;
 
     use super::*;
@@ -217,7 +180,7 @@ mod tests {
             String::new(),
         ];
         let mut used = Used::default();
-        used.read(log.join("\n").as_bytes()).unwrap();
+        lines::each(log.join("\n").as_bytes(), |line| used.line(line)).unwrap();
         assert_eq!((used.events, used.passed_over), (4, 1));
         let done = &used.by_grant["fix-0a"];
         assert_eq!(done.calls, 3);
@@ -227,9 +190,9 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_not_held() {
-        let long = std::io::repeat(b'x').take(MOST + 10).chain(&b"\n{}\n"[..]);
+        let long = std::io::repeat(b'x').take(lines::MOST + 10).chain(&b"\n{}\n"[..]);
         let mut used = Used::default();
-        used.read(BufReader::new(long)).unwrap();
+        lines::each(BufReader::new(long), |line| used.line(line)).unwrap();
         assert_eq!(used.passed_over, 2);
     }
 }

@@ -6,6 +6,7 @@ use lapse_engine::identity::holder;
 use lapse_engine::target::ResolvedTarget;
 use serde::Serialize;
 
+use super::records::Done;
 use super::usage::Usage;
 
 /// One right that was held.
@@ -29,10 +30,16 @@ pub(super) struct Row {
     pub(super) reviewed_by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) record: Option<Done>,
 }
 
 impl Row {
-    pub(super) fn of(grant: &Grant, request: Option<&AccessRequest>, usage: Option<Usage>) -> Self {
+    pub(super) fn of(
+        grant: &Grant,
+        request: Option<&AccessRequest>,
+        (usage, record): (Option<Usage>, Option<Done>),
+    ) -> Self {
         let spec = &grant.spec;
         let status = grant.status.clone().unwrap_or_default();
         let target = ResolvedTarget::resolve(&spec.target, &spec.request.namespace);
@@ -59,6 +66,7 @@ impl Row {
             review: outcome.unwrap_or_default(),
             reviewed_by: review.and_then(|review| review.reviewed_by.clone()).unwrap_or_default(),
             usage,
+            record,
         }
     }
 }

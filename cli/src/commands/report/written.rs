@@ -2,6 +2,7 @@
 
 use std::io::{Stdout, Write as _};
 
+use super::records::Done;
 use super::row::Row;
 use super::usage::Usage;
 use crate::args::Format;
@@ -37,6 +38,23 @@ const USAGE: [Column<Usage>; 5] = [
     ("smallerRole", |usage| serde_json::to_string(&usage.smaller_role).unwrap_or_default()),
 ];
 
+/// What the record of hosts adds.
+const RECORD: [Column<Done>; 4] = [
+    ("commands", |done| done.commands.to_string()),
+    ("startedByThem", |done| done.started.to_string()),
+    ("programs", |done| done.programs.iter().cloned().collect::<Vec<_>>().join(" ")),
+    ("gaps", |done| done.gaps.to_string()),
+];
+
+/// What goes beyond the columns that every report has.
+#[derive(Clone, Copy)]
+pub(super) struct More {
+    /// What an audit log adds.
+    pub(super) usage: bool,
+    /// What the record of hosts adds.
+    pub(super) record: bool,
+}
+
 /// The names of columns.
 fn header<T>(columns: &[Column<T>]) -> impl Iterator<Item = &'static str> {
     columns.iter().map(|(name, _)| *name)
@@ -49,18 +67,19 @@ fn cells<T>(columns: &[Column<T>], of: Option<&T>) -> impl Iterator<Item = Strin
 
 /// Where rows go.
 pub(super) enum Written {
-    Csv { writer: Box<csv::Writer<Stdout>>, has_usage: bool },
+    Csv { writer: Box<csv::Writer<Stdout>>, more: More },
     Json { count: usize },
 }
 
 impl Written {
-    pub(super) fn new(format: Option<Format>, has_usage: bool) -> Result<Self, Fault> {
+    pub(super) fn new(format: Option<Format>, more: More) -> Result<Self, Fault> {
         match format {
             None | Some(Format::Csv) => {
                 let mut writer = Box::new(csv::Writer::from_writer(std::io::stdout()));
-                let more: &[Column<Usage>] = if has_usage { &USAGE } else { &[] };
-                writer.write_record(header(&COLUMNS).chain(header(more))).map_err(failed)?;
-                Ok(Self::Csv { writer, has_usage })
+                let names = header(&COLUMNS).chain(header(if_any(more.usage, &USAGE)));
+                let names = names.chain(header(if_any(more.record, &RECORD)));
+                writer.write_record(names).map_err(failed)?;
+                Ok(Self::Csv { writer, more })
             }
             Some(Format::Json) => Ok(Self::Json { count: 0 }),
             Some(_) => Err(Fault::Usage("a report is written as -o csv or -o json".to_owned())),
@@ -69,9 +88,10 @@ impl Written {
 
     pub(super) fn row(&mut self, row: &Row) -> Result<(), Fault> {
         match self {
-            Self::Csv { writer, has_usage } => {
-                let more: &[Column<Usage>] = if *has_usage { &USAGE } else { &[] };
-                let cells = cells(&COLUMNS, Some(row)).chain(cells(more, row.usage.as_ref()));
+            Self::Csv { writer, more } => {
+                let used = cells(if_any(more.usage, &USAGE), row.usage.as_ref());
+                let done = cells(if_any(more.record, &RECORD), row.record.as_ref());
+                let cells = cells(&COLUMNS, Some(row)).chain(used).chain(done);
                 writer.write_record(cells.map(|cell| harmless(&cell))).map_err(failed)
             }
             Self::Json { count } => {
@@ -93,6 +113,10 @@ impl Written {
             }
         }
     }
+}
+
+fn if_any<T>(is_any: bool, columns: &[Column<T>]) -> &[Column<T>] {
+    if is_any { columns } else { &[] }
 }
 
 /// The end of whoever reads is the end of a report, as of every other output.
@@ -126,7 +150,7 @@ mod tests {
 
     #[test]
     fn columns_are_named_as_in_json() {
-        let row = Row::of(&grant(&json!([])), None, None);
+        let row = Row::of(&grant(&json!([])), None, (None, None));
         let written: Vec<String> = cells(&COLUMNS, Some(&row)).collect();
         assert_eq!(written[..5], ["fix-0a", "shop", "fix", "alice", "ClusterRole edit in shop"]);
         let row = serde_json::to_value(row).unwrap();

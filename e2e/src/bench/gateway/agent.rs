@@ -103,7 +103,12 @@ impl Agent {
                 Some(to_agent::Message::End(end)) => {
                     self.held.remove(&end.grant);
                 }
-                Some(to_agent::Message::Trust(_) | to_agent::Message::Renewed(_)) | None => {}
+                Some(
+                    to_agent::Message::Trust(_)
+                    | to_agent::Message::Renewed(_)
+                    | to_agent::Message::Noted(_),
+                )
+                | None => {}
             }
         }
         Ok(())
@@ -121,6 +126,7 @@ impl Agent {
             grants: self.held.iter().cloned().collect(),
             connection: random_name(),
             before: vec![],
+            capabilities: vec![],
         };
         FromAgent { message: Some(from_agent::Message::Hello(hello)) }
     }
@@ -152,6 +158,7 @@ impl Agent {
             since: lapse_cluster::clock::now().into(),
             message: None,
             sequence: self.sequence,
+            ended_by_holder: false,
         };
         let signed = receipt.sign(&self.enrolled.uid, self.enrolled.key.signing())?;
         let receipt = lapse_wire::Receipt { json: serde_json::to_string(&signed)? };

@@ -134,14 +134,20 @@ async fn bash_completes_the_plugin_by_itself() {
     let world = World::shared("jit-complete-bash").await;
     world.ask("fix-one", json!({})).await;
     world.waits("fix-one", "managers").await;
+    // As bash has it: it splits words at `=`, and replaces what follows.
     let script = "
         source <(kubectl-jit completion bash)
         complete -p kubectl-jit >/dev/null || exit 1
-        COMP_WORDS=(kubectl-jit -n jit-complete-bash approve fix) COMP_CWORD=4 COMP_TYPE=9
-        _clap_complete_kubectl_jit kubectl-jit fix approve
+        COMP_LINE='kubectl-jit --namespace=jit-complete-bash approve fix' COMP_POINT=${#COMP_LINE}
+        COMP_WORDS=(kubectl-jit --namespace = jit-complete-bash approve fix) COMP_CWORD=5
+        _kubectl_jit kubectl-jit fix approve
+        printf '%s\\n' \"${COMPREPLY[@]}\"
+        COMP_LINE='kubectl-jit approve fix --dry-run=s' COMP_POINT=${#COMP_LINE}
+        COMP_WORDS=(kubectl-jit approve fix --dry-run = s) COMP_CWORD=5
+        _kubectl_jit kubectl-jit s =
         printf '%s\\n' \"${COMPREPLY[@]}\"
     ";
     let mut bash = world.completing(&world.bob, Path::new("/bin/bash")).await;
     let output = bash.args(["-c", script]).output().await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "fix-one\n", "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "fix-one\nserver\n", "{output:?}");
 }

@@ -77,8 +77,12 @@ fn assert_refused(answer: &Answer, status: i32, words: &[&str]) {
 
 /// Ctrl-C.
 fn interrupt(process: &Child) {
+    send(process, Signal::SIGINT);
+}
+
+fn send(process: &Child, signal: Signal) {
     let pid = i32::try_from(process.id().unwrap()).unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
 }
 
 /// The name in `accessrequest.lapse.dev/NAME created`.

@@ -1,11 +1,12 @@
 //! A command that is run with access that ends with it.
 
 use lapse_crds::{EndReason, RequestPhase};
-use lapse_e2e::plane::{Origin, Tool, Tools};
+use lapse_e2e::plane::{Origin, Tool, Tools, eventually};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::interrupt;
-use crate::world::World;
+use super::{interrupt, send};
+use crate::world::{SOON, World};
 
 const ASK: [&str; 6] = ["run", "edit", "--for", "10m", "--reason", "A change"];
 
@@ -58,6 +59,27 @@ async fn what_is_interrupted_while_it_waits_is_withdrawn() {
     let stopped = waiting.wait_with_output().await.unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
     world.phase(&name, RequestPhase::Withdrawn).await;
+}
+
+/// Ctrl-\ goes to the command by itself, and is no reason to leave its access behind.
+#[tokio::test]
+async fn who_quits_leaves_no_access() {
+    let world = World::shared("jit-run-quit").await;
+    world.self_service().await;
+    let folder = tempfile::tempdir().unwrap();
+    let begun = folder.path().join("begun");
+    let command = format!("touch {}; sleep 1", begun.display());
+    let args: Vec<&str> = ASK.iter().chain(&["--", "/bin/sh", "-c", &command]).copied().collect();
+    let running = world.jit_started(&world.alice, &args).await;
+    let name = world.only_request(&world.alice).await.metadata.name.unwrap();
+    eventually("the command to begin", SOON, async || Ok(begun.exists().then_some(())))
+        .await
+        .unwrap();
+    send(&running, Signal::SIGQUIT);
+    let ended = running.wait_with_output().await.unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    world.phase(&name, RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
 }
 
 #[tokio::test]

@@ -116,14 +116,29 @@ impl Agent {
 
     /// Connects, and says what it can do.
     pub(crate) async fn attach(&self, capabilities: &[&str]) -> Result<Attached, Status> {
+        self.attach_with(capabilities, &[]).await
+    }
+
+    /// Connects, and says this beside what its report says that it can do.
+    pub(crate) async fn attach_with(
+        &self,
+        capabilities: &[&str],
+        beside: &[&str],
+    ) -> Result<Attached, Status> {
         let client = self.client(true).await;
         let mut client = client.map_err(|error| Status::unknown(format!("{error:#}")))?;
         let (sender, stream) = mpsc::channel(16);
         let report = json!({"version": "0.1.0", "capabilities": capabilities}).to_string();
         let (connection, machine) = (random_name(), self.machine.clone());
         let before = self.connections.lock().unwrap().clone();
-        let hello =
-            Hello { report, machine, grants: vec![], connection: connection.clone(), before };
+        let hello = Hello {
+            report,
+            machine,
+            grants: vec![],
+            connection: connection.clone(),
+            before,
+            capabilities: beside.iter().map(ToString::to_string).collect(),
+        };
         let message = Some(from_agent::Message::Hello(hello));
         sender.send(FromAgent { message }).await.unwrap();
         let inbound = client.attach(ReceiverStream::new(stream)).await?.into_inner();
@@ -152,6 +167,7 @@ impl Agent {
             since,
             message: None,
             sequence,
+            ended_by_holder: false,
         };
         serde_json::to_string(&receipt.sign(&self.host.uid, self.key.signing()).unwrap()).unwrap()
     }
@@ -205,7 +221,11 @@ impl Attached {
 
     /// Sends a receipt, whatever it is.
     pub(crate) async fn send(&self, json: String) {
-        let message = Some(from_agent::Message::Receipt(lapse_wire::Receipt { json }));
-        self.sender.send(FromAgent { message }).await.unwrap();
+        self.say(from_agent::Message::Receipt(lapse_wire::Receipt { json })).await;
+    }
+
+    /// Says something, whatever it is.
+    pub(crate) async fn say(&self, message: from_agent::Message) {
+        self.sender.send(FromAgent { message: Some(message) }).await.unwrap();
     }
 }

@@ -1,10 +1,13 @@
 //! Rights on hosts: who may enrol, what an agent is told, whom the cluster believes, and what nobody can make up.
 
 mod agent;
+mod batch;
 mod escalation;
+mod record;
 mod silent;
 mod stolen;
 mod twice;
+mod workstation;
 
 use std::time::{Duration, Instant};
 

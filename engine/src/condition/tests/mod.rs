@@ -247,6 +247,11 @@ fn what_is_larger_than_the_schema_allows_is_not_read() {
 #[case(TargetKind::ClusterRole, "ClusterRole")]
 #[case(TargetKind::Role, "Role")]
 #[case(TargetKind::Rules, "Rules")]
+#[case(TargetKind::Admin, "Admin")]
+#[case(TargetKind::Commands, "Commands")]
+#[case(TargetKind::Group, "Group")]
+#[case(TargetKind::Application, "Application")]
+#[case(TargetKind::Account, "Account")]
 fn kinds_read_as_they_are_documented(#[case] kind: TargetKind, #[case] name: &str) {
     let mut facts = alice();
     facts.target.kind = kind;

@@ -2,6 +2,7 @@
 
 mod activation;
 mod columns;
+mod drift;
 mod ending;
 mod host;
 mod marker;

@@ -23,7 +23,7 @@ fn held(length: i64, own: Option<&[&str]>) -> Observed {
 fn lists(observed: &mut Observed, own: Option<&[&str]>) {
     let mut policy = policy("shop-debug");
     let warnings = own.map(|own| own.iter().map(|text| text.parse().unwrap()).collect());
-    policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
+    policy.spec.session = Some(lapse_crds::Session { warnings, ..lapse_crds::Session::default() });
     observed.policies = Read::Found([state(&policy)].into());
 }
 
@@ -38,7 +38,7 @@ fn lists(observed: &mut Observed, own: Option<&[&str]>) {
 #[case::no_longer_than_any(5, &[])]
 fn go_by_the_length_of_the_grant(#[case] length: i64, #[case] expected: &[&str]) {
     let names: Vec<String> =
-        warnings(None, TimeDelta::seconds(length)).iter().map(ToString::to_string).collect();
+        warnings_of(None, TimeDelta::seconds(length)).iter().map(ToString::to_string).collect();
     assert_eq!(names, expected);
 }
 
@@ -49,7 +49,7 @@ fn go_by_the_length_of_the_grant(#[case] length: i64, #[case] expected: &[&str])
 fn go_by_the_list_of_the_policy(#[case] own: &[&str], #[case] expected: &[&str]) {
     let own: Vec<GrantDuration> = own.iter().map(|text| text.parse().unwrap()).collect();
     let names: Vec<String> =
-        warnings(Some(&own), TimeDelta::hours(1)).iter().map(ToString::to_string).collect();
+        warnings_of(Some(&own), TimeDelta::hours(1)).iter().map(ToString::to_string).collect();
     assert_eq!(names, expected);
 }
 
@@ -111,7 +111,7 @@ fn follow_the_policy_as_it_is() {
 #[case::broken({
     let mut broken = policy("shop-debug");
     broken.spec.duration.as_mut().unwrap().max = "48h".parse().ok();
-    broken.spec.session = Some(lapse_crds::Session { warnings: Some(vec![]), guard: None, on_end: None });
+    broken.spec.session = Some(lapse_crds::Session { warnings: Some(vec![]), ..lapse_crds::Session::default() });
     Read::Found([state(&broken)].into())
 })]
 fn go_by_the_length_when_the_policy_is_not_known(#[case] policies: Read<Policies>) {
@@ -170,7 +170,8 @@ fn any_held() -> impl Strategy<Value = Observed> {
     (length, any_list()).prop_map(|(length, warnings)| {
         let mut observed = held(length, None);
         let mut policy = policy("shop-debug");
-        policy.spec.session = Some(lapse_crds::Session { warnings, guard: None, on_end: None });
+        policy.spec.session =
+            Some(lapse_crds::Session { warnings, ..lapse_crds::Session::default() });
         observed.policies = Read::Found([state(&policy)].into());
         observed
     })
@@ -209,7 +210,7 @@ proptest! {
             now = wake_at;
         }
         let length = end - observed.grant.spec.starts_at.time();
-        let all = warnings(of_policy(&observed), length).into_iter();
+        let all = warnings_of(of_policy(&observed), length).into_iter();
         let ahead = all.filter(|before| end - before.delta() > time(APPROVED_AT + 2));
         for before in ahead {
             let event = format!("grant-1.ends-in-{before}");

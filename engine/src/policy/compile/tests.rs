@@ -1,5 +1,7 @@
 use rstest::rstest;
+use serde_json::{Value, json};
 
+use super::hosts::not_portable;
 use super::*;
 use crate::testing::{policy, settings};
 
@@ -106,3 +108,45 @@ fn refuses_protected_namespaces(#[case] namespace: &str) {
 }
 
 use crate::InstallationBounds;
+
+fn on_hosts(entry: &Value) -> Result<Policy, PolicyError> {
+    let mut policy = policy("p");
+    let mut targets = json!({"all": true});
+    targets.as_object_mut().unwrap().extend(entry.as_object().unwrap().clone());
+    policy.spec.targets = serde_json::from_value(json!([{"endpoint": targets}])).unwrap();
+    Policy::compile(&policy, &settings())
+}
+
+#[rstest]
+#[case::harmless(&["LANG", "HOME"], None)]
+#[case::loader(&["LANG", "LD_PRELOAD"], Some("spec.targets[0].endpoint.applications[0].env[1].name: LD_PRELOAD has the dynamic loader load other code, or look for it elsewhere; leave it out"))]
+#[case::path(&["PATH"], Some("spec.targets[0].endpoint.applications[0].env[0].name: PATH says where programs are looked for that are started by name; leave it out"))]
+fn an_environment_loads_no_other_code(#[case] names: &[&str], #[case] expected: Option<&str>) {
+    let env: Vec<Value> = names.iter().map(|name| json!({"name": name, "value": "x"})).collect();
+    let application = json!({"name": "dump", "path": "/usr/bin/dump", "env": env});
+    let error = on_hosts(&json!({"applications": [application]})).err();
+    assert_eq!(error.as_ref().map(|error| error.message.as_str()), expected);
+    assert!(error.is_none_or(|error| error.reason == PolicyErrorReason::InvalidRule));
+}
+
+#[rstest]
+#[case("0.3.0", None)]
+#[case("0.3.0-rc.1", None)]
+#[case(
+    "0.03.0",
+    Some(
+        "spec.targets[0].endpoint.agent.minVersion is 0.03.0, which is no version of Semantic Versioning (invalid leading zero in minor version number); write one such as 0.3.0"
+    )
+)]
+fn a_version_can_be_compared(#[case] least: &str, #[case] expected: Option<&str>) {
+    let compiled = on_hosts(&json!({"admin": {}, "agent": {"minVersion": least}}));
+    assert_eq!(compiled.err().map(|error| error.message).as_deref(), expected);
+}
+
+#[rstest]
+#[case::an_application(json!({"applications": [{"name": "dump", "path": "/usr/bin/dump"}]}), true)]
+#[case::an_account(json!({"accounts": [{"action": "Enable"}]}), true)]
+#[case::a_requirement_alone(json!({"agent": {"minVersion": "0.3.0"}}), false)]
+fn an_entry_offers_something(#[case] entry: Value, #[case] expected: bool) {
+    assert_eq!(on_hosts(&entry).is_ok(), expected);
+}

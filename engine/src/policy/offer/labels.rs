@@ -4,7 +4,7 @@ use lapse_crds::{LabelOperator, LabelRequirement, LabelSelector};
 
 /// Whether labels meet every requirement of a selector, as Kubernetes reads it; an empty one selects
 /// nothing.
-pub(super) fn selects<'a>(
+pub(in crate::policy) fn selects<'a>(
     selector: &LabelSelector,
     label: impl Fn(&str) -> Option<&'a str>,
 ) -> bool {
@@ -25,7 +25,7 @@ pub(super) fn selects<'a>(
 }
 
 /// A selector in words, as `kubectl` writes it.
-pub(super) fn describe(selector: &LabelSelector) -> String {
+pub(in crate::policy) fn describe(selector: &LabelSelector) -> String {
     let equal = selector.match_labels.iter().map(|(key, value)| format!("{key}={}", value.0));
     let expressions = selector.match_expressions.iter().map(|requirement| {
         let LabelRequirement { key, operator, values } = requirement;

@@ -2,17 +2,19 @@
 
 mod endpoint;
 mod kubernetes;
-mod labels;
+pub(super) mod labels;
+mod requirement;
 
-use lapse_crds::{LocalUsers, PolicyTarget, RoleRef};
+use lapse_crds::{Application, LocalUsers, PolicyTarget, RoleRef};
 
 pub use self::kubernetes::{BannedRoles, RolesKnown};
 
 use self::endpoint::EndpointOffer;
 use self::kubernetes::KubernetesOffer;
 use crate::Settings;
+use crate::elevation::Elevation;
 use crate::surroundings::Surroundings;
-use crate::target::ResolvedTarget;
+use crate::target::{Privilege, ResolvedTarget};
 
 /// What one entry offers, or forbids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Offer {
         }
     }
 
-    /// Whether roles, commands and groups that let their holder climb are accepted here.
+    /// Whether roles, commands, applications and groups that let their holder climb are accepted here.
     pub(super) fn allows_escalation(&self) -> bool {
         match self {
             Self::Kubernetes(offer) => offer.allows_escalation(),
@@ -111,18 +113,29 @@ impl Offer {
         }
     }
 
-    /// Who is which local user, where it offers this target.
-    pub(super) fn local_users(
-        &self,
-        target: &ResolvedTarget,
-        known: &Surroundings,
-    ) -> Option<LocalUsers> {
+    /// Who is which local user on its hosts.
+    pub(super) fn local_users(&self) -> Option<LocalUsers> {
         match self {
             Self::Kubernetes(_) => None,
-            Self::Endpoint(offer) => {
-                let contains = offer.contains(target, known.endpoint.as_ref());
-                contains.then(|| offer.local_users())
+            Self::Endpoint(offer) => Some(offer.local_users()),
+        }
+    }
+
+    /// What the application is that a target names.
+    pub(super) fn application(&self, target: &ResolvedTarget) -> Option<&Application> {
+        match (self, &target.privilege) {
+            (Self::Endpoint(offer), Privilege::Elevation(Elevation::Application { name, .. })) => {
+                offer.application(name)
             }
+            _ => None,
+        }
+    }
+
+    /// How the agent of the host falls short of what the entry requires of it, as the rest of a sentence about it.
+    pub(super) fn unmet(&self, known: &Surroundings) -> Option<String> {
+        match self {
+            Self::Kubernetes(_) => None,
+            Self::Endpoint(offer) => offer.unmet(known.endpoint.as_ref()),
         }
     }
 

@@ -1,8 +1,9 @@
-use lapse_crds::{JitPolicySpec, PolicyEffect, PolicyTarget};
+use lapse_crds::{JitPolicySpec, PolicyEffect, PolicyTarget, Workstations};
 use rstest::rstest;
 
 use super::*;
 use crate::Read;
+use crate::origin::Workplace;
 use crate::policy::BannedRoles;
 use crate::testing::{edit_in, group, person, policy, settings};
 
@@ -23,10 +24,19 @@ const NOTHING_KNOWN: RolesKnown<'_> =
     RolesKnown { asked: &Read::Missing, banned: &BannedRoles::new() };
 
 fn select_for<'a>(policies: &'a Policies, who: &Identity) -> Selection<'a> {
+    select_from(policies, who, &Provenance::Unsaid)
+}
+
+fn select_from<'a>(
+    policies: &'a Policies,
+    who: &Identity,
+    provenance: &Provenance,
+) -> Selection<'a> {
     let (target, known) = (edit_in(&["shop"]), Surroundings::default());
     let asked = Asked {
         policy: None,
         requester: who,
+        provenance,
         target: &target,
         emergency: false,
         known: &known,
@@ -92,6 +102,7 @@ fn a_deny_policy_wins_whatever_else_there_is() {
     let named = Asked {
         policy: Some("shop-debug"),
         requester: &alice,
+        provenance: &Provenance::Unsaid,
         target: &target,
         emergency: false,
         known: &Surroundings::default(),
@@ -138,6 +149,32 @@ fn a_policy_on_trial_never_decides_and_says_what_it_would() {
     trial: it is in audit mode; it would allow it with the approval of group shop-managers
     other-trial: alice is not among its requesters
     ");
+}
+
+/// A policy for another place is none for this request, and the next one decides.
+#[rstest]
+#[case::there(Provenance::Proven(Workplace { endpoint: "ws-1".into(), ..Workplace::default() }), "paw")]
+#[case::elsewhere(Provenance::Proven(Workplace { endpoint: "web-1".into(), ..Workplace::default() }), "shop-debug")]
+#[case::anywhere(Provenance::Unsaid, "shop-debug")]
+#[case::not_known(Provenance::Unknown("timeout".into()), "paw")]
+fn a_policy_with_workstations_decides_what_is_asked_there(
+    #[case] provenance: Provenance,
+    #[case] expected: &str,
+) {
+    let alice = person("alice", &["shop-developers"]);
+    let mut all = states(&[("shop-debug", 100)]);
+    all.insert(with("paw", |spec| {
+        spec.priority = 1;
+        spec.workstations =
+            Some(Workstations { names: vec!["ws-1".into()], ..Workstations::default() });
+    }));
+    let selection = select_from(&all, &alice, &provenance);
+    assert_eq!(selection.policy.unwrap().name(), expected);
+    if expected == "shop-debug" {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(selection.candidates[0].reason, @"it accepts requests only from the workstations ws-1");
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod emergency;
 mod extension;
 mod follow;
 mod granting;
+mod origin;
 mod phases;
 mod properties;
 mod scheduled;

@@ -38,10 +38,12 @@ fn case() -> Case {
     object["metadata"]["uid"] = json!("r-1");
     object["spec"]["requester"] = json!({"username": "alice"});
     let request: AccessRequest = serde_json::from_value(object).unwrap();
+    let target = ResolvedTarget::resolve(&request.spec.target, "shop").unwrap();
     Case {
         requester: request.spec.requester.clone().unwrap(),
         requested_at: now(),
-        target: ResolvedTarget::resolve(&request.spec.target, "shop").unwrap(),
+        given: target.clone(),
+        target,
         request,
         policy: Ok(policy()),
         statements: Statements::default(),

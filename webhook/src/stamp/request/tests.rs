@@ -14,7 +14,7 @@ const NONCE: [u8; 16] = [7; 16];
 fn stamped(object: &Value, change: &Value, keys: &Keys) -> Value {
     let request = testing::request(object, change);
     let (admitted, _) =
-        stamp(&request, &caller(&request.user_info).unwrap(), keys, now(), NONCE).unwrap();
+        stamp(&request, &caller(&request.user_info).unwrap(), None, keys, now(), NONCE).unwrap();
     let mut stored = object.clone();
     json_patch::patch(&mut stored, &admitted.patch.unwrap_or_default()).unwrap();
     stored

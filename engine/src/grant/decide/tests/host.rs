@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::SigningKey;
 use lapse_crds::{
-    Admin, ConditionStatus, Conditions as _, EndReason, EndpointTarget, EndpointTargets,
-    GrantPhase, JitPolicy, LocalUser, LocalUsers, OrderState, PolicyTarget, Subject, SubjectKind,
-    Target,
+    Admin, AgentRequirement, ConditionStatus, Conditions as _, EndReason, EndpointTarget,
+    EndpointTargets, GrantPhase, JitPolicy, LocalUser, LocalUsers, OrderState, PolicyTarget,
+    Subject, SubjectKind, Target,
 };
 use rstest::rstest;
 
@@ -17,7 +17,7 @@ use crate::order::Receipt;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, deleted_at, pending, state, time};
 use crate::testing::policy;
 
-fn agent() -> SigningKey {
+pub(super) fn agent() -> SigningKey {
     SigningKey::from_bytes(&[5; 32])
 }
 
@@ -25,7 +25,7 @@ fn facts() -> EndpointFacts {
     let alice = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
     EndpointFacts {
         uid: "u-1".into(),
-        users: vec![LocalUser { subject: alice, local_user: "al".into() }],
+        users: vec![LocalUser { subject: alice, local_user: "al".into(), authorized_keys: vec![] }],
         agent_key: Some(BASE64.encode(agent().verifying_key().as_bytes())),
         ..EndpointFacts::default()
     }
@@ -60,18 +60,28 @@ fn offering() -> JitPolicy {
     policy
 }
 
-fn endpoint(observed: &mut Observed) -> &mut EndpointFacts {
+pub(super) fn endpoint(observed: &mut Observed) -> &mut EndpointFacts {
     match &mut observed.surroundings.endpoint {
         Some(Read::Found(facts)) => facts,
         other => panic!("no endpoint: {other:?}"),
     }
 }
 
-fn says(observed: &mut Observed, state: OrderState, message: Option<&str>) {
+pub(super) fn says(observed: &mut Observed, state: OrderState, message: Option<&str>) {
     says_as(observed, state, message, &agent());
 }
 
 fn says_as(observed: &mut Observed, state: OrderState, message: Option<&str>, key: &SigningKey) {
+    says_of(observed, state, message, false, key);
+}
+
+fn says_of(
+    observed: &mut Observed,
+    state: OrderState,
+    message: Option<&str>,
+    ended_by_holder: bool,
+    key: &SigningKey,
+) {
     let receipt = Receipt {
         grant: observed.grant.metadata.name.clone().unwrap(),
         request_uid: observed.grant.spec.request.uid.clone(),
@@ -79,12 +89,16 @@ fn says_as(observed: &mut Observed, state: OrderState, message: Option<&str>, ke
         since: time(APPROVED_AT + 1).into(),
         message: message.map(ToOwned::to_owned),
         sequence: 1,
+        ended_by_holder,
     };
     endpoint(observed).orders = vec![receipt.sign("u-1", key).unwrap()];
 }
 
 /// Decides, and takes over what the status says; returns phase, reason, and what the condition `Ended` says.
-fn step(observed: &mut Observed, at: i64) -> (GrantPhase, Option<EndReason>, Option<String>) {
+pub(super) fn step(
+    observed: &mut Observed,
+    at: i64,
+) -> (GrantPhase, Option<EndReason>, Option<String>) {
     let plan = decide(observed, time(at));
     assert_eq!(plan.actions, vec![]);
     if let Some(status) = plan.status {
@@ -96,7 +110,7 @@ fn step(observed: &mut Observed, at: i64) -> (GrantPhase, Option<EndReason>, Opt
     (status.phase, status.end_reason, ended)
 }
 
-fn active() -> Observed {
+pub(super) fn active() -> Observed {
     let mut observed = on_host();
     says(&mut observed, OrderState::Active, None);
     assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Active);
@@ -175,6 +189,33 @@ fn what_ends_it(#[case] change: Change, #[case] expected: EndReason) {
     assert_eq!(phase, if is_said { GrantPhase::Ended } else { GrantPhase::Ending });
 }
 
+/// By the agent's word, and by nobody else's; also where something of it is still there.
+#[test]
+fn its_holder_ends_it_on_the_host() {
+    let mut observed = active();
+    let why = Some("ended on the host by al");
+    says_of(&mut observed, OrderState::Ending, why, true, &SigningKey::from_bytes(&[6; 32]));
+    assert_eq!(step(&mut observed, APPROVED_AT + 4).0, GrantPhase::Active, "another key");
+    says_of(&mut observed, OrderState::Ending, why, true, &agent());
+    let by_holder = Some(EndReason::EndedByRequester);
+    let open = (GrantPhase::Ending, by_holder, Some("False Unverified".to_owned()));
+    assert_eq!(step(&mut observed, APPROVED_AT + 5), open);
+    says_of(&mut observed, OrderState::Ended, why, true, &agent());
+    let over = (GrantPhase::Ended, by_holder, Some("True Verified".to_owned()));
+    assert_eq!(step(&mut observed, APPROVED_AT + 6), over);
+    let status = observed.grant.status.unwrap();
+    insta::assert_snapshot!(status.conditions.condition("Ended").unwrap().message, @"Ended early on Endpoint web-1 by its local user al.");
+}
+
+/// It was ended before the cluster had heard that it was held.
+#[test]
+fn its_holder_ends_it_at_once() {
+    let mut observed = on_host();
+    says_of(&mut observed, OrderState::Ended, None, true, &agent());
+    let (phase, reason, _) = step(&mut observed, APPROVED_AT + 1);
+    assert_eq!((phase, reason), (GrantPhase::Ended, Some(EndReason::EndedByRequester)));
+}
+
 /// alice is alice there, and on no line of the Endpoint.
 #[test]
 fn a_user_of_the_same_name_stays_theirs_while_the_policy_says_so() {
@@ -202,6 +243,28 @@ fn a_user_of_the_same_name_stays_theirs_while_the_policy_says_so() {
     let mut mapped = by_name(LocalUsers::Mapped);
     let (phase, reason, _) = step(&mut mapped, APPROVED_AT + 2);
     assert_eq!((phase, reason), ended, "nobody says so");
+}
+
+/// The entry by which it was given does not give it to such an agent any more, and the one that would says `Mapped`.
+#[test]
+fn an_agent_that_became_older_ends_nothing() {
+    let mut policy = offering();
+    let mut newer = policy.spec.targets[0].clone();
+    let entry = newer.endpoint.as_mut().unwrap();
+    entry.local_users = Some(LocalUsers::SameName);
+    let min_version = Some("0.3.0".to_owned());
+    entry.agent = Some(AgentRequirement { min_version, capabilities: vec![] });
+    policy.spec.targets.insert(0, newer);
+    let mut observed = on_host();
+    observed.policies = Read::Found([state(&policy)].into());
+    observed.grant.spec.username = Some("alice".into());
+    observed.grant.spec.target.endpoint.as_mut().unwrap().local_user = Some("alice".into());
+    endpoint(&mut observed).users.clear();
+    says(&mut observed, OrderState::Active, None);
+    for version in ["0.3.0", "0.2.0"] {
+        endpoint(&mut observed).agent_version = Some(version.into());
+        assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Active, "{version}");
+    }
 }
 
 /// Whoever uninstalls Lapse waits for no host that is lost.

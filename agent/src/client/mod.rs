@@ -1,0 +1,61 @@
+//! `lapse`, the client of people on the host. It decides nothing: the agent knows who asks by what the kernel says.
+//!
+//! It is the agent's own program under another name, so that both are of one release. [`cli`]: the command line.
+//! [`ask`]: the conversation. [`status`], [`watch`], [`end`], [`run`], [`mode`]: a command each.
+
+pub mod ask;
+pub mod cli;
+pub mod end;
+pub mod mode;
+pub mod run;
+pub mod status;
+pub mod watch;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::cli::{Cli, Command};
+use crate::places::Places;
+
+/// The name under which the program is the client.
+pub const NAME: &str = "lapse";
+
+/// Whether the program was called by that name.
+#[must_use]
+pub fn is_called(program: Option<&OsStr>) -> bool {
+    program.and_then(|program| Path::new(program).file_name()) == Some(OsStr::new(NAME))
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let places = Places::default();
+    let done = match Cli::parse().command {
+        Command::Status(options) => status::status(&places, &options),
+        Command::End(options) => end::end(&places, &options),
+        Command::Run(options) => run::run(&places, &options),
+        Command::Mode(options) => mode::mode(&places, &options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("{NAME}: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_known_by_its_name() {
+        let is_client = |program: &str| is_called(Some(OsStr::new(program)));
+        assert!(is_client("lapse") && is_client("/usr/bin/lapse"));
+        assert!(!is_client("/usr/bin/lapse-agent") && !is_client("") && !is_called(None));
+    }
+}

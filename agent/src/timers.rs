@@ -2,6 +2,7 @@
 //! a power cut, and fires at the next start if its time has passed. The other counts: a clock that is set back does not
 //! move it. Both call `lapse-agent expire`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -40,6 +41,13 @@ struct Files {
 #[must_use]
 pub fn names(id: &Id) -> [String; 2] {
     [format!("lapse-end-{id}.timer"), format!("lapse-after-{id}.timer")]
+}
+
+/// Whose timer has this name, if it is one of these.
+#[must_use]
+pub fn whose(timer: &str) -> Option<Id> {
+    let timer = timer.strip_suffix(".timer")?;
+    Id::read(timer.strip_prefix("lapse-end-").or(timer.strip_prefix("lapse-after-"))?)
 }
 
 fn files(places: &Places, id: &Id) -> Files {
@@ -104,6 +112,17 @@ pub fn arm(
     }
 }
 
+/// The orders of which systemd has a timer, also where its file is gone: an agent that was stopped while it took one away has
+/// removed the files, perhaps, and the timer was not stopped.
+#[must_use]
+pub fn armed(system: &dyn System) -> BTreeSet<Id> {
+    let quiet = ["list-units", "--all", "--plain", "--no-legend", "--full"];
+    let ran = system
+        .run("systemctl", &[&quiet[..], &["lapse-end-*.timer", "lapse-after-*.timer"]].concat());
+    let listed = ran.map(|ran| ran.stdout).unwrap_or_default();
+    listed.lines().filter_map(|line| whose(line.split_whitespace().next()?)).collect()
+}
+
 /// Stops and removes them, whatever of them is there.
 ///
 /// # Errors
@@ -117,4 +136,34 @@ pub fn disarm(system: &dyn System, places: &Places, id: &Id) -> Result<(), Timer
         system.remove(&path).map_err(|why| TimerError::File { path, why })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Ran;
+
+    struct Listing(&'static str);
+
+    impl System for Listing {
+        fn run(&self, program: &str, arguments: &[&str]) -> io::Result<Ran> {
+            assert_eq!((program, arguments[0]), ("systemctl", "list-units"));
+            Ok(Ran { code: Some(0), stdout: self.0.to_owned(), ..Ran::default() })
+        }
+    }
+
+    #[test]
+    fn the_orders_are_known_whose_timers_systemd_has() {
+        let (id, other) = (Id::of("a"), Id::of("b"));
+        let [calendar, counting] = names(&id);
+        let listed = format!(
+            "{calendar} loaded active waiting The end of the Grant a\n\
+             {counting} not-found active waiting {counting}\n\
+             {} loaded active waiting The end of the Grant b\n\
+             lapse-end-nothing.timer loaded active waiting Somebody else's\n\nunit files",
+            names(&other)[1]
+        );
+        assert_eq!(armed(&Listing(listed.leak())), BTreeSet::from([id, other]));
+        assert_eq!(armed(&Listing("")), BTreeSet::new());
+    }
 }

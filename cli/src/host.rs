@@ -38,6 +38,8 @@ enum Answer {
     Origin {
         origin: Origin,
     },
+    /// For now, or for good.
+    #[serde(alias = "busy")]
     Refused {
         #[serde(default)]
         message: String,

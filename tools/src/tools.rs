@@ -56,6 +56,16 @@ impl Tools {
         Self::shown(Module::ControlPlane, &[Tool::Gitops], Origin::Source).await
     }
 
+    /// All that any test starts, by one command for each module: whoever runs all tests waits for it once, and none of them does.
+    ///
+    /// # Errors
+    /// As for [`Tools::ready`].
+    pub async fn everything() -> Result<()> {
+        let plane = [with_nodes(), vec![Tool::Gitops]].concat();
+        Self::shown(Module::ControlPlane, &plane, Origin::Source).await?;
+        Self::promtool().await.map(drop)
+    }
+
     /// As [`Tools::ready`] or [`Tools::with_nodes`], beside other jobs, which are shown with it.
     pub(crate) async fn beside(jobs: &Jobs, nodes: bool, origin: Origin) -> Result<Self> {
         let tools = if nodes { with_nodes() } else { Tool::PLANE.to_vec() };

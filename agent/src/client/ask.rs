@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -13,6 +13,11 @@ use crate::places::Places;
 const ANSWERING: Duration = Duration::from_secs(30);
 /// How long for what is asked again and again.
 pub const BRIEF: Duration = Duration::from_secs(1);
+/// How long a place is waited for. What the same person asked just before keeps one for a moment, so a script that asks often
+/// meets that.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The pause before it is asked for again.
+const PAUSE: Duration = Duration::from_millis(40);
 /// How much of an answer is read, in bytes.
 const MOST: u64 = 16 * 1024 * 1024;
 
@@ -45,6 +50,9 @@ pub enum AskError {
     /// The agent does not do it.
     #[error("{0}")]
     Refused(String),
+    /// The agent has no place for it now.
+    #[error("{0}")]
+    Busy(String),
 }
 
 /// What somebody holds on this host.
@@ -70,7 +78,8 @@ pub fn standing(places: &Places, within: Duration) -> Result<Standing, AskError>
             | Answer::Started(_)
             | Answer::Exited(_)
             | Answer::Done(_)
-            | Answer::Refused(_) => {}
+            | Answer::Refused(_)
+            | Answer::Busy(_) => {}
         }
     }
     Ok(Standing { agent: agent.ok_or(AskError::Cut)?, held })
@@ -100,8 +109,23 @@ pub(super) fn connect(places: &Places) -> Result<UnixStream, AskError> {
     })
 }
 
+/// Asks until there is a place, for a while.
+pub(super) fn patiently<T>(ask: impl Fn() -> Result<T, AskError>) -> Result<T, AskError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(AskError::Busy(_)) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            answered => return answered,
+        }
+    }
+}
+
 /// The answers to a request. The last of them is that it is done.
 fn ask(places: &Places, request: &Request, within: Duration) -> Result<Vec<Answer>, AskError> {
+    patiently(|| ask_once(places, request, within))
+}
+
+fn ask_once(places: &Places, request: &Request, within: Duration) -> Result<Vec<Answer>, AskError> {
     let stream = connect(places)?;
     stream.set_write_timeout(Some(within))?;
     stream.set_read_timeout(Some(within))?;
@@ -117,6 +141,7 @@ fn ask(places: &Places, request: &Request, within: Duration) -> Result<Vec<Answe
     }
     match answers.last() {
         Some(Answer::Refused(Message { message })) => Err(AskError::Refused(message.clone())),
+        Some(Answer::Busy(Message { message })) => Err(AskError::Busy(message.clone())),
         Some(Answer::Done(_)) => Ok(answers),
         Some(_) => Err(AskError::Cut),
         None => {
@@ -180,6 +205,22 @@ mod tests {
     )]
     fn what_is_no_answer_is_said(#[case] said: &'static str, #[case] expected: &str) {
         assert_eq!(answered(said).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_place_is_waited_for() {
+        let asked = std::cell::Cell::new(0);
+        let busy = || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 3 { Err(AskError::Busy("busy".into())) } else { Ok(7) }
+        };
+        assert_eq!(patiently(busy).unwrap(), 7);
+        let began = Instant::now();
+        let error = patiently(|| Err::<(), _>(AskError::Busy("busy".into()))).unwrap_err();
+        assert_eq!(error.to_string(), "busy");
+        assert!(began.elapsed() >= PATIENCE);
+        let refused = patiently(|| Err::<(), _>(AskError::Refused("no".into()))).unwrap_err();
+        assert_eq!(refused.to_string(), "no");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::ask::{AskError, Standing, connect, standing};
+use super::ask::{AskError, Standing, connect, patiently, standing};
 use super::status::left;
 use crate::application::handed::send;
 use crate::local::protocol::{self, Answer, Exited, Message, Request};
@@ -71,6 +71,10 @@ struct Ended {
 }
 
 fn start(places: &Places, name: &str) -> Result<Ended, AskError> {
+    patiently(|| start_once(places, name))
+}
+
+fn start_once(places: &Places, name: &str) -> Result<Ended, AskError> {
     let stream = connect(places)?;
     stream.set_write_timeout(Some(STARTING))?;
     stream.set_read_timeout(Some(STARTING))?;
@@ -126,6 +130,7 @@ fn listen(stream: &UnixStream) -> Result<Ended, AskError> {
             }
             Answer::Exited(Exited { code: exited }) => code = Some(exited),
             Answer::Refused(Message { message }) => return Err(AskError::Refused(message)),
+            Answer::Busy(Message { message }) => return Err(AskError::Busy(message)),
             Answer::Done(Message { message }) => {
                 return code.map(|code| Ended { code, message }).ok_or(AskError::Cut);
             }

@@ -175,8 +175,7 @@ fn part_of(path: &str) -> Option<Part> {
     let id = if is_rule {
         Id::read(name.strip_prefix("lapse-")?)
     } else if path.starts_with(UNITS) || path.starts_with(UNITS_OF_BOOT) {
-        let timer = name.strip_suffix(".timer")?;
-        Id::read(timer.strip_prefix("lapse-end-").or(timer.strip_prefix("lapse-after-"))?)
+        timers::whose(name)
     } else {
         None
     };

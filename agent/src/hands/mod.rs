@@ -314,6 +314,12 @@ impl Hands {
                 }
             }
         }
+        for id in timers::armed(self.system()) {
+            let is_needed = broken.contains_key(&id) || read.get(&id).is_some_and(Record::is_open);
+            if !is_needed && let Err(error) = timers::disarm(self.system(), &self.places, &id) {
+                warn!(%id, %error, "timers of an order that has ended stay");
+            }
+        }
         let (now, seen) = self.time();
         for (id, record) in &read {
             let Some(right) = &record.right else { continue };

@@ -139,7 +139,7 @@ fn read_fields<T: DeserializeOwned>(
         .map_err(|error| RequestError::Fields { command, why: error.to_string() })
 }
 
-/// What is answered. The last line is `Done` or `Refused`: without one the answer is not whole.
+/// What is answered. The last line is `Done`, `Refused` or `Busy`: without one the answer is not whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "camelCase")]
 pub enum Answer {
@@ -157,6 +157,8 @@ pub enum Answer {
     Done(Message),
     /// It is not done.
     Refused(Message),
+    /// There is no place for it now, and nothing of it was read: it may be asked again in a moment.
+    Busy(Message),
 }
 
 /// That it is somebody who asks for something, on this host.

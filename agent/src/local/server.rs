@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::desk::{Desk, attend};
 use super::peers::{Peer, Residents};
-use super::shed::refuse;
+use super::shed::{put_off, refuse};
 use super::slots::Slots;
 use crate::durable;
 use crate::places::Places;
@@ -80,7 +80,7 @@ async fn admit(
         Ok(slot) => slot,
         Err(full) => {
             debug!(peer.uid, peer.pid, %full, "somebody on the host is turned away");
-            return refuse(stream, &full.to_string()).await;
+            return put_off(stream, &full.to_string()).await;
         }
     };
     let desk = desk.clone();

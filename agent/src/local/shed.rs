@@ -13,16 +13,25 @@ use std::thread::Builder;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::oneshot;
 
-use super::protocol::Answer;
+use super::protocol::{Answer, Message};
 
 /// How much memory such a thread may use for its calls, in bytes.
 const STACK: usize = 64 * 1024;
 
 /// Says why, as far as that can be said at once, and hangs up.
-pub(super) async fn refuse(mut stream: UnixStream, why: &str) {
+pub(super) async fn refuse(stream: UnixStream, why: &str) {
+    hang_up(stream, &Answer::refused(why)).await;
+}
+
+/// As [`refuse`], where there is a place again in a moment.
+pub(super) async fn put_off(stream: UnixStream, why: &str) {
+    hang_up(stream, &Answer::Busy(Message { message: why.to_owned() })).await;
+}
+
+async fn hang_up(mut stream: UnixStream, answer: &Answer) {
     // One that was just made takes a line without waiting.
     if stream.set_nonblocking(true).is_ok()
-        && let Ok(line) = serde_json::to_vec(&Answer::refused(why))
+        && let Ok(line) = serde_json::to_vec(answer)
     {
         let _ = stream.write_all(&[line, b"\n".to_vec()].concat());
     }
@@ -81,11 +90,11 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_served_is_told_why() {
         let (own, mut other) = UnixStream::pair().unwrap();
-        refuse(own, "the agent is busy with other people: try again").await;
+        put_off(own, "the agent is busy with other people: try again").await;
         let mut said = String::new();
         other.read_to_string(&mut said).unwrap();
         let expected =
-            r#"{"answer":"refused","message":"the agent is busy with other people: try again"}"#;
+            r#"{"answer":"busy","message":"the agent is busy with other people: try again"}"#;
         assert_eq!(said, format!("{expected}\n"));
     }
 }

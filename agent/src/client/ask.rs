@@ -201,7 +201,7 @@ mod tests {
     #[case::cut(AGENT, "the agent's answer is not whole: try again")]
     #[case::newer(
         "{\"answer\":\"else\"}\n",
-        "the agent says what this program does not know (unknown variant `else`, expected one of `agent`, `held`, `origin`, `started`, `exited`, `done`, `refused` at line 1 column 16): they are of two releases; restart the agent (systemctl restart lapse-agent)"
+        "the agent says what this program does not know (unknown variant `else`, expected one of `agent`, `held`, `origin`, `started`, `exited`, `done`, `refused`, `busy` at line 1 column 16): they are of two releases; restart the agent (systemctl restart lapse-agent)"
     )]
     fn what_is_no_answer_is_said(#[case] said: &'static str, #[case] expected: &str) {
         assert_eq!(answered(said).unwrap_err().to_string(), expected);

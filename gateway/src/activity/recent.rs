@@ -29,9 +29,9 @@ pub enum Seen {
 pub(crate) fn seen(entries: &[Map<String, Value>]) -> Vec<Seen> {
     let read = entries.iter().filter_map(|entry| {
         let entry: Entry = serde_json::from_value(Value::Object(entry.clone())).ok()?;
-        let user = shown(entry.user.as_deref()?, 64)?;
         match entry.event {
             Event::Command(call) if !call.is_child => {
+                let user = shown(entry.user.as_deref()?, 64)?;
                 let names_commands = entry.under.as_ref().is_some_and(|it| it.names_commands);
                 let command = shown(&words(&call, names_commands), LONGEST)?;
                 let grant = entry.under.and_then(|under| shown(&under.grant, 253));

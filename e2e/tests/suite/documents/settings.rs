@@ -7,14 +7,26 @@ pub(super) const ELSEWHERE: [(&str, &str, &str); 2] =
 const BUILDS: &str = "takes minutes; images/tests and .ci/release build the same";
 const OTHERS: &str = "a program of others, which reads what images/tests/image.rs checks";
 const HOST: &str = "on a host: e2e/tests/hosts";
+const HOSTS: &str = "takes hosts that have enrolled: hosts/batch.rs";
 const ASKS: &str = "asks on a terminal: cli/terminal.rs";
 
 /// Commands that are not run, and why.
-pub(super) const OMITTED: [(&str, &str, &str); 21] = [
+pub(super) const OMITTED: [(&str, &str, &str); 24] = [
     ("README.md", "cargo demo", "e2e/tests/demo.rs tells the same"),
     ("README.md", "cargo playground", "tutorial.rs starts it, and so does this test"),
     ("README.md", "cargo image", BUILDS),
     ("docs/cli.md", "kubectl jit approve --all", ASKS),
+    ("docs/cli.md", "kubectl jit end --batch outage-17", HOSTS),
+    (
+        "docs/cli.md",
+        "kubectl jit request --endpoint web-1,web-2 --account provision --for 4h --batch outage-17",
+        HOSTS,
+    ),
+    (
+        "docs/cli.md",
+        "kubectl jit request --endpoint-selector role=web --account provision --for 4h --batch outage-17",
+        HOSTS,
+    ),
     ("docs/cli.md", "kubectl jit init", ASKS),
     ("docs/cli.md", "kubectl jit watch -A", "goes on until Ctrl-C: cli/shown.rs"),
     ("docs/endpoints.md", "dpkg --install lapse-agent_*.deb", HOST),

@@ -276,7 +276,7 @@ async fn the_endpoint_of_a_lost_host_goes_when_an_owner_says_so() {
     };
     eventually("the binding to hold", SOON, async || {
         let said = says_so(&world.alice.client).await.unwrap_err().to_string();
-        Ok(said.contains("may remove them, too").then_some(()))
+        Ok(said.contains("may remove them from an Endpoint").then_some(()))
     })
     .await
     .unwrap();

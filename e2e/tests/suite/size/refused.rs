@@ -69,10 +69,17 @@ async fn nothing_that_stands_grows_beyond_it() {
     world.ask("fix", json!({})).await;
     let (api, put) = (requests(&world, &world.alice), requests(&world, &world.admin));
     for (field, value, words) in attacks() {
-        let standing = api.get("fix").await.unwrap();
-        let mut whole = serde_json::to_value(&standing).unwrap();
-        json_patch::merge(&mut whole["metadata"], &json!({field: value}));
-        told(put.replace("fix", &PostParams::default(), &typed(whole)).await, words);
+        // The controller writes it, too.
+        let replaced = loop {
+            let standing = api.get("fix").await.unwrap();
+            let mut whole = serde_json::to_value(&standing).unwrap();
+            json_patch::merge(&mut whole["metadata"], &json!({field: value}));
+            match put.replace("fix", &PostParams::default(), &typed(whole)).await {
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                replaced => break replaced,
+            }
+        };
+        told(replaced, words);
         for dry_run in [false, true] {
             let params = PatchParams { dry_run, ..PatchParams::default() };
             let merge = Patch::Merge(json!({"metadata": {field: value}}));

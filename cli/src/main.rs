@@ -2,9 +2,9 @@
 //!
 //! It holds no rule of its own: what people may ask for and decide is judged at admission, and shown here. Its
 //! modules, from the leaves: [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and [`trial`]
-//! (what is judged without the cluster); [`host`] (the agent of this host); [`session`] (the client); [`pages`], [`installation`]
-//! and [`output`]; [`offers`],
-//! [`story`] and [`target`] (words and objects); [`follow`] and [`decide`] (what goes on); [`commands`].
+//! (what is judged without the cluster); [`host`] (the agent of this host); [`role`]; [`kubeconfig`] and [`session`] (the client);
+//! [`pages`], [`installation`] and [`output`]; [`offers`], [`story`] and [`target`] (words and objects); [`follow`] and [`decide`]
+//! (what goes on); [`commands`].
 
 mod args;
 mod assumed;
@@ -16,6 +16,7 @@ mod follow;
 mod host;
 mod installation;
 mod interrupt;
+mod kubeconfig;
 mod manifests;
 mod offers;
 mod output;

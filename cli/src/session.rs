@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use kube::config::{ExecInteractiveMode, KubeConfigOptions};
 use kube::{Api, Client, Config};
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
@@ -22,6 +22,7 @@ use tower::util::{MapErrLayer, MapResponseLayer};
 
 use crate::args::Global;
 use crate::fault::{Fault, Late};
+use crate::kubeconfig::{self, Found};
 
 /// Whom the audit log of the API server shows, and the manager of fields.
 pub(crate) const PROGRAM: &str = "kubectl-jit";
@@ -212,23 +213,19 @@ pub(crate) fn warn(warning: &str) {
 
 async fn config(global: &Global) -> Result<Config, Fault> {
     let Global { kubeconfig, context, cluster, user, .. } = global;
-    let wrong = |error: kube::config::KubeconfigError| Fault::Config(error.to_string());
     let options = KubeConfigOptions {
         context: context.clone(),
         cluster: cluster.clone(),
         user: user.clone(),
     };
-    if let Some(file) = kubeconfig {
-        let kubeconfig = Kubeconfig::read_from(file).map_err(wrong)?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong);
-    }
-    match Config::from_kubeconfig(&options).await {
-        Ok(config) => Ok(config),
-        // In a pod there is no file, as for kubectl.
-        Err(error) => match Config::incluster() {
-            Ok(config) if context.is_none() && cluster.is_none() && user.is_none() => Ok(config),
-            _ => Err(wrong(error)),
-        },
+    let missing = match kubeconfig::read(kubeconfig.as_deref())? {
+        Found::Config(found) => return kubeconfig::chosen(*found, &options).await,
+        Found::Nothing(missing) => missing,
+    };
+    // In a pod there is no file, as for kubectl.
+    match Config::incluster() {
+        Ok(config) if context.is_none() && cluster.is_none() && user.is_none() => Ok(config),
+        _ => Err(Fault::Config(missing)),
     }
 }
 

@@ -3,6 +3,7 @@
 mod completion;
 mod doctor;
 mod first;
+mod kubeconfigs;
 mod messages;
 mod offline;
 mod refusals;

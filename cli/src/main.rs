@@ -2,9 +2,9 @@
 //!
 //! It holds no rule of its own: what people may ask for and decide is judged at admission, and shown here. Its
 //! modules, from the leaves: [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and [`trial`]
-//! (what is judged without the cluster); [`host`] (the agent of this host); [`role`]; [`kubeconfig`] and [`session`] (the client);
-//! [`pages`], [`installation`] and [`output`]; [`offers`], [`story`] and [`target`] (words and objects); [`follow`] and [`decide`]
-//! (what goes on); [`commands`].
+//! (what is judged without the cluster); [`host`] (the agent of this host); [`role`] and [`rules`]; [`kubeconfig`] and [`session`]
+//! (the client); [`pages`], [`installation`] and [`output`]; [`offers`], [`story`] and [`target`] (words and objects); [`follow`] and
+//! [`decide`] (what goes on); [`commands`].
 
 mod args;
 mod assumed;
@@ -22,6 +22,7 @@ mod offers;
 mod output;
 mod pages;
 mod role;
+mod rules;
 mod session;
 mod story;
 mod target;

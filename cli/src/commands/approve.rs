@@ -10,8 +10,7 @@ use kube::api::ListParams;
 use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, Verdict};
 
-use super::allows::allows;
-use super::{found, say};
+use super::{allows, found, say};
 use crate::args::{DryRun, Filter, Format, Several};
 use crate::decide::Saying;
 use crate::fault::Fault;
@@ -91,8 +90,8 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
             eprintln!("{line}");
         }
         if saying.verdict == Verdict::Approve {
-            let allowed = allows(session, request).await.unwrap_or_else(|told| told);
-            eprintln!("{:11}{allowed}", "Allows");
+            let allowed = allows::by_approval(session, request, saying).await;
+            allows::show(&allowed.unwrap_or_else(|told| vec![told]));
             if let Some(before) = before(session, request).await {
                 eprintln!("{:11}{before}", "Before");
             }

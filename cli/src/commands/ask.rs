@@ -2,15 +2,13 @@
 
 mod prompt;
 
-use anstream::eprintln;
 use kube::ResourceExt as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, AccessRequestSpec, GrantDuration};
 use lapse_engine::policy::Offered;
 use lapse_engine::request::WILL_BE_DENIED;
 
-use super::allows::allows;
-use super::found;
+use super::{allows, found};
 use crate::args::{Ask, DryRun, Format, Wait};
 use crate::decide::params;
 use crate::fault::Fault;
@@ -164,15 +162,16 @@ fn tell_warnings(session: &Session) -> Option<String> {
 
 /// Says whether a request would be accepted: by one that is judged and not stored.
 pub(super) async fn can_i(session: &Session, ask: &Ask) -> Result<(), Fault> {
-    let draft = draft(session, ask, None).await?;
-    create(session, &draft, ask.from_host, DryRun::Server).await?;
+    let mut draft = draft(session, ask, None).await?;
+    allows::ask(&mut draft);
+    let answer = create(session, &draft, ask.from_host, DryRun::Server).await?;
     if let Some(why) = tell_warnings(session) {
         say("no")?;
         return Err(Fault::NoAccess(why));
     }
-    // Whoever may not read the role sees on their request what of it is risky.
-    if let Ok(allowed) = allows(session, &draft).await {
-        eprintln!("{:11}{allowed}", "Allows");
+    // Who is told nothing of the role sees on their request what of it is risky.
+    if let Ok(allowed) = allows::by_answer(session, &answer).await {
+        allows::show(&allowed);
     }
     say("yes")
 }

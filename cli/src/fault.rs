@@ -200,7 +200,11 @@ fn admission_message(message: &str) -> String {
 fn whom_to_ask(message: &str) -> &'static str {
     let names = |kind: &str| message.contains(&format!("resource \"{kind}\""));
     let writes = message.contains("cannot create") || message.contains("cannot patch");
-    if names("accessrequests") && writes {
+    let everywhere = message.contains("at the cluster scope");
+    if (names("accessrequests") || names("accessdecisions")) && everywhere {
+        "; ask an administrator to bind you ClusterRole lapse:requester (to request), lapse:approver (to decide) or \
+         lapse:auditor (to read) in the whole cluster, or leave out -A"
+    } else if names("accessrequests") && writes {
         "; ask an administrator to bind you ClusterRole lapse:requester in that namespace"
     } else if names("accessrequests") || names("accessdecisions") {
         "; ask an administrator to bind you ClusterRole lapse:requester (to request) or lapse:approver (to decide) in \
@@ -262,6 +266,13 @@ mod tests {
             answer(401, "Unauthorized", "Unauthorized", ""),
             answer(403, "Forbidden", &forbidden("accessrequests", "create"), ""),
             answer(403, "Forbidden", &forbidden("accessrequests", "list"), ""),
+            answer(
+                403,
+                "Forbidden",
+                "accessrequests.lapse.dev is forbidden: User \"mallory\" cannot list resource \"accessrequests\" in API \
+                 group \"lapse.dev\" at the cluster scope",
+                "",
+            ),
             answer(403, "Forbidden", &forbidden("jitpolicies", "list"), ""),
             answer(403, "Forbidden", &forbidden("grants", "list"), ""),
             answer(

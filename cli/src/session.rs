@@ -131,12 +131,26 @@ impl Session {
 
     /// The requests of the namespace.
     pub(crate) fn requests(&self) -> Api<AccessRequest> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.requests_of(&self.namespace)
+    }
+
+    /// The requests of another namespace.
+    pub(crate) fn requests_of(&self, namespace: &str) -> Api<AccessRequest> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// The requests of the namespace, or of all.
     pub(crate) fn requests_in(&self, all_namespaces: bool) -> Api<AccessRequest> {
         if all_namespaces { Api::all(self.client.clone()) } else { self.requests() }
+    }
+
+    /// Where that is, in words.
+    pub(crate) fn place(&self, all_namespaces: bool) -> String {
+        if all_namespaces {
+            "any namespace".to_owned()
+        } else {
+            format!("namespace {}", self.namespace)
+        }
     }
 
     /// The decisions of a namespace.

@@ -1,6 +1,6 @@
 //! Approving and denying, several at once, with what is being decided about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 
 use anstream::eprintln;
@@ -32,22 +32,27 @@ pub(super) async fn run(
         show(session, &requests, saying).await;
         return say::of_each(session, format, &requests, saying, dry_run, failed).await;
     }
+    let all_namespaces = several.all_namespaces;
     let requests = match &which.selector {
         Some(selector) => {
             let params = ListParams::default().labels(selector);
-            let mut found = found::list(session, &session.requests(), params).await?;
+            let api = session.requests_in(all_namespaces);
+            let mut found = found::list(session, &api, params).await?;
             found.retain(|request| is_open(request, saying.verdict));
             found
         }
-        None => found::filtered(session, Filter { to_approve: true, ..Filter::default() }).await?,
+        None => {
+            let filter = Filter { to_approve: true, all_namespaces, ..Filter::default() };
+            found::filtered(session, filter).await?
+        }
     };
     if requests.is_empty() {
-        eprintln!("No request waits for you in namespace {}.", session.namespace);
+        eprintln!("No request waits for you in {}.", session.place(all_namespaces));
         return Ok(());
     }
     show(session, &requests, saying).await;
     if !several.yes {
-        confirm(saying, requests.len())?;
+        confirm(saying, &requests)?;
     }
     say::of_each(session, format, &requests, saying, dry_run, 0).await
 }
@@ -61,19 +66,29 @@ fn is_open(request: &AccessRequest, verdict: Verdict) -> bool {
 }
 
 /// Asks whether to go on: what was found was not named.
-fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
+fn confirm(saying: &Saying, requests: &[AccessRequest]) -> Result<(), Fault> {
     if !std::io::stdin().is_terminal() {
-        return Err(Fault::Usage(unnamed(saying.verdict, count)));
+        return Err(Fault::Usage(unnamed(saying.verdict, requests.len())));
     }
     let nothing = || "nothing was decided".to_owned();
-    let these =
-        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
-    let question = format!("{} {these}?", saying.verdict);
-    match Confirm::new(&question).with_default(false).prompt() {
+    match Confirm::new(&question(saying.verdict, requests)).with_default(false).prompt() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Fault::Other(nothing())),
         Err(_) => Err(Fault::Interrupted { by: Interrupt::Keyboard, told: nothing() }),
     }
+}
+
+/// What is asked: `Approve these 3 requests in 2 namespaces?`
+fn question(verdict: Verdict, requests: &[AccessRequest]) -> String {
+    let count = requests.len();
+    let these =
+        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
+    let namespaces: BTreeSet<_> = requests.iter().map(kube::ResourceExt::namespace).collect();
+    let places = match namespaces.len() {
+        0 | 1 => String::new(),
+        places => format!(" in {places} namespaces"),
+    };
+    format!("{verdict} {these}{places}?")
 }
 
 /// That nobody is there to say yes.
@@ -100,11 +115,12 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
     }
 }
 
-/// How often the same person asked before in this namespace, and what became of it.
+/// How often the same person asked before in the request's namespace, and what became of it.
 async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     let who = &request.spec.requester.as_ref()?.username;
     let params = ListParams::default().fields(&format!("spec.requester.username={who}"));
-    let mut earlier = found::list(session, &session.requests(), params).await.ok()?;
+    let api = session.requests_of(&request.namespace()?);
+    let mut earlier = found::list(session, &api, params).await.ok()?;
     earlier.retain(|other| other.uid() != request.uid());
     let mut counts = BTreeMap::<String, usize>::new();
     for other in &earlier {
@@ -132,6 +148,24 @@ mod tests {
         insta::assert_snapshot!(told, @r"
         Approve 1 request that was not named? Pass --yes, or name it
         Approve 2 requests that were not named? Pass --yes, or name them
+        ");
+    }
+
+    #[test]
+    fn what_is_asked_counts_requests_and_namespaces() {
+        let asked = |namespaces: &[&str]| {
+            let requests = namespaces.iter().map(|namespace| {
+                let mut request = request("fix", &json!({}));
+                request["metadata"]["namespace"] = json!(namespace);
+                serde_json::from_value(request).unwrap()
+            });
+            question(Verdict::Approve, &requests.collect::<Vec<_>>())
+        };
+        let all = [asked(&["shop"]), asked(&["shop", "shop"]), asked(&["shop", "bank", "shop"])];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        Approve this request?
+        Approve these 2 requests?
+        Approve these 3 requests in 2 namespaces?
         ");
     }
 

@@ -2,6 +2,7 @@
 
 mod completion;
 mod doctor;
+mod everywhere;
 mod first;
 mod kubeconfigs;
 mod messages;

@@ -55,7 +55,9 @@ async fn who_may_not_is_told_which_role_to_ask_for() {
     let world = World::shared("jit-forbidden").await;
     let outside = ["list", "-A"];
     let refused = world.jit(&world.alice, &outside).await;
-    assert_refused(&refused, 1, &["cannot list", "lapse:requester"]);
+    assert_refused(&refused, 1, &["cannot list", "lapse:requester", "or leave out -A"]);
+    let refused = world.jit(&world.alice, &["approve", "-A", "--all"]).await;
+    assert_refused(&refused, 1, &["cannot list", "lapse:approver", "in the whole cluster"]);
     let refused =
         world.jit(&world.mallory, &["request", "edit", "--reason", "I would like to"]).await;
     assert_refused(&refused, 3, &["no policy offers you ClusterRole edit"]);

@@ -136,7 +136,7 @@ async fn in_cluster(
             replay::run(session, format, &replayed, global.namespace.is_none(), now()).await?;
         }
         Command::Run { ask, timeout, command } => {
-            return run::run(session, &ask, timeout, &command).await;
+            return Box::pin(run::run(session, &ask, timeout, &command)).await;
         }
         Command::Completion { .. } | Command::Man | Command::Reference | Command::Init { .. } => {}
     }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anstream::eprintln;
 use kube::api::ListParams;
 use lapse_cluster::{CallError, rest_of_list};
 use lapse_crds::API_GROUP;
 
 use crate::interrupt::Interrupt;
+use crate::stderr;
 
 /// The exit statuses, as the manual page lists them.
 pub(crate) const EXIT_STATUS: &str = "\
@@ -103,7 +103,7 @@ impl Fault {
             return ExitCode::SUCCESS;
         }
         let style = anstyle::AnsiColor::Red.on_default().bold();
-        eprintln!("{style}error:{style:#} {self}");
+        stderr::tell(&format_args!("{style}error:{style:#} {self}"));
         ExitCode::from(self.code())
     }
 
@@ -136,6 +136,17 @@ impl Fault {
     /// Whether the API server understood, and refused.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status().is_some_and(|status| matches!(status.code, 400 | 403 | 404 | 409 | 422))
+    }
+
+    /// Whether what was to be stored may be stored all the same: the answer got lost, or says nothing of it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match (self, self.status()) {
+            (Self::Unanswered { .. }, _) => true,
+            // What is sent again after an answer that got lost may have come the first time.
+            (_, Some(status)) => status.code >= 500 || status.reason == "AlreadyExists",
+            (Self::Api { source, .. }, None) => !is_unreached(source),
+            _ => false,
+        }
     }
 
     /// The code and the message that the API server answered, if it answered.
@@ -218,6 +229,11 @@ fn whom_to_ask(message: &str) -> &'static str {
     }
 }
 
+/// Whether no connection was made, so that nothing was sent: by how the client introduces that.
+fn is_unreached(error: &kube::Error) -> bool {
+    chain(error).contains("client error (Connect)")
+}
+
 /// An error with its causes, each said once.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
@@ -284,6 +300,27 @@ mod tests {
         ];
         let told: Vec<String> = told.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(told.join("\n\n"));
+    }
+
+    #[test]
+    fn what_got_no_answer_may_be_stored_all_the_same() {
+        let unreached = std::io::Error::other("client error (Connect)");
+        let cut = std::io::Error::other("client error (SendRequest)");
+        let of =
+            |error: std::io::Error| Fault::api("creating it", kube::Error::Service(error.into()));
+        let cases = [
+            (answer(409, "AlreadyExists", "", "fix"), true),
+            (answer(409, "Conflict", "", "fix"), false),
+            (answer(504, "Timeout", "", ""), true),
+            (answer(403, "NotAllowed", "", ""), false),
+            (Fault::api("creating it", kube::Error::Service(Late(30).into())), true),
+            (of(cut), true),
+            (of(unreached), false),
+            (Fault::Usage(String::new()), false),
+        ];
+        for (fault, is_in_doubt) in cases {
+            assert_eq!(fault.is_in_doubt(), is_in_doubt, "{fault}");
+        }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use anstream::eprintln;
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +17,7 @@ use crate::fault::Fault;
 use crate::interrupt::Interrupts;
 use crate::output::phase_of;
 use crate::session::Session;
-use crate::story;
+use crate::{stderr, story};
 
 /// How often a countdown on a terminal moves.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -57,7 +56,7 @@ impl Teller {
         if line != self.last {
             match &self.bar {
                 Some(bar) => bar.println(line),
-                None => eprintln!("{line}"),
+                None => stderr::tell(&line),
             }
             line.clone_into(&mut self.last);
         }

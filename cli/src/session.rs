@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anstream::eprintln;
 use http::header::WARNING;
 use http::{HeaderMap, HeaderValue, Response};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -23,6 +22,7 @@ use tower::util::{MapErrLayer, MapResponseLayer};
 use crate::args::Global;
 use crate::fault::{Fault, Late};
 use crate::kubeconfig::{self, Found};
+use crate::stderr::tell;
 
 /// Whom the audit log of the API server shows, and the manager of fields.
 pub(crate) const PROGRAM: &str = "kubectl-jit";
@@ -222,7 +222,7 @@ pub(crate) fn beginning(
 /// Warns as kubectl does.
 pub(crate) fn warn(warning: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    eprintln!("{style}Warning:{style:#} {warning}");
+    tell(&format_args!("{style}Warning:{style:#} {warning}"));
 }
 
 async fn config(global: &Global) -> Result<Config, Fault> {

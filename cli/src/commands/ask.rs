@@ -28,9 +28,14 @@ pub(super) async fn request(
     name: Option<&str>,
     dry_run: DryRun,
 ) -> Result<AccessRequest, Fault> {
-    let ask = &prompt::complete(session, ask).await?;
+    let ask = &complete(session, ask).await?;
     let draft = draft(session, ask, name).await?;
     create(session, &draft, ask.from_host, dry_run).await
+}
+
+/// What is asked for, with what a person adds on a terminal.
+pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault> {
+    prompt::complete(session, ask).await
 }
 
 /// The request as it is sent.

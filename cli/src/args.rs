@@ -298,7 +298,7 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Prints the manual page
+    /// Prints the manual page, of all commands
     #[command(hide = true)]
     Man,
     /// Prints the reference of the command line, as Markdown

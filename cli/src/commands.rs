@@ -10,6 +10,7 @@ mod explain;
 mod found;
 mod init;
 mod list;
+mod manual;
 mod namespace;
 mod policies;
 mod reference;
@@ -23,7 +24,6 @@ mod watch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{Timestamp, Verdict};
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            write!(std::io::stdout(), "{}", manual::page()?)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Reference => {

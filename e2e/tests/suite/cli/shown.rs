@@ -166,5 +166,12 @@ async fn shells_and_manuals_know_it() {
         assert!(script.contains("kubectl-jit"), "{shell}: {script}");
     }
     let page = world.jit(&world.alice, &["man"]).await.ok().unwrap();
-    assert!(page.contains(".SH") && page.contains("Exit status"), "{page}");
+    for words in [
+        ".SH NAME",
+        ".SH \"KUBECTL JIT APPROVE\"",
+        ".SH \"KUBECTL JIT RUN\"",
+        ".SH \"EXIT STATUS\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }

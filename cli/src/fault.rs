@@ -40,6 +40,16 @@ pub(crate) enum Fault {
         /// What came back.
         source: Box<kube::Error>,
     },
+    /// The API server was not reached, or the connection to it broke.
+    #[error("{what}: {}", unconnected(server, source))]
+    Unconnected {
+        /// What was tried.
+        what: String,
+        /// Where the API server is to be.
+        server: String,
+        /// What went wrong.
+        source: Box<kube::Error>,
+    },
     /// The API server did not answer in time.
     #[error("{what}: no answer within {seconds} s")]
     Unanswered {
@@ -90,6 +100,16 @@ impl Fault {
         Self::Api { what, source: Box::new(source) }
     }
 
+    /// The same of a call to this server, which is named where it does not answer.
+    pub(crate) fn of_server(server: &str, what: impl Into<String>, source: kube::Error) -> Self {
+        match Self::api(what, source) {
+            Self::Api { what, source } if is_of_connection(&source) => {
+                Self::Unconnected { what, server: server.to_owned(), source }
+            }
+            other => other,
+        }
+    }
+
     /// What asks for the rest of a list, if this is that the API server no longer keeps the state that its first page showed.
     pub(crate) fn rest_of_list(&self, params: &ListParams) -> Option<ListParams> {
         let Self::Api { source, .. } = self else { return None };
@@ -111,6 +131,7 @@ impl Fault {
         match self {
             Self::Config(_)
             | Self::Api { .. }
+            | Self::Unconnected { .. }
             | Self::Unanswered { .. }
             | Self::Some { .. }
             | Self::Output(_)
@@ -142,9 +163,11 @@ impl Fault {
     pub(crate) fn is_in_doubt(&self) -> bool {
         match (self, self.status()) {
             (Self::Unanswered { .. }, _) => true,
+            (Self::Unconnected { source, .. }, _) => !is_unreached(source),
             // What is sent again after an answer that got lost may have come the first time.
             (_, Some(status)) => status.code >= 500 || status.reason == "AlreadyExists",
-            (Self::Api { source, .. }, None) => !is_unreached(source),
+            // Nobody knows what it answered.
+            (Self::Api { .. }, None) => true,
             _ => false,
         }
     }
@@ -182,7 +205,9 @@ fn names_object(status: &kube::core::Status) -> bool {
 /// What the API server answered, and what to do about it.
 fn refusal(what: &str, error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
-        return format!("{what}: {}", chain(error));
+        let said = chain(error);
+        // What the client calls it says nothing to people.
+        return format!("{what}: {}", said.strip_prefix("ServiceError: ").unwrap_or(&said));
     };
     let message = admission_message(&status.message);
     match status.code {
@@ -229,9 +254,30 @@ fn whom_to_ask(message: &str) -> &'static str {
     }
 }
 
-/// Whether no connection was made, so that nothing was sent: by how the client introduces that.
+/// How the client introduces what went wrong with a connection: what it was doing follows.
+const OF_CONNECTION: &str = "client error (";
+
+/// Whether no connection was made, so that nothing was sent.
 fn is_unreached(error: &kube::Error) -> bool {
-    chain(error).contains("client error (Connect)")
+    chain(error).contains(&format!("{OF_CONNECTION}Connect)"))
+}
+
+/// Whether the API server was not reached, or the connection to it broke.
+fn is_of_connection(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::HyperError(_)) || chain(error).contains(OF_CONNECTION)
+}
+
+/// Which server does not answer, and why: what the causes come to.
+fn unconnected(server: &str, error: &kube::Error) -> String {
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    if is_unreached(error) {
+        format!("cannot reach the API server at {server}: {root}")
+    } else {
+        format!("the connection to the API server at {server} broke: {root}")
+    }
 }
 
 /// An error with its causes, each said once.
@@ -302,20 +348,47 @@ mod tests {
         insta::assert_snapshot!(told.join("\n\n"));
     }
 
+    /// What the client says of a connection, with its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error ({doing})")]
+    struct Connection {
+        doing: &'static str,
+        source: std::io::Error,
+    }
+
+    fn connection(doing: &'static str, cause: &str) -> Fault {
+        let error = Connection { doing, source: std::io::Error::other(cause.to_owned()) };
+        let error = kube::Error::Service(error.into());
+        Fault::of_server("https://cluster.example:6443", "listing requests", error)
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_named_and_its_errors_are_said_once() {
+        let other = kube::Error::Service("the program that hands out credentials failed".into());
+        let told = [
+            connection("Connect", "Connection refused (os error 111)"),
+            connection("SendRequest", "connection closed before message completed"),
+            Fault::of_server("https://cluster.example:6443", "listing requests", other),
+        ];
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        listing requests: cannot reach the API server at https://cluster.example:6443: Connection refused (os error 111)
+        listing requests: the connection to the API server at https://cluster.example:6443 broke: connection closed before message completed
+        listing requests: the program that hands out credentials failed
+        ");
+    }
+
     #[test]
     fn what_got_no_answer_may_be_stored_all_the_same() {
-        let unreached = std::io::Error::other("client error (Connect)");
-        let cut = std::io::Error::other("client error (SendRequest)");
-        let of =
-            |error: std::io::Error| Fault::api("creating it", kube::Error::Service(error.into()));
+        let late = Fault::api("creating it", kube::Error::Service(Late(30).into()));
         let cases = [
             (answer(409, "AlreadyExists", "", "fix"), true),
             (answer(409, "Conflict", "", "fix"), false),
             (answer(504, "Timeout", "", ""), true),
             (answer(403, "NotAllowed", "", ""), false),
-            (Fault::api("creating it", kube::Error::Service(Late(30).into())), true),
-            (of(cut), true),
-            (of(unreached), false),
+            (late, true),
+            (connection("SendRequest", "connection closed before message completed"), true),
+            (connection("Connect", "Connection refused"), false),
             (Fault::Usage(String::new()), false),
         ];
         for (fault, is_in_doubt) in cases {

@@ -86,6 +86,7 @@ fn changes(
     let name = request.name_any();
     let uid = request.uid();
     let what = format!("watching request {name}");
+    let told = session.clone();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut seen = false;
     let events = watcher(session.requests(), config).default_backoff();
@@ -103,7 +104,7 @@ fn changes(
             }
             Ok(Event::InitDone) if seen => None,
             Ok(Event::InitDone | Event::Delete(_)) => Some(Err(gone())),
-            Err(error) => Some(match passing(&what, error) {
+            Err(error) => Some(match passing(&told, &what, error) {
                 Ok(trouble) => Ok(Seen::Trouble(trouble)),
                 Err(fault) => Err(fault),
             }),
@@ -113,13 +114,17 @@ fn changes(
 }
 
 /// An error of a watch that may pass by itself, in words. Whoever may not watch now may not in a moment either.
-pub(crate) fn passing(what: &str, error: watcher::Error) -> Result<String, Fault> {
+pub(crate) fn passing(
+    session: &Session,
+    what: &str,
+    error: watcher::Error,
+) -> Result<String, Fault> {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => {
             let lasts = matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
-            let fault = Fault::api(what, error);
+            let fault = session.fault(what, error);
             if lasts { Err(fault) } else { Ok(fault.to_string()) }
         }
         other => Ok(format!("{what}: {other}")),

@@ -64,6 +64,8 @@ fn text_of(header: &str) -> Option<String> {
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) client: Client,
+    /// Where the API server is to be, for people.
+    server: String,
     /// Where requests are made and looked for.
     pub(crate) namespace: String,
     /// Our clock, compared with the API server's at every answer.
@@ -103,6 +105,7 @@ impl Session {
         }
         let namespace =
             global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let warnings = Warnings::default();
         let clock = Clock::default();
         let (noted, observed) = (warnings.clone(), clock.clone());
@@ -118,7 +121,7 @@ impl Session {
             ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
         let limit = Duration::from_secs(global.request_timeout);
         let client = builder.with_layer(&beginning(limit)).with_layer(&noting).build();
-        Ok(Self { client, namespace, clock, limit, warnings, is_silent: false })
+        Ok(Self { client, server, namespace, clock, limit, warnings, is_silent: false })
     }
 
     /// One of a test, in namespace `shop`.
@@ -126,7 +129,8 @@ impl Session {
     pub(crate) fn testing(client: Client, limit: Duration) -> Self {
         let (namespace, clock, warnings) =
             ("shop".to_owned(), Clock::default(), Warnings::default());
-        Self { client, namespace, clock, limit, warnings, is_silent: false }
+        let server = "https://cluster.example:6443".to_owned();
+        Self { client, server, namespace, clock, limit, warnings, is_silent: false }
     }
 
     /// The requests of the namespace.
@@ -171,9 +175,14 @@ impl Session {
     ) -> Result<T, Fault> {
         let what = what.into();
         match tokio::time::timeout(self.limit, call).await {
-            Ok(answer) => answer.map_err(|error| Fault::api(what, error)),
+            Ok(answer) => answer.map_err(|error| self.fault(what, error)),
             Err(_) => Err(Fault::Unanswered { what, seconds: self.limit.as_secs() }),
         }
+    }
+
+    /// Why a call failed.
+    pub(crate) fn fault(&self, what: impl Into<String>, error: kube::Error) -> Fault {
+        Fault::of_server(&self.server, what, error)
     }
 
     /// Who the API server takes us for.

@@ -61,7 +61,7 @@ pub(super) async fn run(
                     }
                 },
                 Some(Err(error)) => {
-                    eprintln!("{}; trying again", passing("watching requests", error)?);
+                    eprintln!("{}; trying again", passing(session, "watching requests", error)?);
                 }
                 None => return Ok(()),
             },

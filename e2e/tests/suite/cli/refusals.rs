@@ -81,6 +81,31 @@ async fn without_a_cluster_it_says_what_is_wrong(#[case] args: &[&str], #[case] 
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_answer_is_named_once() {
+    let world = World::shared("jit-unreached").await;
+    // Nobody listens there any more.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
+        "clusters": [{"name": "gone", "cluster": {"server": format!("https://{nobody}")}}],
+        "users": [{"name": "gone", "user": {"token": "none"}}],
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "gone"}}],
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let file = file.display().to_string();
+    for args in [&["list"][..], &["doctor"], &["run", "edit", "--", "/bin/true"]] {
+        let args: Vec<&str> = ["--kubeconfig", &file].iter().chain(args).copied().collect();
+        let refused = world.jit(&world.alice, &args).await;
+        let told = format!("cannot reach the API server at https://{nobody}: ");
+        assert_refused(&refused, 1, &[&told, "refused"]);
+        assert_eq!(refused.stderr.matches("refused").count(), 1, "{refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_known_is_refused() {
     let world = World::shared("jit-host").await;
     let refused =

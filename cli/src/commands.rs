@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod run;
 mod say;
+mod served;
 mod status;
 mod watch;
 
@@ -67,7 +68,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
     }
     let session = Session::open(&global).await?;
     match Box::pin(in_cluster(&session, &global, command)).await {
-        Err(fault) => Err(namespace::explained(&session, fault).await),
+        Err(fault) => {
+            let fault = served::explained(&session, fault).await;
+            Err(namespace::explained(&session, fault).await)
+        }
         done => done,
     }
 }

@@ -149,6 +149,11 @@ impl Fault {
         self.status().is_some_and(|status| status.code == 404 && names_object(status))
     }
 
+    /// Whether the API server does not serve the kind, or not to whoever asks for it so.
+    pub(crate) fn is_unserved(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404 && !names_object(status))
+    }
+
     /// Whether the caller may not make the call. Admission refuses with other reasons.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
@@ -213,8 +218,8 @@ fn refusal(what: &str, error: &kube::Error) -> String {
     match status.code {
         // Of a kind that is not served there is no object to name.
         404 if !names_object(status) => format!(
-            "{what}: this cluster does not serve the API {API_GROUP}: Lapse is not installed there, or --context \
-             names another cluster than you mean"
+            "{what}: this cluster does not serve that kind of the API {API_GROUP}: Lapse is not installed there, or is of \
+             another release, or --context names another cluster than you mean"
         ),
         401 => format!(
             "{what}: the API server does not know you; log in again, and see `kubectl auth whoami`"

@@ -14,6 +14,7 @@ use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, GrantDuration, RequestPhase};
 
 use crate::fault::Fault;
+use crate::foreign;
 use crate::interrupt::Interrupts;
 use crate::output::phase_of;
 use crate::session::Session;
@@ -89,9 +90,18 @@ fn changes(
     let told = session.clone();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut seen = false;
-    let events = watcher(session.requests(), config).default_backoff();
+    let events = watcher(session.stored_requests_in(false), config).default_backoff();
     events.filter_map(move |event| {
         let gone = || Fault::NoAccess(format!("request {name} was deleted"));
+        let event = match event.map(foreign::event) {
+            Ok(Ok(event)) => Ok(event),
+            // It is there, and may be readable again when it changes.
+            Ok(Err(unread)) => {
+                seen = true;
+                return std::future::ready(Some(Ok(Seen::Trouble(unread))));
+            }
+            Err(error) => Err(error),
+        };
         let item = match event {
             Ok(Event::Apply(request) | Event::InitApply(request)) => {
                 seen = true;

@@ -3,8 +3,8 @@
 //! It holds no rule of its own: what people may ask for and decide is judged at admission, and shown here. Its
 //! modules, from the leaves: [`stderr`], [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and
 //! [`trial`] (what is judged without the cluster); [`name`] and [`host`] (the agent of this host); [`role`] and [`rules`];
-//! [`kubeconfig`] and [`session`] (the client); [`pages`], [`installation`] and [`output`]; [`offers`], [`story`] and [`target`]
-//! (words and objects); [`follow`] and [`decide`] (what goes on); [`commands`].
+//! [`kubeconfig`] and [`session`] (the client); [`installation`] and [`output`]; [`offers`], [`story`] and [`target`]
+//! (words and objects); [`foreign`] and [`pages`] (what is stored); [`follow`] and [`decide`] (what goes on); [`commands`].
 
 mod args;
 mod assumed;
@@ -13,6 +13,7 @@ mod countdown;
 mod decide;
 mod fault;
 mod follow;
+mod foreign;
 mod host;
 mod installation;
 mod interrupt;

@@ -10,9 +10,13 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions};
+use kube::core::Request;
 use kube::{Api, Client, Config};
+use lapse_cluster::Stored;
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tower::BoxError;
 use tower::layer::util::Stack;
 use tower::timeout::TimeoutLayer;
@@ -148,6 +152,17 @@ impl Session {
         if all_namespaces { Api::all(self.client.clone()) } else { self.requests() }
     }
 
+    /// The same as they are stored, of whatever release of Lapse they are.
+    pub(crate) fn stored_requests_in(&self, all_namespaces: bool) -> Api<Stored<AccessRequest>> {
+        let client = self.client.clone();
+        if all_namespaces { Api::all(client) } else { Api::namespaced(client, &self.namespace) }
+    }
+
+    /// Where the API server is to be, for people.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Where that is, in words.
     pub(crate) fn place(&self, all_namespaces: bool) -> String {
         if all_namespaces {
@@ -180,6 +195,29 @@ impl Session {
         }
     }
 
+    /// Creates an object. A field that the API server does not know is refused: were it dropped, as the API server would by
+    /// itself, an older Lapse would store something else than what was asked for.
+    pub(crate) async fn create<K>(
+        &self,
+        what: impl Into<String>,
+        api: &Api<K>,
+        params: &PostParams,
+        object: &K,
+    ) -> Result<K, Fault>
+    where
+        K: DeserializeOwned + Serialize,
+    {
+        let create = async {
+            let data = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = Request::new(api.resource_url()).create(params, data);
+            let (mut parts, body) = request.map_err(kube::Error::BuildRequest)?.into_parts();
+            let uri = format!("{}&fieldValidation=Strict", parts.uri).parse::<http::Uri>();
+            parts.uri = uri.map_err(|error| kube::Error::HttpError(error.into()))?;
+            self.client.request(http::Request::from_parts(parts, body)).await
+        };
+        self.call(what, create).await
+    }
+
     /// Why a call failed.
     pub(crate) fn fault(&self, what: impl Into<String>, error: kube::Error) -> Fault {
         Fault::of_server(&self.server, what, error)
@@ -198,6 +236,11 @@ impl Session {
             groups: user.groups.unwrap_or_default(),
             ..Identity::default()
         })
+    }
+
+    /// Whether nothing may be told.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// What the API server warned of since the last time.

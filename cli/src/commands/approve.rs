@@ -29,6 +29,7 @@ pub(super) async fn run(
     let which = &several.which;
     if !which.names.is_empty() {
         let (requests, failed) = found::named(session, &which.names).await?;
+        let (requests, failed) = whole(session, requests, saying, failed).await?;
         show(session, &requests, saying).await;
         return say::of_each(session, format, &requests, saying, dry_run, failed).await;
     }
@@ -50,11 +51,38 @@ pub(super) async fn run(
         eprintln!("No request waits for you in {}.", session.place(all_namespaces));
         return Ok(());
     }
+    let (requests, failed) = whole(session, requests, saying, 0).await?;
     show(session, &requests, saying).await;
-    if !several.yes {
+    if !several.yes && !requests.is_empty() {
         confirm(saying, &requests)?;
     }
-    say::of_each(session, format, &requests, saying, dry_run, 0).await
+    say::of_each(session, format, &requests, saying, dry_run, failed).await
+}
+
+/// Those that can be shown whole: of another release's requests something may be missing, and nobody approves what they do not see.
+/// Each other one is told; of a single one that is the error.
+async fn whole(
+    session: &Session,
+    requests: Vec<AccessRequest>,
+    saying: &Saying,
+    mut failed: usize,
+) -> Result<(Vec<AccessRequest>, usize), Fault> {
+    if saying.verdict != Verdict::Approve {
+        return Ok((requests, failed));
+    }
+    let all = requests.len() + failed;
+    let mut whole = Vec::new();
+    for request in requests {
+        match found::is_whole(session, &request).await {
+            Ok(()) => whole.push(request),
+            Err(fault) if all == 1 => return Err(fault),
+            Err(fault) => {
+                fault.tell();
+                failed += 1;
+            }
+        }
+    }
+    Ok((whole, failed))
 }
 
 /// Whether a request that was found by its labels is one to say this about: access that is held is denied, and not approved.

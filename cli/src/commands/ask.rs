@@ -84,7 +84,7 @@ pub(super) async fn create(
         return Ok(request.clone());
     }
     let api = session.requests();
-    session.call("requesting access", api.create(&params(dry_run), request)).await
+    session.create("requesting access", &api, &params(dry_run), request).await
 }
 
 /// What is said of more time, and from where; the rest is as in the request that is extended.

@@ -209,7 +209,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let params = ListParams::default().fields(fields);
-    let mut pages = Pages::of(session, "listing names", api, params);
+    let mut pages = Pages::of(session, "listing names", api, params).passing_over();
     while let Some(page) = pages.next().await? {
         fitting.add(page.iter().filter_map(&named));
         if fitting.is_full() || page.last().is_some_and(|last| fitting.is_past(&last.name_any())) {

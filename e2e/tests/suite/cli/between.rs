@@ -1,7 +1,6 @@
 //! What stands between `kubectl jit` and the API server: it passes on what one person calls, and holds what it is told to.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -44,8 +43,6 @@ struct Shared {
 pub(super) struct Between {
     /// A kubeconfig of this person that leads here.
     pub(super) kubeconfig: PathBuf,
-    /// Where it listens.
-    pub(super) address: SocketAddr,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -83,7 +80,7 @@ impl Between {
             "users": [{"name": "here", "user": {}}],
         });
         fs::write(&kubeconfig, config.to_string()).unwrap();
-        Self { kubeconfig, address, shared, server, _folder: folder }
+        Self { kubeconfig, shared, server, _folder: folder }
     }
 
     /// Holds the calls of which `when` says so, from now on.

@@ -10,6 +10,7 @@ mod kubeconfigs;
 mod messages;
 mod offline;
 mod refusals;
+mod releases;
 mod report;
 mod run;
 mod shown;

@@ -250,6 +250,9 @@ fn whom_to_ask(message: &str) -> &'static str {
     } else if names("accessrequests") || names("accessdecisions") {
         "; ask an administrator to bind you ClusterRole lapse:requester (to request) or lapse:approver (to decide) in \
          that namespace, or give -n a namespace where you have it"
+    } else if names("endpoints") {
+        "; ask an administrator to bind you ClusterRole lapse-endpoint-viewer in the whole cluster, or name the hosts \
+         with --endpoint"
     } else if names("jitpolicies") {
         "; ask an administrator to bind you ClusterRole lapse:policy-viewer in the whole cluster"
     } else if names("grants") {
@@ -340,6 +343,7 @@ mod tests {
                  group \"lapse.dev\" at the cluster scope",
                 "",
             ),
+            answer(403, "Forbidden", &forbidden("endpoints", "list"), ""),
             answer(403, "Forbidden", &forbidden("jitpolicies", "list"), ""),
             answer(403, "Forbidden", &forbidden("grants", "list"), ""),
             answer(

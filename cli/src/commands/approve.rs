@@ -73,7 +73,7 @@ async fn whole(
     let all = requests.len() + failed;
     let mut whole = Vec::new();
     for request in requests {
-        match found::is_whole(session, &request).await {
+        match found::shown_whole(session, &request).await {
             Ok(()) => whole.push(request),
             Err(fault) if all == 1 => return Err(fault),
             Err(fault) => {

@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::follow::{TICK, stays, until_active};
 use crate::interrupt::Interrupts;
 use crate::output::{Table, objects, phase_of, plain};
+use crate::pages::Pages;
 use crate::session::Session;
 use crate::story;
 
@@ -110,9 +111,9 @@ async fn hosts(session: &Session, what: &AskFor) -> Result<Vec<Option<String>>, 
     };
     let api: Api<Endpoint> = Api::all(session.client.clone());
     let params = ListParams::default().labels(selector);
-    let listed = session.call("listing Endpoints", api.list(&params)).await?;
-    let found: Vec<Option<String>> =
-        listed.items.iter().map(|endpoint| Some(endpoint.name_any())).collect();
+    let mut found = Vec::new();
+    let pages = Pages::of(session, "listing Endpoints", api, params).passing_over();
+    pages.each(|endpoint| found.push(Some(endpoint.name_any()))).await?;
     if found.is_empty() { Err(Fault::Other(no_hosts(selector))) } else { Ok(found) }
 }
 

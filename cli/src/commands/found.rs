@@ -50,7 +50,7 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
 }
 
 /// Whether a request is shown whole, which whoever approves relies on; the error is what it asks for beyond what is known here.
-pub(super) async fn is_whole(session: &Session, request: &AccessRequest) -> Result<(), Fault> {
+pub(super) async fn shown_whole(session: &Session, request: &AccessRequest) -> Result<(), Fault> {
     let (api, name) =
         (session.requests_of(&request.namespace().unwrap_or_default()), request.name_any());
     let known = foreign::get(session, &format!("reading request {name}"), &api, &name).await?;

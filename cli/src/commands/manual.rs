@@ -9,16 +9,13 @@ use clap_mangen::roff::{Roff, roman};
 use crate::args::Cli;
 use crate::fault::EXIT_STATUS;
 
-/// What makes apostrophes what they are, at the beginning of whatever is rendered.
-const PREAMBLE: [&str; 2] = [".ie \\n(.g .ds Aq \\(aq", ".el .ds Aq '"];
-
 /// The page, in the language of `man`.
 pub(super) fn page() -> Result<String> {
     let mut root = Cli::command();
     // Names of programs and the flags that all commands take are passed on.
     root.build();
     let man = Man::new(root.clone());
-    let mut page = format!("{}\n", PREAMBLE.join("\n"));
+    let mut page = preamble();
     page += &rendered(title)?;
     page += &rendered(|to| man.render_name_section(to))?;
     page += &rendered(|to| man.render_synopsis_section(to))?;
@@ -35,6 +32,11 @@ pub(super) fn page() -> Result<String> {
         roff.to_writer(to)
     })?;
     Ok(page)
+}
+
+/// What makes apostrophes what they are: the beginning of whatever is rendered.
+fn preamble() -> String {
+    Roff::new().render()
 }
 
 fn title(to: &mut dyn Write) -> Result<()> {
@@ -89,8 +91,7 @@ fn rendered(render: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<String>
     let mut bytes = Vec::new();
     render(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().filter(|line| !PREAMBLE.contains(line));
-    Ok(lines.map(|line| format!("{line}\n")).collect())
+    Ok(text.strip_prefix(&*preamble()).unwrap_or(&text).to_owned())
 }
 
 #[cfg(test)]
@@ -113,7 +114,7 @@ mod tests {
             assert!(!section.contains("\\-\\-kubeconfig"), "that is of all commands: {section}");
         }
         assert_eq!(page.matches("\\-\\-request\\-timeout\\fR \\fI<SECONDS>").count(), 1);
-        assert_eq!(page.matches(PREAMBLE[0]).count(), 1);
+        assert_eq!(page.matches(&*preamble()).count(), 1);
         assert!(page.contains("\n.TH KUBECTL-JIT 1 \"\" \"kubectl-jit "), "{page}");
         // A line each, as they are in the help.
         for line in ["130  interrupted (Ctrl\\-C); 128 and", "  kubectl jit request edit \\-n shop"]

@@ -274,3 +274,19 @@ async fn an_end_whose_answer_is_lost_is_one() {
     assert!(told.contains(": Ended (EndedByRequester)"), "{told}");
     world.locked_out(&world.alice).await;
 }
+
+/// Of several requests it is told which were made, and what ends them.
+#[tokio::test]
+async fn while_several_are_being_made() {
+    let world = World::shared("jit-stop-batch").await;
+    let between = Between::of(&world.alice).await;
+    between.hold(Held::Call, requests);
+    let args = ["request", "--endpoint", "web-1,web-2", "--admin", "--batch", "outage-17"];
+    let asking = world.jit_started_with(&between.kubeconfig, &args).await;
+    between.holds(1).await;
+    interrupt(&asking);
+    let stopped = asking.wait_with_output().await.unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
+    let told = "interrupted; 0 of 2 requests were made, and perhaps one more: `kubectl jit end --batch outage-17` ends all of them";
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains(told), "{stopped:?}");
+}

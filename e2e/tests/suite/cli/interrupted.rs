@@ -17,7 +17,7 @@ use crate::world::{SOON, World};
 
 const ASK: [&str; 6] = ["run", "edit", "--for", "10m", "--reason", "A change"];
 /// How long a call may take that is never answered.
-const BRIEF: [&str; 2] = ["--request-timeout", "3"];
+const BRIEF: [&str; 2] = ["--request-timeout", "10"];
 
 fn is_new(method: &Method, uri: &Uri, kind: &str, dry_run: bool) -> bool {
     let is_tried = uri.query().is_some_and(|query| query.contains("dryRun"));

@@ -48,7 +48,7 @@ pub(crate) struct Global {
     /// The namespace of the requests. Default: that of the kubeconfig's context
     #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = "Cluster")]
     pub(crate) namespace: Option<String>,
-    /// The kubeconfig file. Default: $KUBECONFIG, or ~/.kube/config
+    /// The kubeconfig file. Default: the files that $KUBECONFIG lists, or ~/.kube/config
     #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig
@@ -298,7 +298,7 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Prints the manual page
+    /// Prints the manual page, of all commands
     #[command(hide = true)]
     Man,
     /// Prints the reference of the command line, as Markdown

@@ -10,6 +10,7 @@ mod explain;
 mod found;
 mod init;
 mod list;
+mod manual;
 mod namespace;
 mod policies;
 mod reference;
@@ -17,13 +18,13 @@ mod replay;
 mod report;
 mod run;
 mod say;
+mod served;
 mod status;
 mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{Timestamp, Verdict};
 
@@ -46,7 +47,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            write!(std::io::stdout(), "{}", manual::page()?)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Reference => {
@@ -67,7 +68,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Fault> {
     }
     let session = Session::open(&global).await?;
     match Box::pin(in_cluster(&session, &global, command)).await {
-        Err(fault) => Err(namespace::explained(&session, fault).await),
+        Err(fault) => {
+            let fault = served::explained(&session, fault).await;
+            Err(namespace::explained(&session, fault).await)
+        }
         done => done,
     }
 }
@@ -136,7 +140,7 @@ async fn in_cluster(
             replay::run(session, format, &replayed, global.namespace.is_none(), now()).await?;
         }
         Command::Run { ask, timeout, command } => {
-            return run::run(session, &ask, timeout, &command).await;
+            return Box::pin(run::run(session, &ask, timeout, &command)).await;
         }
         Command::Completion { .. } | Command::Man | Command::Reference | Command::Init { .. } => {}
     }

@@ -71,7 +71,7 @@ pub(crate) async fn send(
     let namespace = decision.namespace().unwrap_or_default();
     let what = format!("deciding about request {namespace}/{}", decision.spec.request.name);
     let api = session.decisions(&namespace);
-    session.call(what, api.create(&params(dry_run), decision)).await
+    session.create(what, &api, &params(dry_run), decision).await
 }
 
 /// How to create something.

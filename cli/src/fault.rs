@@ -1,13 +1,15 @@
 //! Why a command does not do what it was asked to, for people and, by its exit status, for scripts.
 
+mod words;
+
 use std::process::ExitCode;
 
-use anstream::eprintln;
 use kube::api::ListParams;
 use lapse_cluster::{CallError, rest_of_list};
-use lapse_crds::API_GROUP;
 
+use self::words::{is_of_connection, is_unreached, names_object, refusal, unconnected};
 use crate::interrupt::Interrupt;
+use crate::stderr;
 
 /// The exit statuses, as the manual page lists them.
 pub(crate) const EXIT_STATUS: &str = "\
@@ -38,6 +40,16 @@ pub(crate) enum Fault {
         /// What was tried, as in "listing requests".
         what: String,
         /// What came back.
+        source: Box<kube::Error>,
+    },
+    /// The API server was not reached, or the connection to it broke.
+    #[error("{what}: {}", unconnected(server, source))]
+    Unconnected {
+        /// What was tried.
+        what: String,
+        /// Where the API server is to be.
+        server: String,
+        /// What went wrong.
         source: Box<kube::Error>,
     },
     /// The API server did not answer in time.
@@ -90,6 +102,16 @@ impl Fault {
         Self::Api { what, source: Box::new(source) }
     }
 
+    /// The same of a call to this server, which is named where it does not answer.
+    pub(crate) fn of_server(server: &str, what: impl Into<String>, source: kube::Error) -> Self {
+        match Self::api(what, source) {
+            Self::Api { what, source } if is_of_connection(&source) => {
+                Self::Unconnected { what, server: server.to_owned(), source }
+            }
+            other => other,
+        }
+    }
+
     /// What asks for the rest of a list, if this is that the API server no longer keeps the state that its first page showed.
     pub(crate) fn rest_of_list(&self, params: &ListParams) -> Option<ListParams> {
         let Self::Api { source, .. } = self else { return None };
@@ -103,7 +125,7 @@ impl Fault {
             return ExitCode::SUCCESS;
         }
         let style = anstyle::AnsiColor::Red.on_default().bold();
-        eprintln!("{style}error:{style:#} {self}");
+        stderr::tell(&format_args!("{style}error:{style:#} {self}"));
         ExitCode::from(self.code())
     }
 
@@ -111,6 +133,7 @@ impl Fault {
         match self {
             Self::Config(_)
             | Self::Api { .. }
+            | Self::Unconnected { .. }
             | Self::Unanswered { .. }
             | Self::Some { .. }
             | Self::Output(_)
@@ -128,6 +151,11 @@ impl Fault {
         self.status().is_some_and(|status| status.code == 404 && names_object(status))
     }
 
+    /// Whether the API server does not serve the kind, or not to whoever asks for it so.
+    pub(crate) fn is_unserved(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404 && !names_object(status))
+    }
+
     /// Whether the caller may not make the call. Admission refuses with other reasons.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
@@ -136,6 +164,19 @@ impl Fault {
     /// Whether the API server understood, and refused.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status().is_some_and(|status| matches!(status.code, 400 | 403 | 404 | 409 | 422))
+    }
+
+    /// Whether what was to be stored may be stored all the same: the answer got lost, or says nothing of it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match (self, self.status()) {
+            (Self::Unanswered { .. }, _) => true,
+            (Self::Unconnected { source, .. }, _) => !is_unreached(source),
+            // What is sent again after an answer that got lost may have come the first time.
+            (_, Some(status)) => status.code >= 500 || status.reason == "AlreadyExists",
+            // Nobody knows what it answered.
+            (Self::Api { .. }, None) => true,
+            _ => false,
+        }
     }
 
     /// The code and the message that the API server answered, if it answered.
@@ -162,70 +203,6 @@ impl From<CallError> for Fault {
             CallError::Api { what, source } => Self::api(what, *source),
         }
     }
-}
-
-fn names_object(status: &kube::core::Status) -> bool {
-    status.details.as_ref().is_some_and(|details| !details.name.is_empty())
-}
-
-/// What the API server answered, and what to do about it.
-fn refusal(what: &str, error: &kube::Error) -> String {
-    let kube::Error::Api(status) = error else {
-        return format!("{what}: {}", chain(error));
-    };
-    let message = admission_message(&status.message);
-    match status.code {
-        // Of a kind that is not served there is no object to name.
-        404 if !names_object(status) => format!(
-            "{what}: this cluster does not serve the API {API_GROUP}: Lapse is not installed there, or --context \
-             names another cluster than you mean"
-        ),
-        401 => format!(
-            "{what}: the API server does not know you; log in again, and see `kubectl auth whoami`"
-        ),
-        403 if status.reason == "Forbidden" => {
-            format!("{what}: {message}{}", whom_to_ask(&message))
-        }
-        _ => format!("{what}: {message}"),
-    }
-}
-
-/// The message of a webhook, without how the API server introduces it.
-fn admission_message(message: &str) -> String {
-    let said = message.split_once("denied the request: ").map_or(message, |(_, said)| said);
-    said.trim().to_owned()
-}
-
-/// Which role lets somebody do what RBAC refused, by the kind and the verb that it names.
-fn whom_to_ask(message: &str) -> &'static str {
-    let names = |kind: &str| message.contains(&format!("resource \"{kind}\""));
-    let writes = message.contains("cannot create") || message.contains("cannot patch");
-    if names("accessrequests") && writes {
-        "; ask an administrator to bind you ClusterRole lapse:requester in that namespace"
-    } else if names("accessrequests") || names("accessdecisions") {
-        "; ask an administrator to bind you ClusterRole lapse:requester (to request) or lapse:approver (to decide) in \
-         that namespace, or give -n a namespace where you have it"
-    } else if names("jitpolicies") {
-        "; ask an administrator to bind you ClusterRole lapse:policy-viewer in the whole cluster"
-    } else if names("grants") {
-        "; ask an administrator to bind you ClusterRole lapse:auditor or lapse:reviewer"
-    } else {
-        ""
-    }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !said.contains(&text) {
-            said = format!("{said}: {text}");
-        }
-        cause = error.source();
-    }
-    said
 }
 
 #[cfg(test)]
@@ -262,6 +239,14 @@ mod tests {
             answer(401, "Unauthorized", "Unauthorized", ""),
             answer(403, "Forbidden", &forbidden("accessrequests", "create"), ""),
             answer(403, "Forbidden", &forbidden("accessrequests", "list"), ""),
+            answer(
+                403,
+                "Forbidden",
+                "accessrequests.lapse.dev is forbidden: User \"mallory\" cannot list resource \"accessrequests\" in API \
+                 group \"lapse.dev\" at the cluster scope",
+                "",
+            ),
+            answer(403, "Forbidden", &forbidden("endpoints", "list"), ""),
             answer(403, "Forbidden", &forbidden("jitpolicies", "list"), ""),
             answer(403, "Forbidden", &forbidden("grants", "list"), ""),
             answer(
@@ -273,6 +258,54 @@ mod tests {
         ];
         let told: Vec<String> = told.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(told.join("\n\n"));
+    }
+
+    /// What the client says of a connection, with its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error ({doing})")]
+    struct Connection {
+        doing: &'static str,
+        source: std::io::Error,
+    }
+
+    fn connection(doing: &'static str, cause: &str) -> Fault {
+        let error = Connection { doing, source: std::io::Error::other(cause.to_owned()) };
+        let error = kube::Error::Service(error.into());
+        Fault::of_server("https://cluster.example:6443", "listing requests", error)
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_named_and_its_errors_are_said_once() {
+        let other = kube::Error::Service("the program that hands out credentials failed".into());
+        let told = [
+            connection("Connect", "Connection refused (os error 111)"),
+            connection("SendRequest", "connection closed before message completed"),
+            Fault::of_server("https://cluster.example:6443", "listing requests", other),
+        ];
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        listing requests: cannot reach the API server at https://cluster.example:6443: Connection refused (os error 111)
+        listing requests: the connection to the API server at https://cluster.example:6443 broke: connection closed before message completed
+        listing requests: the program that hands out credentials failed
+        ");
+    }
+
+    #[test]
+    fn what_got_no_answer_may_be_stored_all_the_same() {
+        let late = Fault::api("creating it", kube::Error::Service(Late(30).into()));
+        let cases = [
+            (answer(409, "AlreadyExists", "", "fix"), true),
+            (answer(409, "Conflict", "", "fix"), false),
+            (answer(504, "Timeout", "", ""), true),
+            (answer(403, "NotAllowed", "", ""), false),
+            (late, true),
+            (connection("SendRequest", "connection closed before message completed"), true),
+            (connection("Connect", "Connection refused"), false),
+            (Fault::Usage(String::new()), false),
+        ];
+        for (fault, is_in_doubt) in cases {
+            assert_eq!(fault.is_in_doubt(), is_in_doubt, "{fault}");
+        }
     }
 
     #[test]

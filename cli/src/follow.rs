@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use anstream::eprintln;
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,10 +14,11 @@ use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, GrantDuration, RequestPhase};
 
 use crate::fault::Fault;
+use crate::foreign;
 use crate::interrupt::Interrupts;
 use crate::output::phase_of;
 use crate::session::Session;
-use crate::story;
+use crate::{stderr, story};
 
 /// How often a countdown on a terminal moves.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ impl Teller {
         if line != self.last {
             match &self.bar {
                 Some(bar) => bar.println(line),
-                None => eprintln!("{line}"),
+                None => stderr::tell(&line),
             }
             line.clone_into(&mut self.last);
         }
@@ -87,11 +87,21 @@ fn changes(
     let name = request.name_any();
     let uid = request.uid();
     let what = format!("watching request {name}");
+    let told = session.clone();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut seen = false;
-    let events = watcher(session.requests(), config).default_backoff();
+    let events = watcher(session.stored_requests_in(false), config).default_backoff();
     events.filter_map(move |event| {
         let gone = || Fault::NoAccess(format!("request {name} was deleted"));
+        let event = match event.map(foreign::event) {
+            Ok(Ok(event)) => Ok(event),
+            // It is there, and may be readable again when it changes.
+            Ok(Err(unread)) => {
+                seen = true;
+                return std::future::ready(Some(Ok(Seen::Trouble(unread))));
+            }
+            Err(error) => Err(error),
+        };
         let item = match event {
             Ok(Event::Apply(request) | Event::InitApply(request)) => {
                 seen = true;
@@ -104,7 +114,7 @@ fn changes(
             }
             Ok(Event::InitDone) if seen => None,
             Ok(Event::InitDone | Event::Delete(_)) => Some(Err(gone())),
-            Err(error) => Some(match passing(&what, error) {
+            Err(error) => Some(match passing(&told, &what, error) {
                 Ok(trouble) => Ok(Seen::Trouble(trouble)),
                 Err(fault) => Err(fault),
             }),
@@ -114,13 +124,17 @@ fn changes(
 }
 
 /// An error of a watch that may pass by itself, in words. Whoever may not watch now may not in a moment either.
-pub(crate) fn passing(what: &str, error: watcher::Error) -> Result<String, Fault> {
+pub(crate) fn passing(
+    session: &Session,
+    what: &str,
+    error: watcher::Error,
+) -> Result<String, Fault> {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => {
             let lasts = matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
-            let fault = Fault::api(what, error);
+            let fault = session.fault(what, error);
             if lasts { Err(fault) } else { Ok(fault.to_string()) }
         }
         other => Ok(format!("{what}: {other}")),

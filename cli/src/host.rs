@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lapse_crds::{AccessRequest, Origin, Timestamp};
+use lapse_crds::{AccessRequest, Origin};
 use lapse_engine::origin::digest_of;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::name;
 
 /// Where the agent listens, and what says so if it is elsewhere.
 const SOCKET: (&str, &str) = ("/run/lapse/agent.sock", "LAPSE_AGENT_SOCKET");
@@ -20,8 +21,6 @@ const VERSION: u32 = 1;
 const ANSWERING: Duration = Duration::from_secs(10);
 /// How much of its answer is read, in bytes.
 const MOST: u64 = 64 * 1024;
-/// How many characters make a name of ours different from others.
-const SUFFIX: usize = 8;
 
 /// What the agent is asked.
 #[derive(Serialize)]
@@ -75,13 +74,7 @@ fn proven_by(
         Fault::Other(format!("asking the agent of this host: {error}"))
     };
     let namespace = request.metadata.namespace.clone().unwrap_or_default();
-    if let Some(stem) = request.metadata.generate_name.take() {
-        // Of this request and this moment, so no other has it.
-        let unique = digest_of(&namespace, &Timestamp::new(now).to_string(), &request.spec);
-        let unique = unique.map_err(|error| wrong(&error))?;
-        let suffix = unique.trim_start_matches("sha256:").get(..SUFFIX).unwrap_or_default();
-        request.metadata.name = Some(format!("{stem}{suffix}"));
-    }
+    name::settle(&mut request, now)?;
     let name = request.metadata.name.clone().unwrap_or_default();
     let digest = digest_of(&namespace, &name, &request.spec).map_err(|error| wrong(&error))?;
     request.spec.origin = Some(ask(stream, &digest).map_err(|error| wrong(&error))??);
@@ -116,6 +109,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::name::SUFFIX;
 
     fn request(metadata: &serde_json::Value) -> AccessRequest {
         serde_json::from_value(json!({

@@ -1,10 +1,10 @@
 //! `kubectl jit`: just-in-time access from the command line.
 //!
 //! It holds no rule of its own: what people may ask for and decide is judged at admission, and shown here. Its
-//! modules, from the leaves: [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and [`trial`]
-//! (what is judged without the cluster); [`host`] (the agent of this host); [`session`] (the client); [`pages`], [`installation`]
-//! and [`output`]; [`offers`],
-//! [`story`] and [`target`] (words and objects); [`follow`] and [`decide`] (what goes on); [`commands`].
+//! modules, from the leaves: [`stderr`], [`fault`], [`countdown`] and [`interrupt`]; [`args`]; [`manifests`] (files), [`assumed`] and
+//! [`trial`] (what is judged without the cluster); [`name`] and [`host`] (the agent of this host); [`role`] and [`rules`];
+//! [`kubeconfig`] and [`session`] (the client); [`installation`] and [`output`]; [`offers`], [`story`] and [`target`]
+//! (words and objects); [`foreign`] and [`pages`] (what is stored); [`follow`] and [`decide`] (what goes on); [`commands`].
 
 mod args;
 mod assumed;
@@ -13,15 +13,20 @@ mod countdown;
 mod decide;
 mod fault;
 mod follow;
+mod foreign;
 mod host;
 mod installation;
 mod interrupt;
+mod kubeconfig;
 mod manifests;
+mod name;
 mod offers;
 mod output;
 mod pages;
 mod role;
+mod rules;
 mod session;
+mod stderr;
 mod story;
 mod target;
 #[cfg(test)]

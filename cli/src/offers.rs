@@ -7,12 +7,19 @@ use lapse_crds::{
 };
 use lapse_engine::identity::matches_any;
 use lapse_engine::policy::{Offered, Offers};
+use serde::Deserialize;
 
 use crate::args::DryRun;
 use crate::decide::params;
 use crate::fault::Fault;
+use crate::output::plain;
 use crate::session::Session;
 use crate::target::named;
+
+/// The release of this program.
+pub(crate) const OURS: &str = env!("CARGO_PKG_VERSION");
+/// What to do where the cluster's is another.
+pub(crate) const SAME_RELEASE: &str = "use the kubectl jit of the release that is installed, or ask an administrator to upgrade Lapse";
 
 /// Asks what is offered: by a request that is judged and not stored, so whoever may ask for access may ask this.
 pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
@@ -23,18 +30,44 @@ pub(crate) async fn to_me(session: &Session) -> Result<Offers, Fault> {
 fn read(told: Option<&str>) -> Result<Offers, Fault> {
     let told = told.filter(|told| !told.is_empty());
     let told = told.ok_or_else(|| {
-        Fault::Other(
-            "the Lapse of this cluster does not say what it offers: it is older than kubectl jit; ask its \
-             administrator to upgrade it"
-                .to_owned(),
-        )
+        let releases = differ(None);
+        Fault::Other(format!(
+            "what policies offer you is not known: {releases}, which asks for that by the annotation {OFFERS}; \
+             {SAME_RELEASE}"
+        ))
     })?;
     serde_json::from_str(told).map_err(|error| {
+        let releases = differ(release_of(told).as_deref());
         Fault::Other(format!(
-            "the Lapse of this cluster says what it offers in another form than kubectl jit knows ({error}); use the \
-             kubectl jit of the same release"
+            "what policies offer you is told in another form than is known here ({error}): {releases}; {SAME_RELEASE}"
         ))
     })
+}
+
+/// The release of the cluster's Lapse, as far as it says that to us.
+pub(crate) async fn release(session: &Session) -> Option<String> {
+    let answer = ask(session).await.ok()?;
+    release_of(answer.annotations().get(OFFERS)?)
+}
+
+fn release_of(told: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Told {
+        release: String,
+    }
+    serde_json::from_str::<Told>(told).ok().map(|told| plain(&told.release))
+}
+
+/// The release of the cluster's Lapse and ours, in words.
+pub(crate) fn differ(theirs: Option<&str>) -> String {
+    match theirs {
+        Some(theirs) => format!(
+            "the Lapse of this cluster is of release {theirs}, and this kubectl jit is of {OURS}"
+        ),
+        None => format!(
+            "the Lapse of this cluster does not say of which release it is, and this kubectl jit is of {OURS}"
+        ),
+    }
 }
 
 /// The question, and the request as it would be stored.
@@ -62,8 +95,7 @@ pub(crate) async fn ask(session: &Session) -> Result<AccessRequest, Fault> {
     question.annotations_mut().insert(OFFERS.to_owned(), String::new());
     let api = session.requests();
     let params = params(DryRun::Server);
-    let answer =
-        session.call("asking what policies offer you", api.create(&params, &question)).await?;
+    let answer = session.create("asking what policies offer you", &api, &params, &question).await?;
     // It is about no request.
     session.warnings();
     Ok(answer)
@@ -97,8 +129,9 @@ mod tests {
 
     #[test]
     fn a_lapse_of_another_release_is_told() {
-        let told = [None, Some(""), Some("{}")].map(|told| read(told).unwrap_err().to_string());
-        insta::assert_snapshot!(told.join("\n"));
+        let told = [None, Some(""), Some("{}"), Some(r#"{"release":"9.0.0"}"#)];
+        let told = told.map(|told| read(told).unwrap_err().to_string());
+        insta::assert_snapshot!(told.join("\n").replace(OURS, "OURS"));
     }
 
     #[rstest]

@@ -4,10 +4,12 @@ use std::fmt::Debug;
 
 use kube::Api;
 use kube::api::ListParams;
-use lapse_cluster::next_page;
+use kube::core::{ObjectList, Request, Resource};
+use lapse_cluster::{Stored, next_page};
 use serde::de::DeserializeOwned;
 
 use crate::fault::Fault;
+use crate::foreign::{Strange, known, name_of, unreadable};
 use crate::session::Session;
 
 /// How many objects one page of a list has.
@@ -21,33 +23,68 @@ pub(crate) struct Pages<'a, K> {
     api: Api<K>,
     /// What asks for the next page, if there may be one.
     next: Option<ListParams>,
+    /// Whether an object that cannot be read is passed over.
+    passes_over: bool,
+    /// What was not known of the objects so far.
+    strange: Strange,
 }
 
-impl<'a, K: Clone + Debug + DeserializeOwned> Pages<'a, K> {
+impl<'a, K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned> Pages<'a, K> {
     pub(crate) fn of(
         session: &'a Session,
         what: &'static str,
         api: Api<K>,
         params: ListParams,
     ) -> Self {
-        Self { session, what, api, next: Some(params.limit(PAGE)) }
+        let strange = Strange::default();
+        Self { session, what, api, next: Some(params.limit(PAGE)), passes_over: false, strange }
+    }
+
+    /// The same, where an object of another release that cannot be read is told and passed over.
+    pub(crate) fn passing_over(mut self) -> Self {
+        self.passes_over = true;
+        self
     }
 
     /// The next page; `None` after the last. The API server keeps the state of a list for some minutes: the pages of one that
     /// takes longer show a later state, which is told.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<K>>, Fault> {
-        let Some(mut params) = self.next.take() else { return Ok(None) };
-        let page = match self.session.call(self.what, self.api.list(&params)).await {
+        let Some(mut params) = self.next.take() else {
+            std::mem::take(&mut self.strange).tell(self.session).await;
+            return Ok(None);
+        };
+        let page = match self.session.call(self.what, self.page(&params)).await {
             Ok(page) => page,
             Err(fault) => {
                 params = fault.rest_of_list(&params).ok_or(fault)?;
                 self.session.warn(&outlasted(self.what));
                 // Whatever is offered once more: each attempt brings a page, or ends it.
-                self.session.call(self.what, self.api.list(&params)).await?
+                self.session.call(self.what, self.page(&params)).await?
             }
         };
         self.next = next_page(params, &page.metadata);
-        Ok(Some(page.items))
+        let mut objects = Vec::with_capacity(page.items.len());
+        for stored in &page.items {
+            match known(stored) {
+                Ok(known) => {
+                    if let Some(what) = known.strange() {
+                        self.strange.note_part(&name_of(stored), what);
+                    }
+                    objects.push(known.object);
+                }
+                Err(why) if self.passes_over => self.strange.note_unread(&name_of(stored), &why),
+                Err(why) => {
+                    let name = name_of(stored);
+                    return Err(unreadable(self.session, self.what, &name, &why).await);
+                }
+            }
+        }
+        Ok(Some(objects))
+    }
+
+    async fn page(&self, params: &ListParams) -> kube::Result<ObjectList<Stored<K>>> {
+        let request = Request::new(self.api.resource_url()).list(params);
+        self.session.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     /// Calls `each` for every object.
@@ -121,6 +158,31 @@ mod tests {
         let ended = pages.each(|policy: JitPolicy| found.extend(policy.metadata.name)).await;
         assert_eq!(found, expected);
         assert_eq!(ended.err().map(|fault| fault.to_string()).as_deref(), error);
+    }
+
+    /// A list with a policy of another release.
+    fn foreign(_: &Asked) -> Option<Value> {
+        let broken =
+            json!({"metadata": {"name": "newer"}, "spec": {"requesters": 7, "targets": []}});
+        let mut list = policies(&["a", "b"], "");
+        list["items"].as_array_mut().unwrap().insert(1, broken);
+        Some(list)
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_hides_no_other_where_that_is_asked_for() {
+        let session = session(30, foreign);
+        let of =
+            || Pages::of(&session, "listing policies", session.policies(), ListParams::default());
+        let mut found = Vec::new();
+        let passing =
+            of().passing_over().each(|policy: JitPolicy| found.extend(policy.metadata.name));
+        passing.await.unwrap();
+        assert_eq!(found, ["a", "b"]);
+        let fault = of().each(|_: JitPolicy| {}).await.unwrap_err().to_string();
+        let told =
+            "listing policies: this kubectl jit cannot read JitPolicy newer (spec.requesters: ";
+        assert!(fault.starts_with(told), "{fault}");
     }
 
     #[tokio::test(start_paused = true)]

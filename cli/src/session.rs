@@ -4,16 +4,19 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anstream::eprintln;
 use http::header::WARNING;
 use http::{HeaderMap, HeaderValue, Response};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use kube::config::{ExecInteractiveMode, KubeConfigOptions};
+use kube::core::Request;
 use kube::{Api, Client, Config};
+use lapse_cluster::Stored;
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tower::BoxError;
 use tower::layer::util::Stack;
 use tower::timeout::TimeoutLayer;
@@ -22,6 +25,8 @@ use tower::util::{MapErrLayer, MapResponseLayer};
 
 use crate::args::Global;
 use crate::fault::{Fault, Late};
+use crate::kubeconfig::{self, Found};
+use crate::stderr::tell;
 
 /// Whom the audit log of the API server shows, and the manager of fields.
 pub(crate) const PROGRAM: &str = "kubectl-jit";
@@ -63,6 +68,8 @@ fn text_of(header: &str) -> Option<String> {
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) client: Client,
+    /// Where the API server is to be, for people.
+    server: String,
     /// Where requests are made and looked for.
     pub(crate) namespace: String,
     /// Our clock, compared with the API server's at every answer.
@@ -102,6 +109,7 @@ impl Session {
         }
         let namespace =
             global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let warnings = Warnings::default();
         let clock = Clock::default();
         let (noted, observed) = (warnings.clone(), clock.clone());
@@ -117,7 +125,7 @@ impl Session {
             ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
         let limit = Duration::from_secs(global.request_timeout);
         let client = builder.with_layer(&beginning(limit)).with_layer(&noting).build();
-        Ok(Self { client, namespace, clock, limit, warnings, is_silent: false })
+        Ok(Self { client, server, namespace, clock, limit, warnings, is_silent: false })
     }
 
     /// One of a test, in namespace `shop`.
@@ -125,17 +133,43 @@ impl Session {
     pub(crate) fn testing(client: Client, limit: Duration) -> Self {
         let (namespace, clock, warnings) =
             ("shop".to_owned(), Clock::default(), Warnings::default());
-        Self { client, namespace, clock, limit, warnings, is_silent: false }
+        let server = "https://cluster.example:6443".to_owned();
+        Self { client, server, namespace, clock, limit, warnings, is_silent: false }
     }
 
     /// The requests of the namespace.
     pub(crate) fn requests(&self) -> Api<AccessRequest> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.requests_of(&self.namespace)
+    }
+
+    /// The requests of another namespace.
+    pub(crate) fn requests_of(&self, namespace: &str) -> Api<AccessRequest> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// The requests of the namespace, or of all.
     pub(crate) fn requests_in(&self, all_namespaces: bool) -> Api<AccessRequest> {
         if all_namespaces { Api::all(self.client.clone()) } else { self.requests() }
+    }
+
+    /// The same as they are stored, of whatever release of Lapse they are.
+    pub(crate) fn stored_requests_in(&self, all_namespaces: bool) -> Api<Stored<AccessRequest>> {
+        let client = self.client.clone();
+        if all_namespaces { Api::all(client) } else { Api::namespaced(client, &self.namespace) }
+    }
+
+    /// Where the API server is to be, for people.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Where that is, in words.
+    pub(crate) fn place(&self, all_namespaces: bool) -> String {
+        if all_namespaces {
+            "any namespace".to_owned()
+        } else {
+            format!("namespace {}", self.namespace)
+        }
     }
 
     /// The decisions of a namespace.
@@ -156,9 +190,37 @@ impl Session {
     ) -> Result<T, Fault> {
         let what = what.into();
         match tokio::time::timeout(self.limit, call).await {
-            Ok(answer) => answer.map_err(|error| Fault::api(what, error)),
+            Ok(answer) => answer.map_err(|error| self.fault(what, error)),
             Err(_) => Err(Fault::Unanswered { what, seconds: self.limit.as_secs() }),
         }
+    }
+
+    /// Creates an object. A field that the API server does not know is refused: were it dropped, as the API server would by
+    /// itself, an older Lapse would store something else than what was asked for.
+    pub(crate) async fn create<K>(
+        &self,
+        what: impl Into<String>,
+        api: &Api<K>,
+        params: &PostParams,
+        object: &K,
+    ) -> Result<K, Fault>
+    where
+        K: DeserializeOwned + Serialize,
+    {
+        let create = async {
+            let data = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = Request::new(api.resource_url()).create(params, data);
+            let (mut parts, body) = request.map_err(kube::Error::BuildRequest)?.into_parts();
+            let uri = format!("{}&fieldValidation=Strict", parts.uri).parse::<http::Uri>();
+            parts.uri = uri.map_err(|error| kube::Error::HttpError(error.into()))?;
+            self.client.request(http::Request::from_parts(parts, body)).await
+        };
+        self.call(what, create).await
+    }
+
+    /// Why a call failed.
+    pub(crate) fn fault(&self, what: impl Into<String>, error: kube::Error) -> Fault {
+        Fault::of_server(&self.server, what, error)
     }
 
     /// Who the API server takes us for.
@@ -174,6 +236,11 @@ impl Session {
             groups: user.groups.unwrap_or_default(),
             ..Identity::default()
         })
+    }
+
+    /// Whether nothing may be told.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// What the API server warned of since the last time.
@@ -207,28 +274,24 @@ pub(crate) fn beginning(
 /// Warns as kubectl does.
 pub(crate) fn warn(warning: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    eprintln!("{style}Warning:{style:#} {warning}");
+    tell(&format_args!("{style}Warning:{style:#} {warning}"));
 }
 
 async fn config(global: &Global) -> Result<Config, Fault> {
     let Global { kubeconfig, context, cluster, user, .. } = global;
-    let wrong = |error: kube::config::KubeconfigError| Fault::Config(error.to_string());
     let options = KubeConfigOptions {
         context: context.clone(),
         cluster: cluster.clone(),
         user: user.clone(),
     };
-    if let Some(file) = kubeconfig {
-        let kubeconfig = Kubeconfig::read_from(file).map_err(wrong)?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong);
-    }
-    match Config::from_kubeconfig(&options).await {
-        Ok(config) => Ok(config),
-        // In a pod there is no file, as for kubectl.
-        Err(error) => match Config::incluster() {
-            Ok(config) if context.is_none() && cluster.is_none() && user.is_none() => Ok(config),
-            _ => Err(wrong(error)),
-        },
+    let missing = match kubeconfig::read(kubeconfig.as_deref())? {
+        Found::Config(found) => return kubeconfig::chosen(*found, &options).await,
+        Found::Nothing(missing) => missing,
+    };
+    // In a pod there is no file, as for kubectl.
+    match Config::incluster() {
+        Ok(config) if context.is_none() && cluster.is_none() && user.is_none() => Ok(config),
+        _ => Err(Fault::Config(missing)),
     }
 }
 

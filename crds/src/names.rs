@@ -3,6 +3,9 @@
 /// The annotation of a request that is made as a dry run, by which its maker asks what policies offer them. The answer has
 /// it as JSON.
 pub const OFFERS: &str = "lapse.dev/offers";
+/// The annotation of a request that is made as a dry run, by which its maker asks what the role would allow. The answer has
+/// it as JSON, if a policy would give that role.
+pub const ALLOWS: &str = "lapse.dev/allows";
 
 /// The label by which a namespace opts in: what the holder of a right starts and enters there is tracked (`true`).
 pub const TRACK_WORKLOADS: &str = "lapse.dev/track-workloads";

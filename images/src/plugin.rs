@@ -1,18 +1,21 @@
 //! The plugin of kubectl as an archive, as people install it and as plugin managers expect it: at the top the program, what
-//! kubectl runs to complete it, and the licence.
+//! kubectl runs to complete it, the manual page, and the licence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::archive::{compressed, header};
 use crate::build::{self, Arch};
-use crate::workspace;
+use crate::{cargo, workspace};
 
 /// The package, and its program.
 pub const PLUGIN: &str = "kubectl-jit";
+/// Its manual page.
+const MANUAL: &str = "kubectl-jit.1";
 /// What kubectl runs to complete it: a script that asks the program.
 const COMPLETION: &str = "kubectl_complete-jit";
 
@@ -34,22 +37,40 @@ pub struct Options {
 /// If the program cannot be built, or an archive not be written.
 pub fn run(options: &Options) -> Result<()> {
     build::packed(PLUGIN, &options.arch, options.out.as_deref(), "plugin", |program, arch, into| {
-        archive(workspace(), program, arch, into)
+        archive(workspace(), program, &manual(program, arch)?, arch, into)
     })
 }
 
-/// Packs this program, with nothing of the machine but its bytes; returns the file.
+/// The manual page, which the program writes: the one that was built, or, where this machine cannot run that, one of its own.
+fn manual(program: &Path, arch: Arch) -> Result<String> {
+    let native = if arch == Arch::native() {
+        program.to_owned()
+    } else {
+        let target = build::cargo_target(workspace());
+        build::release(workspace(), &target, Arch::native(), &[PLUGIN])?.join(PLUGIN)
+    };
+    cargo::output(Command::new(native).arg("man"))
+}
+
+/// Packs this program with its manual page, and with nothing of the machine but its bytes; returns the file.
 ///
 /// # Errors
 /// If a file is missing, or the archive cannot be written.
-pub fn archive(workspace: &Path, program: &Path, arch: Arch, into: &Path) -> Result<PathBuf> {
+pub fn archive(
+    workspace: &Path,
+    program: &Path,
+    manual: &str,
+    arch: Arch,
+    into: &Path,
+) -> Result<PathBuf> {
     let mut tar = tar::Builder::new(Vec::new());
-    for (name, from, mode) in [
-        (PLUGIN, program, 0o755),
-        (COMPLETION, &*workspace.join("cli").join(COMPLETION), 0o755),
-        ("LICENSE", &*workspace.join("LICENSE"), 0o644),
+    let read = |from: &Path| fs::read(from).with_context(|| format!("reading {}", from.display()));
+    for (name, content, mode) in [
+        (PLUGIN, read(program)?, 0o755),
+        (COMPLETION, read(&workspace.join("cli").join(COMPLETION))?, 0o755),
+        (MANUAL, manual.as_bytes().to_vec(), 0o644),
+        ("LICENSE", read(&workspace.join("LICENSE"))?, 0o644),
     ] {
-        let content = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
         let mut header = header(tar::EntryType::Regular, mode, 0);
         header.set_size(content.len().try_into()?);
         tar.append_data(&mut header, name, &content[..])?;
@@ -71,12 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_has_the_program_its_completion_and_the_licence_and_nothing_of_the_machine() {
+    fn an_archive_has_the_program_what_goes_with_it_and_nothing_of_the_machine() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("built");
         fs::write(&program, "the program").unwrap();
         let packed = |into: &str| {
-            let file = archive(workspace(), &program, Arch::Arm64, &folder.path().join(into));
+            let into = folder.path().join(into);
+            let file = archive(workspace(), &program, ".TH KUBECTL-JIT 1\n", Arch::Arm64, &into);
             let file = file.unwrap();
             assert!(file.to_str().unwrap().ends_with("_linux_arm64.tar.gz"), "{}", file.display());
             fs::read(file).unwrap()
@@ -98,6 +120,7 @@ mod tests {
         assert_eq!(found[0], (PLUGIN.to_owned(), 0o755, last("the program")));
         let asks = last("exec kubectl-jit __complete \"$@\"");
         assert_eq!(found[1], (COMPLETION.to_owned(), 0o755, asks));
-        assert_eq!((&*found[2].0, found[2].1, found.len()), ("LICENSE", 0o644, 3));
+        assert_eq!(found[2], (MANUAL.to_owned(), 0o644, last(".TH KUBECTL-JIT 1")));
+        assert_eq!((&*found[3].0, found[3].1, found.len()), ("LICENSE", 0o644, 4));
     }
 }

@@ -44,6 +44,9 @@ pub(crate) struct Which {
 pub(crate) struct Several {
     #[command(flatten)]
     pub(crate) which: Which,
+    /// In all namespaces; with --all or a selector
+    #[arg(short = 'A', long, conflicts_with = "names")]
+    pub(crate) all_namespaces: bool,
     /// Do not ask before deciding about what --all or a selector found
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -1,6 +1,6 @@
 //! Approving and denying, several at once, with what is being decided about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 
 use anstream::eprintln;
@@ -10,8 +10,7 @@ use kube::api::ListParams;
 use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, Verdict};
 
-use super::allows::allows;
-use super::{found, say};
+use super::{allows, found, say};
 use crate::args::{DryRun, Filter, Format, Several};
 use crate::decide::Saying;
 use crate::fault::Fault;
@@ -30,27 +29,60 @@ pub(super) async fn run(
     let which = &several.which;
     if !which.names.is_empty() {
         let (requests, failed) = found::named(session, &which.names).await?;
+        let (requests, failed) = whole(session, requests, saying, failed).await?;
         show(session, &requests, saying).await;
         return say::of_each(session, format, &requests, saying, dry_run, failed).await;
     }
+    let all_namespaces = several.all_namespaces;
     let requests = match &which.selector {
         Some(selector) => {
             let params = ListParams::default().labels(selector);
-            let mut found = found::list(session, &session.requests(), params).await?;
+            let api = session.requests_in(all_namespaces);
+            let mut found = found::list(session, &api, params).await?;
             found.retain(|request| is_open(request, saying.verdict));
             found
         }
-        None => found::filtered(session, Filter { to_approve: true, ..Filter::default() }).await?,
+        None => {
+            let filter = Filter { to_approve: true, all_namespaces, ..Filter::default() };
+            found::filtered(session, filter).await?
+        }
     };
     if requests.is_empty() {
-        eprintln!("No request waits for you in namespace {}.", session.namespace);
+        eprintln!("No request waits for you in {}.", session.place(all_namespaces));
         return Ok(());
     }
+    let (requests, failed) = whole(session, requests, saying, 0).await?;
     show(session, &requests, saying).await;
-    if !several.yes {
-        confirm(saying, requests.len())?;
+    if !several.yes && !requests.is_empty() {
+        confirm(saying, &requests)?;
     }
-    say::of_each(session, format, &requests, saying, dry_run, 0).await
+    say::of_each(session, format, &requests, saying, dry_run, failed).await
+}
+
+/// Those that can be shown whole: of another release's requests something may be missing, and nobody approves what they do not see.
+/// Each other one is told; of a single one that is the error.
+async fn whole(
+    session: &Session,
+    requests: Vec<AccessRequest>,
+    saying: &Saying,
+    mut failed: usize,
+) -> Result<(Vec<AccessRequest>, usize), Fault> {
+    if saying.verdict != Verdict::Approve {
+        return Ok((requests, failed));
+    }
+    let all = requests.len() + failed;
+    let mut whole = Vec::new();
+    for request in requests {
+        match found::shown_whole(session, &request).await {
+            Ok(()) => whole.push(request),
+            Err(fault) if all == 1 => return Err(fault),
+            Err(fault) => {
+                fault.tell();
+                failed += 1;
+            }
+        }
+    }
+    Ok((whole, failed))
 }
 
 /// Whether a request that was found by its labels is one to say this about: access that is held is denied, and not approved.
@@ -62,19 +94,29 @@ fn is_open(request: &AccessRequest, verdict: Verdict) -> bool {
 }
 
 /// Asks whether to go on: what was found was not named.
-fn confirm(saying: &Saying, count: usize) -> Result<(), Fault> {
+fn confirm(saying: &Saying, requests: &[AccessRequest]) -> Result<(), Fault> {
     if !std::io::stdin().is_terminal() {
-        return Err(Fault::Usage(unnamed(saying.verdict, count)));
+        return Err(Fault::Usage(unnamed(saying.verdict, requests.len())));
     }
     let nothing = || "nothing was decided".to_owned();
-    let these =
-        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
-    let question = format!("{} {these}?", saying.verdict);
-    match Confirm::new(&question).with_default(false).prompt() {
+    match Confirm::new(&question(saying.verdict, requests)).with_default(false).prompt() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Fault::Other(nothing())),
         Err(_) => Err(Fault::Interrupted { by: Interrupt::Keyboard, told: nothing() }),
     }
+}
+
+/// What is asked: `Approve these 3 requests in 2 namespaces?`
+fn question(verdict: Verdict, requests: &[AccessRequest]) -> String {
+    let count = requests.len();
+    let these =
+        if count == 1 { "this request".to_owned() } else { format!("these {count} requests") };
+    let namespaces: BTreeSet<_> = requests.iter().map(kube::ResourceExt::namespace).collect();
+    let places = match namespaces.len() {
+        0 | 1 => String::new(),
+        places => format!(" in {places} namespaces"),
+    };
+    format!("{verdict} {these}{places}?")
 }
 
 /// That nobody is there to say yes.
@@ -91,8 +133,8 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
             eprintln!("{line}");
         }
         if saying.verdict == Verdict::Approve {
-            let allowed = allows(session, request).await.unwrap_or_else(|told| told);
-            eprintln!("{:11}{allowed}", "Allows");
+            let allowed = allows::by_approval(session, request, saying).await;
+            allows::show(&allowed.unwrap_or_else(|told| vec![told]));
             if let Some(before) = before(session, request).await {
                 eprintln!("{:11}{before}", "Before");
             }
@@ -101,11 +143,12 @@ async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
     }
 }
 
-/// How often the same person asked before in this namespace, and what became of it.
+/// How often the same person asked before in the request's namespace, and what became of it.
 async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
     let who = &request.spec.requester.as_ref()?.username;
     let params = ListParams::default().fields(&format!("spec.requester.username={who}"));
-    let mut earlier = found::list(session, &session.requests(), params).await.ok()?;
+    let api = session.requests_of(&request.namespace()?);
+    let mut earlier = found::list(session, &api, params).await.ok()?;
     earlier.retain(|other| other.uid() != request.uid());
     let mut counts = BTreeMap::<String, usize>::new();
     for other in &earlier {
@@ -133,6 +176,24 @@ mod tests {
         insta::assert_snapshot!(told, @r"
         Approve 1 request that was not named? Pass --yes, or name it
         Approve 2 requests that were not named? Pass --yes, or name them
+        ");
+    }
+
+    #[test]
+    fn what_is_asked_counts_requests_and_namespaces() {
+        let asked = |namespaces: &[&str]| {
+            let requests = namespaces.iter().map(|namespace| {
+                let mut request = request("fix", &json!({}));
+                request["metadata"]["namespace"] = json!(namespace);
+                serde_json::from_value(request).unwrap()
+            });
+            question(Verdict::Approve, &requests.collect::<Vec<_>>())
+        };
+        let all = [asked(&["shop"]), asked(&["shop", "shop"]), asked(&["shop", "bank", "shop"])];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        Approve this request?
+        Approve these 2 requests?
+        Approve these 3 requests in 2 namespaces?
         ");
     }
 

@@ -2,15 +2,13 @@
 
 mod prompt;
 
-use anstream::eprintln;
 use kube::ResourceExt as _;
 use lapse_cluster::clock::now;
 use lapse_crds::{AccessRequest, AccessRequestSpec, GrantDuration};
 use lapse_engine::policy::Offered;
 use lapse_engine::request::WILL_BE_DENIED;
 
-use super::allows::allows;
-use super::found;
+use super::{allows, found};
 use crate::args::{Ask, DryRun, Format, Wait};
 use crate::decide::params;
 use crate::fault::Fault;
@@ -30,9 +28,14 @@ pub(super) async fn request(
     name: Option<&str>,
     dry_run: DryRun,
 ) -> Result<AccessRequest, Fault> {
-    let ask = &prompt::complete(session, ask).await?;
+    let ask = &complete(session, ask).await?;
     let draft = draft(session, ask, name).await?;
     create(session, &draft, ask.from_host, dry_run).await
+}
+
+/// What is asked for, with what a person adds on a terminal.
+pub(super) async fn complete(session: &Session, ask: &Ask) -> Result<Ask, Fault> {
+    prompt::complete(session, ask).await
 }
 
 /// The request as it is sent.
@@ -81,7 +84,7 @@ pub(super) async fn create(
         return Ok(request.clone());
     }
     let api = session.requests();
-    session.call("requesting access", api.create(&params(dry_run), request)).await
+    session.create("requesting access", &api, &params(dry_run), request).await
 }
 
 /// What is said of more time, and from where; the rest is as in the request that is extended.
@@ -164,15 +167,16 @@ fn tell_warnings(session: &Session) -> Option<String> {
 
 /// Says whether a request would be accepted: by one that is judged and not stored.
 pub(super) async fn can_i(session: &Session, ask: &Ask) -> Result<(), Fault> {
-    let draft = draft(session, ask, None).await?;
-    create(session, &draft, ask.from_host, DryRun::Server).await?;
+    let mut draft = draft(session, ask, None).await?;
+    allows::ask(&mut draft);
+    let answer = create(session, &draft, ask.from_host, DryRun::Server).await?;
     if let Some(why) = tell_warnings(session) {
         say("no")?;
         return Err(Fault::NoAccess(why));
     }
-    // Whoever may not read the role sees on their request what of it is risky.
-    if let Ok(allowed) = allows(session, &draft).await {
-        eprintln!("{:11}{allowed}", "Allows");
+    // Who is told nothing of the role sees on their request what of it is risky.
+    if let Ok(allowed) = allows::by_answer(session, &answer).await {
+        allows::show(&allowed);
     }
     say("yes")
 }

@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::follow::{TICK, stays, until_active};
 use crate::interrupt::Interrupts;
 use crate::output::{Table, objects, phase_of, plain};
+use crate::pages::Pages;
 use crate::session::Session;
 use crate::story;
 
@@ -43,13 +44,23 @@ pub(super) async fn request(
     let hosts = hosts(session, &ask.what).await?;
     let batch = batch.or(name).map_or_else(|| made_up(now()), ToOwned::to_owned);
     let whole = Format::of_objects(format);
+    // From now on, whoever interrupts is told what was made by then.
+    let mut interrupts = Interrupts::new()?;
     let (mut made, mut failed) = (Vec::new(), 0);
     for host in &hosts {
         let own = Ask {
             what: host.as_deref().map_or(ask.what.clone(), |host| ask.what.on(host)),
             ..ask.clone()
         };
-        match one(session, &own, (name, host.as_deref()), &batch, (whole, dry_run)).await {
+        let one = one(session, &own, (name, host.as_deref()), &batch, (whole, dry_run));
+        let outcome = tokio::select! {
+            outcome = Box::pin(one) => outcome,
+            by = interrupts.next() => {
+                let told = stopped(made.len(), hosts.len(), &batch, dry_run);
+                return Err(Fault::Interrupted { by, told });
+            }
+        };
+        match outcome {
             Ok(request) => made.push(request),
             Err(fault) => {
                 fault.tell();
@@ -61,7 +72,6 @@ pub(super) async fn request(
         eprintln!("{}", gathered(made.len(), &batch));
     }
     if wait.wait && dry_run == DryRun::None {
-        let mut interrupts = Interrupts::new()?;
         let left = |request: &AccessRequest| stays(request, now());
         for request in &mut made {
             match until_active(session, request, wait.timeout, &mut interrupts, left).await {
@@ -110,9 +120,9 @@ async fn hosts(session: &Session, what: &AskFor) -> Result<Vec<Option<String>>, 
     };
     let api: Api<Endpoint> = Api::all(session.client.clone());
     let params = ListParams::default().labels(selector);
-    let listed = session.call("listing Endpoints", api.list(&params)).await?;
-    let found: Vec<Option<String>> =
-        listed.items.iter().map(|endpoint| Some(endpoint.name_any())).collect();
+    let mut found = Vec::new();
+    let pages = Pages::of(session, "listing Endpoints", api, params).passing_over();
+    pages.each(|endpoint| found.push(Some(endpoint.name_any()))).await?;
     if found.is_empty() { Err(Fault::Other(no_hosts(selector))) } else { Ok(found) }
 }
 
@@ -219,6 +229,17 @@ fn gathered(count: usize, batch: &str) -> String {
     format!("{requests} the batch {batch}: `kubectl jit end --batch {batch}` ends all of it.")
 }
 
+/// What was made until somebody interrupted it: one more may have been under way.
+fn stopped(made: usize, all: usize, batch: &str, dry_run: DryRun) -> String {
+    match dry_run {
+        DryRun::None => format!(
+            "interrupted; {made} of {all} requests were made, and perhaps one more: `kubectl jit end --batch {batch}` ends all of \
+             them"
+        ),
+        DryRun::Client | DryRun::Server => "interrupted; nothing was requested".to_owned(),
+    }
+}
+
 fn no_hosts(selector: &str) -> String {
     format!(
         "no Endpoint has the labels {selector}: `kubectl get endpoints.lapse.dev --show-labels` lists them"
@@ -270,6 +291,8 @@ mod tests {
             made_up(now),
             gathered(1, "outage-17"),
             gathered(5, "outage-17"),
+            stopped(2, 5, "outage-17", DryRun::None),
+            stopped(2, 5, "outage-17", DryRun::Server),
             no_hosts("role=web"),
             nothing("shop", "lapse.dev/batch=outage-17"),
             progress(3, 5),
@@ -283,6 +306,8 @@ mod tests {
         batch-19700101-000000-000
         1 request is the batch outage-17: `kubectl jit end --batch outage-17` ends all of it.
         5 requests are the batch outage-17: `kubectl jit end --batch outage-17` ends all of it.
+        interrupted; 2 of 5 requests were made, and perhaps one more: `kubectl jit end --batch outage-17` ends all of them
+        interrupted; nothing was requested
         no Endpoint has the labels role=web: `kubectl get endpoints.lapse.dev --show-labels` lists them
         No request of yours in namespace shop with lapse.dev/batch=outage-17 is open or active.
         3 of 5 are gone

@@ -8,6 +8,7 @@ use lapse_crds::{AccessRequest, Grant, RequestPhase, Verdict, created_at};
 use crate::args::{DryRun, Filter};
 use crate::decide::{Saying, send};
 use crate::fault::Fault;
+use crate::foreign::{self, Strange};
 use crate::offers::may_approve;
 use crate::output::phase_of;
 use crate::pages::Pages;
@@ -21,8 +22,16 @@ const AT_ONCE: usize = 8;
 pub(super) async fn request(session: &Session, name: &str) -> Result<AccessRequest, Fault> {
     let name = name.strip_prefix("accessrequest.lapse.dev/").unwrap_or(name);
     let api = session.requests();
-    let found = session.call(format!("reading request {name}"), api.get(name)).await;
+    let found = foreign::get(session, &format!("reading request {name}"), &api, name).await;
     match found {
+        Ok(known) => {
+            if let Some(what) = known.strange() {
+                let mut strange = Strange::default();
+                strange.note_part(name, what);
+                strange.tell(session).await;
+            }
+            Ok(known.object)
+        }
         Err(fault) if fault.is_not_found() => {
             let all = list(session, &api, ListParams::default()).await.unwrap_or_default();
             let names: Vec<String> = all.iter().map(kube::ResourceExt::name_any).collect();
@@ -36,8 +45,20 @@ pub(super) async fn request(session: &Session, name: &str) -> Result<AccessReque
                 "there is no request {name} in namespace {namespace}; {hint}"
             )))
         }
-        other => other,
+        Err(fault) => Err(fault),
     }
+}
+
+/// Whether a request is shown whole, which whoever approves relies on; the error is what it asks for beyond what is known here.
+pub(super) async fn shown_whole(session: &Session, request: &AccessRequest) -> Result<(), Fault> {
+    let (api, name) =
+        (session.requests_of(&request.namespace().unwrap_or_default()), request.name_any());
+    let known = foreign::get(session, &format!("reading request {name}"), &api, &name).await?;
+    let Some(beyond) = known.beyond.first() else { return Ok(()) };
+    let releases = foreign::releases(session).await;
+    Err(Fault::Other(format!(
+        "request {name} is not approved, as it asks for more than can be shown here ({beyond}): {releases}"
+    )))
 }
 
 /// The Grant of a request for a host, if it has one and whoever asks may read it: it says what was changed there. To
@@ -76,7 +97,7 @@ pub(super) async fn list(
     params: ListParams,
 ) -> Result<Vec<AccessRequest>, Fault> {
     let mut all = Vec::new();
-    let pages = Pages::of(session, "listing requests", api.clone(), params);
+    let pages = Pages::of(session, "listing requests", api.clone(), params).passing_over();
     pages.each(|request| all.push(request)).await?;
     sort(&mut all);
     Ok(all)

@@ -23,12 +23,7 @@ pub(super) async fn run(
         return objects(requests, format, true);
     }
     if requests.is_empty() {
-        let place = if filter.all_namespaces {
-            "any namespace".to_owned()
-        } else {
-            format!("namespace {}", session.namespace)
-        };
-        eprintln!("No requests found in {place}.");
+        eprintln!("No requests found in {}.", session.place(filter.all_namespaces));
         return Ok(());
     }
     table(&requests, filter.all_namespaces, format == Some(Format::Wide), now()).print()

@@ -168,7 +168,8 @@ impl Replay {
         since: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let api = session.requests_in(all_namespaces);
-        let mut pages = Pages::of(session, "listing requests", api, ListParams::default());
+        let params = ListParams::default();
+        let mut pages = Pages::of(session, "listing requests", api, params).passing_over();
         while let Some(page) = pages.next().await? {
             let made = |request: &AccessRequest| created_at(&request.metadata);
             let page: Vec<AccessRequest> = page

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let since = period.since(now);
     let mut unread = 0;
     let api: Api<Grant> = Api::all(session.client.clone());
-    let mut pages = Pages::of(session, "listing grants", api, ListParams::default());
+    let mut pages = Pages::of(session, "listing grants", api, ListParams::default()).passing_over();
     while let Some(page) = pages.next().await? {
         let is_of =
             |grant: &Grant| namespace.is_none_or(|name| grant.spec.request.namespace == name);

@@ -1,21 +1,28 @@
 //! A command that is run with access that ends with it.
+//!
+//! Whenever somebody interrupts it, what was asked for is withdrawn or ended: from before it is asked for, signals end nothing by
+//! themselves. Whoever interrupts that, too, is told what remains.
+
+mod ending;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 
-use anstream::eprintln;
 use kube::ResourceExt as _;
-use lapse_crds::{AccessRequest, GrantDuration, Verdict};
+use lapse_cluster::clock::now;
+use lapse_crds::{AccessRequest, GrantDuration};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use self::ending::{LEAVE, end, remains};
 use super::ask;
 use crate::args::{Ask, DryRun};
-use crate::decide::{Saying, send};
 use crate::fault::Fault;
 use crate::follow::until_active;
 use crate::interrupt::{Interrupt, Interrupts};
+use crate::name;
 use crate::session::Session;
+use crate::stderr::tell;
 
 /// Asks, waits, runs, and ends the access. Whatever happens on the way, what was asked for is withdrawn or ended.
 pub(super) async fn run(
@@ -24,43 +31,119 @@ pub(super) async fn run(
     timeout: Option<GrantDuration>,
     command: &[String],
 ) -> Result<ExitCode, Fault> {
-    // Before anything is asked for: what is asked for is to be withdrawn.
+    // Who is being asked on the terminal stops that by a key; and nothing is asked for yet.
+    let ask = Box::pin(ask::complete(session, ask)).await?;
     let mut interrupts = Interrupts::new()?;
-    let made = ask::request(session, ask, None, DryRun::None).await?;
+    let made = Box::pin(request(session, &ask, &mut interrupts)).await?;
     session.tell_warnings();
     // It is withdrawn, of which the next says how that went.
     let left = |_: &AccessRequest| String::new();
-    if let Err(fault) = until_active(session, &made, timeout, &mut interrupts, left).await {
+    let active = match until_active(session, &made, timeout, &mut interrupts, left).await {
+        Ok(active) => active,
         // What is over already has nothing to withdraw.
-        if !matches!(fault, Fault::NoAccess(_)) {
-            end(session, &made, not_withdrawn).await;
+        Err(fault @ Fault::NoAccess(_)) => return Err(fault),
+        Err(fault) => {
+            let by = interrupt_of(&fault);
+            let again = end(session, &made, &mut interrupts, by).await;
+            return Err(again.filter(|_| by.is_none()).map_or(fault, interrupted));
         }
-        return Err(fault);
+    };
+    // One that came while access was being given has no command to go to.
+    let early = interrupts.pending().await;
+    let status = match early {
+        Some(_) => None,
+        None => Some(execute(command, &mut interrupts).await),
+    };
+    // What came for the command is none for what follows.
+    while interrupts.pending().await.is_some() {}
+    let by = end(session, &active, &mut interrupts, early).await;
+    match (by, status) {
+        (Some(by), _) => Err(interrupted(by)),
+        (None, Some(status)) => status.map(code),
+        (None, None) => Ok(ExitCode::SUCCESS),
     }
-    let status = execute(command, &mut interrupts).await;
-    end(session, &made, not_ended).await;
-    status.map(code)
 }
 
-async fn end(session: &Session, request: &AccessRequest, not: fn(&str, &Fault) -> String) {
-    let sent = send(session, &Saying::only(Verdict::End).about(request), DryRun::None).await;
-    session.warnings();
-    let name = request.name_any();
-    match sent {
-        Ok(_) => eprintln!("{name}: ended"),
-        Err(fault) => eprintln!("{}", not(&name, &fault)),
+fn interrupted(by: Interrupt) -> Fault {
+    Fault::Interrupted { by, told: "interrupted".to_owned() }
+}
+
+fn interrupt_of(fault: &Fault) -> Option<Interrupt> {
+    match fault {
+        Fault::Interrupted { by, .. } => Some(*by),
+        _ => None,
     }
 }
 
-/// Access that is held.
-fn not_ended(name: &str, fault: &Fault) -> String {
-    format!("{name} was not ended, and ends by itself when it expires: {fault}")
+/// Makes the request. Its name is chosen here, so that it can be withdrawn whatever becomes of the answer.
+async fn request(
+    session: &Session,
+    ask: &Ask,
+    interrupts: &mut Interrupts,
+) -> Result<AccessRequest, Fault> {
+    let nothing = |by| {
+        let told = "interrupted; nothing was requested".to_owned();
+        Fault::Interrupted { by, told }
+    };
+    let mut draft = tokio::select! {
+        draft = Box::pin(ask::draft(session, ask, None)) => draft?,
+        by = interrupts.next() => return Err(nothing(by)),
+    };
+    name::settle(&mut draft, now())?;
+    if let Some(by) = interrupts.pending().await {
+        return Err(nothing(by));
+    }
+    let mut making = Box::pin(made(session, &draft, ask.from_host));
+    let by = tokio::select! {
+        made = &mut making => return made,
+        by = interrupts.next() => by,
+    };
+    tell(&soon(&draft));
+    let made = tokio::select! {
+        made = &mut making => made,
+        by = interrupts.next() => {
+            tell(&maybe(&draft));
+            return Err(interrupted(by));
+        }
+    };
+    match made {
+        Ok(made) => {
+            end(session, &made, interrupts, Some(by)).await;
+            Err(interrupted(by))
+        }
+        Err(fault) => Err(Fault::Interrupted { by, told: format!("interrupted; {fault}") }),
+    }
 }
 
-/// A request that waits: it may still be approved.
-fn not_withdrawn(name: &str, fault: &Fault) -> String {
+/// Makes it; and if no answer says whether it was made, looks for it.
+async fn made(
+    session: &Session,
+    draft: &AccessRequest,
+    from_host: bool,
+) -> Result<AccessRequest, Fault> {
+    let fault = match ask::create(session, draft, from_host, DryRun::None).await {
+        Err(fault) if fault.is_in_doubt() => fault,
+        made => return made,
+    };
+    let (api, name) = (session.requests(), draft.name_any());
+    match session.call(format!("reading request {name}"), api.get_opt(&name)).await {
+        Ok(Some(request)) => Ok(request),
+        Ok(None) => Err(fault),
+        Err(_) => Err(Fault::Other(format!("{fault}; {}", maybe(draft)))),
+    }
+}
+
+/// That a request is withdrawn once it is known to be made.
+fn soon(request: &AccessRequest) -> String {
+    format!("{}: withdrawn as soon as the API server has answered; {LEAVE}", request.name_any())
+}
+
+/// That a request may have been made.
+fn maybe(request: &AccessRequest) -> String {
     format!(
-        "{name} was not withdrawn, and still waits; withdraw it with `kubectl jit end {name}`: {fault}"
+        "request {} may have been made all the same: {}",
+        request.name_any(),
+        remains(request, now())
     )
 }
 
@@ -72,20 +155,22 @@ async fn execute(command: &[String], interrupts: &mut Interrupts) -> Result<Exit
     };
     let failed = |error: std::io::Error| Fault::Other(format!("starting {program}: {error}"));
     let mut child = tokio::process::Command::new(program).args(args).spawn().map_err(failed)?;
+    // One that came while it was being started may have missed it.
+    if let Some(interrupt) = interrupts.pending().await {
+        send(child.id(), interrupt.signal());
+    }
     loop {
         tokio::select! {
             status = child.wait() => return status.map_err(failed),
-            interrupt = interrupts.next() => pass_on(child.id(), interrupt),
+            interrupt = interrupts.next() => match interrupt {
+                Interrupt::Keyboard | Interrupt::Quit => {}
+                Interrupt::Hangup | Interrupt::Terminate => send(child.id(), interrupt.signal()),
+            },
         }
     }
 }
 
-fn pass_on(child: Option<u32>, interrupt: Interrupt) {
-    let signal = match interrupt {
-        Interrupt::Keyboard | Interrupt::Quit => return,
-        Interrupt::Hangup => Signal::SIGHUP,
-        Interrupt::Terminate => Signal::SIGTERM,
-    };
+fn send(child: Option<u32>, signal: Signal) {
     if let Some(pid) = child.and_then(|pid| i32::try_from(pid).ok()) {
         // One that has just ended needs no signal.
         let _ = kill(Pid::from_raw(pid), signal);
@@ -100,15 +185,17 @@ fn code(status: ExitStatus) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn what_could_not_be_ended_is_told() {
-        let fault = Fault::Unanswered { what: "deciding about it".to_owned(), seconds: 30 };
-        let told = [not_ended, not_withdrawn].map(|not| not("fix", &fault)).join("\n");
-        insta::assert_snapshot!(told, @r"
-        fix was not ended, and ends by itself when it expires: deciding about it: no answer within 30 s
-        fix was not withdrawn, and still waits; withdraw it with `kubectl jit end fix`: deciding about it: no answer within 30 s
+    fn what_may_have_been_made_is_told_with_how_to_withdraw_it() {
+        let request = crate::testing::request("edit-0a1b2c3d", &json!({}));
+        let request = serde_json::from_value(request).unwrap();
+        insta::assert_snapshot!([soon(&request), maybe(&request)].join("\n"), @r"
+        edit-0a1b2c3d: withdrawn as soon as the API server has answered; interrupt once more to leave it to itself
+        request edit-0a1b2c3d may have been made all the same: `kubectl jit end -n shop edit-0a1b2c3d` withdraws it
         ");
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn of_each(
         match sent {
             Ok(decision) => {
                 if format.is_none() {
-                    say(&done(request, saying, dry_run))?;
+                    say(&done(session, request, saying, dry_run))?;
                 }
                 decisions.push(decision);
             }
@@ -58,13 +58,17 @@ pub(super) async fn of_each(
     if failed > 0 { Err(Fault::Some { failed, all }) } else { Ok(()) }
 }
 
-fn done(request: &AccessRequest, saying: &Saying, dry_run: DryRun) -> String {
+fn done(session: &Session, request: &AccessRequest, saying: &Saying, dry_run: DryRun) -> String {
     let whose = match saying.verdict {
         Verdict::End => String::new(),
         _ => format!(" of {}", story::requester(request)),
     };
     let how_long = saying.duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
     let how = dry_run.suffix();
-    let (name, target) = (request.name_any(), story::target(request));
+    let target = story::target(request);
+    // What is elsewhere is named with where it is.
+    let elsewhere = request.namespace().filter(|namespace| *namespace != session.namespace);
+    let place = elsewhere.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let name = format!("{place}{}", request.name_any());
     format!("{name}{whose} {}{how_long}: {target}{how}", saying.done())
 }

@@ -15,6 +15,7 @@ use super::{found, list};
 use crate::args::{Filter, Format};
 use crate::fault::Fault;
 use crate::follow::{TICK, passing};
+use crate::foreign;
 use crate::output::{phase_of, say};
 use crate::session::Session;
 use crate::story;
@@ -44,7 +45,8 @@ pub(super) async fn run(
     let fields = found::fields(session, filter).await?;
     let config = watcher::Config::default();
     let config = if fields.is_empty() { config } else { config.fields(&fields) };
-    let events = watcher(session.requests_in(filter.all_namespaces), config).default_backoff();
+    let api = session.stored_requests_in(filter.all_namespaces);
+    let events = watcher(api, config).default_backoff();
     let mut events = std::pin::pin!(events);
     let is_terminal = std::io::stdout().is_terminal();
     let is_wide = format == Some(Format::Wide);
@@ -55,13 +57,16 @@ pub(super) async fn run(
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = tick.tick(), if is_terminal => board.draw()?,
             event = events.next() => match event {
-                Some(Ok(event)) => for line in board.note(event).await? {
-                    if !is_terminal {
-                        say(&line)?;
-                    }
+                Some(Ok(event)) => match foreign::event(event) {
+                    Ok(event) => for line in board.note(event).await? {
+                        if !is_terminal {
+                            say(&line)?;
+                        }
+                    },
+                    Err(unread) => eprintln!("{unread}"),
                 },
                 Some(Err(error)) => {
-                    eprintln!("{}; trying again", passing("watching requests", error)?);
+                    eprintln!("{}; trying again", passing(session, "watching requests", error)?);
                 }
                 None => return Ok(()),
             },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Probe, Service};
-use k8s_openapi::api::rbac::v1::Role;
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use kube::ResourceExt as _;
 use lapse_e2e::plane::{Plane, workspace};
 use lapse_engine::Settings;
@@ -214,6 +214,20 @@ async fn who_sets_up_hosts_reads_the_pin() {
     let [rule] = &reader.rules.as_ref().unwrap()[..] else { panic!("one rule") };
     assert_eq!(rule.resource_names, Some(vec!["lapse-endpoint-trust".to_owned()]));
     assert_eq!(rule.verbs, ["get"]);
+}
+
+/// Who finds hosts by their labels reads Endpoints, in the whole cluster, and therefore nothing else.
+#[tokio::test]
+async fn who_finds_hosts_by_labels_reads_endpoints_alone() {
+    let rendered = Rendered::with(&[]).await;
+    let roles = rendered.all::<ClusterRole>("ClusterRole");
+    let viewer = roles.iter().find(|role| role.name_any() == "lapse-endpoint-viewer").unwrap();
+    assert_eq!(viewer.aggregation_rule, None);
+    let [rule] = &viewer.rules.as_ref().unwrap()[..] else { panic!("one rule") };
+    let list = |values: &[&str]| Some(values.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(rule.api_groups, list(&["lapse.dev"]));
+    assert_eq!((&rule.resources, &rule.resource_names), (&list(&["endpoints"]), &None));
+    assert_eq!(rule.verbs, ["get", "list"]);
 }
 
 /// Runs of the sweep that failed can be read for a day, and do not pile up.

@@ -1,5 +1,6 @@
 //! Stamping: who asks or decides is written into the object, and what was stamped is signed.
 
+mod allows;
 mod alone;
 mod around;
 mod case;

@@ -3,11 +3,20 @@
 
 use lapse_crds::{Identity, OFFERS};
 use lapse_engine::policy::{Offers, Policies};
+use serde::Serialize;
 
 use super::draft::Draft;
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted, known};
 use crate::asked::Request;
+
+/// What is answered: with the release, by which those of another release say what they do not understand.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    offers: Offers,
+    release: &'static str,
+}
 
 /// Whether it is asked. A request that would be stored is no question.
 pub(super) fn is_asked(request: &Request) -> Result<bool, NotAdmitted> {
@@ -40,7 +49,8 @@ fn tell(
     let mut draft = Draft::of(request)
         .ok_or_else(|| NotAdmitted::Failed("The API server sent no object".to_owned()))?;
     draft.set_identity("requester", requester)?;
-    draft.annotate_with(OFFERS, &Offers::to(requester, policies))?;
+    let offers = Offers::to(requester, policies);
+    draft.annotate_with(OFFERS, &Answer { offers, release: env!("CARGO_PKG_VERSION") })?;
     Ok(Admitted {
         patch: Some(draft.unsigned()),
         done: "told what is offered",
@@ -76,6 +86,7 @@ mod tests {
         let mut answer = object.clone();
         json_patch::patch(&mut answer, &told.patch.unwrap()).unwrap();
         let offers = &answer["metadata"]["annotations"][OFFERS];
-        assert_eq!(offers, r#"{"offers":[],"omitted":0}"#);
+        let release = env!("CARGO_PKG_VERSION");
+        assert_eq!(*offers, format!(r#"{{"offers":[],"omitted":0,"release":"{release}"}}"#));
     }
 }

@@ -6,16 +6,17 @@ use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use kube::api::ObjectMeta;
 use lapse_cluster::clock;
 use lapse_crds::{AccessRequest, AccessRequestSpec, Identity, Timestamp};
-use lapse_engine::clipped;
 use lapse_engine::request::Foreseen;
+use lapse_engine::role::RoleRules;
 use lapse_engine::target::check_rules;
+use lapse_engine::{Read, clipped};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::draft::{Draft, nonce};
-use super::offers;
 use super::opened::is_object_name;
 use super::origin::{Claim, verify};
+use super::{allows, offers};
 use crate::admission::Admission;
 use crate::answer::{Admitted, NotAdmitted};
 use crate::asked::{Kind, Request};
@@ -51,29 +52,34 @@ pub(crate) async fn request(
     if offers::is_asked(request)? {
         return offers::answer(admission, request);
     }
+    let asks_what_it_allows = allows::is_asked(request)?;
     let claim = Claim::read(admission, request).await?;
     let now = clock::now();
     let (requester, left_out) = admission.stamp_of(&request.user_info)?;
     let keys = admission.keys()?;
-    let (admitted, spec) = stamp(request, &requester, claim.as_ref(), &keys, now, nonce()?)?;
-    let foreseen = match spec {
+    let (mut admitted, spec) = stamp(request, &requester, claim.as_ref(), &keys, now, nonce()?)?;
+    let seen = match spec {
         Some(spec) => foreseen(admission, request, spec, now).await,
         None => None,
     };
+    if let Some((foreseen, role)) = seen.as_ref().filter(|_| asks_what_it_allows) {
+        allows::answer(&mut admitted, foreseen, role)?;
+    }
     // Who only tries is told more: what is stored says it in its status.
     let is_told =
         |foreseen: &Foreseen| request.dry_run || matches!(foreseen, Foreseen::Denied { .. });
-    let warning = foreseen.filter(is_told).map(|foreseen| clipped(&foreseen.to_string()));
+    let foreseen = seen.map(|(foreseen, _)| foreseen).filter(is_told);
+    let warning = foreseen.map(|foreseen| clipped(&foreseen.to_string()));
     Ok(Admitted { warnings: warning.into_iter().chain(left_out).collect(), ..admitted })
 }
 
-/// What will become of a request, as far as that can be told within a moment.
+/// What will become of a request, as far as that can be told within a moment; and the rules of its role.
 async fn foreseen(
     admission: &Admission,
     request: &Request,
     spec: AccessRequestSpec,
     now: DateTime<Utc>,
-) -> Option<Foreseen> {
+) -> Option<(Foreseen, Read<RoleRules>)> {
     if !is_foreseeable(&spec) {
         return None;
     }
@@ -84,7 +90,8 @@ async fn foreseen(
     let reader = admission.reader().clone();
     let looking = tokio::spawn(async move { reader.observe_new(made).await }.in_current_span());
     let observed = timeout(FORESIGHT, looking).await.ok()?.ok()?;
-    lapse_engine::request::foreseen(&observed, now)
+    let foreseen = lapse_engine::request::foreseen(&observed, now)?;
+    Some((foreseen, observed.role))
 }
 
 /// How far in the past a start may lie: clocks differ, and typing takes time.

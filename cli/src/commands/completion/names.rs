@@ -18,6 +18,7 @@ use super::super::found;
 use super::fitting::{Fitting, Named, within};
 use super::typed::Typed;
 use crate::fault::Fault;
+use crate::kubeconfig::{self, Found};
 use crate::offers;
 use crate::pages::Pages;
 use crate::role;
@@ -182,11 +183,10 @@ impl Names {
 }
 
 fn kubeconfig(typed: &Typed) -> Result<Kubeconfig, Fault> {
-    let read = match &typed.global.kubeconfig {
-        Some(file) => Kubeconfig::read_from(file),
-        None => Kubeconfig::read(),
-    };
-    read.map_err(|error| Fault::Config(error.to_string()))
+    match kubeconfig::read(typed.global.kubeconfig.as_deref())? {
+        Found::Config(found) => Ok(*found),
+        Found::Nothing(missing) => Err(Fault::Config(missing)),
+    }
 }
 
 /// All objects of a kind, by their names alone.
@@ -209,7 +209,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let params = ListParams::default().fields(fields);
-    let mut pages = Pages::of(session, "listing names", api, params);
+    let mut pages = Pages::of(session, "listing names", api, params).passing_over();
     while let Some(page) = pages.next().await? {
         fitting.add(page.iter().filter_map(&named));
         if fitting.is_full() || page.last().is_some_and(|last| fitting.is_past(&last.name_any())) {

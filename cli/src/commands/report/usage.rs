@@ -6,6 +6,7 @@ use lapse_engine::rules::{Right, compact, covers};
 use serde::Serialize;
 
 use super::audit::Done;
+use crate::rules::in_words;
 
 /// How much of what was given was used.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,22 +77,6 @@ fn needs(right: &Right) -> PolicyRule {
             ..PolicyRule::default()
         },
     }
-}
-
-/// `get,list pods,pods/log of apps`, in the order of a rule.
-fn in_words(rule: &RoleRule) -> String {
-    let RoleRule { api_groups, resources, resource_names, non_resource_urls, verbs } = rule;
-    let group = match api_groups.as_slice() {
-        [] => String::new(),
-        [core] if core.is_empty() => String::new(),
-        groups => format!(" of {}", groups.join(",")),
-    };
-    let names = match resource_names.as_slice() {
-        [] => String::new(),
-        names => format!(" named {}", names.join(",")),
-    };
-    let what = if resources.is_empty() { non_resource_urls } else { resources };
-    format!("{} {}{group}{names}", verbs.join(","), what.join(","))
 }
 
 #[cfg(test)]

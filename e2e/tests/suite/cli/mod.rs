@@ -1,16 +1,22 @@
 //! `kubectl jit`, as a process, by the people who ask and decide.
 
+mod between;
 mod completion;
 mod doctor;
+mod everywhere;
 mod first;
+mod interrupted;
+mod kubeconfigs;
 mod messages;
 mod offline;
 mod refusals;
+mod releases;
 mod report;
 mod run;
 mod shown;
 mod terminal;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use lapse_crds::{AccessRequest, EndReason, RequestPhase};
@@ -31,12 +37,18 @@ impl World {
 
     /// `kubectl jit` as a process that goes on.
     async fn jit_started(&self, user: &User, args: &[&str]) -> Child {
+        self.jit_started_with(&user.kubeconfig, args).await
+    }
+
+    /// The same with another kubeconfig, in a process group of its own, as a shell starts it.
+    async fn jit_started_with(&self, kubeconfig: &Path, args: &[&str]) -> Child {
         Command::new(jit_program().await.unwrap())
             .args(["-n", &self.ns])
             .args(args)
             .env_clear()
-            .env("KUBECONFIG", &user.kubeconfig)
+            .env("KUBECONFIG", kubeconfig)
             .env("PATH", "/usr/bin:/bin")
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

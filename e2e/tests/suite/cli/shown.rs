@@ -57,6 +57,55 @@ async fn people_see_what_policies_offer_them_alone() {
 }
 
 #[tokio::test]
+async fn what_a_role_allows_is_told_to_whom_it_is_offered_without_rights_on_roles() {
+    let world = World::shared("jit-allows").await;
+    let roles: kube::Api<k8s_openapi::api::rbac::v1::ClusterRole> =
+        kube::Api::all(world.alice.client.clone());
+    let read = roles.get("view").await;
+    assert!(matches!(read, Err(kube::Error::Api(status)) if status.code == 403));
+    let yes = world.jit(&world.alice, &["can-i", "view", "--for", "9m"]).await;
+    assert!(yes.success(), "{yes:?}");
+    // Each rule, and whole.
+    let told: Vec<&str> = yes
+        .stderr
+        .lines()
+        .skip_while(|line| !line.starts_with("Allows     get,list,watch "))
+        .collect();
+    assert!(told.len() > 5 && told[1].starts_with("           get,list,watch "), "{yes:?}");
+    assert!(!yes.stderr.contains("more rule"), "{yes:?}");
+
+    world.ask("fix", json!({})).await;
+    world.waits("fix", "managers").await;
+    let approved = world.jit(&world.bob, &["approve", "fix", "--dry-run", "server"]).await;
+    assert!(
+        approved.success() && approved.stderr.contains("Allows     get,list,watch "),
+        "{approved:?}"
+    );
+    assert!(approved.stderr.contains("           create pods/eviction"), "{approved:?}");
+    assert_eq!(world.status("fix").await.phase, RequestPhase::Pending, "nothing was stored");
+
+    // Of a role that no policy offers to whoever asks nothing is told, and nothing is stored.
+    let ask = async |user: &lapse_e2e::plane::User, role: &str, dry_run: bool| {
+        let role = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": role}}});
+        let mut question = world.request("question", json!({"target": role, "policy": null}));
+        question.metadata.annotations =
+            Some([("lapse.dev/allows".to_owned(), String::new())].into());
+        let params = kube::api::PostParams { dry_run, ..Default::default() };
+        let answer =
+            world.api::<lapse_crds::AccessRequest>(user).create(&params, &question).await?;
+        Ok::<_, kube::Error>(answer.metadata.annotations.unwrap()["lapse.dev/allows"].clone())
+    };
+    for (user, role) in
+        [(&world.mallory, "edit"), (&world.alice, "admin"), (&world.alice, "lapse:policy-admin")]
+    {
+        assert_eq!(ask(user, role, true).await.unwrap(), "", "{role}");
+    }
+    assert!(ask(&world.alice, "edit", true).await.unwrap().contains("pods/eviction"));
+    let kept = ask(&world.alice, "edit", false).await.unwrap_err();
+    assert!(kept.to_string().contains("only in a server-side dry run"), "{kept}");
+}
+
+#[tokio::test]
 async fn programs_get_whole_objects() {
     let world = World::shared("jit-output").await;
     let made = world
@@ -117,5 +166,12 @@ async fn shells_and_manuals_know_it() {
         assert!(script.contains("kubectl-jit"), "{shell}: {script}");
     }
     let page = world.jit(&world.alice, &["man"]).await.ok().unwrap();
-    assert!(page.contains(".SH") && page.contains("Exit status"), "{page}");
+    for words in [
+        ".SH NAME",
+        ".SH \"KUBECTL JIT APPROVE\"",
+        ".SH \"KUBECTL JIT RUN\"",
+        ".SH \"EXIT STATUS\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }

@@ -107,11 +107,13 @@ async fn it_asks_for_what_the_command_line_lacks() {
 #[tokio::test]
 async fn who_gives_up_has_asked_for_nothing() {
     let world = World::shared("jit-gives-up").await;
-    let mut terminal = Terminal::start(&world, &world.alice, &["request"]).await;
-    terminal.shows("Which role?").await;
-    terminal.types("\u{3}");
-    terminal.shows("interrupted; nothing was requested").await;
-    assert_eq!(terminal.ends().await, 130);
+    for args in [&["request"][..], &["run", "--", "/bin/true"]] {
+        let mut terminal = Terminal::start(&world, &world.alice, args).await;
+        terminal.shows("Which role?").await;
+        terminal.types("\u{3}");
+        terminal.shows("interrupted; nothing was requested").await;
+        assert_eq!(terminal.ends().await, 130);
+    }
     let list = world.jit(&world.alice, &["list", "-o", "name"]).await.ok().unwrap();
     assert_eq!(list, "");
 }

@@ -1,11 +1,14 @@
 //! Several hosts at once, by the command line: a request for each, and their end in one action.
 
 use lapse_crds::{OrderState, RequestPhase};
+use lapse_e2e::plane::eventually;
 use lapse_wire::to_agent;
 use serde_json::json;
 
 use super::agent::Attached;
 use super::{enrolled, world};
+use crate::rbac;
+use crate::world::SOON;
 
 /// Waits until the host is told to end something.
 async fn told_to_end(attached: &mut Attached) {
@@ -29,8 +32,18 @@ async fn several_hosts_are_asked_for_and_ended_together() {
     };
     let one_host = jit("can-i --endpoint web-1,web-2 --admin").await;
     assert_eq!(one_host.status, 2, "{one_host:?}");
-    let none =
-        jit("request --endpoint-selector role=db --admin --reason Maintenance-of-hosts").await;
+    // Which hosts there are is for those alone who may see them.
+    let by_labels = "request --endpoint-selector role=db --admin --reason Maintenance-of-hosts";
+    let refused = jit(by_labels).await;
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.stderr.contains("ClusterRole lapse-endpoint-viewer"), "{refused:?}");
+    let developers = rbac::group("hosts-batch-developers");
+    world.bind_everywhere("hosts-batch-find", "lapse-endpoint-viewer", &developers).await;
+    let none = eventually("the binding to be known", SOON, async || {
+        let told = jit(by_labels).await;
+        Ok((!told.stderr.contains("is forbidden")).then_some(told))
+    });
+    let none = none.await.unwrap();
     assert!(none.stderr.contains("no Endpoint has the labels role=db"), "{none:?}");
 
     let line = "request --endpoint-selector role=web --admin --for 10m --reason Maintenance-of-hosts --name fix --batch outage";

@@ -108,6 +108,17 @@ impl Bare {
 #[tokio::test]
 async fn a_second_installation() {
     let bare = Bare::start().await;
+    // Whoever has no rights is told so by the API server, which does not look whether there is anything to have them on.
+    let nobody = bare.plane.user("nobody-of-the-shop", &[]).await.unwrap();
+    for user in [&bare.admin, &nobody] {
+        for args in [&["list"][..], &["policies"], &["request", "edit"], &["end", "fix"]] {
+            let told = bare.plane.jit(user, args).await.unwrap();
+            assert_eq!(told.status, 1, "{told:?}");
+            let words =
+                format!("Lapse is not installed in the cluster at {}: ", bare.plane.server());
+            assert!(told.stderr.contains(&words), "{told:?}");
+        }
+    }
     bare.install("lapse", "lapse-system", &[]).await.unwrap();
     let words = [
         "installed in this cluster already, as release \"lapse\" in namespace \"lapse-system\"",

@@ -17,6 +17,7 @@ mod grant;
 mod in_hand;
 mod lease;
 mod metrics;
+mod moment;
 mod notify;
 mod poison;
 mod policy;

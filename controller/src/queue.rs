@@ -23,6 +23,7 @@ use self::state::{Pool, State};
 pub(crate) use self::work::place_is_due;
 use crate::error::ReconcileError;
 use crate::metrics::{KindLabel, Metrics};
+use crate::moment::Moment;
 
 /// What a reconciliation comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(crate) enum Done {
 /// How a reconciliation came out.
 pub(crate) type Reconciled = Result<Done, ReconcileError>;
 
-/// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
+/// The longest sleep. The clocks are read again after each, so that a suspended machine, or a clock
 /// that was set, delays nothing by more than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -70,10 +71,10 @@ impl Queue {
         self.state().waiting()
     }
 
-    /// What is due by then.
+    /// What is due when the clock says this.
     #[cfg(test)]
     pub(crate) fn due_by(&self, at: DateTime<Utc>) -> Vec<(Item, Lane)> {
-        self.state().take_due(at).0
+        self.state().take_due(Moment::now(at)).0
     }
 
     /// Has an object looked at as soon as can be.
@@ -82,30 +83,38 @@ impl Queue {
         self.0.ready[lane.pool() as usize].notify_one();
     }
 
-    /// Has an object looked at then, unless it is before.
+    fn now_by_both(&self) -> Moment {
+        Moment::now(self.0.clock.now())
+    }
+
+    /// Has an object looked at then, unless it is before. If the clock is set back meanwhile, it is looked at when it would
+    /// have been: whoever looks knows what the time is, and when to look again.
     pub(crate) fn at(&self, item: Item, lane: Lane, at: DateTime<Utc>) {
-        self.state().postpone(item, lane, at);
-        self.0.later.notify_one();
+        self.postpone(item, lane, self.now_by_both().when(at));
     }
 
     /// The same, in a while.
     pub(crate) fn soon(&self, item: Item, lane: Lane, wait: Duration) {
-        let wait = chrono::TimeDelta::from_std(wait).unwrap_or_default();
-        self.at(item, lane, self.0.clock.now() + wait);
+        self.postpone(item, lane, self.now_by_both().after(wait));
+    }
+
+    fn postpone(&self, item: Item, lane: Lane, at: Moment) {
+        self.state().postpone(item, lane, at);
+        self.0.later.notify_one();
     }
 
     /// Queues what is due, until it is dropped.
     pub(crate) async fn keep_time(self, beats: Heartbeat) {
         loop {
             beats.beat();
-            let now = self.0.clock.now();
+            let now = self.now_by_both();
             let (due, next) = self.state().take_due(now);
             for (item, lane) in due {
                 self.now(item, lane);
             }
-            let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
+            let wait = next.map_or(LONGEST_SLEEP, |wait| wait.min(LONGEST_SLEEP));
             tokio::select! {
-                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = self.0.later.notified() => {}
             }
         }
@@ -203,7 +212,7 @@ mod tests {
             queue.now(grant(), lane);
             let job = queue.take(lane.pool()).await;
             queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
-            assert_eq!(queue.state().take_due(at).0, [(grant(), later)]);
+            assert_eq!(queue.due_by(at), [(grant(), later)]);
         }
     }
 
@@ -219,5 +228,30 @@ mod tests {
         clock.observe(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert_eq!(queue.waiting(), [(Item::Grant("fix".to_owned()), Lane::End)]);
+    }
+
+    /// The clock was ahead when it was said when to look again, and is set back.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+        let clock = Clock::default();
+        let says = |ahead: TimeDelta| {
+            let date = clock.now() - clock.skew().max(TimeDelta::zero()) + ahead;
+            clock.observe(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        };
+        let queue = Queue::new(clock.clone());
+        says(TimeDelta::hours(2));
+        let [retried, due, later] = ["retried", "due", "later"].map(|n| Item::Grant(n.to_owned()));
+        queue.soon(retried.clone(), Lane::End, LONGEST_SLEEP);
+        queue.at(due.clone(), Lane::Held, clock.now() + LONGEST_SLEEP);
+        queue.at(later, Lane::Held, clock.now() + TimeDelta::hours(1));
+        says(TimeDelta::zero());
+        assert!(clock.skew() < TimeDelta::minutes(1), "it was set back");
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        tokio::time::sleep(LONGEST_SLEEP / 2).await;
+        assert_eq!(queue.waiting(), []);
+        tokio::time::sleep(2 * LONGEST_SLEEP).await;
+        let waiting = queue.waiting();
+        assert!(waiting.contains(&(retried, Lane::End)) && waiting.contains(&(due, Lane::Held)));
+        assert_eq!(waiting.len(), 2, "{waiting:?}");
     }
 }

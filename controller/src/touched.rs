@@ -71,9 +71,8 @@ impl Touched {
     }
 
     fn lane_of(&self, grant: &GrantSummary) -> Lane {
-        let is_ending = grant.is_deleted
-            || grant.phase() == GrantPhase::Ending
-            || self.clock.now() >= grant.expires_at.time();
+        let is_over = self.deadlines.time_of(grant, self.clock.now()) >= grant.expires_at.time();
+        let is_ending = grant.is_deleted || grant.phase() == GrantPhase::Ending || is_over;
         match grant.phase() {
             _ if is_ending => Lane::End,
             GrantPhase::Pending if grant.is_emergency => Lane::Emergency,

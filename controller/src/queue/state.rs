@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::moment::Moment;
 
 /// How many that have failed are looked at by the workers of ends at once.
 const MOST_FAILING: usize = 8;
@@ -131,6 +135,13 @@ impl Job {
     }
 }
 
+/// When an object is to be looked at, and in which lane.
+struct Later {
+    at: Moment,
+    number: u64,
+    lane: Lane,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     lanes: HashMap<u8, VecDeque<Item>>,
@@ -144,8 +155,10 @@ pub(super) struct State {
     taken: HashSet<Turn>,
     /// What waits for a turn, the most urgent first.
     parked: HashMap<Turn, BTreeMap<Lane, VecDeque<Item>>>,
-    later: BTreeMap<(DateTime<Utc>, u64), (Item, Lane)>,
-    due: HashMap<Item, (DateTime<Utc>, u64)>,
+    later: HashMap<Item, Later>,
+    /// The same by each of the clocks, the first first.
+    by_wall: BTreeMap<(DateTime<Utc>, u64), Item>,
+    by_wait: BTreeMap<(Instant, u64), Item>,
     counter: u64,
     failures: HashMap<Item, u32>,
 }
@@ -175,42 +188,43 @@ impl State {
     }
 
     /// Notes that an object is to be looked at then; an earlier time stands, and the more urgent lane.
-    pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: DateTime<Utc>) {
-        let (mut at, mut lane) = (at, lane);
-        if let Some(known) = self.due.remove(&item) {
-            if let Some((_, known_lane)) = self.later.remove(&known) {
-                lane = lane.min(known_lane);
-            }
-            at = at.min(known.0);
-        }
+    pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: Moment) {
+        let known = self.forget_time(&item);
+        let at = known.as_ref().map_or(at, |known| known.at.earliest(at));
+        let lane = known.map_or(lane, |known| known.lane.min(lane));
         self.counter += 1;
-        let key = (at, self.counter);
-        self.due.insert(item.clone(), key);
-        self.later.insert(key, (item, lane));
+        let number = self.counter;
+        self.by_wall.insert((at.wall, number), item.clone());
+        self.by_wait.insert((at.monotonic, number), item.clone());
+        self.later.insert(item, Later { at, number, lane });
     }
 
-    fn forget_time(&mut self, item: &Item) {
-        if let Some(key) = self.due.remove(item) {
-            self.later.remove(&key);
-        }
+    fn forget_time(&mut self, item: &Item) -> Option<Later> {
+        let later = self.later.remove(item)?;
+        self.by_wall.remove(&(later.at.wall, later.number));
+        self.by_wait.remove(&(later.at.monotonic, later.number));
+        Some(later)
     }
 
-    /// What is due, and when something is due next.
-    pub(super) fn take_due(
-        &mut self,
-        now: DateTime<Utc>,
-    ) -> (Vec<(Item, Lane)>, Option<DateTime<Utc>>) {
+    /// What is due by either clock, and how long it is until something is due next.
+    pub(super) fn take_due(&mut self, now: Moment) -> (Vec<(Item, Lane)>, Option<Duration>) {
         let mut due = Vec::new();
-        while let Some(entry) = self.later.first_entry() {
-            let (at, _) = *entry.key();
-            if at > now {
-                return (due, Some(at));
-            }
-            let (item, lane) = entry.remove();
-            self.due.remove(&item);
-            due.push((item, lane));
+        while let Some(item) = self.first_due(now) {
+            let Some(later) = self.forget_time(&item) else { break };
+            due.push((item, later.lane));
         }
-        (due, None)
+        let by_wall = self.by_wall.first_key_value();
+        let by_wall = by_wall.map(|((at, _), _)| (*at - now.wall).to_std().unwrap_or_default());
+        let by_wait = self.by_wait.first_key_value();
+        let by_wait = by_wait.map(|((at, _), _)| at.saturating_duration_since(now.monotonic));
+        (due, by_wall.into_iter().chain(by_wait).min())
+    }
+
+    fn first_due(&self, now: Moment) -> Option<Item> {
+        let by_wall = self.by_wall.first_key_value().filter(|((at, _), _)| *at <= now.wall);
+        let by_wait = self.by_wait.first_key_value().filter(|((at, _), _)| *at <= now.monotonic);
+        let by_wall = by_wall.map(|(_, item)| item);
+        by_wall.or_else(|| by_wait.map(|(_, item)| item)).cloned()
     }
 
     /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Those that have failed

@@ -93,6 +93,16 @@ impl Leadership {
     }
 }
 
+#[cfg(test)]
+impl Leadership {
+    /// Of whoever holds the lease for longer than any test takes.
+    pub(crate) fn of_the_leader() -> Self {
+        let until = Some(moment().after(Duration::from_hours(1)));
+        let (_, standing) = watch::channel(Standing { until, gained: 1 });
+        Self { standing, gains_seen: 0 }
+    }
+}
+
 /// What is known of the lease.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {

@@ -1,9 +1,10 @@
 //! What is to be reconciled, in which order, and by how many at once.
 //!
 //! Each object is reconciled by one at a time; what happens meanwhile has it looked at again. Ends have places of their
-//! own, so that nothing that is given, however much, delays one; emergencies come before what else is asked for; what
-//! only has to be written down comes after that. An object whose turn is taken waits without a place, so that one
-//! person's many requests keep nobody else from theirs.
+//! own, so that nothing that is given, however much, delays one: a right that was looked at there, and is to be given,
+//! goes to the places of giving. Emergencies come before what else is asked for; what only has to be written down comes
+//! after that. An object whose turn is taken waits without a place, so that one person's many requests keep nobody else
+//! from theirs.
 
 mod state;
 mod work;
@@ -32,6 +33,8 @@ pub(crate) enum Done {
     Until(Option<DateTime<Utc>>),
     /// The same of a right that is held: what is due then may be its end, whatever it was looked at for until now.
     HeldUntil(DateTime<Utc>),
+    /// The same of a right that is still to be given, in the lane of that.
+    ToGive(Lane, DateTime<Utc>),
     /// It must be done again, in the turn that all share who are given something that is kept apart.
     InCommonTurn,
 }
@@ -144,6 +147,7 @@ impl Queue {
                 match done {
                     Done::Until(Some(at)) => self.at(job.item, job.lane, at),
                     Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
+                    Done::ToGive(lane, at) => self.at(job.item, lane, at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
                         let pool = job.lane.pool();
@@ -213,6 +217,21 @@ mod tests {
             let job = queue.take(lane.pool()).await;
             queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
             assert_eq!(queue.due_by(at), [(grant(), later)]);
+        }
+    }
+
+    /// A Grant that somebody's decision had looked at as an end, say, and of which nothing ends.
+    #[tokio::test]
+    async fn what_is_to_be_given_leaves_the_places_of_ends() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let queue = Queue::new(Clock::default());
+        let grant = || Item::Grant("fix".to_owned());
+        let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        for lane in [Lane::Give, Lane::Emergency] {
+            queue.now(grant(), Lane::End);
+            let job = queue.take(Pool::End).await;
+            queue.finish(&metrics, job, Some(Ok(Done::ToGive(lane, at))));
+            assert_eq!((queue.waiting(), queue.due_by(at)), (vec![], vec![(grant(), lane)]));
         }
     }
 

@@ -20,6 +20,7 @@ use crate::context::{Context, STAND_BY};
 use crate::error::ReconcileError;
 use crate::poison;
 use crate::queue::{Done, Lane, Reconciled};
+use crate::touched::lane_to_give;
 
 /// How long after the timer of its end a grant is looked at in any case.
 const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
@@ -41,7 +42,7 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         // Whoever writes it begins it.
         Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
-            let converged = converge(context, grant, None).boxed().await?;
+            let converged = converge(context, grant, None, lane).boxed().await?;
             Ok(converged.done())
         }
         // Its bindings carry their own end: the sweep takes them.
@@ -54,26 +55,51 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
 struct Converged {
     /// When to look again, if nothing happens before.
     wake_at: Option<DateTime<Utc>>,
+    /// For what it is looked at then.
+    next: Next,
     /// The Grant as it was written at last, if it was.
     written: Option<Grant>,
-    /// Whether its right is held, or is being taken back.
-    is_held: bool,
 }
 
-impl Converged {
-    fn done(&self) -> Done {
-        match self.wake_at {
-            Some(at) if self.is_held => Done::HeldUntil(at),
-            wake_at => Done::Until(wake_at),
+/// For what a grant is looked at next.
+#[derive(Clone, Copy, Default)]
+enum Next {
+    /// For what it is looked at now.
+    #[default]
+    Same,
+    /// Its right is held, or is being taken back.
+    MayEnd,
+    /// Its right is still to be given, in this lane.
+    ToGive(Lane),
+}
+
+impl Next {
+    fn of(grant: &GrantSummary, phase: GrantPhase) -> Self {
+        match phase {
+            GrantPhase::Pending => Self::ToGive(lane_to_give(grant)),
+            GrantPhase::Active | GrantPhase::Ending => Self::MayEnd,
+            GrantPhase::Ended => Self::Same,
         }
     }
 }
 
-/// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.
+impl Converged {
+    fn done(&self) -> Done {
+        match (self.next, self.wake_at) {
+            (Next::MayEnd, Some(at)) => Done::HeldUntil(at),
+            (Next::ToGive(lane), Some(at)) => Done::ToGive(lane, at),
+            (_, wake_at) => Done::Until(wake_at),
+        }
+    }
+}
+
+/// Looks, decides and acts until nothing is left to do. What was just seen saves the first look. In a lane of what may end,
+/// nothing is given: that has places of its own.
 async fn converge(
     context: &Context,
     known: &GrantSummary,
     mut seen: Option<Box<Observed>>,
+    lane: Lane,
 ) -> Result<Converged, ReconcileError> {
     let mut obstacle: Option<Obstacle> = None;
     let mut known = known.clone();
@@ -92,15 +118,20 @@ async fn converge(
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
             let wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
-            return Ok(Converged { wake_at, ..Converged::default() });
+            let next = Next::of(&known, known.phase());
+            return Ok(Converged { wake_at, next, written: None });
+        }
+        if plan.gives() && known.phase() == GrantPhase::Pending && lane.may_end() {
+            // Nothing ends. What giving waits for, however long, is to take no place from what does.
+            let (wake_at, next) = (Some(context.clock.now()), Next::of(&known, known.phase()));
+            return Ok(Converged { wake_at, next, written: None });
         }
         if plan.actions.is_empty() {
             let phase = plan.status.as_ref().map_or(known.phase(), |status| status.phase);
             let written = report::report(context, &observed.grant, plan.status).await?;
             report::tell(context, &observed.grant, plan.warning);
             let wake_at = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
-            let is_held = matches!(phase, GrantPhase::Active | GrantPhase::Ending);
-            return Ok(Converged { wake_at, written, is_held });
+            return Ok(Converged { wake_at, next: Next::of(&known, phase), written });
         }
         let gives = plan.gives();
         let failure = match apply::apply(context, &observed.grant, &plan.actions).await {
@@ -175,4 +206,49 @@ async fn observe(
         context.touched.gone(&known.name);
     }
     Ok(observed.map(|observed| Observed { obstacle, ..observed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::Method;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::{api_server, context, held, refusal};
+    use crate::lease::Leadership;
+
+    /// What becomes of a right that is to be given, looked at in this lane by who leads, and whether anything is written.
+    async fn looked_at(lane: Lane, is_emergency: bool) -> (Done, bool) {
+        let mut grant = held("fix", "2999-01-01T00:00:00Z");
+        grant.spec.emergency = is_emergency;
+        grant.status.as_mut().unwrap().phase = GrantPhase::Pending;
+        let (written, stored) = (Arc::new(Mutex::new(false)), json!(grant));
+        let writes = written.clone();
+        let client = api_server(move |request| {
+            *writes.lock().unwrap() |= *request.method() != Method::GET;
+            let is_asked_for = request.uri().path().contains("/grants/fix");
+            let answer =
+                if is_asked_for { (200, stored.clone()) } else { refusal(500, "Internal") };
+            async move { answer }
+        });
+        let context = Context { leadership: Leadership::of_the_leader(), ..context(client) };
+        drop(context.touched.index.wrote_grant(&grant));
+        let done = reconcile(&context, "fix", lane).await.unwrap();
+        let is_written = *written.lock().unwrap();
+        (done, is_written)
+    }
+
+    /// Somebody denied it, say, and the decision counts for nothing.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_given_is_given_in_no_place_of_what_ends() {
+        for (is_emergency, to_give) in [(false, Lane::Give), (true, Lane::Emergency)] {
+            for lane in [Lane::End, Lane::Held, Lane::Give, Lane::Follow] {
+                let (done, is_written) = looked_at(lane, is_emergency).await;
+                assert!(matches!(done, Done::ToGive(lane, _) if lane == to_give), "{done:?}");
+                assert_eq!(is_written, !lane.may_end(), "in {lane:?}");
+            }
+        }
+    }
 }

@@ -9,7 +9,12 @@ use tokio::time::Instant;
 
 use crate::moment::Moment;
 
-/// How many that have failed are looked at by the workers of ends at once.
+/// How many ends that have failed are looked at by the workers of ends at once: half of the places. The others are for those
+/// that have not, so that what hangs in one namespace, and is tried again and again, keeps none of them.
+///
+/// Only ends count, those in these places: what is given has places of its own, and however much of it fails or hangs, it
+/// keeps no end from one. An end that has failed waits while eight others like it have a place, and each of these gives it
+/// back after a second at the latest, and after 25 ms where many hang (`work::PLACE_FOR`).
 const MOST_FAILING: usize = 8;
 
 /// An object that is reconciled.
@@ -59,6 +64,11 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
+    /// Whether what is looked at in it may end a right, so that it has the places of ends.
+    pub(crate) fn may_end(self) -> bool {
+        self.pool() == Pool::End
+    }
+
     const ALL: [Self; 6] =
         [Self::End, Self::Held, Self::Emergency, Self::Give, Self::Check, Self::Follow];
 
@@ -135,6 +145,23 @@ impl Job {
     }
 }
 
+/// An object that is being reconciled.
+#[derive(Clone, Copy)]
+struct Running {
+    /// By whom.
+    pool: Pool,
+    /// In which lane it is to be looked at again.
+    again: Option<Lane>,
+}
+
+/// How often in a row an object could not be brought to where it must be: as what may end, and as anything else. A right that
+/// could not be given is no end that failed.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    of_ends: u32,
+    of_others: u32,
+}
+
 /// When an object is to be looked at, and in which lane.
 struct Later {
     at: Moment,
@@ -148,8 +175,7 @@ pub(super) struct State {
     /// In which lane an object waits; what stands in another is history.
     waiting: HashMap<Item, Lane>,
     in_common_turn: HashSet<Item>,
-    /// What is being reconciled, and in which lane it is to be looked at again.
-    running: HashMap<Item, Option<Lane>>,
+    running: HashMap<Item, Running>,
     /// What is being reconciled and has given its place back, as it waits for an answer.
     without_place: HashSet<Item>,
     taken: HashSet<Turn>,
@@ -160,7 +186,7 @@ pub(super) struct State {
     by_wall: BTreeMap<(DateTime<Utc>, u64), Item>,
     by_wait: BTreeMap<(Instant, u64), Item>,
     counter: u64,
-    failures: HashMap<Item, u32>,
+    failures: HashMap<Item, Failures>,
 }
 
 impl State {
@@ -170,7 +196,7 @@ impl State {
     }
 
     pub(super) fn push(&mut self, item: Item, lane: Lane) {
-        if let Some(again) = self.running.get_mut(&item) {
+        if let Some(Running { again, .. }) = self.running.get_mut(&item) {
             *again = Some(again.map_or(lane, |known| known.min(lane)));
             return;
         }
@@ -227,12 +253,10 @@ impl State {
         by_wall.or_else(|| by_wait.map(|(_, item)| item)).cloned()
     }
 
-    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Those that have failed
-    /// get half of the places of ends: what hangs in one namespace, and is tried again and again, keeps no other end.
+    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Ends that have failed
+    /// get no more than [`MOST_FAILING`] of the places.
     pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
-        let in_place = self.running.keys().filter(|item| !self.without_place.contains(*item));
-        let failing = in_place.filter(|item| self.failures.contains_key(*item)).count();
-        let is_crowded = pool == Pool::End && failing >= MOST_FAILING;
+        let is_crowded = pool == Pool::End && self.failing_ends() >= MOST_FAILING;
         let mut left = Vec::new();
         let job = self.take_next(pool, is_crowded, &mut left);
         // As they were, the first first.
@@ -240,6 +264,18 @@ impl State {
             self.lanes.entry(lane as u8).or_default().push_front(item);
         }
         job
+    }
+
+    /// How many ends that have failed are looked at in a place of ends.
+    fn failing_ends(&self) -> usize {
+        let in_place = self.running.iter().filter(|(item, running)| {
+            running.pool == Pool::End && !self.without_place.contains(*item)
+        });
+        in_place.filter(|(item, _)| self.has_failed_to_end(item)).count()
+    }
+
+    fn has_failed_to_end(&self, item: &Item) -> bool {
+        self.failures.get(item).is_some_and(|failures| failures.of_ends > 0)
     }
 
     fn take_next(
@@ -253,7 +289,7 @@ impl State {
                 if self.waiting.get(&item) != Some(&lane) {
                     continue;
                 }
-                if is_crowded && self.failures.contains_key(&item) {
+                if is_crowded && self.has_failed_to_end(&item) {
                     left.push((item, lane));
                     continue;
                 }
@@ -270,7 +306,7 @@ impl State {
                 // What it finds out says when to look again.
                 self.forget_time(&job.item);
                 self.taken.extend(job.turns());
-                self.running.insert(job.item.clone(), None);
+                self.running.insert(job.item.clone(), Running { pool, again: None });
                 return Some(job);
             }
         }
@@ -294,10 +330,13 @@ impl State {
         self.release(job)
     }
 
-    /// A job has failed. Returns how often in a row, and the pools in which something may go on.
+    /// A job has failed. Returns how often in a row that has, for what it was looked at, and the pools in which something may
+    /// go on.
     pub(super) fn failed(&mut self, job: &Job) -> (u32, Vec<Pool>) {
-        let count = self.failures.entry(job.item.clone()).or_insert(0);
-        *count += 1;
+        let failures = self.failures.entry(job.item.clone()).or_default();
+        let count =
+            if job.lane.may_end() { &mut failures.of_ends } else { &mut failures.of_others };
+        *count = count.saturating_add(1);
         let count = *count;
         (count, self.release(job))
     }
@@ -322,7 +361,7 @@ impl State {
     }
 
     fn release(&mut self, job: &Job) -> Vec<Pool> {
-        let again = self.running.remove(&job.item).flatten();
+        let again = self.running.remove(&job.item).and_then(|running| running.again);
         self.without_place.remove(&job.item);
         let mut pools = Vec::new();
         for turn in job.turns() {

@@ -205,3 +205,48 @@ fn ends_that_fail_keep_no_other_from_its_place() {
     state.done(&first[1]);
     assert_eq!(take(&mut state, Pool::End), Some(grant("failing-9")));
 }
+
+/// Rights that cannot be given, and hang when that is tried again, are no ends, and have no place of theirs.
+#[test]
+fn what_could_not_be_given_keeps_no_end_that_is_tried_again() {
+    let mut state = State::default();
+    let mut fails = |item: Item, lane: Lane| {
+        state.push(item, lane);
+        let job = state.take(lane.pool()).unwrap();
+        state.failed(&job);
+    };
+    let given: Vec<_> = (0..8).map(|index| grant(&format!("given-{index}"))).collect();
+    for item in &given {
+        fails(item.clone(), Lane::Give);
+    }
+    fails(grant("denied"), Lane::End);
+    for item in &given {
+        state.push(item.clone(), Lane::Give);
+        assert_eq!(take(&mut state, Pool::Give).as_ref(), Some(item));
+    }
+    state.push(grant("denied"), Lane::End);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
+}
+
+/// One whose giving failed again and again has not failed to end.
+#[test]
+fn an_end_is_no_second_try_of_what_was_given() {
+    let mut state = State::default();
+    let failing: Vec<_> =
+        (0..MOST_FAILING).map(|index| grant(&format!("failing-{index}"))).collect();
+    for item in &failing {
+        state.push(item.clone(), Lane::End);
+        let job = state.take(Pool::End).unwrap();
+        state.failed(&job);
+    }
+    for item in failing {
+        state.push(item, Lane::End);
+        state.take(Pool::End).unwrap();
+    }
+    state.push(grant("denied"), Lane::Give);
+    let job = state.take(Pool::Give).unwrap();
+    assert_eq!(state.failed(&job).0, 1);
+    state.push(grant("denied"), Lane::End);
+    let job = state.take(Pool::End).expect("it has a place");
+    assert_eq!(state.failed(&job).0, 1, "the pauses of an end begin anew");
+}

@@ -166,7 +166,7 @@ impl Queue {
         }
         let (count, freed) = self.state().failed(&job);
         let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
-        let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane == Lane::End);
+        let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane.may_end());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         warn!(?kind, object = %job.item, error = %failure, wait_ms, "will try again");
         self.soon(job.item, lane, wait);
@@ -232,6 +232,30 @@ mod tests {
             let job = queue.take(Pool::End).await;
             queue.finish(&metrics, job, Some(Ok(Done::ToGive(lane, at))));
             assert_eq!((queue.waiting(), queue.due_by(at)), (vec![], vec![(grant(), lane)]));
+        }
+    }
+
+    /// What others did may end a right as well as its own end: whatever kept it from that, it ends within a second of it.
+    #[tokio::test]
+    async fn an_end_that_failed_waits_for_no_more_than_a_second() {
+        let metrics = Metrics::register(&mut Registry::default());
+        for (lane, is_end) in
+            [(Lane::End, true), (Lane::Held, true), (Lane::Give, false), (Lane::Follow, false)]
+        {
+            let queue = Queue::new(Clock::default());
+            let mut longest = Duration::ZERO;
+            for _ in 0..12 {
+                queue.now(Item::Grant("fix".to_owned()), lane);
+                let job = queue.take(lane.pool()).await;
+                let begun = Moment::now(queue.0.clock.now());
+                let failure = ReconcileError::Unknown("no answer".to_owned());
+                queue.finish(&metrics, job, Some(Err(failure)));
+                let (due, wait) = queue.state().take_due(begun);
+                assert_eq!(due, []);
+                longest = longest.max(wait.unwrap());
+            }
+            let second = Duration::from_millis(1100);
+            assert_eq!(longest <= second, is_end, "{lane:?} waits for {longest:?}");
         }
     }
 

@@ -94,7 +94,7 @@ async fn an_endpoint_bears_on_the_rights_after_which_its_host_is_compared() {
 #[tokio::test]
 async fn a_request_that_is_deleted_or_over_ends_its_right() {
     let name = grant_name("shop", "fix", "r-1");
-    let of = |changed: fn(&mut AccessRequest)| {
+    let of = |changed: fn(&mut AccessRequest), is_gone: bool| {
         let touched = touched();
         let mut grant = held("fix", "2999-01-01T00:00:00Z");
         grant.metadata.name = Some(name.clone());
@@ -102,14 +102,17 @@ async fn a_request_that_is_deleted_or_over_ends_its_right() {
         let mut request = request();
         changed(&mut request.object);
         let change = touched.index.wrote_request(request).unwrap();
-        touched.grant_of(&change.after.unwrap(), false);
+        touched.grant_of(&change.after.unwrap(), is_gone);
         touched.queue.waiting()
     };
-    let active = of(|request| request.status = serde_json::from_value(phase_of("Active")).ok());
+    let is_active: fn(&mut AccessRequest) =
+        |request| request.status = serde_json::from_value(phase_of("Active")).ok();
+    let active = of(is_active, false);
     assert_eq!(active, [(Item::Grant(name.clone()), Lane::Follow)]);
     for ends in [
-        of(|request| request.status = serde_json::from_value(phase_of("Denied")).ok()),
-        of(|request| request.metadata.deletion_timestamp = Some(deleted_at())),
+        of(|request| request.status = serde_json::from_value(phase_of("Denied")).ok(), false),
+        of(|request| request.metadata.deletion_timestamp = Some(deleted_at()), false),
+        of(is_active, true),
     ] {
         assert_eq!(ends, [(Item::Grant(name.clone()), Lane::End)]);
     }

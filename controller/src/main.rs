@@ -13,6 +13,7 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod finalizers;
+mod gateways;
 mod grant;
 mod in_hand;
 mod lease;

@@ -5,14 +5,18 @@ mod begin;
 mod left;
 mod report;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::Occasion;
 use lapse_cluster::index::KnownGrant;
-use lapse_crds::{Grant, GrantPhase};
+use lapse_crds::{Grant, GrantPhase, GrantStatus};
 use lapse_engine::Read;
 use lapse_engine::grant::{Action, Observed, Obstacle, decide};
 use lapse_engine::summary::GrantSummary;
+use tokio::time::timeout;
+use tracing::warn;
 
 pub(crate) use self::apply::remove_finalizer;
 pub(crate) use self::begin::begin;
@@ -24,6 +28,8 @@ use crate::touched::lane_to_give;
 
 /// How long after the timer of its end a grant is looked at in any case.
 const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
+/// How long saying why something could not be taken keeps it from being tried again.
+const SAID_WITHIN: Duration = Duration::from_millis(500);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
 /// to spare.
 const ROUNDS: usize = 5;
@@ -174,15 +180,27 @@ async fn converge(
         } else {
             plan.status
         };
+        if plan.actions.iter().any(|action| matches!(action, Action::Delete { .. })) {
+            say_in_time(context, &observed.grant, status).await;
+            return Err(ReconcileError::NotTaken(failure));
+        }
         report::report(context, &observed.grant, status).await?;
-        let takes = plan.actions.iter().any(|action| matches!(action, Action::Delete { .. }));
-        return Err(if takes { ReconcileError::NotTaken(failure) } else { failure.into() });
+        return Err(failure.into());
     }
     // What was taken stands nevertheless: somebody's finalizer keeps it, say.
     if let Some((grant, status)) = unsaid {
         report::report(context, &grant, status).await?;
     }
     Err(ReconcileError::Unstable(ROUNDS))
+}
+
+/// Says why something could not be taken. Whatever becomes of that, it is tried again to take it, and not later for it.
+async fn say_in_time(context: &Context, grant: &Grant, status: Option<GrantStatus>) {
+    match timeout(SAID_WITHIN, report::report(context, grant, status).boxed()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => warn!(%error, "why a right stands is not written"),
+        Err(_) => warn!("why a right stands is not written yet"),
+    }
 }
 
 /// At its end a grant is taken by a timer of its own. That it is looked at then, too, would do the work twice, so
@@ -238,6 +256,34 @@ mod tests {
         let done = reconcile(&context, "fix", lane).await.unwrap();
         let is_written = *written.lock().unwrap();
         (done, is_written)
+    }
+
+    /// It cannot be deleted, and who stores status hangs.
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_taken_is_tried_again_whether_or_not_that_can_be_said() {
+        let grant = held("fix", "2026-01-02T00:00:00Z");
+        let stored = json!(grant);
+        let client = api_server(move |request| {
+            let stored = stored.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                match *request.method() {
+                    Method::DELETE => refusal(500, "Internal"),
+                    Method::PUT => std::future::pending().await,
+                    _ if path.ends_with("/grants/fix") => (200, stored),
+                    _ if path.ends_with("/rolebindings/lapse:fix") => {
+                        (200, json!({"metadata": {"name": "lapse:fix", "uid": "b"}}))
+                    }
+                    _ => refusal(404, "NotFound"),
+                }
+            }
+        });
+        let context = context(client);
+        drop(context.touched.index.wrote_grant(&grant));
+        let begun = tokio::time::Instant::now();
+        let failure = reconcile(&context, "fix", Lane::Follow).await.unwrap_err();
+        assert!(failure.keeps_a_right(), "{failure}");
+        assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
     }
 
     /// Somebody denied it, say, and the decision counts for nothing.

@@ -1,7 +1,7 @@
 //! What the components share to talk to a cluster. It observes; it decides nothing.
 //!
 //! - [`connect`]: a client whose every answer also tells how far our clock is from the API server's.
-//! - [`bounded`]: every call ends.
+//! - [`bounded`]: every call ends. [`bounded_read`]: a read that is not answered is made again before that.
 //! - [`Stored`]: one malformed object stops nothing, and keeps the bytes that were signed.
 //! - [`index`]: what decisions look at beside single objects, fed by watches.
 //! - [`watch`]: what feeds it, and tells of changes.
@@ -17,6 +17,7 @@
 
 mod accounts;
 mod admission;
+mod again;
 mod call;
 pub mod clock;
 mod connect;
@@ -39,6 +40,7 @@ pub mod watch;
 pub use admission::{
     OF_THE_CHART, StandingAdmission, WebhookConfigurations, standing_admission, standing_policies,
 };
+pub use again::bounded_read;
 pub use call::{
     CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, bounded_by, jitter, next_page, replace_status,
     rest_of_list,

@@ -17,8 +17,8 @@ use lapse_engine::grant::{Content, LiveContent, LiveObject, ObjectSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bounded;
 use crate::reader::read;
+use crate::{CALL_LIMIT, bounded_read};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -127,7 +127,8 @@ fn subject(subject: &lapse_crds::Subject) -> Subject {
 pub async fn look(client: &Client, object: &ObjectSpec) -> Read<LiveObject> {
     let place = ObjectPlace::of(object);
     let what = format!("reading {}", object.describe());
-    let found = bounded(what, place.api(client).get(place.name)).await;
+    let api = place.api(client);
+    let found = bounded_read(CALL_LIMIT, what, || api.get(place.name)).await;
     match read(found) {
         Read::Found(found) => match live(&object.content, found) {
             Ok(live) => Read::Found(live),

@@ -1,17 +1,23 @@
-//! When each grant expires, by the wall clock.
+//! When each grant expires: by the wall clock, or by one that nobody sets, whichever is first.
+//!
+//! How long a right is held follows from the wall clock when its Grant is first seen. If that is set back later, the API
+//! server's perhaps with it, the right lasts no longer for that. What this process has seen pass is over for all that it does.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lapse_cluster::clock::Clock;
+use lapse_cluster::clock::{self, Clock};
 use lapse_cluster::index::{Change, KnownGrant};
 use lapse_cluster::process::Heartbeat;
 use lapse_engine::summary::GrantSummary;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
+use crate::moment::Moment;
+
+/// The longest sleep. The clocks are read again after each, so that a suspended machine, or a clock
 /// that was set, delays no end by more than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -24,43 +30,65 @@ pub(crate) struct Deadlines {
 
 #[derive(Default)]
 struct Table {
-    by_name: HashMap<String, DateTime<Utc>>,
-    by_time: BTreeSet<(DateTime<Utc>, String)>,
-    /// Those whose bindings this process has begun to take, as their time was up.
-    taken: HashSet<String>,
+    by_name: HashMap<String, Moment>,
+    by_wall: BTreeSet<(DateTime<Utc>, String)>,
+    by_wait: BTreeSet<(Instant, String)>,
+    /// Those that are over though the wall clock says otherwise: this process has begun to take their bindings, as their
+    /// time was up, or has seen their time pass by the other clock.
+    over: HashSet<String>,
 }
 
 impl Table {
-    fn set(&mut self, name: &str, at: DateTime<Utc>) {
-        if self.by_name.get(name) == Some(&at) {
+    fn set(&mut self, name: &str, at: DateTime<Utc>, now: Moment) {
+        // How long it is to be held is known from the first time on.
+        if self.by_name.get(name).is_some_and(|known| known.wall == at) {
             return;
         }
         self.forget(name);
+        let at = now.when(at);
         self.by_name.insert(name.to_owned(), at);
-        self.by_time.insert((at, name.to_owned()));
+        self.by_wall.insert((at.wall, name.to_owned()));
+        self.by_wait.insert((at.monotonic, name.to_owned()));
     }
 
     fn forget(&mut self, name: &str) {
         if let Some(at) = self.by_name.remove(name) {
-            self.by_time.remove(&(at, name.to_owned()));
+            self.by_wall.remove(&(at.wall, name.to_owned()));
+            self.by_wait.remove(&(at.monotonic, name.to_owned()));
         }
     }
 
-    /// It is over, or gone.
+    /// It has ended, or is gone.
     fn end(&mut self, name: &str) {
         self.forget(name);
-        self.taken.remove(name);
+        self.over.remove(name);
     }
 
-    fn take_due(&mut self, now: DateTime<Utc>) -> Vec<String> {
+    fn take_due(&mut self, now: Moment) -> Vec<String> {
         let mut due = Vec::new();
-        while let Some((at, name)) = self.by_time.first().cloned()
-            && at <= now
+        while let Some((at, name)) = self.by_wall.first().cloned()
+            && at <= now.wall
         {
             self.forget(&name);
             due.push(name);
         }
+        while let Some((at, name)) = self.by_wait.first().cloned()
+            && at <= now.monotonic
+        {
+            self.forget(&name);
+            self.over.insert(name.clone());
+            due.push(name);
+        }
         due
+    }
+
+    /// How long it is until the next is due.
+    fn next_after(&self, now: Moment) -> Option<Duration> {
+        let by_wall = self.by_wall.first();
+        let by_wall = by_wall.map(|(at, _)| (*at - now.wall).to_std().unwrap_or_default());
+        let by_wait = self.by_wait.first();
+        let by_wait = by_wait.map(|(at, _)| at.saturating_duration_since(now.monotonic));
+        by_wall.into_iter().chain(by_wait).min()
     }
 }
 
@@ -87,37 +115,39 @@ impl Deadlines {
         }
     }
 
-    /// Sets when a grant expires.
+    /// Sets when a grant expires. The wait is by this process's own clock: that the API server's was ahead for a moment does
+    /// not stay.
     fn set(&self, name: &str, at: DateTime<Utc>) {
-        self.table().set(name, at);
+        self.table().set(name, at, Moment::now(clock::now()));
         self.changed.notify_one();
     }
 
     /// The time of a grant was up, and its bindings are being taken for that.
     pub(crate) fn took(&self, name: &str) {
-        self.table().taken.insert(name.to_owned());
+        self.table().over.insert(name.to_owned());
     }
 
-    /// The time by which to judge a grant: that of its end at least, once it lost its bindings for that. The clocks that
-    /// were asked then may say something earlier by now, and it would look as if somebody else had taken them.
+    /// The time by which to judge a grant: that of its end at least, once it lost its bindings for that, or was held for as
+    /// long as it was to be. The clocks may say something earlier by now, and it would look as if somebody else had taken
+    /// them, or last longer.
     pub(crate) fn time_of(&self, grant: &GrantSummary, now: DateTime<Utc>) -> DateTime<Utc> {
-        let was_taken = self.table().taken.contains(&*grant.name);
-        if was_taken { now.max(grant.expires_at.time()) } else { now }
+        let is_over = self.table().over.contains(&*grant.name);
+        if is_over { now.max(grant.expires_at.time()) } else { now }
     }
 
     /// Calls `expired` for each grant at its time, until it is dropped.
     pub(crate) async fn run(self, clock: Clock, beats: Heartbeat, expired: impl Fn(&str)) {
         loop {
             beats.beat();
-            let now = clock.now();
+            let now = Moment::now(clock.now());
             let due = self.table().take_due(now);
             for name in &due {
                 expired(name);
             }
-            let next = self.table().by_time.first().map(|(at, _)| *at);
-            let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
+            let next = self.table().next_after(now);
+            let wait = next.map_or(LONGEST_SLEEP, |wait| wait.min(LONGEST_SLEEP));
             tokio::select! {
-                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = self.changed.notified() => {}
             }
         }
@@ -137,16 +167,44 @@ mod tests {
     #[test]
     fn what_is_due_comes_once_and_in_order() {
         let mut table = Table::default();
-        table.set("late", time(20));
-        table.set("early", time(10));
-        table.set("moved", time(5));
-        table.set("moved", time(30));
-        table.set("over", time(1));
+        let start = Moment { monotonic: Instant::now(), wall: time(0) };
+        let at = |seconds| start.after(Duration::from_secs(seconds));
+        for (name, seconds) in [("late", 20), ("early", 10), ("moved", 5), ("moved", 30)] {
+            table.set(name, time(seconds), start);
+        }
+        table.set("over", time(1), start);
         table.forget("over");
-        assert_eq!(table.take_due(time(9)), Vec::<String>::new());
-        assert_eq!(table.take_due(time(20)), ["early", "late"]);
-        assert_eq!(table.take_due(time(20)), Vec::<String>::new());
-        assert_eq!(table.take_due(time(30)), ["moved"]);
+        assert_eq!(table.take_due(at(9)), Vec::<String>::new());
+        assert_eq!(table.next_after(at(9)), Some(Duration::from_secs(1)));
+        assert_eq!(table.take_due(at(20)), ["early", "late"]);
+        assert_eq!(table.take_due(at(20)), Vec::<String>::new());
+        assert_eq!(table.take_due(at(30)), ["moved"]);
+        assert_eq!(table.next_after(at(30)), None);
+        assert!(table.over.is_empty(), "the clocks agree, and the wall clock is looked at again");
+    }
+
+    /// Somebody sets the clocks back by an hour, ours and the API server's: what was held for as long as it was to be is over.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_lengthens_no_right() {
+        let deadlines = Deadlines::default();
+        let hour = TimeDelta::hours(1);
+        let mut grant = crate::fake::held("fix", "2026-01-01T01:00:00Z");
+        grant.spec.expires_at = (clock::now() + TimeDelta::seconds(10)).into();
+        let known = GrantSummary::of(&grant);
+        let end = known.expires_at.time();
+        let seen = Moment::now(end - TimeDelta::seconds(10));
+        deadlines.table().set("fix", end, seen);
+        let wall_after = |seconds| seen.wall + TimeDelta::seconds(seconds) - hour;
+        // It is shown again after that, which changes nothing.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        deadlines.table().set("fix", end, Moment::now(wall_after(5)));
+        let due = |seconds| deadlines.table().take_due(Moment::now(wall_after(seconds)));
+        assert_eq!(due(5), [""; 0]);
+        assert_eq!(deadlines.time_of(&known, wall_after(5)), wall_after(5));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(due(11), ["fix"]);
+        assert_eq!(deadlines.time_of(&known, wall_after(11)), end, "it is over");
+        assert_eq!(due(11), [""; 0], "once");
     }
 
     /// As it is after a suspended machine wakes, too: the clock is ahead of what timers make of it.

@@ -7,7 +7,7 @@ use lapse_cluster::{CallError, ObserveError};
 /// The first and the longest wait between two tries.
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
-/// The longest wait of what ends a right: whatever kept it from ending, it ends within a second of that being over.
+/// The longest wait of what may end a right: whatever kept it from ending, it ends within a second of that being over.
 const LONGEST_OF_END: Duration = Duration::from_secs(1);
 
 /// Why a reconciliation failed.
@@ -44,7 +44,7 @@ impl ReconcileError {
 
     /// How long to wait before the next try, the `failures`-th in a row having failed. A conflict
     /// means that somebody else wrote: what is new must be looked at, at once. Everything else backs
-    /// off exponentially; `jitter` (0 to 1) keeps many objects from trying in step. `is_end`: a right ends by it.
+    /// off exponentially; `jitter` (0 to 1) keeps many objects from trying in step. `is_end`: a right may end by it.
     pub(crate) fn retry_after(&self, failures: u32, jitter: f64, is_end: bool) -> Duration {
         if matches!(self, Self::Call(call) if call.is_conflict()) {
             return Duration::from_millis(10);

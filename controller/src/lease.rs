@@ -7,7 +7,7 @@
 mod hold;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -18,11 +18,13 @@ use lapse_cluster::watch::Revision;
 use lapse_cluster::{CallError, bounded, clock};
 use lapse_crds::micro_time;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub(crate) use self::hold::Hold;
 use crate::metrics::Metrics;
+use crate::moment::Moment;
 
 /// The name of the lease, which the chart creates. One that somebody deletes is made again.
 const NAME: &str = "lapse-controller";
@@ -40,26 +42,9 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// still run: they must not go on giving for that.
 const GONE: Duration = Duration::from_secs(30);
 
-/// A moment, by both clocks. The monotonic one stands still while the machine is suspended, and the other can be set
-/// back: what has passed by either has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment {
-    monotonic: Instant,
-    wall: DateTime<Utc>,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: clock::now() }
-    }
-
-    fn after(self, time: Duration) -> Self {
-        Self { monotonic: self.monotonic + time, wall: self.wall + time }
-    }
-
-    fn has_passed(self, now: Self) -> bool {
-        now.monotonic >= self.monotonic || now.wall >= self.wall
-    }
+/// Now, by both clocks: a lease lapses by either.
+fn moment() -> Moment {
+    Moment::now(clock::now())
 }
 
 /// How this process stands with the lease.
@@ -93,7 +78,7 @@ pub(crate) struct Leadership {
 impl Leadership {
     /// Whether the lease is held at this very moment.
     pub(crate) fn is_held(&self) -> bool {
-        self.standing.borrow().is_held(Moment::now())
+        self.standing.borrow().is_held(moment())
     }
 
     /// Waits until the lease is gained, after having been lost or never held.
@@ -105,6 +90,16 @@ impl Leadership {
             return std::future::pending().await;
         };
         self.gains_seen = gains;
+    }
+}
+
+#[cfg(test)]
+impl Leadership {
+    /// Of whoever holds the lease for longer than any test takes.
+    pub(crate) fn of_the_leader() -> Self {
+        let until = Some(moment().after(Duration::from_hours(1)));
+        let (_, standing) = watch::channel(Standing { until, gained: 1 });
+        Self { standing, gains_seen: 0 }
     }
 }
 
@@ -202,7 +197,7 @@ impl Candidate {
                 Err(error) => {
                     warn!(%error, "the lease could not be renewed");
                     let until = self.standing.borrow().until;
-                    self.publish(until.filter(|until| !until.has_passed(Moment::now())));
+                    self.publish(until.filter(|until| !until.has_passed(moment())));
                 }
             }
             tokio::select! {
@@ -217,7 +212,7 @@ impl Candidate {
 
     fn publish(&self, until: Option<Moment>) {
         let was = *self.standing.borrow();
-        let now = Moment::now();
+        let now = moment();
         let next = was.becomes(until, now);
         if was.until.is_some() != next.is_held(now) || was.gained != next.gained {
             info!(identity = %self.me, held = next.is_held(now), "the lease for granting");
@@ -230,7 +225,7 @@ impl Candidate {
     async fn step(&mut self) -> Result<Option<Moment>, CallError> {
         if let Some(own) = self.own.take() {
             let spec = own.spec.clone().unwrap_or_default();
-            let started = Moment::now();
+            let started = moment();
             match self.write(own, &spec, Move::Renew).await {
                 Ok(()) => return Ok(Some(started)),
                 // Somebody wrote it.
@@ -258,7 +253,7 @@ impl Candidate {
         if next == Move::Wait {
             return Ok(None);
         }
-        let started = Moment::now();
+        let started = moment();
         match self.write(lease, &spec, next).await {
             Ok(()) => Ok(Some(started)),
             // Somebody else was faster.
@@ -269,7 +264,7 @@ impl Candidate {
 
     /// Makes the lease again that somebody deleted, once nobody can rely on it.
     async fn make_again(&mut self, why: CallError) -> Result<Option<Moment>, CallError> {
-        let now = Moment::now();
+        let now = moment();
         let gone = *self.gone.get_or_insert(Gone { since: now.monotonic });
         if !gone.is_over(self.seen.as_ref(), now.monotonic) {
             return Err(why);

@@ -13,10 +13,12 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod finalizers;
+mod gateways;
 mod grant;
 mod in_hand;
 mod lease;
 mod metrics;
+mod moment;
 mod notify;
 mod poison;
 mod policy;

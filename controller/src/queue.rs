@@ -1,9 +1,10 @@
 //! What is to be reconciled, in which order, and by how many at once.
 //!
 //! Each object is reconciled by one at a time; what happens meanwhile has it looked at again. Ends have places of their
-//! own, so that nothing that is given, however much, delays one; emergencies come before what else is asked for; what
-//! only has to be written down comes after that. An object whose turn is taken waits without a place, so that one
-//! person's many requests keep nobody else from theirs.
+//! own, so that nothing that is given, however much, delays one: a right that was looked at there, and is to be given,
+//! goes to the places of giving. Emergencies come before what else is asked for; what only has to be written down comes
+//! after that. An object whose turn is taken waits without a place, so that one person's many requests keep nobody else
+//! from theirs.
 
 mod state;
 mod work;
@@ -23,6 +24,7 @@ use self::state::{Pool, State};
 pub(crate) use self::work::place_is_due;
 use crate::error::ReconcileError;
 use crate::metrics::{KindLabel, Metrics};
+use crate::moment::Moment;
 
 /// What a reconciliation comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) enum Done {
     Until(Option<DateTime<Utc>>),
     /// The same of a right that is held: what is due then may be its end, whatever it was looked at for until now.
     HeldUntil(DateTime<Utc>),
+    /// The same of a right that is still to be given, in the lane of that.
+    ToGive(Lane, DateTime<Utc>),
     /// It must be done again, in the turn that all share who are given something that is kept apart.
     InCommonTurn,
 }
@@ -38,7 +42,7 @@ pub(crate) enum Done {
 /// How a reconciliation came out.
 pub(crate) type Reconciled = Result<Done, ReconcileError>;
 
-/// The longest sleep. The clock is read again after each, so that a suspended machine, or a clock
+/// The longest sleep. The clocks are read again after each, so that a suspended machine, or a clock
 /// that was set, delays nothing by more than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -70,10 +74,10 @@ impl Queue {
         self.state().waiting()
     }
 
-    /// What is due by then.
+    /// What is due when the clock says this.
     #[cfg(test)]
     pub(crate) fn due_by(&self, at: DateTime<Utc>) -> Vec<(Item, Lane)> {
-        self.state().take_due(at).0
+        self.state().take_due(Moment::now(at)).0
     }
 
     /// Has an object looked at as soon as can be.
@@ -82,30 +86,38 @@ impl Queue {
         self.0.ready[lane.pool() as usize].notify_one();
     }
 
-    /// Has an object looked at then, unless it is before.
+    fn now_by_both(&self) -> Moment {
+        Moment::now(self.0.clock.now())
+    }
+
+    /// Has an object looked at then, unless it is before. If the clock is set back meanwhile, it is looked at when it would
+    /// have been: whoever looks knows what the time is, and when to look again.
     pub(crate) fn at(&self, item: Item, lane: Lane, at: DateTime<Utc>) {
-        self.state().postpone(item, lane, at);
-        self.0.later.notify_one();
+        self.postpone(item, lane, self.now_by_both().when(at));
     }
 
     /// The same, in a while.
     pub(crate) fn soon(&self, item: Item, lane: Lane, wait: Duration) {
-        let wait = chrono::TimeDelta::from_std(wait).unwrap_or_default();
-        self.at(item, lane, self.0.clock.now() + wait);
+        self.postpone(item, lane, self.now_by_both().after(wait));
+    }
+
+    fn postpone(&self, item: Item, lane: Lane, at: Moment) {
+        self.state().postpone(item, lane, at);
+        self.0.later.notify_one();
     }
 
     /// Queues what is due, until it is dropped.
     pub(crate) async fn keep_time(self, beats: Heartbeat) {
         loop {
             beats.beat();
-            let now = self.0.clock.now();
+            let now = self.now_by_both();
             let (due, next) = self.state().take_due(now);
             for (item, lane) in due {
                 self.now(item, lane);
             }
-            let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
+            let wait = next.map_or(LONGEST_SLEEP, |wait| wait.min(LONGEST_SLEEP));
             tokio::select! {
-                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = self.0.later.notified() => {}
             }
         }
@@ -135,6 +147,7 @@ impl Queue {
                 match done {
                     Done::Until(Some(at)) => self.at(job.item, job.lane, at),
                     Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
+                    Done::ToGive(lane, at) => self.at(job.item, lane, at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
                         let pool = job.lane.pool();
@@ -153,7 +166,7 @@ impl Queue {
         }
         let (count, freed) = self.state().failed(&job);
         let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
-        let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane == Lane::End);
+        let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane.may_end());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         warn!(?kind, object = %job.item, error = %failure, wait_ms, "will try again");
         self.soon(job.item, lane, wait);
@@ -203,7 +216,46 @@ mod tests {
             queue.now(grant(), lane);
             let job = queue.take(lane.pool()).await;
             queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
-            assert_eq!(queue.state().take_due(at).0, [(grant(), later)]);
+            assert_eq!(queue.due_by(at), [(grant(), later)]);
+        }
+    }
+
+    /// A Grant that somebody's decision had looked at as an end, say, and of which nothing ends.
+    #[tokio::test]
+    async fn what_is_to_be_given_leaves_the_places_of_ends() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let queue = Queue::new(Clock::default());
+        let grant = || Item::Grant("fix".to_owned());
+        let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        for lane in [Lane::Give, Lane::Emergency] {
+            queue.now(grant(), Lane::End);
+            let job = queue.take(Pool::End).await;
+            queue.finish(&metrics, job, Some(Ok(Done::ToGive(lane, at))));
+            assert_eq!((queue.waiting(), queue.due_by(at)), (vec![], vec![(grant(), lane)]));
+        }
+    }
+
+    /// What others did may end a right as well as its own end: whatever kept it from that, it ends within a second of it.
+    #[tokio::test]
+    async fn an_end_that_failed_waits_for_no_more_than_a_second() {
+        let metrics = Metrics::register(&mut Registry::default());
+        for (lane, is_end) in
+            [(Lane::End, true), (Lane::Held, true), (Lane::Give, false), (Lane::Follow, false)]
+        {
+            let queue = Queue::new(Clock::default());
+            let mut longest = Duration::ZERO;
+            for _ in 0..12 {
+                queue.now(Item::Grant("fix".to_owned()), lane);
+                let job = queue.take(lane.pool()).await;
+                let begun = Moment::now(queue.0.clock.now());
+                let failure = ReconcileError::Unknown("no answer".to_owned());
+                queue.finish(&metrics, job, Some(Err(failure)));
+                let (due, wait) = queue.state().take_due(begun);
+                assert_eq!(due, []);
+                longest = longest.max(wait.unwrap());
+            }
+            let second = Duration::from_millis(1100);
+            assert_eq!(longest <= second, is_end, "{lane:?} waits for {longest:?}");
         }
     }
 
@@ -219,5 +271,30 @@ mod tests {
         clock.observe(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert_eq!(queue.waiting(), [(Item::Grant("fix".to_owned()), Lane::End)]);
+    }
+
+    /// The clock was ahead when it was said when to look again, and is set back.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+        let clock = Clock::default();
+        let says = |ahead: TimeDelta| {
+            let date = clock.now() - clock.skew().max(TimeDelta::zero()) + ahead;
+            clock.observe(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        };
+        let queue = Queue::new(clock.clone());
+        says(TimeDelta::hours(2));
+        let [retried, due, later] = ["retried", "due", "later"].map(|n| Item::Grant(n.to_owned()));
+        queue.soon(retried.clone(), Lane::End, LONGEST_SLEEP);
+        queue.at(due.clone(), Lane::Held, clock.now() + LONGEST_SLEEP);
+        queue.at(later, Lane::Held, clock.now() + TimeDelta::hours(1));
+        says(TimeDelta::zero());
+        assert!(clock.skew() < TimeDelta::minutes(1), "it was set back");
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        tokio::time::sleep(LONGEST_SLEEP / 2).await;
+        assert_eq!(queue.waiting(), []);
+        tokio::time::sleep(2 * LONGEST_SLEEP).await;
+        let waiting = queue.waiting();
+        assert!(waiting.contains(&(retried, Lane::End)) && waiting.contains(&(due, Lane::Held)));
+        assert_eq!(waiting.len(), 2, "{waiting:?}");
     }
 }

@@ -33,7 +33,7 @@ use crate::revoke::{Expiry, Guards, Orphans, Sweep};
 use crate::standing::counting;
 use crate::touched::Touched;
 use crate::watch::{WATCHES, Watches};
-use crate::{endpoint, grant, poison, policy, request, retention};
+use crate::{endpoint, gateways, grant, poison, policy, request, retention};
 
 /// By how much the replicas that do not lead take what is over one after the other, and in how many shares. What the one
 /// has taken the others need not.
@@ -202,6 +202,10 @@ fn spawn_minor(
     let (of_records, first_lists) = (context.clone(), first_lists.clone());
     tasks.spawn_again("what deletes what is over", retention::PANIC, move || {
         retention::keeping(of_records.clone(), first_lists.clone())
+    });
+    let of_gateways = context.clone();
+    tasks.spawn_again("what looks whether a gateway lives", "gateways", move || {
+        gateways::looking(of_gateways.clone())
     });
     let of_counting = context.clone();
     tasks.spawn_again("what counts standing privileges", "standing", move || {

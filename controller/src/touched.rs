@@ -21,6 +21,11 @@ use crate::queue::{Item, Lane, Queue};
 /// How long the number of a policy's grants may lag: many grants make one report.
 const LAG: Duration = Duration::from_secs(5);
 
+/// The lane in which a right is given.
+pub(crate) fn lane_to_give(grant: &GrantSummary) -> Lane {
+    if grant.is_emergency { Lane::Emergency } else { Lane::Give }
+}
+
 /// Queues what an event bears on. A copy queues in the same queue.
 #[derive(Clone)]
 pub(crate) struct Touched {
@@ -71,13 +76,11 @@ impl Touched {
     }
 
     fn lane_of(&self, grant: &GrantSummary) -> Lane {
-        let is_ending = grant.is_deleted
-            || grant.phase() == GrantPhase::Ending
-            || self.clock.now() >= grant.expires_at.time();
+        let is_over = self.deadlines.time_of(grant, self.clock.now()) >= grant.expires_at.time();
+        let is_ending = grant.is_deleted || grant.phase() == GrantPhase::Ending || is_over;
         match grant.phase() {
             _ if is_ending => Lane::End,
-            GrantPhase::Pending if grant.is_emergency => Lane::Emergency,
-            GrantPhase::Pending => Lane::Give,
+            GrantPhase::Pending => lane_to_give(grant),
             GrantPhase::Active | GrantPhase::Ending | GrantPhase::Ended => Lane::Follow,
         }
     }
@@ -165,14 +168,10 @@ impl Touched {
         live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.held(grant));
     }
 
-    /// A Grant that is not over, of which what others did may end the right.
+    /// A Grant that is not over, of which what others did may end the right. Of one that is to be given, some may stand; the
+    /// rest is given in other places than those in which that ends.
     fn held(&self, grant: &GrantSummary) {
-        let least = match grant.phase() {
-            GrantPhase::Active => Lane::Held,
-            // It is to be given, and giving takes no place from what ends.
-            GrantPhase::Pending | GrantPhase::Ending | GrantPhase::Ended => Lane::Check,
-        };
-        self.queue.now(Item::Grant(grant.name.to_string()), self.lane_of(grant).min(least));
+        self.queue.now(Item::Grant(grant.name.to_string()), self.lane_of(grant).min(Lane::Held));
     }
 
     /// The grants and requests whose target something bears on.
@@ -268,8 +267,16 @@ impl Touched {
     /// An Endpoint, and the rights on its host.
     pub(crate) fn endpoint(&self, metadata: &ObjectMeta, stands: bool) {
         let name = metadata.name.as_deref().unwrap_or_default();
+        let goes = !stands || metadata.deletion_timestamp.is_some();
         let live = self.index.live_on(name).into_iter().filter_map(|name| self.index.grant(&name));
-        live.filter_map(|known| known.summary.ok()).for_each(|grant| self.held(&grant));
+        for grant in live.filter_map(|known| known.summary.ok()) {
+            // That its agent has carried it out is part of giving it.
+            if grant.phase() == GrantPhase::Pending && !goes {
+                self.grant(&grant.name);
+            } else {
+                self.held(&grant);
+            }
+        }
         self.index.comparing_on(name).iter().for_each(|grant| self.grant(grant));
         // Most of what happens to it is what its agent says.
         if stands && hold(metadata, false) != Hold::AsItIs {
@@ -301,131 +308,4 @@ impl Touched {
 }
 
 #[cfg(test)]
-mod tests {
-    use lapse_engine::attest::AttestationError;
-    use serde_json::json;
-
-    use super::*;
-    use crate::fake::{held, touched};
-
-    fn request() -> Attested<AccessRequest> {
-        let object = serde_json::from_value(json!({
-            "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessRequest",
-            "metadata": {"name": "fix", "namespace": "shop", "uid": "r-1", "resourceVersion": "1"},
-            "spec": {
-                "target": {"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}},
-                "reason": "Checkout fails", "requester": {"username": "alice", "groups": []},
-            },
-        }))
-        .unwrap();
-        Attested { object, attestation: Err(AttestationError::Absent) }
-    }
-
-    /// A ban, say, that comes when the right was decided and is not written yet.
-    #[tokio::test]
-    async fn what_bears_on_a_request_bears_on_the_right_that_it_is_being_given() {
-        let touched = touched();
-        touched.index.wrote_request(request()).unwrap();
-        let grant = grant_name("shop", "fix", "r-1");
-        let held = touched.in_hand.take(&grant);
-        touched.waiting_that(|_| true);
-        drop(held);
-        let waiting = touched.queue.waiting();
-        assert!(waiting.contains(&(Item::Grant(grant.clone()), Lane::End)), "{waiting:?}");
-
-        // Nothing happened while the next was in hand.
-        let touched = crate::fake::touched();
-        drop(touched.in_hand.take(&grant));
-        assert_eq!(touched.queue.waiting(), []);
-    }
-
-    /// What ends a right has places of its own, whoever ends it, and what only shows it again has none of them.
-    #[tokio::test]
-    async fn what_ends_a_right_waits_for_nothing_that_is_given() {
-        let touched = touched();
-        drop(touched.index.wrote_grant(&held("g", "2999-01-01T00:00:00Z")));
-        let lane = |touch: &dyn Fn(&Touched)| {
-            let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
-            touch(&fresh);
-            fresh.queue.waiting()
-        };
-        let g = || Item::Grant("g".to_owned());
-        assert_eq!(lane(&|t| t.grants_that(|_| true)), [(g(), Lane::Held)]);
-        assert_eq!(lane(&|t| t.targets_that(|_| true)), [(g(), Lane::Held)]);
-        assert_eq!(lane(&|t| t.ending_if_live("g")), [(g(), Lane::End)]);
-        assert_eq!(lane(&|t| t.grant("g")), [(g(), Lane::Follow)]);
-    }
-
-    /// What its agent found after the end is told by its Endpoint.
-    #[tokio::test]
-    async fn an_endpoint_bears_on_the_rights_after_which_its_host_is_compared() {
-        let touched = touched();
-        let mut grant = held("g", "2999-01-01T00:00:00Z");
-        grant.spec.target = serde_json::from_value(
-            serde_json::json!({"endpoint": {"name": "web-1", "uid": "e", "admin": {}}}),
-        )
-        .unwrap();
-        let status = grant.status.as_mut().unwrap();
-        status.phase = GrantPhase::Ended;
-        status.conditions = serde_json::from_value(serde_json::json!([{
-            "type": "Drifted", "status": "Unknown", "reason": "Comparing", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }]))
-        .unwrap();
-        drop(touched.index.wrote_grant(&grant));
-        let endpoint = |name: &str| {
-            let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
-            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-            fresh.endpoint(&metadata, false);
-            fresh.queue.waiting()
-        };
-        assert_eq!(endpoint("web-1"), [(Item::Grant("g".to_owned()), Lane::Follow)]);
-        assert_eq!(endpoint("web-2"), []);
-    }
-
-    /// Somebody's finalizer keeps the request, say, and its right ends at once nevertheless.
-    #[tokio::test]
-    async fn a_request_that_is_deleted_or_over_ends_its_right() {
-        let name = grant_name("shop", "fix", "r-1");
-        let of = |changed: fn(&mut AccessRequest)| {
-            let touched = touched();
-            let mut grant = held("fix", "2999-01-01T00:00:00Z");
-            grant.metadata.name = Some(name.clone());
-            drop(touched.index.wrote_grant(&grant));
-            let mut request = request();
-            changed(&mut request.object);
-            let change = touched.index.wrote_request(request).unwrap();
-            touched.grant_of(&change.after.unwrap(), false);
-            touched.queue.waiting()
-        };
-        let active = of(|request| request.status = serde_json::from_value(phase_of("Active")).ok());
-        assert_eq!(active, [(Item::Grant(name.clone()), Lane::Follow)]);
-        for ends in [
-            of(|request| request.status = serde_json::from_value(phase_of("Denied")).ok()),
-            of(|request| request.metadata.deletion_timestamp = Some(deleted_at())),
-        ] {
-            assert_eq!(ends, [(Item::Grant(name.clone()), Lane::End)]);
-        }
-    }
-
-    fn phase_of(phase: &str) -> serde_json::Value {
-        json!({"phase": phase, "conditions": []})
-    }
-
-    fn deleted_at() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
-        serde_json::from_value(json!("2026-11-28T10:00:00Z")).unwrap()
-    }
-
-    /// What an agent says, or that its Endpoint is gone, waits behind nothing that only has to be written down.
-    #[tokio::test]
-    async fn what_happens_to_an_endpoint_may_end_what_is_held_on_it() {
-        let touched = touched();
-        let mut grant = held("g", "2999-01-01T00:00:00Z");
-        grant.spec.target =
-            serde_json::from_value(json!({"endpoint": {"name": "web-1", "admin": {}}})).unwrap();
-        drop(touched.index.wrote_grant(&grant));
-        let endpoint = ObjectMeta { name: Some("web-1".to_owned()), ..ObjectMeta::default() };
-        touched.endpoint(&endpoint, false);
-        assert_eq!(touched.queue.waiting(), [(Item::Grant("g".to_owned()), Lane::Held)]);
-    }
-}
+mod tests;

@@ -148,10 +148,10 @@ pub struct EndpointStatus {
     #[schemars(length(max = 16))]
     pub activity: Vec<Activity>,
     /// `Ready` (an agent is connected and can carry out orders; if not, with the reason `NotEnrolled`, `TokenExpired`,
-    /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired` or `GatewayLost`), `Outdated` (its agent is
-    /// older than this release), `Duplicate` (two machines have the same identity), `Drifted` (people with access as root
-    /// changed something that would outlast it, and nobody has accepted that on the host yet; reason `LeftBehind`, or
-    /// `Reverted` if all of it was undone).
+    /// `NotConnected`, `AgentProblem`, `Disconnected`, `CertificateExpired`, `GatewayLost` or `NoGateway`), `Outdated`
+    /// (its agent is older than this release), `Duplicate` (two machines have the same identity), `Drifted` (people with
+    /// access as root changed something that would outlast it, and nobody has accepted that on the host yet; reason
+    /// `LeftBehind`, or `Reverted` if all of it was undone).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -1,5 +1,7 @@
 //! What is known of an endpoint: its users, its agent, and what that said.
 
+mod gateways;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
@@ -10,6 +12,9 @@ use lapse_crds::{
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::gateways::{
+    AGENT_PROBLEM, BEAT, CONNECTED, Gateways, NO_GATEWAY, READY, without_gateway,
+};
 use crate::identity::subject_of;
 use crate::order::{DriftReport, Receipt, verify_drift, verify_receipt};
 use crate::role::hex;

@@ -204,6 +204,11 @@ impl Attached {
         }
     }
 
+    /// Whether the agent of the Endpoint of this UID is connected here, by the connection of this name.
+    pub(crate) fn has(&self, uid: &str, connection: &str) -> bool {
+        self.agents.get(uid).is_some_and(|agent| *agent.connection == *connection)
+    }
+
     /// Ends all.
     pub(crate) fn stop(&mut self) {
         for agent in self.agents.values_mut() {

@@ -2,10 +2,7 @@
 //! what it sees of its own: while the API server answers nobody, nobody is taken for dead. Pure.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
-/// How often each writes.
-pub const BEAT: Duration = Duration::from_secs(10);
 /// For how many of its own beats nothing may be seen of another until that is taken for dead: 50 s.
 pub const SILENT: u64 = 5;
 /// And until what it left is cleared away.

@@ -8,10 +8,10 @@ use lapse_crds::{
     AgentConnection, Condition, ConditionStatus, Conditions as _, Endpoint, EndpointSpec,
     EndpointStatus, Enrolment, Timestamp,
 };
-use lapse_engine::endpoint::{DRIFTED, DUPLICATE};
+use lapse_engine::endpoint::{AGENT_PROBLEM, CONNECTED, DRIFTED, DUPLICATE, NO_GATEWAY, READY};
 use serde::Deserialize;
 
-use crate::status::{AGENT_PROBLEM, CONNECTED, DISCONNECTED, OUTDATED, READY, condition};
+use crate::status::{DISCONNECTED, OUTDATED, condition};
 
 /// What is read of an Endpoint to know how it stands.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,10 +103,17 @@ impl Standing {
         Self::new(enrolment, expires, connection, &conditions)
     }
 
-    /// The process of the gateway by which its agent is connected, as far as the Endpoint says.
+    /// The process of the gateway by which its agent is connected, as far as the Endpoint says; or by which it was when the
+    /// controller saw that no gateway lives.
     pub(crate) fn connected_to(&self) -> Option<&str> {
-        let is_connected = [CONNECTED, AGENT_PROBLEM].contains(&&*self.reason);
+        let is_connected = [CONNECTED, AGENT_PROBLEM, NO_GATEWAY].contains(&&*self.reason);
         self.gateway.as_deref().filter(|_| is_connected)
+    }
+
+    /// Whether the controller has said that no gateway lives, of a host that was connected to this process, which does: what
+    /// that wrote was not seen for a while. Another process is left to say so itself.
+    pub(crate) fn is_given_up(&self, own: &str) -> bool {
+        *self.reason == *NO_GATEWAY && self.gateway.as_deref() == Some(own)
     }
 
     /// What is to be said of it, if it does not say so yet and no connection speaks for it. `is_dead` is for the process
@@ -200,7 +207,7 @@ const CERTIFICATE_EXPIRED: &str = "CertificateExpired";
 const GATEWAY_LOST: &str = "GatewayLost";
 
 /// The reasons by which Endpoints are counted.
-pub(crate) const REASONS: [&str; 8] = [
+pub(crate) const REASONS: [&str; 9] = [
     CONNECTED,
     AGENT_PROBLEM,
     DISCONNECTED,
@@ -209,6 +216,7 @@ pub(crate) const REASONS: [&str; 8] = [
     NOT_CONNECTED,
     CERTIFICATE_EXPIRED,
     GATEWAY_LOST,
+    NO_GATEWAY,
 ];
 
 /// How all Endpoints stand, by name.
@@ -258,6 +266,12 @@ impl Roll {
         };
         let silent = self.all.iter().filter(|(_, standing)| is_silent(standing));
         silent.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Those of this process of which the controller has said that no gateway lives.
+    pub(crate) fn given_up(&self, own: &str) -> Vec<String> {
+        let given_up = self.all.iter().filter(|(_, standing)| standing.is_given_up(own));
+        given_up.map(|(name, _)| name.clone()).collect()
     }
 
     /// How many stand how.

@@ -90,13 +90,11 @@ impl Service {
         if !is_hash(&machine) {
             return Err(Status::invalid_argument("it does not say which machine enrols"));
         }
-        let live =
-            endpoints::read(&self.0.client, &endpoint).await.map_err(|error| broken(&error))?;
-        let live = live.ok_or_else(|| Status::permission_denied(wrong_token(&endpoint)))?;
         let asked = SigningRequest { csr, token: Some(token), machine: Some(machine) };
-        let signed = endpoints::sign(&self.0.client, &live, &asked)
+        let signed = endpoints::sign(&self.0.client, &endpoint, &asked, |_| true)
             .await
             .map_err(|error| refused(&error))?;
+        let signed = signed.ok_or_else(|| Status::permission_denied(wrong_token(&endpoint)))?;
         let uid = signed.metadata.uid.unwrap_or_default();
         let agent = signed.status.and_then(|status| status.agent);
         let agent = agent.ok_or_else(|| Status::unavailable("nobody has answered; try again"))?;
@@ -147,6 +145,10 @@ fn refused(error: &CallError) -> Status {
         // The name of the webhook says nothing to who runs a host.
         let said = text.split_once("denied the request: ").map_or(text.as_str(), |(_, said)| said);
         return Status::permission_denied(said.to_owned());
+    }
+    if error.is_conflict() {
+        let message = "others write on the Endpoint at the same time, again and again; try again";
+        return Status::unavailable(message);
     }
     broken(error)
 }

@@ -288,13 +288,12 @@ impl Session {
     }
 
     async fn renew(&self, Renew { csr }: Renew) -> Option<Instant> {
-        let live = endpoints::read(&self.shared.client, &self.identity.name).await.ok()??;
-        if !is_of(&live, &self.identity) {
-            return None;
-        }
         let asked = SigningRequest { csr, token: None, machine: None };
-        match endpoints::sign(&self.shared.client, &live, &asked).await {
-            Ok(signed) => {
+        let is_own = |live: &Endpoint| is_of(live, &self.identity);
+        let name = &self.identity.name;
+        match endpoints::sign(&self.shared.client, name, &asked, is_own).await {
+            Ok(None) => None,
+            Ok(Some(signed)) => {
                 let agent = signed.status?.agent?;
                 let until = agent.certificate_expires_at.time() - lapse_cluster::clock::now();
                 let certificate = agent.certificate;
@@ -307,7 +306,7 @@ impl Session {
                 Some(Instant::now() + until.to_std().ok()?)
             }
             Err(error) => {
-                warn!(endpoint = %self.identity.name, %error, "a certificate is not renewed");
+                warn!(endpoint = %name, %error, "a certificate is not renewed");
                 None
             }
         }

@@ -8,7 +8,7 @@ use lapse_crds::{
     AgentConnection, AgentReport, Condition, ConditionStatus, Conditions as _, Drift, Endpoint,
     EndpointStatus, OrderState, OrderStatus,
 };
-use lapse_engine::endpoint::{DRIFTED, DUPLICATE};
+use lapse_engine::endpoint::{AGENT_PROBLEM, CONNECTED, DRIFTED, DUPLICATE, READY};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -238,14 +238,7 @@ fn be_there(
             if opened.is_some() || last.is_none_or(|last| now - last >= CONTACT) {
                 status.last_contact = Some(now.into());
             }
-            let problem = status.report.as_ref().and_then(|report| report.problem.clone());
-            problem.map_or_else(
-                || {
-                    let message = "its agent is connected, and can carry out orders";
-                    (ConditionStatus::True, CONNECTED, message.to_owned())
-                },
-                |problem| (ConditionStatus::False, AGENT_PROBLEM, problem),
-            )
+            connected(status)
         }
         Presence::Disconnected { connection } => {
             // It has connected elsewhere since, and is there: another replica wrote so.
@@ -279,11 +272,30 @@ fn be_there(
     }
 }
 
-/// The types of conditions of an Endpoint, and reasons of `Ready`.
-pub(crate) const READY: &str = "Ready";
+/// Whether an agent that is connected can carry out orders: the status, the reason and the message of `Ready`.
+fn connected(status: &EndpointStatus) -> (ConditionStatus, &'static str, String) {
+    let problem = status.report.as_ref().and_then(|report| report.problem.clone());
+    problem.map_or_else(
+        || {
+            let message = "its agent is connected, and can carry out orders";
+            (ConditionStatus::True, CONNECTED, message.to_owned())
+        },
+        |problem| (ConditionStatus::False, AGENT_PROBLEM, problem),
+    )
+}
+
+/// The condition `Ready` of an Endpoint whose agent is connected.
+pub(crate) fn ready_of_connected(
+    status: &EndpointStatus,
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+) -> Condition {
+    let (ready, reason, message) = connected(status);
+    condition(READY, ready, reason, message, (generation, now))
+}
+
+/// Another condition of an Endpoint, and another reason of `Ready`.
 pub(crate) const OUTDATED: &str = "Outdated";
-pub(crate) const CONNECTED: &str = "Connected";
-pub(crate) const AGENT_PROBLEM: &str = "AgentProblem";
 pub(crate) const DISCONNECTED: &str = "Disconnected";
 
 /// A condition.

@@ -11,16 +11,17 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lapse_cluster::{GATEWAYS, bounded, clock};
-use lapse_crds::Conditions as _;
+use lapse_crds::{Conditions as _, Endpoint};
+use lapse_engine::endpoint::BEAT;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use crate::beats::BEAT;
 use crate::endpoints;
 use crate::roll::Standing;
 use crate::shared::Shared;
+use crate::status::ready_of_connected;
 
 /// How many Endpoints are looked at at once: of what connections say there is more, and it matters more.
 const AT_ONCE: usize = 4;
@@ -100,7 +101,9 @@ impl Watchman {
         let shared = &self.shared;
         let (silent, count) = {
             let (roll, mut beats) = (shared.roll(), shared.beats());
-            (roll.silent(|gateway| beats.is_dead(gateway), clock::now()), roll.count())
+            let mut silent = roll.silent(|gateway| beats.is_dead(gateway), clock::now());
+            silent.extend(roll.given_up(beats.own()));
+            (silent, roll.count())
         };
         shared.metrics.count(&count);
         let all = futures::stream::iter(silent);
@@ -119,12 +122,21 @@ impl Watchman {
         let live = endpoints::read(&shared.client, name).await;
         let Some(live) = live.map_err(|error| error.to_string())? else { return Ok(()) };
         let (standing, now) = (Standing::of(&live), clock::now());
-        let is_dead =
-            standing.connected_to().is_some_and(|gateway| shared.beats().is_dead(gateway));
-        let Some(silence) = standing.silence(is_dead, now) else { return Ok(()) };
-        let mut conditions = live.status.clone().unwrap_or_default().conditions;
         let generation = live.metadata.generation;
-        conditions.set_condition(silence.ready(generation, now));
+        let ready = if standing.is_given_up(shared.beats().own()) {
+            if !self.is_here(&live) {
+                return Ok(());
+            }
+            ready_of_connected(&live.status.clone().unwrap_or_default(), generation, now)
+        } else {
+            let is_dead =
+                standing.connected_to().is_some_and(|gateway| shared.beats().is_dead(gateway));
+            let Some(silence) = standing.silence(is_dead, now) else { return Ok(()) };
+            silence.ready(generation, now)
+        };
+        let mut conditions = live.status.clone().unwrap_or_default().conditions;
+        let reason = ready.reason.clone();
+        conditions.set_condition(ready);
         let conditions = serde_json::to_value(conditions).map_err(|error| error.to_string())?;
         let status = Map::from_iter([
             ("observedGeneration".to_owned(), json!(generation)),
@@ -132,11 +144,18 @@ impl Watchman {
         ]);
         match endpoints::write(&shared.client, &live, &status).await {
             Ok(_) => {
-                info!(endpoint = name, ?silence, "nobody speaks for an Endpoint");
+                info!(endpoint = name, reason, "said of an Endpoint for which nobody speaks");
                 Ok(())
             }
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Whether the connection that stands on this Endpoint is one of this process.
+    fn is_here(&self, live: &Endpoint) -> bool {
+        let uid = live.metadata.uid.as_deref().unwrap_or_default();
+        let connection = live.status.as_ref().and_then(|status| status.connection.as_ref());
+        connection.is_some_and(|known| self.shared.attached().has(uid, &known.name))
     }
 }

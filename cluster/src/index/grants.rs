@@ -268,13 +268,12 @@ impl Grants {
         self.round += 1;
     }
 
-    pub(super) fn done(&mut self) {
+    /// Returns what is gone.
+    pub(super) fn done(&mut self) -> Vec<Change<KnownGrant>> {
         let round = self.round;
         let gone = self.by_name.iter().filter(|(_, (_, seen))| *seen < round);
         let gone: Vec<Arc<str>> = gone.map(|(name, _)| name.clone()).collect();
-        for name in &gone {
-            self.remove(name);
-        }
+        gone.iter().map(|name| self.delete(name)).collect()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<KnownGrant> {

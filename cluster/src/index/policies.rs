@@ -126,6 +126,15 @@ fn readiness(policy: &JitPolicy) -> ConditionStatus {
     condition.map_or(ConditionStatus::Unknown, |condition| condition.status)
 }
 
+impl Change<Arc<KnownPolicy>> {
+    /// Whether it says anything else than before: its status changes, too.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        let both = self.before.as_ref().zip(self.after.as_ref());
+        !both.is_some_and(|(before, after)| before.says_the_same(after))
+    }
+}
+
 #[derive(Default)]
 pub(super) struct PolicyTable {
     by_name: BTreeMap<String, Arc<KnownPolicy>>,
@@ -173,13 +182,12 @@ impl PolicyTable {
         self.named = Some(BTreeSet::new());
     }
 
-    pub(super) fn done(&mut self) {
-        let Some(named) = self.named.take() else { return };
+    /// Returns what is gone.
+    pub(super) fn done(&mut self) -> Vec<Change<Arc<KnownPolicy>>> {
+        let Some(named) = self.named.take() else { return Vec::new() };
         let gone = self.by_name.keys().filter(|name| !named.contains(*name));
         let gone: Vec<String> = gone.cloned().collect();
-        for name in &gone {
-            self.delete(name);
-        }
+        gone.iter().map(|name| self.delete(name)).collect()
     }
 
     pub(super) fn compiled(&self) -> Policies {

@@ -207,18 +207,19 @@ impl Requests {
         self.round += 1;
     }
 
-    pub(super) fn done(&mut self) {
+    /// Returns what is gone that was not over.
+    pub(super) fn done(&mut self) -> Vec<Change<KnownRequest>> {
         let round = self.round;
         let gone = self.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
         let gone: Vec<String> = gone.map(|(uid, _)| uid.clone()).collect();
-        for uid in &gone {
-            self.remove(uid);
-        }
+        let gone = gone.iter().filter_map(|uid| self.remove(uid));
+        let gone = gone.map(|known| Change { before: Some(known), after: None }).collect();
         let past = self.past.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
         let past: Vec<Box<str>> = past.map(|(uid, _)| uid.clone()).collect();
         for uid in &past {
             self.past.remove(uid);
         }
+        gone
     }
 
     pub(super) fn verify_again(&mut self, keys: &KeySet) {

@@ -15,6 +15,15 @@ use super::{Change, Index};
 use crate::process::caught;
 use crate::{Stored, clock};
 
+/// What is gone, as a list of everything does not name it.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    pub(crate) policies: Vec<Change<Arc<KnownPolicy>>>,
+    /// Those that were not over.
+    pub(crate) requests: Vec<Change<KnownRequest>>,
+    pub(crate) grants: Vec<Change<KnownGrant>>,
+}
+
 impl Index {
     /// A policy that stands.
     pub(crate) fn apply_policy(&self, stored: &Stored<JitPolicy>) -> Change<Arc<KnownPolicy>> {
@@ -193,22 +202,27 @@ impl Index {
         }
     }
 
-    /// The list is done.
-    pub(crate) fn done(&self, kind: Indexed) {
+    /// The list is done. Returns what it did not name.
+    pub(crate) fn done(&self, kind: Indexed) -> Gone {
         let mut tables = self.write();
+        let mut gone = Gone::default();
         match kind {
-            Indexed::Policies => tables.policies.done(),
-            Indexed::Requests => tables.requests.done(),
-            Indexed::Grants => tables.grants.done(),
+            Indexed::Policies => gone.policies = tables.policies.done(),
+            Indexed::Requests => gone.requests = tables.requests.done(),
+            Indexed::Grants => gone.grants = tables.grants.done(),
             Indexed::Decisions => tables.decisions.done(),
         }
+        for known in gone.requests.iter().filter_map(|change| change.before.as_ref()) {
+            tables.request_changed(known, false);
+        }
+        gone.grants.iter().for_each(|change| tables.grant_changed(change));
         tables.complete.insert(kind);
         if tables.has_all(&[Indexed::Requests, Indexed::Grants]) && kind != Indexed::Policies {
             let Tables { requests, grants, .. } = &mut *tables;
             grants.compare(|uid| requests.knows(uid));
         }
         drop(tables);
-        self.told(());
+        self.told(gone)
     }
 
     /// What is known of a kind may be out of date, and for how long nobody knows: nothing follows from it until all is

@@ -35,7 +35,7 @@ use self::undebugged::Undebugged;
 use crate::accounts::Known;
 use crate::index::{Index, version};
 use crate::watch::Revision;
-use crate::{CALL_LIMIT, CallError, Stored, bounded_by};
+use crate::{CALL_LIMIT, CallError, Stored, bounded_read};
 
 /// Reads single objects from the API server, and looks everything else up in the index.
 #[derive(Clone)]
@@ -123,13 +123,14 @@ impl Reader {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// One object by its name.
+    /// One object by its name. A read that gets no answer is asked for again after a second, beside the first: an end waits
+    /// for it, perhaps.
     pub async fn get<K>(&self, api: Api<K>, name: &str) -> Read<K>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
         let what = format!("reading {} {name}", K::kind(&()));
-        read(bounded_by(self.limit, what, api.get(name)).await)
+        read(bounded_read(self.limit, what, || api.get(name)).await)
     }
 
     /// One object by its name, of which the index has seen this version.

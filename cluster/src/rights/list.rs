@@ -69,6 +69,15 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["patch"],
         "to keep an Endpoint, by its finalizer, while there are rights on its host; an admission policy keeps it to that",
     ),
+    Need {
+        when: When::Gateway,
+        ..need(
+            API_GROUP,
+            &["endpoints/status"],
+            &["patch"],
+            "to say of hosts that no gateway runs that could; an admission policy keeps it to that",
+        )
+    },
     need(
         API_GROUP,
         &["grants", "accessrequests", "accessdecisions"],
@@ -168,6 +177,10 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["bind"],
         "to mark the holder of a right where the API server can ask",
     ),
+    Need {
+        when: When::Gateway,
+        ..own("", &["configmaps"], &["lapse-gateways"], &["get"], "to notice that no gateway runs")
+    },
     own(
         "",
         &["configmaps"],

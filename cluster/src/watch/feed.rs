@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, Event};
@@ -17,7 +18,8 @@ use crate::process::caught;
 
 /// Who is told what changed in the index.
 pub trait Listener: Send + Sync {
-    /// A policy came, changed or went. `is_listed`: it is part of a list of everything.
+    /// A policy came, changed or went. `is_listed`: it is part of a list of everything. What such a list shows to be otherwise
+    /// than it was before is told once more when the list is done.
     fn policy(&self, _change: Change<Arc<KnownPolicy>>, _is_listed: bool) {}
     /// A request came, changed or went.
     fn request(&self, _change: Change<KnownRequest>) {}
@@ -65,7 +67,9 @@ impl Feed {
 
     async fn policies(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let mut is_listing = false;
+        let (mut is_listing, mut news) = (false, Vec::new());
+        // Until they were listed once, everything is news.
+        let was_listed = AtomicBool::new(false);
         let follow = self.follow("JitPolicies", || stored::<JitPolicy>(&self.client, PAGE));
         follow
             .run(
@@ -76,11 +80,21 @@ impl Feed {
                     }
                     Event::InitDone => {
                         is_listing = false;
-                        index.done(Indexed::Policies);
+                        news.extend(index.done(Indexed::Policies).policies);
+                        let news = std::mem::take(&mut news);
+                        let was_listed = was_listed.swap(true, Ordering::Relaxed);
+                        // What changed while nobody saw it may end rights. They come before everything, and now that all
+                        // policies are known.
+                        for change in news.into_iter().filter(|_| was_listed) {
+                            told(listener, || listener.policy(change, false));
+                        }
                         told(listener, || listener.restarted());
                     }
                     Event::Apply(policy) | Event::InitApply(policy) => {
                         let change = index.apply_policy(&policy);
+                        if is_listing && change.is_news() {
+                            news.push(change.clone());
+                        }
                         told(listener, || listener.policy(change, is_listing));
                     }
                     Event::Delete(policy) => {
@@ -88,7 +102,12 @@ impl Feed {
                         told(listener, || listener.policy(change, false));
                     }
                 },
-                |why| doubted(index, Indexed::Policies, why),
+                |why| {
+                    if why == Doubt::Backwards {
+                        was_listed.store(false, Ordering::Relaxed);
+                    }
+                    doubted(index, Indexed::Policies, why);
+                },
             )
             .await;
     }
@@ -101,7 +120,9 @@ impl Feed {
                 |event| match event {
                     Event::Init => index.begin(Indexed::Requests),
                     Event::InitDone => {
-                        index.done(Indexed::Requests);
+                        for change in index.done(Indexed::Requests).requests {
+                            told(listener, || listener.request(change));
+                        }
                         told(listener, || listener.restarted());
                     }
                     Event::Apply(request) | Event::InitApply(request) => {
@@ -127,7 +148,9 @@ impl Feed {
                 |event| match event {
                     Event::Init => index.begin(Indexed::Grants),
                     Event::InitDone => {
-                        index.done(Indexed::Grants);
+                        for change in index.done(Indexed::Grants).grants {
+                            told(listener, || listener.grant(change));
+                        }
                         told(listener, || listener.restarted());
                     }
                     Event::Apply(grant) | Event::InitApply(grant) => {
@@ -216,73 +239,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use http::Response;
-    use kube::client::Body;
-    use lapse_engine::attest::KeySet;
-    use serde_json::json;
-    use tokio::sync::watch;
-
-    use super::*;
-    use crate::watch::Revision;
-
-    /// An API server with a Grant of each of these names, on which nothing happens.
-    fn api_server(names: &'static [&'static str]) -> Client {
-        let service = tower::service_fn(move |request: http::Request<Body>| async move {
-            if request.uri().query().unwrap_or_default().contains("watch=") {
-                std::future::pending::<()>().await;
-            }
-            let grants = names.iter().filter(|_| request.uri().path().ends_with("/grants"));
-            let items = grants.map(|name| json!({"metadata": {"name": name}, "spec": {}}));
-            let list = json!({
-                "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
-                "items": items.collect::<Vec<_>>(),
-            });
-            let body = Body::from(list.to_string().into_bytes());
-            Ok::<_, std::convert::Infallible>(Response::new(body))
-        });
-        Client::new(service, "default")
-    }
-
-    #[derive(Default)]
-    struct Panics(Mutex<Vec<String>>);
-
-    impl Listener for Panics {
-        fn grant(&self, change: Change<KnownGrant>) {
-            let name = change.after.unwrap().name;
-            assert_ne!(&*name, "odd", "a mistake");
-            self.0.lock().unwrap().push(name.to_string());
-        }
-
-        fn restarted(&self) {
-            self.0.lock().unwrap().push("everything".to_owned());
-        }
-    }
-
-    /// The others are shown, the list is whole, and whoever missed something looks at everything.
-    #[tokio::test]
-    async fn one_object_over_which_the_program_panics_withholds_no_list() {
-        let client = api_server(&["a", "odd", "z"]);
-        let settings = crate::index::testing_settings();
-        let (_, keys) = watch::channel(KeySet::default());
-        let feed = Feed {
-            client,
-            index: Index::new(settings, keys, true),
-            restarts: Revision::new(|| ()).1,
-            first_lists: FirstLists::new(Feed::WATCHES),
-        };
-        let (index, lists, listener) =
-            (feed.index.clone(), feed.first_lists.clone(), Panics::default());
-        tokio::select! {
-            () = feed.run(&listener) => panic!("a feed does not end"),
-            () = lists.all() => {}
-        }
-        assert!(index.is_complete() && index.grant("odd").is_some());
-        let told = listener.0.into_inner().unwrap();
-        let of_grants: Vec<&str> = told.iter().map(String::as_str).collect();
-        let first = of_grants.iter().position(|name| *name == "a").unwrap();
-        assert!(of_grants[first..].contains(&"everything") && of_grants.contains(&"z"), "{told:?}");
-    }
-}
+mod tests;

@@ -13,7 +13,8 @@ use lapse_engine::summary::GrantSummary;
 use tracing::warn;
 
 use crate::context::Context;
-use crate::queue::{Item, Lane};
+use crate::queue::{Done, Item, Lane};
+use crate::touched::lane_to_give;
 
 /// Gives a right whose Grant was just written, and records that it is held. Returns the Grant that says so. What
 /// fails is left to the grant's own reconciliation.
@@ -41,17 +42,23 @@ pub(crate) async fn begin(
         obstacle: None,
         grant,
     };
-    match super::converge(context, &summary, Some(Box::new(observed))).boxed().await {
+    let (queue, item) = (&context.touched.queue, Item::Grant(summary.name.to_string()));
+    let lane = lane_to_give(&summary);
+    let begun = super::converge(context, &summary, Some(Box::new(observed)), lane);
+    match begun.boxed().await {
         Ok(converged) => {
-            if let Some(at) = converged.wake_at {
-                context.touched.queue.at(Item::Grant(summary.name.to_string()), Lane::Held, at);
+            match converged.done() {
+                Done::HeldUntil(at) | Done::Until(Some(at)) => queue.at(item, Lane::Held, at),
+                Done::ToGive(lane, at) => queue.at(item, lane, at),
+                Done::Until(None) | Done::InCommonTurn => {}
             }
             converged.written
         }
         Err(error) => {
             warn!(%error, "a right could not be given at once");
-            let wait = error.retry_after(0, 1.0, false);
-            context.touched.queue.soon(Item::Grant(summary.name.to_string()), Lane::Give, wait);
+            // It may have come to its end meanwhile, and stand.
+            let lane = if error.keeps_a_right() { Lane::End } else { lane };
+            queue.soon(item, lane, error.retry_after(0, 1.0, lane.may_end()));
             None
         }
     }

@@ -5,14 +5,18 @@ mod begin;
 mod left;
 mod report;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::Occasion;
 use lapse_cluster::index::KnownGrant;
-use lapse_crds::{Grant, GrantPhase};
+use lapse_crds::{Grant, GrantPhase, GrantStatus};
 use lapse_engine::Read;
 use lapse_engine::grant::{Action, Observed, Obstacle, decide};
 use lapse_engine::summary::GrantSummary;
+use tokio::time::timeout;
+use tracing::warn;
 
 pub(crate) use self::apply::remove_finalizer;
 pub(crate) use self::begin::begin;
@@ -20,9 +24,12 @@ use crate::context::{Context, STAND_BY};
 use crate::error::ReconcileError;
 use crate::poison;
 use crate::queue::{Done, Lane, Reconciled};
+use crate::touched::lane_to_give;
 
 /// How long after the timer of its end a grant is looked at in any case.
 const AFTER_TIMER: TimeDelta = TimeDelta::seconds(1);
+/// How long saying why something could not be taken keeps it from being tried again.
+const SAID_WITHIN: Duration = Duration::from_millis(500);
 /// How many times a grant is looked at in one reconciliation: create, record, delete, verify, and one
 /// to spare.
 const ROUNDS: usize = 5;
@@ -41,7 +48,7 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         // Whoever writes it begins it.
         Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
         Ok(grant) => {
-            let converged = converge(context, grant, None).boxed().await?;
+            let converged = converge(context, grant, None, lane).boxed().await?;
             Ok(converged.done())
         }
         // Its bindings carry their own end: the sweep takes them.
@@ -54,26 +61,51 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
 struct Converged {
     /// When to look again, if nothing happens before.
     wake_at: Option<DateTime<Utc>>,
+    /// For what it is looked at then.
+    next: Next,
     /// The Grant as it was written at last, if it was.
     written: Option<Grant>,
-    /// Whether its right is held, or is being taken back.
-    is_held: bool,
 }
 
-impl Converged {
-    fn done(&self) -> Done {
-        match self.wake_at {
-            Some(at) if self.is_held => Done::HeldUntil(at),
-            wake_at => Done::Until(wake_at),
+/// For what a grant is looked at next.
+#[derive(Clone, Copy, Default)]
+enum Next {
+    /// For what it is looked at now.
+    #[default]
+    Same,
+    /// Its right is held, or is being taken back.
+    MayEnd,
+    /// Its right is still to be given, in this lane.
+    ToGive(Lane),
+}
+
+impl Next {
+    fn of(grant: &GrantSummary, phase: GrantPhase) -> Self {
+        match phase {
+            GrantPhase::Pending => Self::ToGive(lane_to_give(grant)),
+            GrantPhase::Active | GrantPhase::Ending => Self::MayEnd,
+            GrantPhase::Ended => Self::Same,
         }
     }
 }
 
-/// Looks, decides and acts until nothing is left to do. What was just seen saves the first look.
+impl Converged {
+    fn done(&self) -> Done {
+        match (self.next, self.wake_at) {
+            (Next::MayEnd, Some(at)) => Done::HeldUntil(at),
+            (Next::ToGive(lane), Some(at)) => Done::ToGive(lane, at),
+            (_, wake_at) => Done::Until(wake_at),
+        }
+    }
+}
+
+/// Looks, decides and acts until nothing is left to do. What was just seen saves the first look. In a lane of what may end,
+/// nothing is given: that has places of its own.
 async fn converge(
     context: &Context,
     known: &GrantSummary,
     mut seen: Option<Box<Observed>>,
+    lane: Lane,
 ) -> Result<Converged, ReconcileError> {
     let mut obstacle: Option<Obstacle> = None;
     let mut known = known.clone();
@@ -92,15 +124,20 @@ async fn converge(
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
             let wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
-            return Ok(Converged { wake_at, ..Converged::default() });
+            let next = Next::of(&known, known.phase());
+            return Ok(Converged { wake_at, next, written: None });
+        }
+        if plan.gives() && known.phase() == GrantPhase::Pending && lane.may_end() {
+            // Nothing ends. What giving waits for, however long, is to take no place from what does.
+            let (wake_at, next) = (Some(context.clock.now()), Next::of(&known, known.phase()));
+            return Ok(Converged { wake_at, next, written: None });
         }
         if plan.actions.is_empty() {
             let phase = plan.status.as_ref().map_or(known.phase(), |status| status.phase);
             let written = report::report(context, &observed.grant, plan.status).await?;
             report::tell(context, &observed.grant, plan.warning);
             let wake_at = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
-            let is_held = matches!(phase, GrantPhase::Active | GrantPhase::Ending);
-            return Ok(Converged { wake_at, written, is_held });
+            return Ok(Converged { wake_at, next: Next::of(&known, phase), written });
         }
         let gives = plan.gives();
         let failure = match apply::apply(context, &observed.grant, &plan.actions).await {
@@ -143,15 +180,27 @@ async fn converge(
         } else {
             plan.status
         };
+        if plan.actions.iter().any(|action| matches!(action, Action::Delete { .. })) {
+            say_in_time(context, &observed.grant, status).await;
+            return Err(ReconcileError::NotTaken(failure));
+        }
         report::report(context, &observed.grant, status).await?;
-        let takes = plan.actions.iter().any(|action| matches!(action, Action::Delete { .. }));
-        return Err(if takes { ReconcileError::NotTaken(failure) } else { failure.into() });
+        return Err(failure.into());
     }
     // What was taken stands nevertheless: somebody's finalizer keeps it, say.
     if let Some((grant, status)) = unsaid {
         report::report(context, &grant, status).await?;
     }
     Err(ReconcileError::Unstable(ROUNDS))
+}
+
+/// Says why something could not be taken. Whatever becomes of that, it is tried again to take it, and not later for it.
+async fn say_in_time(context: &Context, grant: &Grant, status: Option<GrantStatus>) {
+    match timeout(SAID_WITHIN, report::report(context, grant, status).boxed()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => warn!(%error, "why a right stands is not written"),
+        Err(_) => warn!("why a right stands is not written yet"),
+    }
 }
 
 /// At its end a grant is taken by a timer of its own. That it is looked at then, too, would do the work twice, so
@@ -175,4 +224,77 @@ async fn observe(
         context.touched.gone(&known.name);
     }
     Ok(observed.map(|observed| Observed { obstacle, ..observed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::Method;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::{api_server, context, held, refusal};
+    use crate::lease::Leadership;
+
+    /// What becomes of a right that is to be given, looked at in this lane by who leads, and whether anything is written.
+    async fn looked_at(lane: Lane, is_emergency: bool) -> (Done, bool) {
+        let mut grant = held("fix", "2999-01-01T00:00:00Z");
+        grant.spec.emergency = is_emergency;
+        grant.status.as_mut().unwrap().phase = GrantPhase::Pending;
+        let (written, stored) = (Arc::new(Mutex::new(false)), json!(grant));
+        let writes = written.clone();
+        let client = api_server(move |request| {
+            *writes.lock().unwrap() |= *request.method() != Method::GET;
+            let is_asked_for = request.uri().path().contains("/grants/fix");
+            let answer =
+                if is_asked_for { (200, stored.clone()) } else { refusal(500, "Internal") };
+            async move { answer }
+        });
+        let context = Context { leadership: Leadership::of_the_leader(), ..context(client) };
+        drop(context.touched.index.wrote_grant(&grant));
+        let done = reconcile(&context, "fix", lane).await.unwrap();
+        let is_written = *written.lock().unwrap();
+        (done, is_written)
+    }
+
+    /// It cannot be deleted, and who stores status hangs.
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_taken_is_tried_again_whether_or_not_that_can_be_said() {
+        let grant = held("fix", "2026-01-02T00:00:00Z");
+        let stored = json!(grant);
+        let client = api_server(move |request| {
+            let stored = stored.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                match *request.method() {
+                    Method::DELETE => refusal(500, "Internal"),
+                    Method::PUT => std::future::pending().await,
+                    _ if path.ends_with("/grants/fix") => (200, stored),
+                    _ if path.ends_with("/rolebindings/lapse:fix") => {
+                        (200, json!({"metadata": {"name": "lapse:fix", "uid": "b"}}))
+                    }
+                    _ => refusal(404, "NotFound"),
+                }
+            }
+        });
+        let context = context(client);
+        drop(context.touched.index.wrote_grant(&grant));
+        let begun = tokio::time::Instant::now();
+        let failure = reconcile(&context, "fix", Lane::Follow).await.unwrap_err();
+        assert!(failure.keeps_a_right(), "{failure}");
+        assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
+    }
+
+    /// Somebody denied it, say, and the decision counts for nothing.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_given_is_given_in_no_place_of_what_ends() {
+        for (is_emergency, to_give) in [(false, Lane::Give), (true, Lane::Emergency)] {
+            for lane in [Lane::End, Lane::Held, Lane::Give, Lane::Follow] {
+                let (done, is_written) = looked_at(lane, is_emergency).await;
+                assert!(matches!(done, Done::ToGive(lane, _) if lane == to_give), "{done:?}");
+                assert_eq!(is_written, !lane.may_end(), "in {lane:?}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ async fn a_candidate_that_panics_leads_no_more() {
     let client = api_server(async |_| refusal(500, "InternalError"));
     let revision = Arc::new(Revision::new(|| ()).0);
     let (candidate, leadership) = Candidate::new(&client, "lapse", "me", &metrics, &revision);
-    candidate.publish(Some(Moment::now().after(DURATION)));
+    candidate.publish(Some(moment().after(DURATION)));
     assert_eq!((leadership.is_held(), metrics.leader.get()), (true, 1));
     let ended = tokio::spawn(async move {
         let _candidate = candidate;
@@ -75,7 +75,7 @@ fn a_lease_that_is_gone_counts_as_it_said_and_for_a_while() {
 
 #[test]
 fn a_lease_that_lapsed_is_gained_anew() {
-    let start = Moment::now();
+    let start = moment();
     let at = |seconds: u64| start.after(Duration::from_secs(seconds));
     let held = Standing::default().becomes(Some(at(6)), at(0));
     assert_eq!((held.gained, held.is_held(at(5)), held.is_held(at(6))), (1, true, false));
@@ -90,7 +90,7 @@ fn a_lease_that_lapsed_is_gained_anew() {
 /// A machine that was suspended for a minute has lived through a moment, by the one clock. The other may be set.
 #[test]
 fn a_lease_lapses_by_either_clock() {
-    let start = Moment::now();
+    let start = moment();
     let held = Standing::default().becomes(Some(start.after(DURATION)), start);
     let minute = Duration::from_mins(1);
     let resumed = Moment { monotonic: start.monotonic, ..start.after(minute) };

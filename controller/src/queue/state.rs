@@ -2,10 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
-/// How many that have failed are looked at by the workers of ends at once.
+use crate::moment::Moment;
+
+/// How many ends that have failed are looked at by the workers of ends at once: half of the places. The others are for those
+/// that have not, so that what hangs in one namespace, and is tried again and again, keeps none of them.
+///
+/// Only ends count, those in these places: what is given has places of its own, and however much of it fails or hangs, it
+/// keeps no end from one. An end that has failed waits while eight others like it have a place, and each of these gives it
+/// back after a second at the latest, and after 25 ms where many hang (`work::PLACE_FOR`).
 const MOST_FAILING: usize = 8;
 
 /// An object that is reconciled.
@@ -55,6 +64,11 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
+    /// Whether what is looked at in it may end a right, so that it has the places of ends.
+    pub(crate) fn may_end(self) -> bool {
+        self.pool() == Pool::End
+    }
+
     const ALL: [Self; 6] =
         [Self::End, Self::Held, Self::Emergency, Self::Give, Self::Check, Self::Follow];
 
@@ -131,23 +145,48 @@ impl Job {
     }
 }
 
+/// An object that is being reconciled.
+#[derive(Clone, Copy)]
+struct Running {
+    /// By whom.
+    pool: Pool,
+    /// In which lane it is to be looked at again.
+    again: Option<Lane>,
+}
+
+/// How often in a row an object could not be brought to where it must be: as what may end, and as anything else. A right that
+/// could not be given is no end that failed.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    of_ends: u32,
+    of_others: u32,
+}
+
+/// When an object is to be looked at, and in which lane.
+struct Later {
+    at: Moment,
+    number: u64,
+    lane: Lane,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     lanes: HashMap<u8, VecDeque<Item>>,
     /// In which lane an object waits; what stands in another is history.
     waiting: HashMap<Item, Lane>,
     in_common_turn: HashSet<Item>,
-    /// What is being reconciled, and in which lane it is to be looked at again.
-    running: HashMap<Item, Option<Lane>>,
+    running: HashMap<Item, Running>,
     /// What is being reconciled and has given its place back, as it waits for an answer.
     without_place: HashSet<Item>,
     taken: HashSet<Turn>,
     /// What waits for a turn, the most urgent first.
     parked: HashMap<Turn, BTreeMap<Lane, VecDeque<Item>>>,
-    later: BTreeMap<(DateTime<Utc>, u64), (Item, Lane)>,
-    due: HashMap<Item, (DateTime<Utc>, u64)>,
+    later: HashMap<Item, Later>,
+    /// The same by each of the clocks, the first first.
+    by_wall: BTreeMap<(DateTime<Utc>, u64), Item>,
+    by_wait: BTreeMap<(Instant, u64), Item>,
     counter: u64,
-    failures: HashMap<Item, u32>,
+    failures: HashMap<Item, Failures>,
 }
 
 impl State {
@@ -157,7 +196,7 @@ impl State {
     }
 
     pub(super) fn push(&mut self, item: Item, lane: Lane) {
-        if let Some(again) = self.running.get_mut(&item) {
+        if let Some(Running { again, .. }) = self.running.get_mut(&item) {
             *again = Some(again.map_or(lane, |known| known.min(lane)));
             return;
         }
@@ -175,50 +214,49 @@ impl State {
     }
 
     /// Notes that an object is to be looked at then; an earlier time stands, and the more urgent lane.
-    pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: DateTime<Utc>) {
-        let (mut at, mut lane) = (at, lane);
-        if let Some(known) = self.due.remove(&item) {
-            if let Some((_, known_lane)) = self.later.remove(&known) {
-                lane = lane.min(known_lane);
-            }
-            at = at.min(known.0);
-        }
+    pub(super) fn postpone(&mut self, item: Item, lane: Lane, at: Moment) {
+        let known = self.forget_time(&item);
+        let at = known.as_ref().map_or(at, |known| known.at.earliest(at));
+        let lane = known.map_or(lane, |known| known.lane.min(lane));
         self.counter += 1;
-        let key = (at, self.counter);
-        self.due.insert(item.clone(), key);
-        self.later.insert(key, (item, lane));
+        let number = self.counter;
+        self.by_wall.insert((at.wall, number), item.clone());
+        self.by_wait.insert((at.monotonic, number), item.clone());
+        self.later.insert(item, Later { at, number, lane });
     }
 
-    fn forget_time(&mut self, item: &Item) {
-        if let Some(key) = self.due.remove(item) {
-            self.later.remove(&key);
-        }
+    fn forget_time(&mut self, item: &Item) -> Option<Later> {
+        let later = self.later.remove(item)?;
+        self.by_wall.remove(&(later.at.wall, later.number));
+        self.by_wait.remove(&(later.at.monotonic, later.number));
+        Some(later)
     }
 
-    /// What is due, and when something is due next.
-    pub(super) fn take_due(
-        &mut self,
-        now: DateTime<Utc>,
-    ) -> (Vec<(Item, Lane)>, Option<DateTime<Utc>>) {
+    /// What is due by either clock, and how long it is until something is due next.
+    pub(super) fn take_due(&mut self, now: Moment) -> (Vec<(Item, Lane)>, Option<Duration>) {
         let mut due = Vec::new();
-        while let Some(entry) = self.later.first_entry() {
-            let (at, _) = *entry.key();
-            if at > now {
-                return (due, Some(at));
-            }
-            let (item, lane) = entry.remove();
-            self.due.remove(&item);
-            due.push((item, lane));
+        while let Some(item) = self.first_due(now) {
+            let Some(later) = self.forget_time(&item) else { break };
+            due.push((item, later.lane));
         }
-        (due, None)
+        let by_wall = self.by_wall.first_key_value();
+        let by_wall = by_wall.map(|((at, _), _)| (*at - now.wall).to_std().unwrap_or_default());
+        let by_wait = self.by_wait.first_key_value();
+        let by_wait = by_wait.map(|((at, _), _)| at.saturating_duration_since(now.monotonic));
+        (due, by_wall.into_iter().chain(by_wait).min())
     }
 
-    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Those that have failed
-    /// get half of the places of ends: what hangs in one namespace, and is tried again and again, keeps no other end.
+    fn first_due(&self, now: Moment) -> Option<Item> {
+        let by_wall = self.by_wall.first_key_value().filter(|((at, _), _)| *at <= now.wall);
+        let by_wait = self.by_wait.first_key_value().filter(|((at, _), _)| *at <= now.monotonic);
+        let by_wall = by_wall.map(|(_, item)| item);
+        by_wall.or_else(|| by_wait.map(|(_, item)| item)).cloned()
+    }
+
+    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Ends that have failed
+    /// get no more than [`MOST_FAILING`] of the places.
     pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
-        let in_place = self.running.keys().filter(|item| !self.without_place.contains(*item));
-        let failing = in_place.filter(|item| self.failures.contains_key(*item)).count();
-        let is_crowded = pool == Pool::End && failing >= MOST_FAILING;
+        let is_crowded = pool == Pool::End && self.failing_ends() >= MOST_FAILING;
         let mut left = Vec::new();
         let job = self.take_next(pool, is_crowded, &mut left);
         // As they were, the first first.
@@ -226,6 +264,18 @@ impl State {
             self.lanes.entry(lane as u8).or_default().push_front(item);
         }
         job
+    }
+
+    /// How many ends that have failed are looked at in a place of ends.
+    fn failing_ends(&self) -> usize {
+        let in_place = self.running.iter().filter(|(item, running)| {
+            running.pool == Pool::End && !self.without_place.contains(*item)
+        });
+        in_place.filter(|(item, _)| self.has_failed_to_end(item)).count()
+    }
+
+    fn has_failed_to_end(&self, item: &Item) -> bool {
+        self.failures.get(item).is_some_and(|failures| failures.of_ends > 0)
     }
 
     fn take_next(
@@ -239,7 +289,7 @@ impl State {
                 if self.waiting.get(&item) != Some(&lane) {
                     continue;
                 }
-                if is_crowded && self.failures.contains_key(&item) {
+                if is_crowded && self.has_failed_to_end(&item) {
                     left.push((item, lane));
                     continue;
                 }
@@ -256,7 +306,7 @@ impl State {
                 // What it finds out says when to look again.
                 self.forget_time(&job.item);
                 self.taken.extend(job.turns());
-                self.running.insert(job.item.clone(), None);
+                self.running.insert(job.item.clone(), Running { pool, again: None });
                 return Some(job);
             }
         }
@@ -280,10 +330,13 @@ impl State {
         self.release(job)
     }
 
-    /// A job has failed. Returns how often in a row, and the pools in which something may go on.
+    /// A job has failed. Returns how often in a row that has, for what it was looked at, and the pools in which something may
+    /// go on.
     pub(super) fn failed(&mut self, job: &Job) -> (u32, Vec<Pool>) {
-        let count = self.failures.entry(job.item.clone()).or_insert(0);
-        *count += 1;
+        let failures = self.failures.entry(job.item.clone()).or_default();
+        let count =
+            if job.lane.may_end() { &mut failures.of_ends } else { &mut failures.of_others };
+        *count = count.saturating_add(1);
         let count = *count;
         (count, self.release(job))
     }
@@ -308,7 +361,7 @@ impl State {
     }
 
     fn release(&mut self, job: &Job) -> Vec<Pool> {
-        let again = self.running.remove(&job.item).flatten();
+        let again = self.running.remove(&job.item).and_then(|running| running.again);
         self.without_place.remove(&job.item);
         let mut pools = Vec::new();
         for turn in job.turns() {

@@ -142,6 +142,9 @@ fn record(span: &Span, outcome: Option<&Reconciled>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+
     use lapse_cluster::clock::Clock;
     use lapse_cluster::process::{Heartbeat, register_build_info};
     use prometheus_client::encoding::text::encode;
@@ -184,6 +187,44 @@ mod tests {
         }
         stop.cancel();
         assert!(workers.finish(LIMIT).await, "what goes on beside is finished, too");
+    }
+
+    /// Rights that could not be given are tried again, in all of the places of giving, and hang. Somebody denies another, and
+    /// that fails once.
+    #[tokio::test(start_paused = true)]
+    async fn gives_that_hang_keep_no_end_from_its_place() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let has_failed = Arc::new(Mutex::new(HashSet::new()));
+        let workers = queue.work(&metrics, &Work::default(), &stop, move |job| {
+            let name = job.item.to_string();
+            let (sender, is_first) =
+                (sender.clone(), has_failed.lock().unwrap().insert(name.clone()));
+            async move {
+                match &*name {
+                    _ if is_first => {}
+                    "denied" => {
+                        sender.send(()).unwrap();
+                        return Ok(Done::Until(None));
+                    }
+                    _ => tokio::time::sleep(LIMIT).await,
+                }
+                Err(ReconcileError::Unknown("no answer".to_owned()))
+            }
+        });
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        for number in 0..2 * Pool::Give.places() {
+            queue.now(Item::Grant(format!("given-{number}")), Lane::Give);
+        }
+        tokio::time::sleep(LIMIT / 5).await;
+        queue.now(Item::Grant("denied".to_owned()), Lane::End);
+        let begun = Instant::now();
+        done.recv().await.unwrap();
+        let took = begun.elapsed();
+        assert!(took <= Duration::from_secs(1), "behind what is given it waited for {took:?}");
+        drop(workers);
     }
 
     #[tokio::test]

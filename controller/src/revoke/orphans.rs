@@ -1,16 +1,19 @@
 //! Bindings and roles of Lapse without a live grant go at once.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
-use lapse_cluster::{CallError, Reader, clock::Clock};
+use lapse_cluster::{CallError, Reader, clock::Clock, jitter};
 use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::elevate::kubernetes;
@@ -18,6 +21,9 @@ use crate::metrics::Metrics;
 
 /// How many objects are looked at at once.
 const AT_ONCE: usize = 16;
+/// The first and the longest wait until one is looked at again that could not be judged or removed: whatever kept it, it goes
+/// within a second of that being over.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Where objects are named that seem to have no grant.
 #[derive(Clone)]
@@ -35,7 +41,8 @@ impl Orphans {
         let _ = self.0.unbounded_send(object);
     }
 
-    /// Looks at each object that is named, until the channel closes. What fails here the sweep does.
+    /// Looks at each object that is named, and again at one of which that fails. Memory is bounded by the objects that stand:
+    /// each is waited for once, however often it is named.
     pub(crate) async fn run(
         reader: Reader,
         clock: Clock,
@@ -48,19 +55,52 @@ impl Orphans {
                 Some(name) => reader.grant(name).await,
                 None => Read::Missing,
             };
-            if let Err(error) = judge(reader, clock, metrics, object, &grant).await {
-                warn!(%error, "the sweep will try again");
+            match (judge(reader, clock, metrics, object, &grant).await, grant) {
+                // It stays, as it is not known whether its Grant is live.
+                (Ok(false), Read::Failed(why)) => Err(why),
+                (Ok(_), _) => Ok(()),
+                (Err(error), _) => Err(error.to_string()),
             }
         };
-        suspects
-            .for_each_concurrent(AT_ONCE, async |object| {
+        // Those that are looked at again, by their UIDs.
+        let failing = Mutex::new(HashSet::new());
+        let failing = || failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (again, retried) = mpsc::unbounded();
+        let named = suspects.map(|object| (object, 0));
+        futures::stream::select(named, retried)
+            .for_each_concurrent(AT_ONCE, async |(object, tries): (ObjectMarks, u32)| {
+                if tries == 0 && failing().contains(&object.uid) {
+                    return;
+                }
                 // One over which that panics keeps no other.
-                if caught_in("orphan", look(&object)).await.is_none() {
-                    error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
+                match caught_in("orphan", look(&object)).await {
+                    Some(Ok(())) => drop(failing().remove(&object.uid)),
+                    Some(Err(error)) => {
+                        warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");
+                        failing().insert(object.uid.clone());
+                        let again = again.clone();
+                        tokio::spawn(async move {
+                            sleep(pause(tries)).await;
+                            // Nobody listens any more when the process is stopping.
+                            let _ = again.unbounded_send((object, tries.saturating_add(1)));
+                        });
+                    }
+                    None => {
+                        failing().remove(&object.uid);
+                        error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
+                    }
                 }
             })
             .await;
     }
+}
+
+/// How long to wait after so many tries.
+fn pause(tries: u32) -> Duration {
+    let (first, most) = AGAIN;
+    let pause = first.saturating_mul(1 << tries.min(8)).min(most);
+    // Those that failed together do not try again together.
+    pause.mul_f64(0.5 + jitter() / 2.0)
 }
 
 /// Removes an object that this Grant of its is no reason for, and says whether it is gone.
@@ -101,4 +141,70 @@ pub(crate) async fn remove(
         info!(kind = %object.kind, namespace = object.namespace, name = %object.name, why, "removed an object");
     }
     Ok(was_there)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::Method;
+    use lapse_crds::RbacKind;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::fake::{api_server, context, gone, refusal};
+
+    /// A binding of which no Grant is known, as from a backup.
+    fn binding() -> ObjectMarks {
+        ObjectMarks {
+            kind: RbacKind::RoleBinding,
+            namespace: Some("shop".to_owned()),
+            name: "lapse:fix".to_owned(),
+            uid: "b".to_owned(),
+            grant: Some("fix".to_owned()),
+            grant_uid: Some("g".to_owned()),
+            expires_at: None,
+            is_ours: true,
+        }
+    }
+
+    /// Whether its Grant cannot be read for so long, or it cannot be deleted: it goes within a second of that.
+    #[tokio::test(start_paused = true)]
+    async fn an_orphan_goes_within_a_second_of_what_kept_it() {
+        for kept in [Method::GET, Method::DELETE] {
+            let over = Instant::now() + Duration::from_secs(30);
+            let (deleted, tries) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+            let (done, tried) = (deleted.clone(), tries.clone());
+            let client = api_server(move |request| {
+                let (done, kept) = (done.clone(), *request.method() == kept);
+                let is_deletion = *request.method() == Method::DELETE;
+                tried.fetch_add(usize::from(kept), Ordering::Relaxed);
+                async move {
+                    match () {
+                        () if kept && Instant::now() < over => refusal(500, "InternalError"),
+                        () if is_deletion => {
+                            *done.lock().unwrap() = Some(Instant::now());
+                            gone()
+                        }
+                        () => refusal(404, "NotFound"),
+                    }
+                }
+            });
+            let known = context(client);
+            let (orphans, suspects) = Orphans::new();
+            let running = Orphans::run(known.reader, known.clock, suspects, known.metrics);
+            let running = tokio::spawn(running);
+            // Each new list names it.
+            for _ in 0..20 {
+                orphans.suspect(binding());
+                sleep(Duration::from_secs(1)).await;
+            }
+            sleep(Duration::from_secs(12)).await;
+            let late = deleted.lock().unwrap().expect("it is gone") - over;
+            assert!(late <= Duration::from_secs(1), "{late:?}");
+            let tries = tries.load(Ordering::Relaxed);
+            assert!(tries <= 70, "{tries} in 30 s");
+            running.abort();
+        }
+    }
 }

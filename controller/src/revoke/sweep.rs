@@ -219,3 +219,79 @@ pub(crate) async fn sweep_once(options: OnceOptions) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use lapse_crds::GrantPhase;
+    use serde_json::Value;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::fake::{api_server, context, held, refusal};
+    use crate::queue::{Item, Lane};
+
+    const LONG_AGO: &str = "2026-01-02T00:00:00Z";
+    const FAR: &str = "2999-01-01T00:00:00Z";
+
+    /// A sweep in a cluster that refuses the first event, and what the others are called.
+    fn sweep() -> (Sweep, mpsc::UnboundedReceiver<String>) {
+        let (sender, written) = mpsc::unbounded_channel();
+        let tries = Arc::new(AtomicUsize::new(0));
+        let client = api_server(move |request| {
+            let (sender, tries) = (sender.clone(), tries.clone());
+            async move {
+                if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return refusal(403, "Forbidden");
+                }
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let event: Value = serde_json::from_slice(&body).unwrap();
+                sender.send(event["metadata"]["name"].as_str().unwrap().to_owned()).unwrap();
+                (201, event)
+            }
+        });
+        let known = context(client.clone());
+        let dropped = known.metrics.events_dropped.clone();
+        let (notifier, writers) = Notifier::new(client, "me", dropped);
+        tokio::spawn(writers.run());
+        let sweep = Sweep {
+            reader: known.reader,
+            clock: known.clock,
+            touched: known.touched,
+            listener: Arc::new(()),
+            metrics: known.metrics,
+            notifier,
+        };
+        (sweep, written)
+    }
+
+    /// A right that its own timer did not end is looked at each time, and told of until somebody heard it, once.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_overdue_is_looked_at_each_time_and_told_once() {
+        let (sweep, mut written) = sweep();
+        let touched = &sweep.touched;
+        for (name, until) in [("late", LONG_AGO), ("unmarked", FAR), ("held", FAR)] {
+            drop(touched.index.wrote_grant(&held(name, until)));
+        }
+        let report = Report { unmarked: vec!["unmarked".to_owned()], ..Report::default() };
+        let mut told = HashMap::new();
+        for (round, is_written) in [false, true, false].into_iter().enumerate() {
+            sweep.overdue(&report, &mut told);
+            let waiting = touched.queue.waiting();
+            let ends = ["late", "unmarked"].map(|name| (Item::Grant(name.to_owned()), Lane::End));
+            assert!(ends.iter().all(|end| waiting.contains(end)), "{waiting:?}");
+            assert_eq!(waiting.len(), ends.len(), "{waiting:?}");
+            sweep.notifier.finish().await;
+            let event = "uid-of-late.revocation-overdue".to_owned();
+            assert_eq!(written.try_recv().ok(), is_written.then_some(event), "round {round}");
+            assert_eq!(told.len(), 1);
+        }
+        let mut ended = held("late", LONG_AGO);
+        ended.metadata.resource_version = Some("2".to_owned());
+        ended.status.as_mut().unwrap().phase = GrantPhase::Ended;
+        drop(touched.index.wrote_grant(&ended));
+        sweep.overdue(&Report::default(), &mut told);
+        assert!(told.is_empty(), "what has ended is not kept");
+    }
+}

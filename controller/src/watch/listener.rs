@@ -14,13 +14,13 @@ impl Listener for Watches {
     /// A change of one touches what it may bear on: with hundreds of policies under GitOps, looking at everything
     /// for each would keep whoever waits for a right waiting.
     fn policy(&self, change: Change<Arc<KnownPolicy>>, is_listed: bool) {
+        let is_news = change.is_news();
         let Change { before, after } = change;
         if let Some(after) = &after {
             self.touched.policy(&after.state.name);
         }
-        // Its own status changes too, which bears on nothing else; and what is listed is followed by everything.
-        let is_same = before.as_ref().zip(after.as_ref()).is_some_and(|(b, a)| b.says_the_same(a));
-        if is_same || is_listed {
+        // What is listed is followed by everything.
+        if !is_news || is_listed {
             return;
         }
         let of_either = [&before, &after];

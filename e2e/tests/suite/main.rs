@@ -28,6 +28,7 @@ mod flow;
 mod gitops;
 mod guard;
 mod hardened;
+mod hindered;
 mod hosts;
 mod impersonation;
 mod late;

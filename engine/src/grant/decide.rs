@@ -112,13 +112,13 @@ fn concluded(plan: Plan) -> Plan {
 }
 
 /// The right is held. A look-up that failed ends nothing, but it may hide a reason to end, so it is
-/// repeated and not left to the next event.
+/// repeated within a second and not left to the next event.
 fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Plan {
     let WarningOutlook { warning, next_at } = outlook(observed, now);
     // An emergency may be reviewed, and its review may be overdue, before its end.
     let review = review::note(observed, &mut status, now);
     drift::note(observed, &mut status, now);
-    let moments = [Some(look_again(observed, now)), next_at, review.next_at];
+    let moments = [Some(look_again(observed, now, RETRY)), next_at, review.next_at];
     Plan {
         actions: vec![],
         status: changed(&observed.grant, status),
@@ -128,19 +128,21 @@ fn holds(observed: &Observed, mut status: GrantStatus, now: DateTime<Utc>) -> Pl
     }
 }
 
-/// How soon a right that could not be verified to be gone is looked at again.
+/// How soon a right is looked at again that could not be verified to be gone, or of which it is not known whether it goes on:
+/// whatever kept it from ending, it ends within a second of that being over.
 pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
-/// How soon what could not be looked up is looked up again.
+/// How soon what could not be looked up is looked up again, where no right is held.
 pub(super) const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) const ACTIVE: &str = "Active";
 
-/// When to decide again about a right that is not over: at its end at the latest.
-fn look_again(observed: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
+/// When to decide again about a right that is not over: at its end at the latest, and so soon if something could not be looked
+/// up.
+fn look_again(observed: &Observed, now: DateTime<Utc>, soon: TimeDelta) -> DateTime<Utc> {
     let expiry = expiry(&observed.grant);
     let next = banned_from(observed, now).map_or(expiry, |from| from.min(expiry));
     match observed.first_failure(now) {
-        Some(_) => next.min(now + LOOK_AGAIN),
+        Some(_) => next.min(now + soon),
         None => next,
     }
 }
@@ -220,7 +222,7 @@ fn waiting(observed: &Observed, short: &str, message: String, now: DateTime<Utc>
         status: changed(grant, status),
         report_always: false,
         warning: None,
-        wake_at: Some(look_again(observed, now)),
+        wake_at: Some(look_again(observed, now, LOOK_AGAIN)),
     }
 }
 

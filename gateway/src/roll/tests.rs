@@ -42,6 +42,9 @@ fn standing(value: &Value) -> Standing {
 #[case::never_came(endpoint(None, Some(ENROLLED), "NotEnrolled", false), Some("NotConnected"))]
 #[case::is_there(endpoint(None, Some(ENROLLED), "Connected", true), Some("GatewayLost"))]
 #[case::with_a_problem(endpoint(None, Some(ENROLLED), "AgentProblem", true), Some("GatewayLost"))]
+#[case::no_gateway_lived(endpoint(None, Some(ENROLLED), "NoGateway", true), Some("GatewayLost"))]
+#[case::and_it_never_came(endpoint(None, Some(ENROLLED), "NoGateway", false), Some("NotConnected"))]
+#[case::and_none_may(endpoint(None, None, "NoGateway", false), Some("NotEnrolled"))]
 #[case::has_gone(endpoint(None, Some(ENROLLED), "Disconnected", true), None)]
 #[case::for_long(
     endpoint(None, Some("2027-01-01T00:00:00Z"), "Disconnected", true),
@@ -69,10 +72,23 @@ fn only_the_connected_of_a_dead_gateway_are_silent_and_all_are_counted() {
     assert_eq!(roll.silent(|_| false, now()), [""; 0]);
     assert_eq!(roll.silent(|gateway| gateway == "g", now()), ["there"]);
     let Count { reasons, outdated, twice, drifted } = roll.count();
-    assert_eq!((reasons, outdated, twice, drifted), ([1, 0, 1, 1, 0, 0, 0, 0], 0, 0, 1));
+    assert_eq!((reasons, outdated, twice, drifted), ([1, 0, 1, 1, 0, 0, 0, 0, 0], 0, 0, 1));
     roll.forget("gone");
     roll.keep(|name| name == "new");
     assert_eq!(roll.silent(|_| true, now()), [""; 0]);
+}
+
+/// The controller was mistaken, or this process came back to itself: it speaks for its own hosts, and for no others.
+#[test]
+fn of_whom_no_gateway_is_said_to_live_is_spoken_for_by_its_own() {
+    let mut roll = Roll::default();
+    for (name, reason, was) in
+        [("missed", "NoGateway", true), ("there", "Connected", true), ("new", "NoGateway", false)]
+    {
+        roll.see(name.into(), standing(&endpoint(None, Some(ENROLLED), reason, was)));
+    }
+    assert_eq!(roll.given_up("g"), ["missed"]);
+    assert_eq!(roll.given_up("another"), [""; 0]);
 }
 
 #[test]

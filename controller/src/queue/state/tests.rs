@@ -13,6 +13,12 @@ fn time(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
+/// So many seconds after a time, by both clocks.
+fn after(start: Instant, seconds: i64) -> Moment {
+    let monotonic = start + Duration::from_secs(seconds.unsigned_abs());
+    Moment { monotonic, wall: time(seconds) }
+}
+
 fn take(state: &mut State, pool: Pool) -> Option<Item> {
     state.take(pool).map(|job| job.item)
 }
@@ -82,18 +88,38 @@ fn what_is_kept_apart_has_one_turn_for_all() {
 #[test]
 fn an_earlier_time_stands_until_it_is_looked_at() {
     let mut state = State::default();
-    state.postpone(grant("g"), Lane::End, time(10));
-    state.postpone(grant("g"), Lane::End, time(20));
-    assert_eq!(state.take_due(time(9)), (vec![], Some(time(10))));
-    assert_eq!(state.take_due(time(10)), (vec![(grant("g"), Lane::End)], None));
-    state.postpone(grant("g"), Lane::Follow, time(30));
+    let start = Instant::now();
+    let at = |seconds| after(start, seconds);
+    state.postpone(grant("g"), Lane::End, at(10));
+    state.postpone(grant("g"), Lane::End, at(20));
+    assert_eq!(state.take_due(at(9)), (vec![], Some(Duration::from_secs(1))));
+    assert_eq!(state.take_due(at(10)), (vec![(grant("g"), Lane::End)], None));
+    state.postpone(grant("g"), Lane::Follow, at(30));
     state.push(grant("g"), Lane::End);
     state.take(Pool::End).unwrap();
-    assert_eq!(state.take_due(time(40)), (vec![], None), "it says itself when to look again");
-    state.postpone(grant("h"), Lane::Follow, time(10));
-    state.postpone(grant("h"), Lane::End, time(20));
-    let due = state.take_due(time(10)).0;
+    assert_eq!(state.take_due(at(40)), (vec![], None), "it says itself when to look again");
+    state.postpone(grant("h"), Lane::Follow, at(10));
+    state.postpone(grant("h"), Lane::End, at(20));
+    let due = state.take_due(at(10)).0;
     assert_eq!(due, [(grant("h"), Lane::End)], "an end that failed is no less urgent for it");
+}
+
+#[test]
+fn what_is_due_by_either_clock_is_due_once() {
+    let start = Instant::now();
+    let at = |seconds| after(start, seconds);
+    let by_wall = |seconds| Moment { monotonic: start, wall: time(seconds) };
+    for now in [Moment { wall: time(0), ..at(20) }, by_wall(20), at(20)] {
+        let mut state = State::default();
+        for (name, seconds) in [("late", 20), ("early", 10), ("later", 30)] {
+            state.postpone(grant(name), Lane::End, at(seconds));
+        }
+        let (due, wait) = state.take_due(now);
+        assert_eq!(due, ["early", "late"].map(|name| (grant(name), Lane::End)));
+        assert_eq!(wait, Some(Duration::from_secs(10)), "by that which is further");
+        assert_eq!(state.take_due(now), (vec![], wait));
+        assert_eq!(state.take_due(at(30)), (vec![(grant("later"), Lane::End)], None));
+    }
 }
 
 #[test]
@@ -178,4 +204,49 @@ fn ends_that_fail_keep_no_other_from_its_place() {
     // One that succeeds after all is as any other.
     state.done(&first[1]);
     assert_eq!(take(&mut state, Pool::End), Some(grant("failing-9")));
+}
+
+/// Rights that cannot be given, and hang when that is tried again, are no ends, and have no place of theirs.
+#[test]
+fn what_could_not_be_given_keeps_no_end_that_is_tried_again() {
+    let mut state = State::default();
+    let mut fails = |item: Item, lane: Lane| {
+        state.push(item, lane);
+        let job = state.take(lane.pool()).unwrap();
+        state.failed(&job);
+    };
+    let given: Vec<_> = (0..8).map(|index| grant(&format!("given-{index}"))).collect();
+    for item in &given {
+        fails(item.clone(), Lane::Give);
+    }
+    fails(grant("denied"), Lane::End);
+    for item in &given {
+        state.push(item.clone(), Lane::Give);
+        assert_eq!(take(&mut state, Pool::Give).as_ref(), Some(item));
+    }
+    state.push(grant("denied"), Lane::End);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
+}
+
+/// One whose giving failed again and again has not failed to end.
+#[test]
+fn an_end_is_no_second_try_of_what_was_given() {
+    let mut state = State::default();
+    let failing: Vec<_> =
+        (0..MOST_FAILING).map(|index| grant(&format!("failing-{index}"))).collect();
+    for item in &failing {
+        state.push(item.clone(), Lane::End);
+        let job = state.take(Pool::End).unwrap();
+        state.failed(&job);
+    }
+    for item in failing {
+        state.push(item, Lane::End);
+        state.take(Pool::End).unwrap();
+    }
+    state.push(grant("denied"), Lane::Give);
+    let job = state.take(Pool::Give).unwrap();
+    assert_eq!(state.failed(&job).0, 1);
+    state.push(grant("denied"), Lane::End);
+    let job = state.take(Pool::End).expect("it has a place");
+    assert_eq!(state.failed(&job).0, 1, "the pauses of an end begin anew");
 }

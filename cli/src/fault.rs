@@ -169,12 +169,11 @@ impl Fault {
     /// Whether what was to be stored may be stored all the same: the answer got lost, or says nothing of it.
     pub(crate) fn is_in_doubt(&self) -> bool {
         match (self, self.status()) {
-            (Self::Unanswered { .. }, _) => true,
             (Self::Unconnected { source, .. }, _) => !is_unreached(source),
             // What is sent again after an answer that got lost may have come the first time.
             (_, Some(status)) => status.code >= 500 || status.reason == "AlreadyExists",
-            // Nobody knows what it answered.
-            (Self::Api { .. }, None) => true,
+            // Nobody knows what it answered, if it did.
+            (Self::Unanswered { .. } | Self::Api { .. }, None) => true,
             _ => false,
         }
     }

@@ -184,7 +184,9 @@ impl Strange {
         let told = self.told();
         if !told.is_empty() && !session.is_silent() {
             let releases = releases(session).await;
-            told.iter().for_each(|told| session.warn(&format!("{told}: {releases}")));
+            for told in &told {
+                session.warn(&format!("{told}: {releases}"));
+            }
         }
     }
 

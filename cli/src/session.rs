@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use kube::client::ClientBuilder;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions};
 use kube::core::Request;
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
 use lapse_cluster::Stored;
 use lapse_cluster::clock::Clock;
 use lapse_crds::{AccessDecision, AccessRequest, Identity, JitPolicy};
@@ -205,7 +205,7 @@ impl Session {
         object: &K,
     ) -> Result<K, Fault>
     where
-        K: DeserializeOwned + Serialize,
+        K: Resource + DeserializeOwned + Serialize,
     {
         let create = async {
             let data = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;

@@ -63,7 +63,7 @@ fn is_answer(error: &kube::Error) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use kube::core::response::{Status, StatusDetails};
+    use kube::core::response::Status;
 
     use super::*;
     use crate::CALL_LIMIT;
@@ -93,9 +93,8 @@ mod tests {
     }
 
     fn api_error(code: u16) -> kube::Error {
-        let details = StatusDetails { name: "x".to_owned(), ..StatusDetails::default() };
-        let (reason, details) = ("NotFound".to_owned(), Some(details));
-        let status = Status { code, reason, details, ..Status::default() };
+        let details = serde_json::from_value(serde_json::json!({"name": "x"})).unwrap();
+        let status = Status::failure("x", "NotFound").with_code(code).with_details(details);
         kube::Error::Api(Box::new(status))
     }
 

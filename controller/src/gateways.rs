@@ -31,7 +31,7 @@ pub(crate) async fn looking(context: Arc<Context>) {
     if context.reader.settings().has_gateway {
         look_out(&context).await;
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -156,13 +156,12 @@ mod tests {
             if *method == Method::GET {
                 let items: Vec<Value> = self.hosts.iter().map(host).collect();
                 let metadata = json!({"resourceVersion": "7"});
-                let (kind, version) = ("List", "v1");
-                let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
+                let list = json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items});
                 return (200, list);
             }
             let name = path.trim_end_matches("/status").rsplit('/').next().unwrap().to_owned();
-            let patch: Value = serde_json::from_slice(body).unwrap();
-            let conditions = patch["status"]["conditions"].as_array().unwrap();
+            let sent: Value = serde_json::from_slice(body).unwrap();
+            let conditions = sent["status"]["conditions"].as_array().unwrap();
             let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
             let known = self.hosts.iter_mut().find(|(known, _)| *known == name).unwrap();
             known.1 = ready["reason"].as_str().unwrap().to_owned();

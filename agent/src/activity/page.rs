@@ -98,8 +98,9 @@ pub fn event_of(logged: Logged, by: By, now: DateTime<Utc>) -> (DateTime<Utc>, E
         Logged::Refused(called, why) => {
             (called.at, Event::Refused { call: call_of(called, by), why })
         }
-        Logged::Ended { called_at, at, exit, signal } => {
-            (at, Event::Exit { session: session_of(called_at), exit, signal })
+        Logged::Ended { id: _, called_at, at, exit, signal } => {
+            let session = session_of(by.session.unwrap_or(called_at));
+            (at, Event::Exit { session, exit, signal })
         }
         Logged::Torn => {
             let why = "sudo was killed while it logged this, or had no room for it".to_owned();
@@ -108,10 +109,11 @@ pub fn event_of(logged: Logged, by: By, now: DateTime<Utc>) -> (DateTime<Utc>, E
     }
 }
 
-fn call_of(called: Called, By { grant: _, process, is_child }: By) -> Call {
-    let Called { at: _, called_at, program, arguments, is_cut, folder, run_as, terminal } = called;
+fn call_of(called: Called, By { grant: _, process, is_child, session }: By) -> Call {
+    let Called { id: _, at: _, called_at, program, arguments, is_cut, folder, run_as, terminal } =
+        called;
     Call {
-        session: session_of(called_at),
+        session: session_of(session.unwrap_or(called_at)),
         is_child,
         program,
         arguments,

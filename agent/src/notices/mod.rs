@@ -32,6 +32,10 @@ const CALM: Duration = Duration::from_hours(1);
 pub async fn tell(places: Places, mut known: watch::Receiver<Known>) {
     let post = Post::new(places.clone());
     let mut memory = Memory::read(places);
+    // Before the worker has looked, nothing is known, and what was told would be forgotten.
+    if known.borrow().is_empty() && known.changed().await.is_err() {
+        return;
+    }
     loop {
         let records = known.borrow_and_update().clone();
         let pause = HostClock.read().map_or(WATCHFUL, |now| {

@@ -66,3 +66,18 @@ fn a_full_disk_has_nothing_told_again() {
     assert_eq!(titles(&[record("a")], &mut memory, 1).0, ["Access begins"]);
     assert_eq!(titles(&[record("a")], &mut memory, 2).0, [""; 0]);
 }
+
+/// An agent that starts anew has not looked yet.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_yet_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = Places::under(folder.path());
+    std::fs::create_dir_all(places.private()).unwrap();
+    let mut first = Memory::read(places.clone());
+    titles(&[record("a")], &mut first, 1);
+    let noted = std::fs::read_to_string(places.told()).unwrap();
+    let (_worker, known) = watch::channel(Known::default());
+    let telling = tell(places.clone(), known);
+    assert!(tokio::time::timeout(2 * CALM, telling).await.is_err());
+    assert_eq!(std::fs::read_to_string(places.told()).unwrap(), noted);
+}

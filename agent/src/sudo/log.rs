@@ -23,7 +23,9 @@ pub enum Logged {
     Refused(Called, String),
     /// A command ended.
     Ended {
-        /// When it was called: by this it is known.
+        /// The ID that sudo gave the call.
+        id: String,
+        /// When it was called, as far as its end says so: sudo 1.9.16 is some microseconds off.
         called_at: DateTime<Utc>,
         /// When it ended.
         at: DateTime<Utc>,
@@ -39,10 +41,12 @@ pub enum Logged {
 /// A command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Called {
+    /// The ID that sudo gave it. What a command starts has that of the command, or, since sudo 1.9.14, one of its own.
+    pub id: String,
     /// When it was logged.
     pub at: DateTime<Utc>,
     /// When sudo was called. To the nanosecond, so that it tells one call from another; what a command starts has that of the
-    /// command.
+    /// command, or, since sudo 1.9.14, the time at which it was started itself.
     pub called_at: DateTime<Utc>,
     /// The program.
     pub program: String,
@@ -190,6 +194,7 @@ impl Draft {
         let Some(value) = value(text, is_long) else { return };
         let words = value.as_str().map(short);
         match name {
+            "uuid" => self.called.id = words.unwrap_or_default(),
             "command" => self.called.program = words.unwrap_or_default(),
             "runuser" => self.called.run_as = words,
             "ttyname" => self.called.terminal = words,
@@ -243,7 +248,8 @@ impl Draft {
         let Self { kind, logged, happened, ran, reason, exit, signal, called, .. } = self;
         if kind == "exit" {
             let (at, exit) = (happened.time()?, exit?);
-            return Some(Logged::Ended { called_at: at - ran.span(), at, exit, signal });
+            let (id, called_at) = (called.id, at - ran.span());
+            return Some(Logged::Ended { id, called_at, at, exit, signal });
         }
         let (at, called_at) = (logged.time()?, happened.time()?);
         let called = Called { at, called_at, ..called };

@@ -34,18 +34,15 @@ pub(super) async fn run(
         return say::of_each(session, format, &requests, saying, dry_run, failed).await;
     }
     let all_namespaces = several.all_namespaces;
-    let requests = match &which.selector {
-        Some(selector) => {
-            let params = ListParams::default().labels(selector);
-            let api = session.requests_in(all_namespaces);
-            let mut found = found::list(session, &api, params).await?;
-            found.retain(|request| is_open(request, saying.verdict));
-            found
-        }
-        None => {
-            let filter = Filter { to_approve: true, all_namespaces, ..Filter::default() };
-            found::filtered(session, filter).await?
-        }
+    let requests = if let Some(selector) = &which.selector {
+        let params = ListParams::default().labels(selector);
+        let api = session.requests_in(all_namespaces);
+        let mut found = found::list(session, &api, params).await?;
+        found.retain(|request| is_open(request, saying.verdict));
+        found
+    } else {
+        let filter = Filter { to_approve: true, all_namespaces, ..Filter::default() };
+        found::filtered(session, filter).await?
     };
     if requests.is_empty() {
         eprintln!("No request waits for you in {}.", session.place(all_namespaces));

@@ -173,8 +173,8 @@ mod tests {
     async fn an_orphan_goes_within_a_second_of_what_kept_it() {
         for kept in [Method::GET, Method::DELETE] {
             let over = Instant::now() + Duration::from_secs(30);
-            let (deleted, tries) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
-            let (done, tried) = (deleted.clone(), tries.clone());
+            let (deleted, count) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+            let (done, tried) = (deleted.clone(), count.clone());
             let client = api_server(move |request| {
                 let (done, kept) = (done.clone(), *request.method() == kept);
                 let is_deletion = *request.method() == Method::DELETE;
@@ -202,8 +202,8 @@ mod tests {
             sleep(Duration::from_secs(12)).await;
             let late = deleted.lock().unwrap().expect("it is gone") - over;
             assert!(late <= Duration::from_secs(1), "{late:?}");
-            let tries = tries.load(Ordering::Relaxed);
-            assert!(tries <= 70, "{tries} in 30 s");
+            let count = count.load(Ordering::Relaxed);
+            assert!(count <= 70, "{count} in 30 s");
             running.abort();
         }
     }

@@ -59,6 +59,8 @@ async fn commands_come_with_what_they_start_their_ends_and_their_ids(
     #[case] release: Release,
 ) {
     let site = Site::of(name, release).await;
+    // While somebody is root there, the agent would undo it.
+    site.host.sh("echo 'bob ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/bob").await.unwrap();
     let grant = site.given_by("fix", json!({"record": "Children"}), "10m").await;
     let script = "cd /srv && LAPSE_GRANT=another sudo -n bash -c 'id -u first; ls /second; exit 3'";
     assert_eq!(site.host.as_user("alice", script).await.unwrap().status, 3);
@@ -94,7 +96,6 @@ async fn commands_come_with_what_they_start_their_ends_and_their_ids(
     assert_eq!((called.grant.as_deref(), called.user.as_str()), (Some(grant.as_str()), "alice"));
 
     // Nobody else's sudo is recorded.
-    site.host.sh("echo 'bob ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/bob").await.unwrap();
     let bobs = site.host.as_user("bob", "sudo -n id -u").await.unwrap();
     assert_eq!((bobs.stdout.as_str(), bobs.stderr.as_str()), ("0\n", ""));
     site.sudo("echo last").await;
@@ -112,7 +113,7 @@ async fn commands_come_with_what_they_start_their_ends_and_their_ids(
 #[tokio::test]
 async fn neither_a_cut_nor_a_killed_agent_loses_anything_or_tells_it_twice() {
     let mut site = Site::new("record-cut").await;
-    site.given("fix", &admin(), "10m").await;
+    site.given_by("fix", json!({"record": "Children"}), "10m").await;
     site.sudo("echo before").await;
     exported(&site, "the first", |all| !with_last(all, "before").is_empty()).await;
     site.host.cut().unwrap();
@@ -226,7 +227,7 @@ async fn who_fills_the_log_hurts_nobody_and_is_told_of() {
 #[tokio::test]
 async fn a_host_that_cannot_record_says_so_and_works() {
     let site = Site::without_agent("record-cannot", Release::Debian12).await;
-    site.host.sh("systemctl mask run-lapse-sudo.mount").await.unwrap();
+    site.host.sh("systemctl mask --now run-lapse-sudo.mount").await.unwrap();
     site.enrol().await;
     let status = site.endpoints().get(&site.name).await.unwrap().status.unwrap();
     let capabilities = status.report.unwrap().capabilities;

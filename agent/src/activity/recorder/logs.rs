@@ -131,7 +131,7 @@ impl Recorder {
         let uid = record.and_then(|record| Some(record.right.as_ref()?.uid)).unwrap_or_default();
         let by = match &logged {
             Logged::Accepted(called) => self.calls.of(uid, called, now),
-            Logged::Ended { called_at, .. } => Some(self.calls.of_end(uid, *called_at)),
+            Logged::Ended { id, called_at, .. } => Some(self.calls.of_end(uid, id, *called_at)),
             Logged::Refused(..) | Logged::Torn => Some(By::default()),
         };
         let Some(by) = by else { return false };

@@ -31,7 +31,9 @@ fn what_sudo_writes_is_read() {
     let records = [called(518_053_956, &["id", "-u"]), ended(None), ended(Some("TERM"))];
     let found = logged(&file(&records));
     let called_at = time(1_796_074_938, 518_053_956);
+    let id = "fcc64548b2-99e8-4aa4-e544-edbbadd797";
     let called = Called {
+        id: id.into(),
         at: time(1_796_074_938, 525_999_440),
         called_at,
         program: "/usr/bin/id".into(),
@@ -44,7 +46,7 @@ fn what_sudo_writes_is_read() {
     let at = time(1_796_074_939, 418_053_956);
     let end = |exit, signal: Option<&str>| {
         let signal = signal.map(str::to_owned);
-        Logged::Ended { called_at, at, exit, signal }
+        Logged::Ended { id: id.into(), called_at, at, exit, signal }
     };
     assert_eq!(found, [Logged::Accepted(called), end(3, None), end(143, Some("TERM"))]);
 }

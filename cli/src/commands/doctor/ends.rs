@@ -49,7 +49,7 @@ pub(super) async fn examine(session: &Session, installation: &Installation) -> E
             live.insert(grant.uid.clone(), grant);
         }
     });
-    check.look("list Grants", "ClusterRole lapse:auditor", listing).await?;
+    check.look("list Grants", "ClusterRole lapse:auditor", Box::pin(listing)).await?;
     let home = &installation.namespace;
     match bindings {
         Err(finding) => found.extend([finding]),

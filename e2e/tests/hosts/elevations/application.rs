@@ -21,12 +21,15 @@ async fn site(name: &str) -> Site {
 #[tokio::test]
 async fn a_program_runs_exactly_as_it_was_approved_and_for_its_holder_alone() {
     let site = site("app-exact").await;
+    let die =
+        "printf '#!/bin/sh\\nkill -9 $$\\n' >/usr/local/bin/die && chmod 755 /usr/local/bin/die";
+    site.host.sh(die).await.unwrap();
     let sum = site.host.sh("sha256sum /usr/local/bin/tell | cut -d' ' -f1").await.unwrap();
     let applications = json!([
         {"name": "tell", "path": "/usr/local/bin/tell", "sha256": format!("sha256:{}", sum.trim()),
             "args": ["a b", "$HOME", "%n; id"], "env": [{"name": "LEVEL", "value": "0 $x"}]},
         {"name": "who", "path": "/usr/bin/id", "package": "coreutils", "args": ["-un"]},
-        {"name": "die", "path": "/usr/bin/perl", "args": ["-e", "kill 9, $$"]},
+        {"name": "die", "path": "/usr/local/bin/die"},
     ]);
     offer(&site, &applications).await;
     let none = site.host.as_user("alice", "lapse run tell").await.unwrap();

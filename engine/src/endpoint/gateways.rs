@@ -122,7 +122,10 @@ mod tests {
         let said = without_gateway(&endpoint, time(0));
         assert_eq!(said.is_some(), expected);
         if let Some(Condition { status, reason, message, .. }) = said {
-            insta::assert_snapshot!(format!("{status:?} {reason}: {message}"), @"Unknown NoGateway: no gateway runs, so nobody knows whether its agent is there: access ends on the host by itself, but new access begins only when a gateway runs and the agent is connected. Look at the Deployment lapse-gateway");
+            let told = format!("{status:?} {reason}: {message}");
+            let expected = "Unknown NoGateway: no gateway runs, so nobody knows whether its agent is there: access ends on the host by itself, \
+                            but new access begins only when a gateway runs and the agent is connected. Look at the Deployment lapse-gateway";
+            assert_eq!(told, expected);
         }
     }
 }

@@ -18,6 +18,7 @@ fn settings() -> Settings {
             ends_workloads: false,
         },
         has_gateway: false,
+        host_requests: None,
     }
 }
 

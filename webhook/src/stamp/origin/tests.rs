@@ -18,7 +18,7 @@ fn key() -> SigningKey {
 }
 
 fn workstation() -> EndpointFacts {
-    let subject = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    let subject = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None, endpoint: None };
     EndpointFacts {
         uid: "u-1".into(),
         users: vec![LocalUser { subject, local_user: "al".into(), authorized_keys: vec![] }],

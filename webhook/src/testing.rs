@@ -64,7 +64,7 @@ pub(crate) fn settings() -> Settings {
             ends_workloads: false,
         },
         has_gateway: false,
-        host_requests: None,
+        host_requests: Some("shop".into()),
     }
 }
 

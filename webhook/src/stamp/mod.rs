@@ -2,6 +2,7 @@
 
 mod alone;
 mod around;
+mod carried;
 mod case;
 mod decision;
 mod draft;

@@ -12,6 +12,7 @@ use lapse_engine::target::check_rules;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use super::carried::{self, is_carried};
 use super::draft::{Draft, nonce};
 use super::offers;
 use super::opened::is_object_name;
@@ -53,7 +54,12 @@ pub(crate) async fn request(
     }
     let claim = Claim::read(admission, request).await?;
     let now = clock::now();
-    let (requester, left_out) = admission.stamp_of(&request.user_info)?;
+    let settings = admission.reader().settings();
+    let (requester, left_out) = if is_carried(settings, request) {
+        (carried::requester(settings, request, claim.as_ref())?, None)
+    } else {
+        admission.stamp_of(&request.user_info)?
+    };
     let keys = admission.keys()?;
     let (admitted, spec) = stamp(request, &requester, claim.as_ref(), &keys, now, nonce()?)?;
     let foreseen = match spec {

@@ -11,7 +11,7 @@ use lapse_crds::{
 use lapse_e2e::plane::{InstallOptions, User};
 use lapse_engine::order::Order;
 use lapse_engine::origin::{digest_of, digest_of_end, sign};
-use lapse_wire::to_agent;
+use lapse_wire::{Ask, Asked, Progress, Withdraw, from_agent, to_agent};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Attached};
@@ -85,8 +85,12 @@ pub(super) fn ended_there(agent: &Agent, who: &str, request: &str) -> AccessDeci
 /// The next order, whatever has ended meanwhile.
 async fn next_order(attached: &mut Attached) -> Order {
     loop {
-        if let to_agent::Message::Order(order) = attached.next().await.unwrap() {
-            return serde_json::from_str(&order.json).unwrap();
+        match attached.next().await.unwrap() {
+            to_agent::Message::Order(order) => return serde_json::from_str(&order.json).unwrap(),
+            other @ (to_agent::Message::Asked(_) | to_agent::Message::Progress(_)) => {
+                panic!("an earlier agent would hang up: {other:?}")
+            }
+            _ => {}
         }
     }
 }
@@ -263,4 +267,114 @@ async fn nobody_approves_what_they_asked_for_on_a_host() {
     world.waits("fix", "1 of").await;
     refused(world.approve(&world.alice, "fix").await, "nobody may approve their own request");
     world.approve(&world.bob, "fix").await.unwrap();
+}
+
+/// Says something that is answered; what it comes to.
+async fn answered(attached: &mut Attached, message: from_agent::Message) -> Asked {
+    attached.say(message).await;
+    loop {
+        if let to_agent::Message::Asked(asked) = attached.next().await.unwrap() {
+            return asked;
+        }
+    }
+}
+
+fn ask(request: &AccessRequest) -> from_agent::Message {
+    from_agent::Message::Ask(Ask { json: serde_json::to_string(request).unwrap() })
+}
+
+/// Waits until the gateway says of a request what it must.
+async fn told(attached: &mut Attached, name: &str, is_it: impl Fn(&Progress) -> bool) -> Progress {
+    loop {
+        match attached.next().await.unwrap() {
+            to_agent::Message::Progress(progress) if progress.name == name && is_it(&progress) => {
+                return progress;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_carries_what_is_asked_and_tells_what_becomes_of_it() {
+    let world = world().await;
+    let (mut agent, before) = host(&world).await;
+    agent.asks = true;
+    let mut attached = agent.attach(&ADMIN).await.unwrap();
+    drop(before);
+    assert_eq!(attached.carries_to().await.unwrap(), NAMESPACE);
+    let ok = |name: &str, is_withdrawal| Asked {
+        name: name.into(),
+        is_withdrawal,
+        error: String::new(),
+    };
+
+    // Who must still approve, and that it is held.
+    let fix = ask(&asked_there(&world, &agent, "al", "fix"));
+    assert_eq!(answered(&mut attached, fix.clone()).await, ok("fix", false));
+    let waiting = told(&mut attached, "fix", |progress| !progress.waiting_for.is_empty()).await;
+    assert_eq!(waiting.phase, "Pending");
+    assert!(waiting.waiting_for.contains("managers"), "{waiting:?}");
+    // What was said twice is stored once.
+    assert_eq!(answered(&mut attached, fix).await, ok("fix", false));
+    world.approve(&world.bob, "fix").await.unwrap();
+    let order = loop {
+        if let to_agent::Message::Order(order) = attached.next().await.unwrap() {
+            break agent.judge(&serde_json::from_str(&order.json).unwrap());
+        }
+    };
+    let receipt = agent.receipt(&order.grant, &order.spec.request.uid, OrderState::Active, 1);
+    attached.send(receipt).await;
+    told(&mut attached, "fix", |progress| progress.phase == "Active").await;
+
+    // Why it is denied, and that it is taken back.
+    let no = ask(&asked_there(&world, &agent, "carol", "no"));
+    assert_eq!(answered(&mut attached, no).await, ok("no", false));
+    world.waits("no", "manager").await;
+    let spec = json!({"verdict": "Deny", "comment": "not today"});
+    world.decide(&world.bob, "no", spec).await.unwrap();
+    let denied = told(&mut attached, "no", |progress| progress.phase == "Denied").await;
+    assert!(denied.why.contains("not today"), "{denied:?}");
+    let back = ask(&asked_there(&world, &agent, "carol", "back"));
+    assert_eq!(answered(&mut attached, back).await, ok("back", false));
+    let end = serde_json::to_string(&ended_there(&agent, "carol", "back")).unwrap();
+    let end = from_agent::Message::Withdraw(Withdraw { json: end });
+    assert_eq!(answered(&mut attached, end).await, ok("back", true));
+    told(&mut attached, "back", |progress| progress.phase == "Withdrawn").await;
+
+    // What admission refuses is said to who asks, and what nobody has signed is said to nobody.
+    let mut elsewhere = asked_there(&world, &agent, "al", "elsewhere");
+    elsewhere.spec.target.endpoint.as_mut().unwrap().name = "web-2".into();
+    elsewhere.spec.origin = Some(said(&agent, "al", &elsewhere.spec, "elsewhere", 0));
+    let refused = answered(&mut attached, ask(&elsewhere)).await;
+    assert!(
+        refused.error.starts_with(
+            "spec.origin proves nothing: who requests on a host is granted access there alone"
+        ),
+        "{refused:?}"
+    );
+    let mut thief = Agent::new(&world, "web-1", 9).await;
+    thief.host = agent.host.clone();
+    attached.say(ask(&asked_there(&world, &thief, "al", "forged"))).await;
+    let later = ask(&asked_there(&world, &agent, "al", "later"));
+    assert_eq!(answered(&mut attached, later).await.name, "later");
+    let requests: Api<AccessRequest> = world.api(&world.admin);
+    assert!(requests.get_opt("forged").await.unwrap().is_none());
+}
+
+/// Where nobody asks on hosts, the gateway says so to its agents, and what they say nevertheless is stored nowhere.
+#[tokio::test]
+async fn a_gateway_that_carries_nothing_says_so() {
+    let world = super::world("hosts-no-requests").await;
+    let (mut agent, before) = enrolled(&world, "web-1").await;
+    agent.asks = true;
+    let mut attached = agent.attach(&ADMIN).await.unwrap();
+    drop(before);
+    attached.say(ask(&asked_there(&world, &agent, "al", "fix"))).await;
+    // It goes on to serve the host.
+    world.ask("own", super::wish("web-1")).await;
+    world.approve(&world.bob, "own").await.unwrap();
+    attached.order().await;
+    let local = json!({"requesters": [{"kind": "EndpointUser", "endpoint": "web-1"}]});
+    refused(world.dry_run(local).await, "takes no requests from hosts");
 }

@@ -128,7 +128,7 @@ impl Session {
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
         let mut carrier = Carrier::new(shared, identity, self.answers.clone());
         // What happens seldom is boxed: the memory for it would otherwise be kept for as long as an agent says nothing.
-        Box::pin(self.begin(said, welcome, heard)).await?;
+        let mut unasked = Box::pin(self.begin(said, welcome, heard)).await?;
         let mut contact = Instant::now() + hour();
         let ends = (self.identity.expires_at - lapse_cluster::clock::now()).to_std();
         let mut expires = Instant::now() + ends.unwrap_or_default();
@@ -191,6 +191,7 @@ impl Session {
                     changed.ok()?;
                     let said = trust.borrow().clone();
                     self.send_trust(said).await;
+                    Box::pin(self.look_at_all(std::mem::take(&mut unasked))).await;
                 }
                 () = sleep_until(contact) => {
                     contact = Instant::now() + hour();
@@ -206,13 +207,13 @@ impl Session {
         }
     }
 
-    /// What is said first: whom to trust, then all that is in force.
+    /// What is said first: whom to trust, then all that is in force. Returns the requests of which nothing can be said yet.
     async fn begin(
         &self,
         trust: Option<String>,
         welcome: Box<Welcome>,
         heard: &mpsc::Sender<Box<Heard>>,
-    ) -> Option<()> {
+    ) -> Option<Vec<String>> {
         let Welcome { mut hello, opened, tells, unknown } = *welcome;
         let mut requests = std::mem::take(&mut hello.requests);
         requests.truncate(MOST_REQUESTS);
@@ -226,10 +227,11 @@ impl Session {
         for grant in unknown {
             self.look_up(grant).await;
         }
-        for name in requests {
-            self.look_at(&name).await;
+        if self.shared.carries.borrow().is_none() {
+            return Some(requests);
         }
-        Some(())
+        self.look_at_all(requests).await;
+        Some(Vec::new())
     }
 
     /// Takes over what an agent says of itself; whether it can be read.
@@ -307,6 +309,12 @@ impl Session {
             }
             // Nothing ends by a look-up that failed.
             Err(error) => warn!(grant, error, "a Grant cannot be looked up"),
+        }
+    }
+
+    async fn look_at_all(&self, requests: Vec<String>) {
+        for name in requests {
+            self.look_at(&name).await;
         }
     }
 

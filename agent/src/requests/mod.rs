@@ -3,7 +3,7 @@
 //!
 //! - Pure: [`wish`]: what somebody asks for, and what is signed of it. [`book`]: what was asked for and what has become of it, and
 //!   how much of that one person may have.
-//! - [`counter`]: where it is handed in. [`courier`]: who brings it to the gateway. [`kept`]: the book, which both write in.
+//! - [`counter`]: where it is handed in. [`courier`]: who brings it to the gateway. `kept`: the book, which both write in.
 
 pub mod book;
 pub mod counter;

@@ -191,7 +191,7 @@ impl Session {
                     changed.ok()?;
                     let said = trust.borrow().clone();
                     self.send_trust(said).await;
-                    Box::pin(self.look_at_all(std::mem::take(&mut unasked))).await;
+                    Box::pin(self.look_at(std::mem::take(&mut unasked))).await;
                 }
                 () = sleep_until(contact) => {
                     contact = Instant::now() + hour();
@@ -230,7 +230,7 @@ impl Session {
         if self.shared.carries.borrow().is_none() {
             return Some(requests);
         }
-        self.look_at_all(requests).await;
+        self.look_at(requests).await;
         Some(Vec::new())
     }
 
@@ -312,22 +312,18 @@ impl Session {
         }
     }
 
-    async fn look_at_all(&self, requests: Vec<String>) {
-        for name in requests {
-            self.look_at(&name).await;
-        }
-    }
-
-    /// A request of which the agent does not know what has become.
-    async fn look_at(&self, name: &str) {
+    /// Requests of which the agent does not know what has become.
+    async fn look_at(&self, requests: Vec<String>) {
         let uid = &self.identity.uid;
-        let known = self.shared.requests().progress(uid, name);
-        let progress = match known {
-            Some(known) => Some(known),
-            None => look(&self.shared, uid, name).await,
-        };
-        if let Some(progress) = progress {
-            self.tell(Tell::Progress(Box::new(progress))).await;
+        for name in requests {
+            let known = self.shared.requests().progress(uid, &name);
+            let progress = match known {
+                Some(known) => Some(known),
+                None => look(&self.shared, uid, &name).await,
+            };
+            if let Some(progress) = progress {
+                self.tell(Tell::Progress(Box::new(progress))).await;
+            }
         }
     }
 

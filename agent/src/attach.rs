@@ -22,6 +22,7 @@ use crate::journal::{JournalError, read, write};
 use crate::link::{LinkError, Trusting, connect};
 use crate::outbox::Outbox;
 use crate::places::Places;
+use crate::requests::courier::Courier;
 use crate::standing::Standing;
 use crate::worker::{News, Task};
 
@@ -69,6 +70,8 @@ pub struct Link {
     connections: Vec<String>,
     standing: Option<Standing>,
     outbox: Outbox,
+    /// What people on the host say to the cluster.
+    courier: Courier,
 }
 
 /// Why a connection ended.
@@ -90,7 +93,7 @@ enum Ended {
 
 impl Link {
     /// Who it is, by which key and on which machine; who carries out orders; what the cluster is to know of them, and of what
-    /// would outlast them; and the record.
+    /// would outlast them; the record, and what people on the host say.
     #[must_use]
     pub fn new(
         places: Places,
@@ -99,7 +102,7 @@ impl Link {
         machine: String,
         tasks: SyncSender<Task>,
         (news, drift): (watch::Receiver<News>, watch::Receiver<DriftReport>),
-        outbox: Outbox,
+        (outbox, courier): (Outbox, Courier),
     ) -> Self {
         let (has_heard, asks, standing) = (false, false, None);
         // Who remembers nothing says nothing of others.
@@ -117,6 +120,7 @@ impl Link {
             connections,
             standing,
             outbox,
+            courier,
         }
     }
 
@@ -129,6 +133,7 @@ impl Link {
                 Err(ended) => ended,
                 Ok(never) => match never {},
             };
+            self.courier.lost();
             if matches!(ended, Ended::NoWorker) {
                 return;
             }
@@ -219,6 +224,7 @@ impl Link {
                     say(self.hello(&told, &connection)).await?;
                 }
                 () = self.outbox.changed() => {}
+                message = self.courier.next() => say(message).await?,
                 _ = renewal.tick() => {
                     let now = HostClock.read().map(|now| now.wall);
                     if now.is_ok_and(|now| is_worn(&self.identity.certificate, now)) {
@@ -238,7 +244,9 @@ impl Link {
         let (report, capabilities) = said_of_itself(&report);
         let (machine, grants) = (self.machine.clone(), news.grants.clone());
         let (connection, before) = (connection.to_owned(), self.connections.clone());
-        let hello = Hello { report, machine, grants, connection, before, capabilities };
+        let (asks, requests) = (true, self.courier.names());
+        let hello =
+            Hello { report, machine, grants, connection, before, capabilities, asks, requests };
         from_agent::Message::Hello(hello)
     }
 
@@ -276,6 +284,7 @@ impl Link {
             to_agent::Message::Order(order) => Task::Order(order.json),
             to_agent::Message::Trust(trust) => {
                 self.outbox.wanted(trust.takes_activity);
+                self.courier.opened(&trust.carries_to);
                 Task::Trust(trust.json)
             }
             to_agent::Message::Noted(noted) => {
@@ -290,6 +299,17 @@ impl Link {
                 Task::End { grant, reason, request_uid }
             }
             to_agent::Message::Renewed(renewed) => return self.renewed(renewed.certificate),
+            to_agent::Message::Asked(asked) => {
+                self.courier.hear(asked);
+                return Ok(());
+            }
+            to_agent::Message::Progress(progress) => {
+                // Who cannot tell the time shows what was known.
+                if let Ok(now) = HostClock.read() {
+                    self.courier.note(&progress, now.wall);
+                }
+                return Ok(());
+            }
         };
         self.hand_over(task).await
     }

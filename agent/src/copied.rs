@@ -68,7 +68,7 @@ pub fn end_all(hands: &Hands) -> anyhow::Result<()> {
 /// # Errors
 /// If a file stays.
 pub fn forget(places: &Places) -> anyhow::Result<()> {
-    for name in ["identity.json", "key.json", "trust.json", "connections.json"] {
+    for name in ["identity.json", "key.json", "trust.json", "connections.json", "requests.json"] {
         durable::remove(&places.state().join(name)).with_context(|| format!("removing {name}"))?;
     }
     drift::forget(&HostSystem, places).context("removing what was found")?;

@@ -12,7 +12,8 @@
 //! - [`activity`], [`outbox`]: the record of what is done with sudo, and how it is sent. [`drift`], [`unfollowed`]: what would
 //!   outlast a right.
 //! - [`local`]: people on the host, and [`client`], by which they talk to it; [`notices`]: what they are told. [`asked`],
-//!   [`text`]: what is shown of an order, and how. [`shares`]: how much of the agent one person takes. [`origin`]: what it says of requests that people make on it.
+//!   [`text`]: what is shown of an order, and how. [`shares`]: how much of the agent one person takes.
+//! - [`origin`]: what the host says of requests that people make on it. [`requests`]: what they request by the agent itself.
 //! - [`link`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
 
 pub mod accounts;
@@ -46,6 +47,7 @@ pub mod problems;
 pub mod processes;
 pub mod program;
 pub mod record;
+pub mod requests;
 pub mod right;
 pub mod run;
 pub mod session;

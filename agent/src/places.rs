@@ -63,6 +63,12 @@ impl Places {
         self.state().join("connections.json")
     }
 
+    /// What people have requested on this host.
+    #[must_use]
+    pub fn requests(&self) -> PathBuf {
+        self.state().join("requests.json")
+    }
+
     /// What is kept in memory. Everybody may search it for the socket, and list nothing.
     #[must_use]
     pub fn memory(&self) -> PathBuf {

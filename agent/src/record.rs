@@ -78,7 +78,7 @@ pub struct Record {
     /// What the record of what is done by it says of it. Absent where an earlier release took it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under: Option<Under>,
-    /// What people are told of it. Absent where it came to nothing, and in records of earlier releases.
+    /// What people are told of it. Absent where it ended before it came, and in records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
     /// What it gives. Absent where it came to nothing, or never came.

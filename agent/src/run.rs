@@ -33,6 +33,7 @@ use crate::outbox::Outbox;
 use crate::places::{Id, Places};
 use crate::probe::Probe;
 use crate::record::{Record, Stage};
+use crate::requests;
 use crate::session::open_session;
 use crate::standing::{self, Running};
 use crate::system::HostSystem;
@@ -137,8 +138,9 @@ pub async fn serve() -> anyhow::Result<()> {
         .spawn(move || watching.run())
         .context("starting the thread that looks for what outlasts rights")?;
     tokio::spawn(notices::tell(places.clone(), known.clone()));
-    let desk =
-        Desk::new(places.clone(), (identity.endpoint.clone(), key.clone()), known, tasks.clone());
+    let own = (identity.endpoint.clone(), key.clone());
+    let (counter, courier) = requests::open(&places, own.0.clone(), own.1.clone());
+    let desk = Desk::new(places.clone(), own, known, tasks.clone(), counter);
     match server::open(&places) {
         Ok(listener) => {
             tokio::spawn(server::serve(listener, places.clone(), Arc::new(desk)));
@@ -147,7 +149,8 @@ pub async fn serve() -> anyhow::Result<()> {
         Err(error) => warn!(%error, "people on this host cannot talk to the agent"),
     }
     let told = (news, drift);
-    let link = Link::new(places.clone(), identity, key, machine, tasks.clone(), told, outbox);
+    let said = (outbox, courier);
+    let link = Link::new(places.clone(), identity, key, machine, tasks.clone(), told, said);
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // With the link goes who could say that something was noted.

@@ -1,6 +1,7 @@
 //! The thread that carries out orders: what comes from the gateway, and what the clock says.
 
 mod here;
+mod judge;
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -8,16 +9,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use lapse_crds::AgentReport;
-use lapse_engine::order::{
-    Host, Order, OrderError, PublishedTrust, Receipt, TrustStore, VerifiedOrder, verify,
-};
+use lapse_engine::order::{Host, Order, OrderError, PublishedTrust, Receipt, TrustStore, verify};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use self::here::Reply;
 pub use self::here::{EndHere, Known};
-use crate::activity::under_of;
-use crate::asked::Asked;
+use self::judge::judge;
 use crate::clock::Reading;
 use crate::drift;
 use crate::hands::{Hands, HandsError, Round};
@@ -26,7 +24,6 @@ use crate::journal::{MOST, Records};
 use crate::places::Id;
 use crate::problems::Problems;
 use crate::record::Record;
-use crate::right::right_of;
 
 /// How often clocks are looked at while a right is in force: one may be set, and the machine may sleep.
 const WATCHFUL: Duration = Duration::from_secs(1);
@@ -376,21 +373,6 @@ impl Worker {
             self.hands.remember(&record)?;
         }
         Ok(())
-    }
-}
-
-/// What a verified order is on this host.
-fn judge(hands: &Hands, order: &VerifiedOrder, now: &Reading) -> Record {
-    let (grant, uid) = (order.grant.clone(), order.spec.request.uid.clone());
-    match right_of(hands.places(), order, now) {
-        Ok(right) => {
-            let (under, asked) = (Some(under_of(order)), Some(Asked::of(&order.spec)));
-            Record { under, asked, ..Record::received(grant, uid, right, now) }
-        }
-        Err(error) => {
-            warn!(grant, %error, "an order gives nothing here");
-            Record::over(grant, uid, Some(error.to_string()), now)
-        }
     }
 }
 

@@ -15,6 +15,7 @@ protectedNamespaces: [kube-*]
 duration: {min: 5m, max: 24h}
 controller: {serviceAccount: lapse-controller, endsWorkloads: true}
 hasGateway: true
+hostRequests: default
 ";
 
 /// The settings of an installation that allows what these policies offer, and has the chart's defaults otherwise.

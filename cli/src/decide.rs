@@ -35,6 +35,7 @@ impl Saying {
             duration: self.duration,
             outcome: self.outcome,
             comment: self.comment.clone(),
+            origin: None,
             decider: None,
             policy: None,
             rules_hash: None,

@@ -6,6 +6,7 @@ mod sheet;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
 use lapse_crds::{AccessRequest, AccessRequestStatus, RequestPhase, created_at};
+use lapse_engine::identity::describe;
 use lapse_engine::target::ResolvedTarget;
 
 pub(crate) use self::history::history;
@@ -22,8 +23,8 @@ pub(crate) fn target(request: &AccessRequest) -> String {
 
 /// Who asks.
 pub(crate) fn requester(request: &AccessRequest) -> String {
-    let name = request.spec.requester.as_ref().map_or("?", |requester| &requester.username);
-    plain(name)
+    let who = request.spec.requester.as_ref().map(describe);
+    plain(who.as_deref().unwrap_or("?"))
 }
 
 /// How old a request is.

@@ -45,6 +45,8 @@ pub enum Place {
     Cluster,
     /// In the installation's own namespace.
     OwnNamespace,
+    /// In the namespace of the requests that people make on hosts.
+    HostRequests,
 }
 
 impl fmt::Display for Place {
@@ -52,6 +54,7 @@ impl fmt::Display for Place {
         f.write_str(match self {
             Self::Cluster => "the cluster",
             Self::OwnNamespace => "its own namespace",
+            Self::HostRequests => "the namespace `gateway.requests.namespace`",
         })
     }
 }
@@ -82,6 +85,8 @@ pub enum When {
     Workloads,
     /// With `hasGateway`.
     Gateway,
+    /// With `hostRequests`.
+    HostRequests,
 }
 
 /// A right that a program needs: each of the verbs on each of the resources.
@@ -164,6 +169,8 @@ pub fn accesses(of: Component, settings: &Settings) -> Vec<(Access, &'static Nee
         let namespace = match need.place {
             Place::Cluster => None,
             Place::OwnNamespace => Some(settings.namespace.clone()),
+            // Without one there is no right at all: see `When`.
+            Place::HostRequests => Some(settings.host_requests.clone().unwrap_or_default()),
         };
         for name in need.names.listed(settings) {
             for resource in need.resources {
@@ -206,6 +213,7 @@ impl When {
             Self::ClusterWideRules => wide && rules,
             Self::Workloads => settings.controller.ends_workloads,
             Self::Gateway => settings.has_gateway,
+            Self::HostRequests => settings.has_gateway && settings.host_requests.is_some(),
         }
     }
 
@@ -219,6 +227,7 @@ impl When {
             }
             Self::Workloads => ", with `controller.endWorkloads`",
             Self::Gateway => ", with `gateway.enabled`",
+            Self::HostRequests => ", with `gateway.requests.enabled`",
         }
     }
 }

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, schema};
+use crate::{GrantDuration, Identity, Origin, PolicyRef, RecordedRules, ReviewOutcome, schema};
 
 /// What a person says about a request: approve it, deny it, end it early, or review it afterwards. Decisions can only
 /// be added: they are the record of who decided what.
@@ -39,7 +39,9 @@ use crate::{GrantDuration, Identity, PolicyRef, RecordedRules, ReviewOutcome, sc
     validation = Rule::new("!has(self.duration) || self.verdict == 'Approve'")
         .message("duration is allowed with verdict Approve alone: the approver sets it"),
     validation = Rule::new("has(self.outcome) == (self.verdict == 'Review')")
-        .message("outcome (Justified or Unjustified) is required with verdict Review, and allowed with it alone")
+        .message("outcome (Justified or Unjustified) is required with verdict Review, and allowed with it alone"),
+    validation = Rule::new("!has(self.origin) || self.verdict == 'End'")
+        .message("origin is allowed with verdict End alone: on a host people end what they requested there, and decide nothing else")
 )]
 pub struct AccessDecisionSpec {
     /// The request that the decision is about. It is in the namespace of the decision.
@@ -64,8 +66,14 @@ pub struct AccessDecisionSpec {
     #[schemars(schema_with = "schema::prose")]
     pub comment: Option<String>,
 
-    /// Who decides, as the API server authenticated the caller. Stamped at admission: what a client sends is
-    /// overwritten.
+    /// With End, by the local user of a host who requested there (`lapse end`): the host, with the signature of its
+    /// agent over this decision without what is stamped. Only the gateway submits it. Absent: it was submitted with
+    /// credentials of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+
+    /// Who decides, as the API server authenticated the caller; with `origin`, whose local user it is. Stamped at
+    /// admission: what a client sends is overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decider: Option<Identity>,
 

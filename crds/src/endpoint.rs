@@ -42,6 +42,10 @@ use crate::{Condition, Drift, Subject, Timestamp, schema};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.owners) || self.owners.all(owner, owner.kind != 'EndpointUser')")
+        .message("owners act with credentials of the cluster: name kind User, Group or ServiceAccount")
+)]
 pub struct EndpointSpec {
     /// The operating system of the host.
     pub platform: Platform,
@@ -79,7 +83,7 @@ impl fmt::Display for Platform {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.subject.kind != 'Group'")
+    validation = Rule::new("self.subject.kind in ['User', 'ServiceAccount']")
         .message("a local user is one user's or one service account's: name kind User or ServiceAccount"),
     validation = Rule::new("self.localUser != 'root'")
         .message("root belongs to nobody: to act as root, people request admin or commands; name the local user that is theirs")

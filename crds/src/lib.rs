@@ -100,7 +100,7 @@ pub use session::{
     EVERY_ACCOUNT, GrantSession, Guard, LastingChanges, LocalSessions, OnEnd, OpenStreams,
     Recording, Session, StartedWorkloads,
 };
-pub use subject::{Identity, Subject, SubjectKind};
+pub use subject::{EndpointUser, Identity, Subject, SubjectKind};
 pub use target::{KubernetesTarget, PolicyRef, RoleKind, RoleRef, Target};
 pub use timestamp::{Timestamp, created_at, from_micro_time, goes_by, micro_time};
 pub use workstations::Workstations;

@@ -22,7 +22,7 @@ pub struct Origin {
     /// no longer accepted.
     pub signed_at: Timestamp,
     /// The agent's signature over all of this and over the request: its namespace, its name, and its spec without
-    /// `requester` and `origin`. In base64.
+    /// `requester` and `origin`; or over the decision: its namespace, and what it says without its stamps. In base64.
     #[schemars(length(min = 88, max = 88))]
     pub signature: String,
 }

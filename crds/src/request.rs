@@ -136,14 +136,14 @@ pub struct AccessRequestSpec {
     #[schemars(schema_with = "schema::object_name")]
     pub extends: Option<String>,
 
-    /// The host on which the request was made, with the signature of its agent, as `kubectl jit request --from-host`
-    /// adds it. Policies with `workstations` require it. It is verified at admission, and again before access is
-    /// granted. Absent: the request was made anywhere.
+    /// The host on which the request was made, with the signature of its agent, as `kubectl jit request --from-host` and
+    /// `lapse request` add it. Policies with `workstations` require it. It is verified at admission, and again before
+    /// access is granted. Absent: the request was made anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 
-    /// The requester, as the API server authenticated the caller. Stamped at admission: what a client sends is
-    /// overwritten.
+    /// The requester, as the API server authenticated the caller; of a request that was made with `lapse request`, whose
+    /// local user it was. Stamped at admission: what a client sends is overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Identity>,
 }

@@ -99,7 +99,7 @@ const SINGLE: [(&str, &str); 56] = [
     ("the policy cannot be read: {error}", "the schema refuses it before"),
     ("the watch ended", "the next one goes on where it was"),
     (
-        "namespace: lapse-system\nbindableRoles: []\ngrantableRules: []\nallowClusterWide: true\nprotectedNamespaces: [kube-*]\nduration: {min: 5m, max: 24h}\ncontroller: {serviceAccount: lapse-controller, endsWorkloads: true}\nhasGateway: true\n",
+        "namespace: lapse-system\nbindableRoles: []\ngrantableRules: []\nallowClusterWide: true\nprotectedNamespaces: [kube-*]\nduration: {min: 5m, max: 24h}\ncontroller: {serviceAccount: lapse-controller, endsWorkloads: true}\nhasGateway: true\nhostRequests: default\n",
         "settings that are assumed, as YAML",
     ),
     ("the assumed settings: {error}", "they are of the program, and are read by its tests"),

@@ -124,9 +124,9 @@ fn engaged(apart: &BTreeSet<String>, grants: &[Arc<GrantSummary>]) -> BTreeMap<S
     let mut engaged: BTreeMap<String, Engagement> = BTreeMap::new();
     for grant in grants.iter().filter(|grant| apart.contains(&*grant.policy)) {
         let Some(live) = &grant.live else { continue };
-        let holder = identity::username_of(&grant.subject);
+        let holders = identity::names_of_subject(&grant.subject).map(|who| (who, Part::Holder));
         let approvers = live.approved_by.iter().map(|who| (who.clone(), Part::Approver));
-        for (who, part) in approvers.chain([(holder, Part::Holder)]) {
+        for (who, part) in approvers.chain(holders) {
             let engagement = Engagement {
                 until: grant.expires_at,
                 policy: grant.policy.to_string(),

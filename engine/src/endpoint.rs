@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::api::ObjectMeta;
 use lapse_crds::{
     AccountAction, Capability, ConditionStatus, Conditions as _, Drift, Endpoint, EndpointStatus,
-    EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus, Subject,
+    EndpointUser, EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus,
+    Subject, SubjectKind,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -128,6 +129,9 @@ impl EndpointFacts {
         by: LocalUsers,
     ) -> Result<String, String> {
         let subject = subject_of(who);
+        if let Some(EndpointUser { local_user, .. }) = &who.endpoint_user {
+            return self.asked_as(local_user, subject.as_ref(), named);
+        }
         let of = |user: &&LocalUser| subject.as_ref() == Some(&user.subject);
         let mut own: Vec<&str> =
             self.users.iter().filter(of).map(|user| user.local_user.as_str()).collect();
@@ -162,6 +166,32 @@ impl EndpointFacts {
                 who.username,
                 own.join(", ")
             )),
+        }
+    }
+}
+
+impl EndpointFacts {
+    /// The local user who has asked on this host: they are nobody else there, whatever a policy says of names.
+    fn asked_as(
+        &self,
+        local_user: &str,
+        subject: Option<&Subject>,
+        named: Option<&str>,
+    ) -> Result<String, String> {
+        let is_theirs = match self.owner_of(local_user) {
+            Some(owner) => subject == Some(owner),
+            None => subject.is_some_and(|subject| subject.kind == SubjectKind::EndpointUser),
+        };
+        if !is_theirs {
+            return Err(format!(
+                "{local_user}, who requested there, belongs to somebody else by spec.users now; request again there"
+            ));
+        }
+        match named {
+            Some(named) if named != local_user => Err(format!(
+                "{local_user}, who requested there, can be granted access as {local_user} alone, and not as {named}"
+            )),
+            _ => Ok(local_user.to_owned()),
         }
     }
 }
@@ -218,7 +248,7 @@ pub fn wrong_token(name: &str) -> String {
 }
 
 /// Who needs nothing.
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 
 /// Whether a name can be that of a local user: the same rule as in the schema.
 fn is_local_name(name: &str) -> bool {
@@ -230,11 +260,10 @@ fn is_local_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::SubjectKind;
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::person;
+    use crate::testing::{local, person};
 
     #[rstest]
     #[case::new(false, false, false, Hold::Take)]
@@ -258,7 +287,12 @@ mod tests {
 
     fn facts(users: &[(&str, &str)]) -> EndpointFacts {
         let user = |(name, local): &(&str, &str)| LocalUser {
-            subject: Subject { kind: SubjectKind::User, name: (*name).to_owned(), namespace: None },
+            subject: Subject {
+                kind: SubjectKind::User,
+                name: (*name).to_owned(),
+                namespace: None,
+                endpoint: None,
+            },
             local_user: (*local).to_owned(),
             authorized_keys: vec![],
         };
@@ -297,6 +331,52 @@ mod tests {
         #[case] expected: Result<&str, &str>,
     ) {
         let found = facts(users).local_user(&person(who, &[]), named, by);
+        assert_eq!(found.as_deref().map_err(String::as_str), expected);
+    }
+
+    /// Who asked on the host is who they were there, also where a policy gives everybody the user of their own name.
+    #[rstest]
+    #[case::mapped("al", "alice", None, Ok("al"))]
+    #[case::of_nobody("bo", "lapse:endpoint:ws-1:bo", Some("bo"), Ok("bo"))]
+    #[case::another(
+        "al",
+        "alice",
+        Some("deploy"),
+        Err("al, who requested there, can be granted access as al alone, and not as deploy")
+    )]
+    #[case::given_away(
+        "al",
+        "bob",
+        None,
+        Err(
+            "al, who requested there, belongs to somebody else by spec.users now; request again there"
+        )
+    )]
+    #[case::given_to_somebody(
+        "al",
+        "lapse:endpoint:ws-1:al",
+        None,
+        Err(
+            "al, who requested there, belongs to somebody else by spec.users now; request again there"
+        )
+    )]
+    #[case::taken_away(
+        "bo",
+        "alice",
+        None,
+        Err(
+            "bo, who requested there, belongs to somebody else by spec.users now; request again there"
+        )
+    )]
+    fn who_asked_there_is_nobody_else(
+        #[case] asked_as: &str,
+        #[case] username: &str,
+        #[case] named: Option<&str>,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let facts = facts(&[("alice", "al"), ("alice", "deploy")]);
+        let who = local("ws-1", asked_as, username);
+        let found = facts.local_user(&who, named, LocalUsers::SameName);
         assert_eq!(found.as_deref().map_err(String::as_str), expected);
     }
 }

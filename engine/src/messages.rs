@@ -27,7 +27,8 @@ fn base64(key: &SigningKey) -> String {
 }
 
 fn facts() -> EndpointFacts {
-    let alice = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    let alice =
+        Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None, endpoint: None };
     EndpointFacts {
         uid: "u-1".into(),
         users: vec![LocalUser { subject: alice, local_user: "al".into(), authorized_keys: vec![] }],

@@ -3,6 +3,8 @@
 use lapse_crds::{GrantDuration, RoleRef, RoleRule};
 use serde::Deserialize;
 
+use crate::identity::service_account_name;
+
 /// The settings of an installation, from the values of the chart. Both components read the same.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -24,6 +26,9 @@ pub struct Settings {
     /// Whether there is a gateway, by which hosts are reached. Absent in the settings of earlier releases.
     #[serde(default)]
     pub has_gateway: bool,
+    /// The namespace in which the gateway makes the requests of people on hosts. Absent: it makes none.
+    #[serde(default)]
+    pub host_requests: Option<String>,
 }
 
 /// The shortest and the longest duration of any grant.
@@ -62,7 +67,16 @@ pub enum SettingsError {
     Pattern(String),
 }
 
+/// The name of the gateway's service account, in [`Settings::namespace`].
+const GATEWAY: &str = "lapse-gateway";
+
 impl Settings {
+    /// The user name of the gateway.
+    #[must_use]
+    pub fn gateway(&self) -> String {
+        service_account_name(&self.namespace, GATEWAY)
+    }
+
     /// Checks what the types cannot.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let InstallationBounds { min, max } = self.duration;

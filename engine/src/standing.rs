@@ -49,11 +49,13 @@ impl StandingHolder {
     /// (`lapse.notTheSystem`).
     #[must_use]
     pub fn is_of_kubernetes(&self) -> bool {
-        let lapse_crds::Subject { kind, name, namespace } = &self.subject;
+        let lapse_crds::Subject { kind, name, namespace, endpoint: _ } = &self.subject;
         match kind {
             SubjectKind::User => name.starts_with("system:kube-") || name == "system:apiserver",
             SubjectKind::Group => ["system:masters", "system:nodes"].contains(&&**name),
             SubjectKind::ServiceAccount => namespace.as_deref() == Some("kube-system"),
+            // No binding of the cluster names one.
+            SubjectKind::EndpointUser => false,
         }
     }
 }
@@ -112,7 +114,8 @@ impl StandingSubjects {
         let of = |everywhere| {
             move |((kind, namespace, name), bindings): (&Named, &BTreeSet<String>)| {
                 let namespace = Some(namespace.clone()).filter(|name| !name.is_empty());
-                let subject = lapse_crds::Subject { kind: *kind, name: name.clone(), namespace };
+                let name = name.clone();
+                let subject = lapse_crds::Subject { kind: *kind, name, namespace, endpoint: None };
                 StandingHolder { subject, everywhere, bindings: bindings.iter().cloned().collect() }
             }
         };

@@ -5,9 +5,10 @@ pub(crate) mod tell;
 
 use chrono::{DateTime, Utc};
 use lapse_crds::{
-    AccessRequestSpec, Approval, DurationBounds, Emergency, EmergencyReview, Identity, JitPolicy,
-    JitPolicySpec, KubernetesTarget, KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode,
-    PolicyTarget, ReasonRule, RoleKind, RoleRef, Stage, Subject, SubjectKind, Target,
+    AccessRequestSpec, Approval, DurationBounds, Emergency, EmergencyReview, EndpointUser,
+    Identity, JitPolicy, JitPolicySpec, KubernetesTarget, KubernetesTargets, NamespaceSet,
+    PolicyEffect, PolicyMode, PolicyTarget, ReasonRule, RoleKind, RoleRef, Stage, Subject,
+    SubjectKind, Target,
 };
 
 use crate::checks::{CheckResult, Context};
@@ -35,6 +36,7 @@ pub(crate) fn settings() -> Settings {
             ends_workloads: true,
         },
         has_gateway: false,
+        host_requests: Some("shop".into()),
     }
 }
 
@@ -43,7 +45,7 @@ pub(crate) fn cluster_role(name: &str) -> RoleRef {
 }
 
 fn subject(kind: SubjectKind, name: &str) -> Subject {
-    Subject { kind, name: name.into(), namespace: None }
+    Subject { kind, name: name.into(), namespace: None, endpoint: None }
 }
 
 pub(crate) fn user(name: &str) -> Subject {
@@ -56,6 +58,18 @@ pub(crate) fn group(name: &str) -> Subject {
 
 pub(crate) fn service_account(namespace: &str, name: &str) -> Subject {
     Subject { namespace: Some(namespace.into()), ..subject(SubjectKind::ServiceAccount, name) }
+}
+
+/// A local user of a host, as a policy names them.
+pub(crate) fn local_user(name: &str, endpoint: Option<&str>) -> Subject {
+    let endpoint = endpoint.map(str::to_owned);
+    Subject { endpoint, ..subject(SubjectKind::EndpointUser, name) }
+}
+
+/// A local user of a host who asked there, by the name that the stamp gives them.
+pub(crate) fn local(endpoint: &str, local_user: &str, username: &str) -> Identity {
+    let who = EndpointUser { endpoint: endpoint.into(), local_user: local_user.into() };
+    Identity { endpoint_user: Some(who), ..person(username, &[]) }
 }
 
 pub(crate) fn person(name: &str, groups: &[&str]) -> Identity {

@@ -9,6 +9,8 @@ use lapse_crds::{ATTESTATION, Grant, GrantPhase, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::requests::Progress;
+
 /// A Grant on an endpoint, as a watch shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenGrant {
@@ -51,6 +53,8 @@ pub enum Tell {
         /// The UID of its request; empty if it is not known.
         request_uid: Arc<str>,
     },
+    /// How a request stands that was made on its host.
+    Progress(Box<Progress>),
 }
 
 /// What the agent of this Endpoint is to be told.

@@ -3,6 +3,7 @@
 //!
 //! - [`book`]: which orders there are for whom, and what to say of a change. Pure.
 //! - [`status`]: what to write on an Endpoint. Pure.
+//! - [`requests`]: what people on hosts have requested, and what to tell them of it. Pure. `carry`: it is carried to the cluster.
 //! - [`limits`]: how often. Pure.
 //! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
 //! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
@@ -14,12 +15,14 @@ mod activity;
 mod attached;
 pub mod beats;
 pub mod book;
+mod carry;
 pub mod cli;
 mod endpoints;
 mod identity;
 pub mod limits;
 mod listen;
 mod metrics;
+pub mod requests;
 mod roll;
 mod run;
 mod scribe;

@@ -62,12 +62,14 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         (health.gate("certificate"), health.gate("trust"), health.gate("orders"));
 
     let (trust_sender, trust) = watch::channel(None);
+    let (carries_sender, carries) = watch::channel(None);
     let limit = Limit::new(EACH, ALL, Instant::now());
     let beats = Beats::new(random_name());
     let export =
         Export::start(std::io::stdout()).context("starting the thread that writes the record")?;
     let (metered, of) = (metrics.clone(), (limit, beats));
-    let shared = Shared::new(client.clone(), metered, trust.clone(), of, export);
+    let heard = (trust.clone(), carries);
+    let shared = Shared::new(client.clone(), metered, heard, of, export);
     let shared = Arc::new(shared);
     let watchman = Watchman::new(shared.clone(), settings.namespace.clone());
     // From that moment until all is listed again nobody connects who would be told what may never have been.
@@ -83,7 +85,9 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let watches = Watches {
         shared: shared.clone(),
         namespace: settings.namespace,
+        host_requests: settings.host_requests,
         trust: trust_sender,
+        carries: carries_sender,
         restarts,
         first_lists: first_lists.clone(),
         watchman: watchman.clone(),

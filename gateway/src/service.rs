@@ -162,7 +162,7 @@ impl Gateway for Service {
         self.limited(&request)?;
         let json = self.0.trust.borrow().clone();
         let json = json.ok_or_else(|| Status::unavailable("it is not known yet; try again"))?;
-        Ok(Response::new(Trust { json, takes_activity: true }))
+        Ok(Response::new(Trust { json, takes_activity: true, ..Trust::default() }))
     }
 
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
@@ -249,7 +249,8 @@ impl Gateway for Service {
             warn!(endpoint = identity.name, address, "two machines have the identity of a host");
         }
         let (answers, stream) = mpsc::channel(WAITING);
-        let session = Session { shared: self.0.clone(), identity, connection, answers };
+        let asks = hello.asks;
+        let session = Session { shared: self.0.clone(), identity, connection, answers, asks };
         let welcome = Box::new(Welcome { hello, opened, tells, unknown });
         tokio::spawn(session.serve(Box::new(live), welcome, ears, inbound));
         Ok(Response::new(ReceiverStream::new(stream).map((|answer| *answer) as fn(Answer) -> _)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapse_crds::{AgentReport, Capability, Endpoint, OrderStatus, SigningRequest};
 use lapse_engine::order::{verify_drift, verify_receipt};
 use lapse_wire::{
-    End, FromAgent, Hello, Order, Renew, Renewed, ToAgent, Trust, from_agent, to_agent,
+    End, FromAgent, Hello, Order, Progress, Renew, Renewed, ToAgent, Trust, from_agent, to_agent,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -16,9 +16,11 @@ use tracing::{info, warn};
 use crate::activity::{Intake, Step};
 use crate::attached::{Ears, EndCause};
 use crate::book::{DELETED, Stand, Tell};
+use crate::carry::{Carrier, look};
 use crate::endpoints::{self, is_of};
 use crate::identity::Identity;
 use crate::metrics::{ReceiptOutcome, RefusalReason};
+use crate::requests;
 use crate::scribe::scribe;
 use crate::shared::{Answers, Shared};
 use crate::status::{CONTACT, Heard, Opened, Presence};
@@ -29,6 +31,8 @@ pub(crate) const MOST_GRANTS: usize = 1024;
 const MOST_FORGED: usize = 16;
 /// How many names of what its host can do an agent may say.
 const MOST_CAPABILITIES: usize = 64;
+/// The most requests that an agent may ask about when it connects.
+const MOST_REQUESTS: usize = 64;
 /// The longest text of a receipt.
 const LONGEST_RECEIPT: usize = 4096;
 
@@ -39,6 +43,8 @@ pub(crate) struct Session {
     /// The name of its connection.
     pub(crate) connection: Arc<str>,
     pub(crate) answers: Answers,
+    /// Whether people on its host may request, as far as it knows of that.
+    pub(crate) asks: bool,
 }
 
 /// What is said and to be said when an agent connects. Boxed, as it is gone when that is done.
@@ -116,10 +122,13 @@ impl Session {
         inbound: &mut Streaming<FromAgent>,
         (heard, intake): (&mpsc::Sender<Box<Heard>>, &mut Intake),
     ) -> Option<EndCause> {
-        let mut trust = self.shared.trust.clone();
+        let (mut trust, mut carries) = (self.shared.trust.clone(), self.shared.carries.clone());
         let said = trust.borrow_and_update().clone();
+        carries.mark_unchanged();
+        let (shared, identity) = (self.shared.clone(), self.identity.clone());
+        let mut carrier = Carrier::new(shared, identity, self.answers.clone());
         // What happens seldom is boxed: the memory for it would otherwise be kept for as long as an agent says nothing.
-        Box::pin(self.begin(said, welcome, heard)).await?;
+        let mut unasked = Box::pin(self.begin(said, welcome, heard)).await?;
         let mut contact = Instant::now() + hour();
         let ends = (self.identity.expires_at - lapse_cluster::clock::now()).to_std();
         let mut expires = Instant::now() + ends.unwrap_or_default();
@@ -141,9 +150,6 @@ impl Session {
                         } else {
                             self.shared.metrics.receipt(ReceiptOutcome::refused);
                             forged += 1;
-                            if forged > MOST_FORGED {
-                                return None;
-                            }
                         }
                     }
                     from_agent::Message::Hello(hello) => {
@@ -152,12 +158,13 @@ impl Session {
                         }
                     }
                     from_agent::Message::Activity(activity) => {
-                        if !intake.take(activity) {
-                            forged += 1;
-                            if forged > MOST_FORGED {
-                                return None;
-                            }
-                        }
+                        forged += usize::from(!intake.take(activity));
+                    }
+                    from_agent::Message::Ask(ask) => {
+                        forged += usize::from(!Box::pin(carrier.request(&ask.json)).await);
+                    }
+                    from_agent::Message::Withdraw(withdraw) => {
+                        forged += usize::from(!Box::pin(carrier.end(&withdraw.json)).await);
                     }
                     from_agent::Message::Renew(renew) => {
                         if let Some(until) = Box::pin(self.renew(renew)).await {
@@ -180,6 +187,12 @@ impl Session {
                     let said = trust.borrow_and_update().clone();
                     self.send_trust(said).await;
                 }
+                changed = carries.changed() => {
+                    changed.ok()?;
+                    let said = trust.borrow().clone();
+                    self.send_trust(said).await;
+                    Box::pin(self.look_at(std::mem::take(&mut unasked))).await;
+                }
                 () = sleep_until(contact) => {
                     contact = Instant::now() + hour();
                     let presence = Some(Presence::Steady);
@@ -188,17 +201,22 @@ impl Session {
                 // A certificate that was not renewed ends what it opened.
                 () = sleep_until(expires) => return None,
             }
+            if forged > MOST_FORGED {
+                return None;
+            }
         }
     }
 
-    /// What is said first: whom to trust, then all that is in force.
+    /// What is said first: whom to trust, then all that is in force. Returns the requests of which nothing can be said yet.
     async fn begin(
         &self,
         trust: Option<String>,
         welcome: Box<Welcome>,
         heard: &mpsc::Sender<Box<Heard>>,
-    ) -> Option<()> {
-        let Welcome { hello, opened, tells, unknown } = *welcome;
+    ) -> Option<Vec<String>> {
+        let Welcome { mut hello, opened, tells, unknown } = *welcome;
+        let mut requests = std::mem::take(&mut hello.requests);
+        requests.truncate(MOST_REQUESTS);
         self.send_trust(trust).await;
         if !self.hello(hello, Some(opened), heard).await {
             return None;
@@ -209,7 +227,11 @@ impl Session {
         for grant in unknown {
             self.look_up(grant).await;
         }
-        Some(())
+        if self.shared.carries.borrow().is_none() {
+            return Some(requests);
+        }
+        self.look_at(requests).await;
+        Some(Vec::new())
     }
 
     /// Takes over what an agent says of itself; whether it can be read.
@@ -256,6 +278,9 @@ impl Session {
 
     async fn tell(&self, tell: Tell) {
         let message = match tell {
+            // An earlier agent would hang up.
+            Tell::Progress(_) if !self.asks => return,
+            Tell::Progress(progress) => message(to_agent::Message::Progress(said_of(*progress))),
             Tell::Order(order) => {
                 self.shared.metrics.orders.inc();
                 message(to_agent::Message::Order(Order { json: order.to_string() }))
@@ -287,6 +312,21 @@ impl Session {
         }
     }
 
+    /// Requests of which the agent does not know what has become.
+    async fn look_at(&self, requests: Vec<String>) {
+        let uid = &self.identity.uid;
+        for name in requests {
+            let known = self.shared.requests().progress(uid, &name);
+            let progress = match known {
+                Some(known) => Some(known),
+                None => look(&self.shared, uid, &name).await,
+            };
+            if let Some(progress) = progress {
+                self.tell(Tell::Progress(Box::new(progress))).await;
+            }
+        }
+    }
+
     async fn renew(&self, Renew { csr }: Renew) -> Option<Instant> {
         let asked = SigningRequest { csr, token: None, machine: None };
         let is_own = |live: &Endpoint| is_of(live, &self.identity);
@@ -314,15 +354,24 @@ impl Session {
 
     async fn send_trust(&self, trust: Option<String>) {
         if let Some(json) = trust {
+            let carries = self.shared.carries.borrow().clone();
             let _ = self
                 .answers
                 .send(Box::new(Ok(message(to_agent::Message::Trust(Trust {
                     json,
                     takes_activity: true,
+                    carries_to: carries.unwrap_or_default(),
                 })))))
                 .await;
         }
     }
+}
+
+/// How a request stands, as an agent is told.
+fn said_of(progress: requests::Progress) -> Progress {
+    let requests::Progress { name, phase, waiting_for, why } = progress;
+    let phase = phase.map(|phase| phase.to_string()).unwrap_or_default();
+    Progress { name, phase, waiting_for, why }
 }
 
 fn hour() -> Duration {

@@ -10,14 +10,17 @@ use tonic::Status;
 use crate::activity::Export;
 use crate::attached::Attached;
 use crate::beats::Beats;
-use crate::book::{Book, Told};
+use crate::book::{Book, Tell, Told};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
+use crate::requests::{Requests, Told as ToldOfRequest};
 use crate::roll::Roll;
 
 /// How many Endpoints are read at once for agents that connect, and how many are written on: when ten thousand come back
 /// together, calls that wait at the API server for longer than they may last would be made for nothing.
 const AT_ONCE: (usize, usize) = (32, 16);
+/// How much of what people on all hosts request is carried at once.
+const ASKS: usize = 16;
 
 /// What an agent is told. Boxed, as a channel keeps room for thirty-two.
 pub(crate) type Answer = Box<Result<ToAgent, Status>>;
@@ -32,12 +35,17 @@ pub(crate) struct Shared {
     pub(crate) reads: Semaphore,
     /// Turns to write what an agent says.
     pub(crate) writes: Semaphore,
+    /// Turns to carry what people on hosts request.
+    pub(crate) asks: Semaphore,
     pub(crate) metrics: Metrics,
     /// What hosts are to trust, once it is known.
     pub(crate) trust: watch::Receiver<Option<String>>,
+    /// The namespace to which that is carried, once it is known what was requested there.
+    pub(crate) carries: watch::Receiver<Option<String>>,
     /// Where the record of what is done on hosts goes.
     pub(crate) export: Export,
     book: Mutex<Book>,
+    requests: Mutex<Requests>,
     attached: Mutex<Attached>,
     limit: Mutex<Limit>,
     roll: Mutex<Roll>,
@@ -53,18 +61,38 @@ impl Shared {
     pub(crate) fn new(
         client: Client,
         metrics: Metrics,
-        trust: watch::Receiver<Option<String>>,
+        (trust, carries): (watch::Receiver<Option<String>>, watch::Receiver<Option<String>>),
         (limit, beats): (Limit, Beats),
         export: Export,
     ) -> Self {
         let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
+        let (asks, requests) = (Semaphore::new(ASKS), Mutex::default());
         let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
-        Self { client, reads, writes, metrics, trust, export, book, attached, limit, roll, beats }
+        Self {
+            client,
+            reads,
+            writes,
+            asks,
+            metrics,
+            trust,
+            carries,
+            export,
+            book,
+            requests,
+            attached,
+            limit,
+            roll,
+            beats,
+        }
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
+    }
+
+    pub(crate) fn requests(&self) -> MutexGuard<'_, Requests> {
+        lock(&self.requests)
     }
 
     pub(crate) fn attached(&self) -> MutexGuard<'_, Attached> {
@@ -91,6 +119,19 @@ impl Shared {
         let mut attached = self.attached();
         for (uid, tell) in told {
             attached.tell(&uid, tell);
+        }
+    }
+
+    /// Changes what is known of what people on hosts have requested, and tells whom it concerns.
+    pub(crate) fn change_requests<T: IntoIterator<Item = ToldOfRequest>>(
+        &self,
+        change: impl FnOnce(&mut Requests) -> T,
+    ) {
+        let mut requests = self.requests();
+        let told = change(&mut requests);
+        let mut attached = self.attached();
+        for (uid, progress) in told {
+            attached.tell(&uid, Tell::Progress(Box::new(progress)));
         }
     }
 }

@@ -11,7 +11,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use lapse_cluster::watch::{FIRST_LIST, FirstLists, Follow, Restarts};
 use lapse_cluster::{ENDPOINT_TRUST, GATEWAYS, Stored, clock, watch};
-use lapse_crds::{ENDPOINT_LABEL, Endpoint, Grant};
+use lapse_crds::{AccessRequest, ENDPOINT_LABEL, Endpoint, Grant};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 use tokio::time::sleep;
@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::attached::{Doubtful, EndCause};
 use crate::book::{Book, SeenGrant};
 use crate::endpoints;
+use crate::requests::{Requests, SeenRequest};
 use crate::roll::Lean;
 use crate::shared::Shared;
 use crate::watchman::Watchman;
@@ -29,15 +30,19 @@ pub(crate) struct Watches {
     pub(crate) shared: Arc<Shared>,
     /// The namespace of the installation.
     pub(crate) namespace: String,
+    /// The namespace of the requests that people make on hosts, if the gateway carries any.
+    pub(crate) host_requests: Option<String>,
     /// Who is told what hosts are to trust.
     pub(crate) trust: Sender<Option<String>>,
+    /// Who is told where requests are carried to.
+    pub(crate) carries: Sender<Option<String>>,
     pub(crate) restarts: Restarts,
     pub(crate) first_lists: FirstLists,
     /// Who is told which processes of the gateway live.
     pub(crate) watchman: Watchman,
 }
 
-/// How many watches [`Watches::run`] runs.
+/// How many watches [`Watches::run`] runs that hosts cannot be served without.
 pub(crate) const WATCHES: usize = 4;
 
 /// How many objects are listed at once.
@@ -59,7 +64,13 @@ where
 impl Watches {
     /// Follows everything until it is dropped.
     pub(crate) async fn run(self) {
-        tokio::join!(self.grants(), self.endpoints(), self.trust(), self.gateways());
+        tokio::join!(
+            self.grants(),
+            self.endpoints(),
+            self.trust(),
+            self.gateways(),
+            self.requests()
+        );
     }
 
     fn follow<S>(&self, what: &'static str, events: S) -> Follow<S> {
@@ -87,6 +98,47 @@ impl Watches {
             Event::Delete(stored) => shared.change(|book| book.delete(&stored.name_any())),
         };
         follow.run(on_event, |_| shared.book().doubt()).await;
+    }
+
+    /// What people on hosts have requested. Nothing else waits for it: a gateway that may not list it serves hosts all the
+    /// same, and carries no requests.
+    async fn requests(&self) {
+        let Some(namespace) = &self.host_requests else { return };
+        let shared = &self.shared;
+        let api: Api<Stored<AccessRequest>> = Api::namespaced(shared.client.clone(), namespace);
+        let config = watch::config().page_size(PAGE);
+        let first_lists = FirstLists::new(1);
+        let follow = Follow {
+            what: "requests of hosts",
+            events: || watch::events(api.clone(), config.clone()),
+            restarts: self.restarts.clone(),
+            patience: FIRST_LIST,
+            first_lists: first_lists.clone(),
+        };
+        let on_event = |event: Event<Stored<AccessRequest>>| match event {
+            Event::Init => shared.requests().begin(),
+            Event::InitDone => shared.change_requests(Requests::done),
+            Event::Apply(stored) | Event::InitApply(stored) => {
+                shared.requests().listed(&stored.name_any());
+                match SeenRequest::read(&stored) {
+                    Ok(Some(seen)) => {
+                        shared.change_requests(|requests| requests.apply(seen, clock::now()));
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        warn!(request = %stored.name_any(), error, "a request cannot be read");
+                    }
+                }
+            }
+            Event::Delete(stored) => {
+                shared.change_requests(|requests| requests.delete(&stored.name_any()));
+            }
+        };
+        let once_listed = async {
+            first_lists.all().await;
+            self.carries.send_replace(Some(namespace.clone()));
+        };
+        tokio::join!(follow.run(on_event, |_| ()), once_listed);
     }
 
     /// The Endpoints: a connection ends with its Endpoint, and with a new enrolment.

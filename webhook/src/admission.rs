@@ -141,6 +141,7 @@ pub(crate) fn caller(user: &UserInfo) -> Result<Identity, NotAdmitted> {
         groups_omitted: None,
         not_in_groups: Vec::new(),
         credential_id: credentials.flat_map(|(_, ids)| ids).next().cloned(),
+        endpoint_user: None,
     })
 }
 

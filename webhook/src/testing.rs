@@ -64,6 +64,7 @@ pub(crate) fn settings() -> Settings {
             ends_workloads: false,
         },
         has_gateway: false,
+        host_requests: Some("shop".into()),
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::local::protocol::{Agent, Answer, Held, Message, Request};
 use crate::places::Places;
+use crate::requests::book::Requested;
+use crate::requests::wish::Wish;
 
 /// How long the agent may take to answer. An end takes its time.
 const ANSWERING: Duration = Duration::from_secs(30);
@@ -55,13 +57,15 @@ pub enum AskError {
     Busy(String),
 }
 
-/// What somebody holds on this host.
+/// What somebody holds and has requested on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// How the agent stands.
     pub agent: Agent,
     /// What they hold.
     pub held: Vec<Held>,
+    /// What they have requested there, and do not hold.
+    pub requested: Vec<Requested>,
 }
 
 /// Asks what somebody holds, and waits for at most this time.
@@ -69,11 +73,12 @@ pub struct Standing {
 /// # Errors
 /// If the agent does not say.
 pub fn standing(places: &Places, within: Duration) -> Result<Standing, AskError> {
-    let (mut agent, mut held) = (None, Vec::new());
+    let (mut agent, mut held, mut requested) = (None, Vec::new(), Vec::new());
     for answer in ask(places, &Request::Status, within)? {
         match answer {
             Answer::Agent(said) => agent = Some(said),
             Answer::Held(one) => held.push(*one),
+            Answer::Requested(one) => requested.push(*one),
             Answer::Origin(_)
             | Answer::Started(_)
             | Answer::Exited(_)
@@ -82,7 +87,20 @@ pub fn standing(places: &Places, within: Duration) -> Result<Standing, AskError>
             | Answer::Busy(_) => {}
         }
     }
-    Ok(Standing { agent: agent.ok_or(AskError::Cut)?, held })
+    Ok(Standing { agent: agent.ok_or(AskError::Cut)?, held, requested })
+}
+
+/// Requests something.
+///
+/// # Errors
+/// If it is not requested.
+pub fn request(places: &Places, wish: &Wish) -> Result<Requested, AskError> {
+    let answers = ask(places, &Request::Ask(wish.clone()), ANSWERING)?;
+    let requested = answers.into_iter().find_map(|answer| match answer {
+        Answer::Requested(requested) => Some(*requested),
+        _ => None,
+    });
+    requested.ok_or(AskError::Cut)
 }
 
 /// Asks for something to be done; what the agent says of it.
@@ -185,11 +203,16 @@ mod tests {
         let standing = answered(
             r#"{"answer":"agent","version":1,"endpoint":"web-1"}
 {"answer":"held","grant":"g","user":"al","what":"sudo","isSudo":true,"state":"Active","since":"2024-10-04T00:00:00Z","startsAt":"2024-10-04T00:00:00Z","expiresAt":"2024-10-04T01:00:00Z","secondsLeft":90}
+{"answer":"requested","name":"web-1-al-0","namespace":"ops","user":"al","what":"sudo","since":"2024-10-04T00:00:00Z"}
 {"answer":"done"}
 "#,
         );
-        let Standing { agent, held } = standing.unwrap();
+        let Standing { agent, held, requested } = standing.unwrap();
         assert_eq!((agent.endpoint.as_str(), held[0].seconds_left), ("web-1", 90));
+        assert_eq!(
+            (requested[0].full_name().as_str(), requested[0].phase),
+            ("ops/web-1-al-0", None)
+        );
     }
 
     #[rstest]
@@ -201,7 +224,7 @@ mod tests {
     #[case::cut(AGENT, "the agent's answer is not whole: try again")]
     #[case::newer(
         "{\"answer\":\"else\"}\n",
-        "the agent says what this program does not know (unknown variant `else`, expected one of `agent`, `held`, `origin`, `started`, `exited`, `done`, `refused`, `busy` at line 1 column 16): they are of two releases; restart the agent (systemctl restart lapse-agent)"
+        "the agent says what this program does not know (unknown variant `else`, expected one of `agent`, `held`, `requested`, `origin`, `started`, `exited`, `done`, `refused`, `busy` at line 1 column 16): they are of two releases; restart the agent (systemctl restart lapse-agent)"
     )]
     fn what_is_no_answer_is_said(#[case] said: &'static str, #[case] expected: &str) {
         assert_eq!(answered(said).unwrap_err().to_string(), expected);

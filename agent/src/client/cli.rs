@@ -4,10 +4,11 @@ use clap::{Parser, Subcommand};
 
 use super::end::End;
 use super::mode::Mode;
+use super::request::Request;
 use super::run::Run;
 use super::status::Status;
 
-/// What you hold on this host by Lapse: see it, use it, and end it early.
+/// What you hold on this host by Lapse: request it, see it, use it, and end it early.
 #[derive(Debug, Parser)]
 #[command(name = "lapse", version, about, long_about)]
 pub struct Cli {
@@ -19,9 +20,13 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what you hold on this host, for how long, and what runs with it. root sees what everybody holds.
+    /// Request access on this host. You need no credentials of the cluster: the agent states who you are here.
+    Request(Request),
+    /// Show what you hold on this host, for how long, and what runs with it; and what you have requested here, and who must
+    /// approve it. root sees everybody's.
     Status(Status),
-    /// End your access on this host now, also without a network. root may end anybody's.
+    /// End your access on this host now, also without a network, or withdraw what you have requested here. root may end
+    /// anybody's access.
     End(End),
     /// Run an application that you hold: one program as root, exactly as it was approved. It ends with your access.
     Run(Run),
@@ -31,12 +36,28 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+    use clap::{CommandFactory as _, Parser as _};
+    use rstest::rstest;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[rstest]
+    #[case::nothing("request --reason x", ErrorKind::MissingRequiredArgument)]
+    #[case::two_at_once("request --admin --application dump", ErrorKind::ArgumentConflict)]
+    #[case::no_action("request --account delete", ErrorKind::InvalidValue)]
+    #[case::no_duration("request --admin --for soon", ErrorKind::ValueValidation)]
+    #[case::without_a_reason("run dump --for 10m", ErrorKind::MissingRequiredArgument)]
+    #[case::nothing_to_request("mode --command /bin/true", ErrorKind::MissingRequiredArgument)]
+    #[case::what_is_held_already("mode g --reason x", ErrorKind::ArgumentConflict)]
+    #[case::what_is_listed("run --list --reason x", ErrorKind::ArgumentConflict)]
+    fn what_cannot_be_meant_is_refused(#[case] line: &str, #[case] expected: ErrorKind) {
+        let words = std::iter::once("lapse").chain(line.split(' '));
+        assert_eq!(Cli::try_parse_from(words).unwrap_err().kind(), expected);
     }
 }

@@ -11,7 +11,7 @@ use crate::places::Places;
 /// What to end.
 #[derive(Clone, Debug, Args)]
 pub struct End {
-    /// The Grant, as `lapse status` names it. Without it: the only one that you hold.
+    /// The Grant or the request, as `lapse status` names it. Without it: the only one that you have.
     pub grant: Option<String>,
 }
 

@@ -1,14 +1,17 @@
 //! `lapse`, the client of people on the host. It decides nothing: the agent knows who asks by what the kernel says.
 //!
 //! It is the agent's own program under another name, so that both are of one release. [`cli`]: the command line.
-//! [`ask`]: the conversation. [`status`], [`watch`], [`end`], [`run`], [`mode`]: a command each.
+//! [`ask`]: the conversation. [`request`], [`status`], [`watch`], [`end`], [`run`], [`mode`]: a command each. [`wait`]: what is
+//! requested at the moment of use, until it is held.
 
 pub mod ask;
 pub mod cli;
 pub mod end;
 pub mod mode;
+pub mod request;
 pub mod run;
 pub mod status;
+pub mod wait;
 pub mod watch;
 
 use std::ffi::OsStr;
@@ -34,6 +37,7 @@ pub fn is_called(program: Option<&OsStr>) -> bool {
 pub fn main() -> ExitCode {
     let places = Places::default();
     let done = match Cli::parse().command {
+        Command::Request(options) => request::request(&places, &options),
         Command::Status(options) => status::status(&places, &options),
         Command::End(options) => end::end(&places, &options),
         Command::Run(options) => run::run(&places, &options),

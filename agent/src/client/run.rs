@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use lapse_crds::OrderState;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::{AskError, Standing, connect, patiently, standing};
+use super::request::Why;
 use super::status::left;
+use super::wait::obtain;
 use crate::application::handed::send;
 use crate::local::protocol::{self, Answer, Exited, Message, Request};
 use crate::places::Places;
+use crate::requests::wish::Wish;
 
 /// How long the agent may take until it has started something.
 const STARTING: Duration = Duration::from_secs(30);
@@ -33,8 +37,11 @@ pub struct Run {
     #[arg(value_name = "NAME", required_unless_present = "list")]
     pub name: Option<String>,
     /// Show which applications you hold, and what they run.
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with_all = ["name", "reason"])]
     pub list: bool,
+    /// To request it if it is not held, and wait for it.
+    #[command(flatten)]
+    pub why: Why,
 }
 
 /// Runs it; ends as it does.
@@ -46,6 +53,12 @@ pub fn run(places: &Places, options: &Run) -> anyhow::Result<ExitCode> {
         print!("{}", table(&standing(places, LISTING)?));
         return Ok(ExitCode::SUCCESS);
     };
+    if let Some(wish) = options.why.wish() {
+        let wish = Wish { application: Some(name.clone()), ..wish };
+        if !holds(&standing(places, LISTING)?, name) {
+            obtain(places, &wish)?;
+        }
+    }
     let before = tcgetattr(io::stdin()).ok();
     let ended = start(places, name).with_context(|| format!("running {name}"));
     restore(before.as_ref());
@@ -54,6 +67,12 @@ pub fn run(places: &Places, options: &Run) -> anyhow::Result<ExitCode> {
         eprintln!("Lapse: {message}.");
     }
     Ok(ExitCode::from(code))
+}
+
+/// Whether somebody may run it now.
+fn holds(standing: &Standing, name: &str) -> bool {
+    let held = standing.held.iter().filter(|held| held.state == OrderState::Active);
+    held.filter_map(|held| held.application.as_ref()).any(|application| application.name == name)
 }
 
 /// A program that was killed has left the terminal as it wanted it.
@@ -134,14 +153,14 @@ fn listen(stream: &UnixStream) -> Result<Ended, AskError> {
             Answer::Done(Message { message }) => {
                 return code.map(|code| Ended { code, message }).ok_or(AskError::Cut);
             }
-            Answer::Agent(_) | Answer::Held(_) | Answer::Origin(_) => {}
+            Answer::Agent(_) | Answer::Held(_) | Answer::Requested(_) | Answer::Origin(_) => {}
         }
     }
     Err(if is_started { AskError::Gone } else { AskError::Cut })
 }
 
 /// The applications that somebody holds.
-fn table(Standing { agent, held }: &Standing) -> String {
+fn table(Standing { agent, held, .. }: &Standing) -> String {
     let all: Vec<_> =
         held.iter().filter_map(|held| Some((held, held.application.as_ref()?))).collect();
     let endpoint = &agent.endpoint;
@@ -227,11 +246,26 @@ mod tests {
     fn without_an_agent_nothing_is_run() {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::under(folder.path());
-        let options = Run { name: Some("dump".into()), list: false };
+        let mut options = Run { name: Some("dump".into()), list: false, why: Why::default() };
         let error = run(&places, &options).unwrap_err();
         let said = "running dump: the agent of this host does not run (systemctl status lapse-agent): access ends on time all the \
                     same";
         assert_eq!(format!("{error:#}"), said);
+        options.why.reason = Some("x".into());
+        let error = run(&places, &options).unwrap_err();
+        assert_eq!(format!("running dump: {error:#}"), said);
+    }
+
+    #[test]
+    fn what_is_held_is_not_requested_again() {
+        let application = Some(Application { name: "dump".into(), runs: "/usr/bin/dump".into() });
+        let of = |state| {
+            let application = application.clone();
+            standing_of(vec![Held { application, state, ..held("g") }])
+        };
+        assert!(holds(&of(OrderState::Active), "dump"));
+        assert!(!holds(&of(OrderState::Active), "other"));
+        assert!(!holds(&of(OrderState::Ending), "dump"));
     }
 
     #[test]

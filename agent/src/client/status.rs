@@ -1,4 +1,4 @@
-//! `lapse status`: what somebody holds on this host.
+//! `lapse status`: what somebody holds on this host, and what they have requested there.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -10,9 +10,11 @@ use clap::{Args, ValueEnum};
 use lapse_crds::GrantDuration;
 
 use super::ask::{Standing, standing};
+use super::wait::words;
 use super::watch::watch;
 use crate::local::protocol::{Agent, Held};
 use crate::places::Places;
+use crate::requests::book::Requested;
 use crate::text::plain;
 
 /// How long the agent may take.
@@ -82,30 +84,44 @@ pub(super) fn connection(agent: &Agent) -> String {
 }
 
 /// All of it, for people.
-pub(super) fn table(Standing { agent, held }: &Standing) -> String {
+pub(super) fn table(Standing { agent, held, requested }: &Standing) -> String {
     let mut text = format!("This host is Endpoint {}. {}\n", agent.endpoint, connection(agent));
     if held.is_empty() {
         text.push_str("You hold nothing here.\n");
-        return text;
+    } else {
+        let rows = held.iter().map(|held| {
+            let Held { state, user, seconds_left, expires_at, grant, what, .. } = held;
+            let (state, left, until) = (state.to_string(), left(*seconds_left), time(*expires_at));
+            ([state, user.clone(), left, until, grant.clone(), what.clone()], details(held))
+        });
+        let titles = ["STATE", "USER", "LEFT", "UNTIL", "GRANT", "ACCESS"];
+        text.push_str(&lines(titles, rows.collect()));
     }
-    let mut rows = vec![["STATE", "USER", "LEFT", "UNTIL", "GRANT", "ACCESS"].map(str::to_owned)];
-    rows.extend(held.iter().map(|held| {
-        let Held { state, user, seconds_left, expires_at, grant, what, .. } = held;
-        let until = time(*expires_at);
-        [state.to_string(), user.clone(), left(*seconds_left), until, grant.clone(), what.clone()]
-    }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or_default()).collect();
-    let mut lines = rows.iter().map(|row| {
+    if !requested.is_empty() {
+        let rows = requested.iter().map(|requested| {
+            let Requested { phase, user, since, name, what, .. } = requested;
+            let phase = phase.map_or_else(|| "Sent".to_owned(), |phase| phase.to_string());
+            let details = format!("  {}\n", plain(&words(requested), 2048));
+            ([phase, user.clone(), time(*since), name.clone(), what.clone()], details)
+        });
+        let titles = ["PHASE", "USER", "SINCE", "REQUEST", "REQUESTED"];
+        text.push_str(&lines(titles, rows.collect()));
+    }
+    text
+}
+
+/// A table, and below each of its lines what there is to say of that.
+fn lines<const N: usize>(titles: [&str; N], rows: Vec<([String; N], String)>) -> String {
+    let titles = (titles.map(str::to_owned), String::new());
+    let rows: Vec<_> = std::iter::once(titles).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|(row, _)| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for (row, details) in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    text.push_str(&lines.next().unwrap_or_default());
-    text.push('\n');
-    for (line, held) in lines.zip(held) {
-        text.push_str(&line);
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
-        text.push_str(&details(held));
+        text.push_str(details);
     }
     text
 }
@@ -151,9 +167,10 @@ pub(super) fn origin(Held { request, ticket, approved_by, .. }: &Held) -> Option
 
 #[cfg(test)]
 pub(super) mod tests {
-    use lapse_crds::OrderState;
+    use lapse_crds::{OrderState, RequestPhase};
 
     use super::*;
+    use crate::client::wait::tests::requested;
     use crate::local::protocol::Process;
     use crate::standing;
 
@@ -184,7 +201,8 @@ pub(super) mod tests {
 
     pub(in crate::client) fn standing_of(held: Vec<Held>) -> Standing {
         let connection = Some(standing::Standing::connected(None, at(0)));
-        Standing { agent: Agent { version: 1, endpoint: "web-1".into(), connection }, held }
+        let agent = Agent { version: 1, endpoint: "web-1".into(), connection };
+        Standing { agent, held, requested: vec![] }
     }
 
     #[test]
@@ -214,6 +232,32 @@ pub(super) mod tests {
           changing the group ops: it cannot be locked
         Active  al    58m29s  2027-01-15T09:00:00Z  c                    sudo
           request shop/fix, no approval was needed
+        ");
+    }
+
+    #[test]
+    fn what_is_requested_is_shown_with_who_must_approve_it() {
+        let waiting = Requested {
+            waiting_for: Some("1 of olga, pete".into()),
+            ..requested("web-1-al-0", Some(RequestPhase::Pending))
+        };
+        let sent = Requested { what: "group adm".into(), ..requested("web-1-al-1", None) };
+        let denied = Requested {
+            why: Some("Denied by olga: not today".into()),
+            ..requested("web-1-al-2", Some(RequestPhase::Denied))
+        };
+        let mut standing = standing_of(vec![]);
+        standing.requested = vec![waiting, sent, denied];
+        insta::assert_snapshot!(table(&standing), @r"
+        This host is Endpoint web-1. The agent is connected since 2027-01-15T08:00:00Z.
+        You hold nothing here.
+        PHASE    USER  SINCE                 REQUEST     REQUESTED
+        Pending  al    2027-01-15T08:00:00Z  web-1-al-0  sudo
+          it waits for 1 of olga, pete
+        Sent     al    2027-01-15T08:00:00Z  web-1-al-1  group adm
+          it waits for the answer of the cluster
+        Denied   al    2027-01-15T08:00:00Z  web-1-al-2  sudo
+          it is denied (Denied by olga: not today)
         ");
     }
 

@@ -9,9 +9,11 @@ use chrono::{DateTime, Utc};
 
 use super::ask::{AskError, BRIEF, Standing, standing};
 use super::status::{Output, connection, left, table, time};
+use super::wait::words;
 use crate::clock::{Clock as _, HostClock};
 use crate::local::protocol::Held;
 use crate::places::Places;
+use crate::requests::book::Requested;
 
 /// How often it is looked.
 const PACE: Duration = Duration::from_secs(1);
@@ -60,7 +62,9 @@ fn is_other(before: Option<&Looked>, now: &Looked) -> bool {
     match (before, now) {
         (Some(Ok(before)), Ok(now)) => {
             let steadily = |held: &[Held]| held.iter().map(steady).collect::<Vec<_>>();
-            before.agent != now.agent || steadily(&before.held) != steadily(&now.held)
+            before.agent != now.agent
+                || steadily(&before.held) != steadily(&now.held)
+                || before.requested != now.requested
         }
         (Some(Err(_)), Err(_)) => false,
         _ => true,
@@ -85,6 +89,9 @@ fn lines(before: Option<&Looked>, now: &Looked, at: DateTime<Utc>) -> String {
             said.extend(now.held.iter().filter(|held| !is_known(held)).map(line));
             let is_gone = |known: &&Held| now.held.iter().all(|held| held.grant != known.grant);
             said.extend(known.iter().filter(is_gone).map(|held| format!("{} is gone", held.grant)));
+            let known = before.map(|before| before.requested.as_slice()).unwrap_or_default();
+            let is_news = |requested: &&Requested| !known.contains(requested);
+            said.extend(now.requested.iter().filter(is_news).map(line_of_request));
         }
     }
     let mut text = String::new();
@@ -102,12 +109,18 @@ fn line(held: &Held) -> String {
     format!("{grant} is {state}, {what} as {user}, until {until} ({left} left){why}")
 }
 
+fn line_of_request(requested: &Requested) -> String {
+    let Requested { name, what, user, .. } = requested;
+    format!("{name} is requested, {what} as {user}: {}", words(requested))
+}
+
 #[cfg(test)]
 mod tests {
-    use lapse_crds::OrderState;
+    use lapse_crds::{OrderState, RequestPhase};
 
     use super::*;
     use crate::client::status::tests::{at, held, standing_of};
+    use crate::client::wait::tests::requested;
 
     #[test]
     fn each_change_is_a_line_once() {
@@ -138,6 +151,36 @@ mod tests {
         2027-01-15T08:00:04Z a is gone
         2027-01-15T08:00:05Z the agent of this host does not run (systemctl status lapse-agent): access ends on time all the same
         2027-01-15T08:00:07Z The agent is connected since 2027-01-15T08:00:00Z.
+        ");
+    }
+
+    #[test]
+    fn each_step_of_a_request_is_a_line_once() {
+        let of = |phase, waiting_for: Option<&str>| {
+            let waiting_for = waiting_for.map(str::to_owned);
+            let mut standing = standing_of(vec![]);
+            standing.requested = vec![Requested { waiting_for, ..requested("fix", phase) }];
+            Ok(standing)
+        };
+        let all = [
+            of(None, None),
+            of(None, None),
+            of(Some(RequestPhase::Pending), Some("1 of olga")),
+            of(Some(RequestPhase::Active), None),
+            Ok(standing_of(vec![held("a")])),
+        ];
+        let mut said = String::new();
+        let mut before = None;
+        for (second, now) in (0..).zip(all) {
+            said.push_str(&lines(before.as_ref(), &now, at(second)));
+            before = Some(now);
+        }
+        insta::assert_snapshot!(said, @r"
+        2027-01-15T08:00:00Z The agent is connected since 2027-01-15T08:00:00Z.
+        2027-01-15T08:00:00Z fix is requested, sudo as al: it waits for the answer of the cluster
+        2027-01-15T08:00:02Z fix is requested, sudo as al: it waits for 1 of olga
+        2027-01-15T08:00:03Z fix is requested, sudo as al: it is granted, and on its way to this host
+        2027-01-15T08:00:04Z a is Active, sudo as al, until 2027-01-15T09:00:00Z (58m29s left)
         ");
     }
 

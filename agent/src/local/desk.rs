@@ -13,6 +13,7 @@ use super::held::held;
 use super::line::{self, Limit, LineError};
 use super::peers::Peer;
 use super::protocol::{Agent, Answer, End, Exited, Message, Prove, Proven, Request, Run, VERSION};
+use super::wanted::{Wanted, choose, own, requested};
 use crate::accounts;
 use crate::application::handed::check;
 use crate::application::held::{application, in_force};
@@ -24,6 +25,9 @@ use crate::journal::read;
 use crate::origin::prove;
 use crate::places::{Id, Places};
 use crate::record::{Record, Stage};
+use crate::requests::book::Requested;
+use crate::requests::counter::{Counter, Who};
+use crate::requests::wish::Wish;
 use crate::standing::Standing;
 use crate::text::plain;
 use crate::worker::{EndHere, Known, Task};
@@ -36,8 +40,6 @@ const ANSWERING: Duration = Duration::from_secs(5);
 const ENDING: Duration = Duration::from_secs(20);
 /// How many ends may wait for the worker at once: it must have room for what the gateway says.
 const MOST_ENDS: usize = 8;
-/// How many names are listed.
-const MOST_NAMES: usize = 16;
 
 /// What answers.
 pub struct Desk {
@@ -48,19 +50,21 @@ pub struct Desk {
     tasks: SyncSender<Task>,
     ends: Semaphore,
     room: Room,
+    counter: Counter,
 }
 
 impl Desk {
-    /// Of this Endpoint and with its key: what is known, and who carries out what is asked for.
+    /// Of this Endpoint and with its key: what is known, who carries out what is asked for, and where requests are handed in.
     #[must_use]
     pub fn new(
         places: Places,
         (host, key): (Host, HostKey),
         known: watch::Receiver<Known>,
         tasks: SyncSender<Task>,
+        counter: Counter,
     ) -> Self {
         let (ends, room) = (Semaphore::new(MOST_ENDS), Room::default());
-        Self { places, host, key, known, tasks, ends, room }
+        Self { places, host, key, known, tasks, ends, room, counter }
     }
 
     /// Serves a connection, but for the end of an application that was started on it: that is [`attend`]ed to.
@@ -96,6 +100,10 @@ impl Desk {
                 Ok(proven) => vec![Answer::Origin(proven), Answer::done("")],
                 Err(message) => vec![Answer::refused(message)],
             },
+            Ok(Request::Ask(wish)) => match self.ask(&wish, peer) {
+                Ok(requested) => vec![Answer::Requested(Box::new(requested)), Answer::done("")],
+                Err(message) => vec![Answer::refused(message)],
+            },
             Ok(Request::Run(run)) => match self.run(&run, peer, handed) {
                 Ok(started) => return (vec![Answer::Started(Message::default())], Some(started)),
                 Err(message) => vec![Answer::refused(message)],
@@ -105,22 +113,34 @@ impl Desk {
         (answers, None)
     }
 
-    /// States that somebody asks for something here; or says why not. Who they are is what the kernel says.
-    fn prove(&self, Prove { digest }: &Prove, peer: Peer) -> Result<Proven, String> {
+    /// The local user that somebody is, by what the kernel says.
+    fn name_of(&self, peer: Peer) -> Result<String, String> {
         let names = accounts::names_of(&self.places, peer.uid)
             .map_err(|error| format!("the accounts of this host cannot be read: {error}"))?;
-        let [name] = names.as_slice() else {
-            return Err(format!(
+        <[String; 1]>::try_from(names).map(|[name]| name).map_err(|names| {
+            format!(
                 "{} local users of this host have the user ID {}, and it must be one",
                 names.len(),
                 peer.uid
-            ));
-        };
+            )
+        })
+    }
+
+    /// States that somebody asks for something here; or says why not.
+    fn prove(&self, Prove { digest }: &Prove, peer: Peer) -> Result<Proven, String> {
+        let name = &self.name_of(peer)?;
         let now = HostClock.read().map_err(|_| UNCLEAR.to_owned())?.wall;
         let origin = prove(&self.host, name, digest, now, &self.key);
         let origin = origin.map_err(|error| error.to_string())?;
         info!(name, peer.uid, peer.pid, "it is stated that somebody requests access here");
         Ok(Proven { origin })
+    }
+
+    /// Requests something for somebody; or says why not.
+    fn ask(&self, wish: &Wish, peer: Peer) -> Result<Requested, String> {
+        let name = &self.name_of(peer)?;
+        let now = HostClock.read().map_err(|_| UNCLEAR.to_owned())?.wall;
+        self.counter.request(wish, Who { uid: peer.uid, name }, now)
     }
 
     /// Starts an application that somebody holds; or says why not.
@@ -161,6 +181,9 @@ impl Desk {
         let all = own(&known, peer).filter_map(|record| held(&self.places, record, &now));
         let mut answers = vec![Answer::Agent(agent)];
         answers.extend(all.map(|held| Answer::Held(Box::new(held))));
+        let whose = if peer.is_root() { None } else { Some(peer.uid) };
+        let requested = requested(&known, self.counter.of(whose, now.wall));
+        answers.extend(requested.map(|one| Answer::Requested(Box::new(one))));
         answers.push(Answer::done(""));
         answers
     }
@@ -168,7 +191,20 @@ impl Desk {
     /// Ends something; says so, or why not.
     fn end(&self, end: &End, peer: Peer) -> Result<String, String> {
         let known = self.known.borrow().clone();
-        let record = choose(&known, end, peer)?;
+        // What is held ends whatever the clock says.
+        let now = HostClock.read().map(|now| now.wall).unwrap_or_default();
+        let requested: Vec<Requested> =
+            requested(&known, self.counter.of(Some(peer.uid), now)).collect();
+        match choose(&known, &requested, end, peer)? {
+            Wanted::Held(record) => self.end_held(record, peer),
+            Wanted::Requested(requested) => {
+                let name = &self.name_of(peer)?;
+                self.counter.give_up(requested, Who { uid: peer.uid, name }, now)
+            }
+        }
+    }
+
+    fn end_held(&self, record: &Record, peer: Peer) -> Result<String, String> {
         let grant = &record.grant;
         let right = record.right.as_ref();
         let what = right.map(|right| plain(&right.elevation.to_string(), 128)).unwrap_or_default();
@@ -236,42 +272,6 @@ fn not_held(endpoint: &str, name: &str) -> String {
 const UNCLEAR: &str = "the clock of this host cannot be read";
 const BUSY: &str = "the agent has much to do: try again in a moment";
 const STOPPING: &str = "the agent is stopping: try again when it is back";
-
-/// What somebody may see and end.
-fn own(known: &[Record], peer: Peer) -> impl Iterator<Item = &Record> {
-    let is_own = move |record: &&Record| {
-        let uid = record.right.as_ref().map(|right| right.uid);
-        record.is_open() && uid.is_some_and(|uid| peer.is_root() || uid == peer.uid)
-    };
-    known.iter().filter(is_own)
-}
-
-/// What somebody wants to end. What is another's is to them as if it were not there.
-fn choose<'a>(known: &'a [Record], end: &End, peer: Peer) -> Result<&'a Record, String> {
-    let names: Vec<&str> =
-        own(known, peer).map(|record| record.grant.as_str()).take(MOST_NAMES).collect();
-    let record = match (&end.grant, names.as_slice()) {
-        (Some(name), _) => own(known, peer).find(|record| record.grant == *name),
-        (None, []) => return Err("you hold nothing on this host that could end".to_owned()),
-        (None, [_]) if !peer.is_root() => own(known, peer).next(),
-        (None, several) => {
-            return Err(format!("say which one: lapse end {}", several.join(", or lapse end ")));
-        }
-    };
-    let name = end.grant.as_deref().unwrap_or_default();
-    let record = record.ok_or_else(|| {
-        format!(
-            "you hold no Grant {} on this host: `lapse status` shows what you hold",
-            plain(name, 253)
-        )
-    })?;
-    if record.stage == Stage::Ending {
-        let why = record.message.as_ref().map(|why| format!(": {}", plain(why, 512)));
-        let why = why.unwrap_or_default();
-        return Err(format!("{} is being ended already, and not gone yet{why}", record.grant));
-    }
-    Ok(record)
-}
 
 #[cfg(test)]
 mod tests;

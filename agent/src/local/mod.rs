@@ -3,7 +3,7 @@
 //! - [`protocol`]: what is said. Pure, and the client's, too.
 //! - [`server`]: who may come in, and how many at once ([`slots`]); [`peers`]: who they are; [`shed`]: how the others are
 //!   turned away. [`line`](mod@line): one line in, and out, in bounded time.
-//! - [`desk`]: what is answered. What changes something goes through the worker, which is never waited for in its own thread.
+//! - [`desk`]: what is answered; `wanted`: which of what is theirs somebody means. What changes something goes through the worker, which is never waited for in its own thread.
 
 pub mod desk;
 #[cfg(test)]
@@ -15,3 +15,4 @@ pub mod protocol;
 pub mod server;
 mod shed;
 pub mod slots;
+mod wanted;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::origin::COMMAND;
+use crate::requests::book::Requested;
+use crate::requests::wish::{self, Wish};
 use crate::standing::Standing;
 
 /// The version of the protocol.
@@ -23,6 +25,8 @@ pub enum Request {
     End(End),
     /// A statement that it is they who ask for something, and here.
     Prove(Prove),
+    /// Something that they ask for, by the agent itself.
+    Ask(Wish),
     /// One program as root, whose standard input, output and error are handed over with the request.
     Run(Run),
 }
@@ -31,7 +35,7 @@ pub enum Request {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct End {
-    /// The Grant. Absent: the only one.
+    /// The Grant, or the request. Absent: the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
 }
@@ -71,7 +75,7 @@ pub enum RequestError {
     Version(String),
     /// There is no such command.
     #[error(
-        "there is no command {0}: this agent knows `end`, `prove`, `run` and `status`. Is it older than the program that asks?"
+        "there is no command {0}: this agent knows `end`, `prove`, `request`, `run` and `status`. Is it older than the program that asks?"
     )]
     Command(String),
     /// It says something that the command does not know.
@@ -102,6 +106,7 @@ impl Request {
             Some("status") => read_fields("status", fields).map(|Nothing {}| Self::Status),
             Some("end") => read_fields("end", fields).map(Self::End),
             Some(COMMAND) => read_fields(COMMAND, fields).map(Self::Prove),
+            Some(wish::COMMAND) => read_fields(wish::COMMAND, fields).map(Self::Ask),
             Some("run") => read_fields("run", fields).map(Self::Run),
             _ => Err(RequestError::Command(brief(&command))),
         }
@@ -116,6 +121,7 @@ impl Request {
             Self::Status => ("status", json!({})),
             Self::End(end) => ("end", serde_json::to_value(end)?),
             Self::Prove(prove) => (COMMAND, serde_json::to_value(prove)?),
+            Self::Ask(wish) => (wish::COMMAND, serde_json::to_value(wish)?),
             Self::Run(run) => ("run", serde_json::to_value(run)?),
         };
         let mut request = json!({"version": VERSION, "command": command});
@@ -147,6 +153,8 @@ pub enum Answer {
     Agent(Agent),
     /// Something that is held on this host.
     Held(Box<Held>),
+    /// Something that is requested on this host.
+    Requested(Box<Requested>),
     /// The statement.
     Origin(Proven),
     /// An application is being started: the next answer comes when it has ended.
@@ -285,6 +293,10 @@ mod tests {
     #[case::one(Request::End(End { grant: Some("g".into()) }), r#"{"command":"end","grant":"g","version":1}"#)]
     #[case::a_statement(Request::Prove(Prove { digest: "sha256:0".into() }), r#"{"command":"prove","digest":"sha256:0","version":1}"#)]
     #[case::an_application(Request::Run(Run { application: "dump".into() }), r#"{"application":"dump","command":"run","version":1}"#)]
+    #[case::something(
+        Request::Ask(Wish { commands: vec!["/bin/id -u".into()], reason: Some("x".into()), ..Wish::default() }),
+        r#"{"command":"request","commands":["/bin/id -u"],"reason":"x","version":1}"#
+    )]
     fn a_request_is_read_as_it_is_written(#[case] request: Request, #[case] line: &str) {
         assert_eq!(request.line().unwrap(), format!("{line}\n"));
         assert_eq!(Request::read(line.as_bytes()), Ok(request));
@@ -309,11 +321,11 @@ mod tests {
     )]
     #[case::no_command(
         r#"{"version":1}"#,
-        "there is no command null: this agent knows `end`, `prove`, `run` and `status`. Is it older than the program that asks?"
+        "there is no command null: this agent knows `end`, `prove`, `request`, `run` and `status`. Is it older than the program that asks?"
     )]
     #[case::another_command(
         r#"{"version":1,"command":"grant"}"#,
-        "there is no command \"grant\": this agent knows `end`, `prove`, `run` and `status`. Is it older than the program that asks?"
+        "there is no command \"grant\": this agent knows `end`, `prove`, `request`, `run` and `status`. Is it older than the program that asks?"
     )]
     #[case::who_somebody_is(
         r#"{"version":1,"command":"status","uid":0}"#,
@@ -334,6 +346,10 @@ mod tests {
     #[case::another_environment(
         r#"{"version":1,"command":"run","application":"dump","env":{"LD_PRELOAD":"/tmp/x"}}"#,
         "the command `run` cannot be read: unknown field `env`, expected `application`"
+    )]
+    #[case::as_somebody_else(
+        r#"{"version":1,"command":"request","admin":true,"localUser":"bob"}"#,
+        "the command `request` cannot be read: unknown field `localUser`, expected one of `admin`, `commands`, `groups`, `application`, `account`, `duration`, `reason`, `ticket`, `policy`"
     )]
     #[case::nothing_to_run(
         r#"{"version":1,"command":"run"}"#,

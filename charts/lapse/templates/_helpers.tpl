@@ -62,8 +62,11 @@ request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].orValue([
 (request.userInfo.username == {{ include "lapse.webhookUser" . | squote }} && {{ include "lapse.hasToken" . }})
 {{- end }}
 
+{{- define "lapse.gatewayUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:lapse-gateway
+{{- end }}
 {{- define "lapse.isGateway" -}}
-(request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:lapse-gateway' && {{ include "lapse.hasToken" . }})
+(request.userInfo.username == {{ include "lapse.gatewayUser" . | squote }} && {{ include "lapse.hasToken" . }})
 {{- end }}
 
 {{/*

@@ -57,6 +57,7 @@ pub(crate) fn parse_subject(text: &str) -> Result<Subject, String> {
         kind,
         name: name.to_owned(),
         namespace: namespace.map(ToOwned::to_owned),
+        endpoint: None,
     };
     let subject = match (kind, rest.split_once('/')) {
         ("user", _) => named(SubjectKind::User, rest, None),

@@ -206,7 +206,7 @@ fn role_ref(name: &str) -> RoleRef {
 }
 
 fn bound(subjects: &[Subject]) -> Vec<Bound> {
-    let bound = |Subject { kind, name, namespace }: &Subject| Bound {
+    let bound = |Subject { kind, name, namespace, endpoint: _ }: &Subject| Bound {
         api_group: (*kind != SubjectKind::ServiceAccount).then(|| RBAC.to_owned()),
         kind: format!("{kind:?}"),
         name: name.clone(),

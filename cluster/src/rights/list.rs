@@ -324,4 +324,24 @@ pub(super) const GATEWAY: &[Need] = &[
             "to show that it lives, and to miss the hosts of one that does not",
         )
     },
+    Need {
+        place: Place::HostRequests,
+        when: When::HostRequests,
+        ..need(
+            API_GROUP,
+            &["accessrequests"],
+            &["create", "get", "list", "watch"],
+            "to carry what people on hosts request, which their agents have signed, and to tell them what becomes of it",
+        )
+    },
+    Need {
+        place: Place::HostRequests,
+        when: When::HostRequests,
+        ..need(
+            API_GROUP,
+            &["accessdecisions"],
+            &["create"],
+            "to carry that they end what they requested, which their agents have signed",
+        )
+    },
 ];

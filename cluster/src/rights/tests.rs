@@ -18,6 +18,7 @@ fn settings() -> Settings {
             ends_workloads: false,
         },
         has_gateway: false,
+        host_requests: None,
     }
 }
 
@@ -50,6 +51,23 @@ fn settings_say_what_else_is_needed() {
     assert!(has(&rules, "create", "roles") && !has(&rules, "create", "clusterroles"));
     let both = Settings { grantable_rules, ..wide };
     assert!(has(&both, "create", "clusterroles"));
+}
+
+#[test]
+fn requests_of_hosts_are_carried_to_one_namespace_and_only_if_that_is_wanted() {
+    let of_gateway = |settings: &Settings| -> Vec<String> {
+        let all = accesses(Component::Gateway, settings).into_iter();
+        let created = all.filter(|(access, _)| access.verb == "create");
+        created.map(|(access, _)| access.to_string()).collect()
+    };
+    let without = Settings { has_gateway: true, ..settings() };
+    assert_eq!(of_gateway(&without), [""; 0]);
+    let with = Settings { host_requests: Some("ops".into()), ..without };
+    assert_eq!(
+        of_gateway(&with),
+        ["create accessrequests.lapse.dev in ops", "create accessdecisions.lapse.dev in ops"]
+    );
+    assert_eq!(of_gateway(&Settings { has_gateway: false, ..with }), [""; 0]);
 }
 
 #[test]

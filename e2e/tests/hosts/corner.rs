@@ -23,13 +23,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+/// The namespace of what people request on hosts, as the chart has it.
+pub(crate) const CARRIED_TO: &str = "default";
 pub(crate) const TOKEN: &str = "0f3a-a-token-with-enough-randomness-in-it";
 
 static LAPSE: OnceCell<Arc<Lapse>> = OnceCell::const_new();
 
 async fn lapse() -> Arc<Lapse> {
     let start = async || {
-        let options = InstallOptions { gateways: 1, ..InstallOptions::default() };
+        let set = vec!["gateway.requests.enabled=true".to_owned()];
+        let options = InstallOptions { gateways: 1, set, ..InstallOptions::default() };
         Lapse::start(PlaneOptions::default(), options).await.map(Arc::new)
     };
     LAPSE.get_or_try_init(start).await.unwrap().clone()
@@ -129,6 +132,30 @@ impl Corner {
         policy_reported(&self.admin.client, policy).await.unwrap();
     }
 
+    /// A policy by which whoever is a local user of the Endpoint may be given this there.
+    pub(crate) async fn for_local_users(&self, mut endpoint: Value) {
+        let name = &self.name;
+        endpoint["names"] = json!([name]);
+        let policy = format!("{name}-local");
+        let owners = json!([{"kind": "Group", "name": format!("{name}-owners")}]);
+        self.apply(json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy", "metadata": {"name": policy},
+            "spec": {
+                "requesters": [{"kind": "EndpointUser", "endpoint": name}],
+                "targets": [{"endpoint": endpoint}],
+                "duration": {"default": "5m", "max": "1h"},
+                "approval": {"stages": [{"name": "owner", "required": 1, "approvers": owners}]},
+            },
+        }))
+        .await;
+        policy_reported(&self.admin.client, &policy).await.unwrap();
+    }
+
+    /// What was requested on the host itself.
+    pub(crate) fn carried(&self) -> Api<AccessRequest> {
+        Api::namespaced(self.admin.client.clone(), CARRIED_TO)
+    }
+
     /// What the gateway has exported of what was done on this host: each entry as it stands there.
     pub(crate) fn exported(&self) -> Vec<Value> {
         let log = fs::read(&self.lapse.gateways[0].process.spec().log).unwrap();
@@ -193,12 +220,23 @@ impl Corner {
     }
 
     pub(crate) async fn decide(&self, who: &User, request: &str, verdict: &str) -> Result<()> {
+        self.decide_in(&self.name, who, request, verdict).await
+    }
+
+    /// Decides on a request of this namespace.
+    pub(crate) async fn decide_in(
+        &self,
+        namespace: &str,
+        who: &User,
+        request: &str,
+        verdict: &str,
+    ) -> Result<()> {
         let decision: AccessDecision = typed(json!({
             "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision",
-            "metadata": {"generateName": format!("{request}-"), "namespace": self.name},
+            "metadata": {"generateName": format!("{request}-"), "namespace": namespace},
             "spec": {"request": {"name": request}, "verdict": verdict},
         }));
-        let api: Api<AccessDecision> = Api::namespaced(who.client.clone(), &self.name);
+        let api: Api<AccessDecision> = Api::namespaced(who.client.clone(), namespace);
         api.create(&PostParams::default(), &decision).await?;
         Ok(())
     }

@@ -75,7 +75,10 @@ async fn the_requests_of_the_playground() {
 /// and can be switched on. The cookbook shows the same policy.
 #[tokio::test]
 async fn every_situation_can_be_applied_and_gives_nothing_yet() {
-    let world = World::shared("situations").await;
+    // One of them is for people who ask on hosts.
+    let set = vec!["gateway.requests.enabled=true".to_owned()];
+    let options = InstallOptions { gateways: 1, set, ..InstallOptions::default() };
+    let world = World::own("situations", options).await;
     for name in ["shop", "ci"] {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});

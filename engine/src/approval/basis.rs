@@ -47,7 +47,7 @@ impl<'a> Basis<'a> {
 
     /// Whether this person may approve in any stage, at this time.
     pub(super) fn may_approve(&self, who: &Identity, at: DateTime<Utc>) -> bool {
-        let is_own = who.username == self.requester.username;
+        let is_own = identity::may_be_same(who, self.requester);
         (self.rules().self_approval || !is_own)
             && self.rules().stages.iter().any(|stage| self.fits(stage, who, at))
     }
@@ -56,7 +56,7 @@ impl<'a> Basis<'a> {
     /// and a reviewer of emergencies. An own request is taken back, not denied.
     pub(super) fn may_deny(&self, who: &Identity) -> bool {
         let stages = &self.rules().stages;
-        who.username != self.requester.username
+        !identity::may_be_same(who, self.requester)
             && (self.is_escalation_approver(who)
                 || self.is_reviewer(who)
                 || stages.iter().any(|stage| identity::matches_any(who, &stage.approvers)))

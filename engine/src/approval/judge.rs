@@ -5,6 +5,7 @@ use lapse_crds::{AccessDecisionSpec, AccessRequest, GrantDuration, Identity, Tim
 
 use super::{Basis, Statement, Statements, progress};
 use crate::duties::Duties;
+use crate::identity::{describe as describe_person, may_be_same};
 use crate::policy::requested_duration;
 use crate::policy::{Policy, describe};
 use crate::role::RoleRules;
@@ -133,6 +134,12 @@ fn approve(case: &Judgement<'_>, name: &str) -> Result<String, Refusal> {
     if *who == case.requester.username && !rules.self_approval {
         return refuse(format!(
             "{who} created request {name}; nobody may approve their own request"
+        ));
+    }
+    if may_be_same(case.decider, case.requester) && !rules.self_approval {
+        return refuse(format!(
+            "request {name} was created by {}, who may be {who}; nobody may approve their own request",
+            describe_person(case.requester)
         ));
     }
     if !basis.may_approve(case.decider, case.now) {
@@ -298,7 +305,7 @@ fn summary(case: &Judgement<'_>, done: &str, duration: Option<GrantDuration>) ->
     let whose = if case.decider.username == case.requester.username {
         "your own".to_owned()
     } else {
-        format!("{}'s", case.requester.username)
+        format!("{}'s", describe_person(case.requester))
     };
     format!(
         "you {done} {whose} request for {}{duration} (request UID {})",

@@ -21,12 +21,25 @@ pub use keys::{KeyError, KeySet, PublicKey, key_id};
 
 /// The version of the set of signed fields.
 const VERSION: u32 = 1;
+/// The version where a host vouches for who it was, and no credential of the cluster. The fields are the same: a release that
+/// knows no such thing would take the user name in the stamp for one that the API server authenticated, so it is to know
+/// nothing of the whole.
+const VOUCHED: u32 = 2;
 /// How far the creation of an object may lie from its admission, either way.
 const FRESHNESS: TimeDelta = TimeDelta::seconds(60);
 /// The API server appends so many characters to a `generateName`…
 const GENERATED_SUFFIX: usize = 5;
 /// …of which it keeps so many (`k8s.io/apiserver/pkg/storage/names`).
 const GENERATED_BASE: usize = 58;
+
+/// The version that a spec needs.
+fn version_of(spec: &Value) -> u32 {
+    let is_vouched = |stamp: &str| {
+        let who = spec.get(stamp).and_then(|stamp| stamp.get("endpointUser"));
+        who.is_some_and(|who| !who.is_null())
+    };
+    if is_vouched("requester") || is_vouched("decider") { VOUCHED } else { VERSION }
+}
 
 /// What identifies an object, and everything in it that decides.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +85,7 @@ pub enum AttestationError {
     #[error("its attestation cannot be read: {0}")]
     Malformed(String),
     /// It was signed with another set of fields.
-    #[error("its attestation has version {0}; this release knows version {VERSION}")]
+    #[error("its attestation has version {0}; this release knows versions {VERSION} and {VOUCHED}")]
     Version(u32),
     /// The key is not published. This can be a matter of time.
     #[error("its attestation was signed by the key {0}, which is not published")]
@@ -121,12 +134,12 @@ struct SignedFields<'a> {
 
 fn signed_bytes(
     subject: &Subject<'_>,
-    named: bool,
+    (version, named): (u32, bool),
     admitted_at: Timestamp,
     nonce: &str,
 ) -> Result<Vec<u8>, AttestationError> {
     let fields = SignedFields {
-        version: VERSION,
+        version,
         kind: subject.kind,
         namespace: subject.namespace,
         name: named.then_some(subject.name),
@@ -149,9 +162,10 @@ pub fn sign(
     let admitted_at = Timestamp::new(admitted_at);
     let nonce = crate::role::hex(&nonce);
     let named = !subject.name.is_empty();
-    let signature = key.sign(&signed_bytes(subject, named, admitted_at, &nonce)?);
+    let version = version_of(subject.spec);
+    let signature = key.sign(&signed_bytes(subject, (version, named), admitted_at, &nonce)?);
     Ok(Attestation {
-        version: VERSION,
+        version,
         key: key_id(&key.verifying_key()),
         admitted_at,
         nonce,
@@ -185,8 +199,13 @@ pub fn verify_content(
     let annotation = annotation.ok_or(AttestationError::Absent)?;
     let attestation: Attestation = serde_json::from_str(annotation)
         .map_err(|error| AttestationError::Malformed(error.to_string()))?;
-    if attestation.version != VERSION {
-        return Err(AttestationError::Version(attestation.version));
+    match attestation.version {
+        VERSION | VOUCHED => {}
+        other => return Err(AttestationError::Version(other)),
+    }
+    // A signature of the one is none of the other, whatever an earlier release has signed without knowing it.
+    if attestation.version != version_of(subject.spec) {
+        return Err(AttestationError::Mismatch);
     }
     let key = keys.in_force(&attestation.key, attestation.admitted_at.time())?;
     verify_signature(key, subject, &attestation)?;
@@ -202,8 +221,8 @@ fn verify_signature(
     subject: &Subject<'_>,
     attestation: &Attestation,
 ) -> Result<(), AttestationError> {
-    let bytes =
-        signed_bytes(subject, attestation.named, attestation.admitted_at, &attestation.nonce)?;
+    let Attestation { version, named, admitted_at, nonce, .. } = attestation;
+    let bytes = signed_bytes(subject, (*version, *named), *admitted_at, nonce)?;
     let signature = read_signature(&attestation.signature)
         .ok_or_else(|| AttestationError::Malformed("the signature is not 64 bytes".into()))?;
     key.verify_strict(&bytes, &signature).map_err(|_| AttestationError::Mismatch)

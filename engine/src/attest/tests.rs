@@ -169,6 +169,58 @@ fn says_what_is_wrong(#[case] annotation: Option<&str>, #[case] words: &str) {
     assert!(!error.may_pass());
 }
 
+/// By a version of its own, so that an earlier release does not take the word of a host for a credential.
+#[rstest]
+#[case::who_asks("requester")]
+#[case::who_decides("decider")]
+fn what_a_host_vouches_for_is_signed_as_such(#[case] stamp: &str) {
+    let mut of_host = fixture();
+    of_host.spec[stamp] = json!({
+        "username": "alice", "endpointUser": {"endpoint": "ws-1", "localUser": "al"},
+    });
+    let annotation = signed(&of_host);
+    let attestation = verify(&keys(1), &of_host.subject(), Some(&annotation), time(0)).unwrap();
+    assert_eq!(attestation.version, 2);
+    // Neither is taken for the other.
+    let as_version = |version: u32, annotation: &str| {
+        let mut attestation: Attestation = serde_json::from_str(annotation).unwrap();
+        attestation.version = version;
+        serde_json::to_string(&attestation).unwrap()
+    };
+    let verified = |of: &Fixture, annotation: &str| {
+        verify(&keys(1), &of.subject(), Some(annotation), time(0)).map(drop)
+    };
+    let mismatch = Err(AttestationError::Mismatch);
+    assert_eq!(verified(&of_host, &as_version(1, &annotation)), mismatch);
+    let ordinary = fixture();
+    let annotation = signed(&ordinary);
+    assert_eq!(verified(&ordinary, &annotation), Ok(()));
+    assert_eq!(verified(&ordinary, &as_version(2, &annotation)), mismatch);
+    assert_eq!(verified(&ordinary, &as_version(3, &annotation)), Err(AttestationError::Version(3)));
+}
+
+/// An earlier release signs what it does not know, as the first version.
+#[test]
+fn what_an_earlier_release_signed_vouches_for_nobody() {
+    let mut of_host = fixture();
+    of_host.spec["requester"] = json!({
+        "username": "alice", "endpointUser": {"endpoint": "ws-1", "localUser": "al"},
+    });
+    let (admitted_at, nonce) = (Timestamp::new(time(0)), "07".repeat(16));
+    let bytes = signed_bytes(&of_host.subject(), (1, true), admitted_at, &nonce).unwrap();
+    let attestation = Attestation {
+        version: 1,
+        key: key_id(&key(1).verifying_key()),
+        admitted_at,
+        nonce,
+        named: true,
+        signature: BASE64.encode(key(1).sign(&bytes).to_bytes()),
+    };
+    let annotation = serde_json::to_string(&attestation).unwrap();
+    let verified = verify(&keys(1), &of_host.subject(), Some(&annotation), time(0));
+    assert_eq!(verified, Err(AttestationError::Mismatch));
+}
+
 #[test]
 fn a_key_under_a_wrong_name_is_refused() {
     let public = PublicKey::new(&key(1).verifying_key(), time(0));
@@ -185,7 +237,7 @@ fn what_is_said() {
     let all = [
         E::Absent,
         E::Malformed("the signature is not 64 bytes".into()),
-        E::Version(2),
+        E::Version(3),
         E::UnknownKey("0123456789abcdef".into()),
         E::KeyNotInForce("0123456789abcdef".into()),
         E::Stale { created: "2026-11-21T12:00:00+00:00".into(), admitted: time(0).into() },

@@ -3,9 +3,10 @@
 use super::{CheckResult, Context};
 use crate::condition::{Facts, RequestFacts, TargetFacts, TargetKind};
 use crate::elevation::Elevation;
+use crate::identity::are_groups_known;
 use crate::policy::requested_duration;
 use crate::target::{Privilege, Scope};
-use lapse_crds::{RoleKind, RoleRef};
+use lapse_crds::{Identity, RoleKind, RoleRef};
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let conditions = context.policy.conditions();
@@ -20,16 +21,14 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let mut broken = Vec::new();
     for (condition, message) in conditions {
         match condition.evaluate(&facts) {
-            Ok(true) => match context.requester.groups_omitted {
-                Some(omitted) if !condition.holds_with_more_groups() => broken.push(format!(
-                    "{}. (The condition `{}` depends on groups that you are not in, and that cannot be determined: \
-                     {omitted} of your groups did not fit into the request. Have the identity provider send fewer, and \
-                     request again)",
-                    message.trim_end_matches('.'),
-                    condition.as_str()
-                )),
-                _ => {}
-            },
+            Ok(true) if are_groups_known(context.requester) => {}
+            Ok(true) if condition.holds_with_more_groups() => {}
+            Ok(true) => broken.push(format!(
+                "{}. (The condition `{}` depends on groups that you are not in, and that cannot be determined: {})",
+                message.trim_end_matches('.'),
+                condition.as_str(),
+                why_unknown(context.requester)
+            )),
             Ok(false) => broken.push(format!("{}.", message.trim_end_matches('.'))),
             // What cannot be told is a no.
             Err(why) => broken.push(format!(
@@ -43,6 +42,19 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         CheckResult::Pass("Every condition of the policy is met.".to_owned())
     } else {
         CheckResult::Fail(broken.join(" "))
+    }
+}
+
+/// Why it is not known in which groups somebody is, and what they can do about it.
+fn why_unknown(requester: &Identity) -> String {
+    match requester.groups_omitted {
+        Some(omitted) => format!(
+            "{omitted} of your groups did not fit into the request. Have the identity provider send fewer, and request \
+             again"
+        ),
+        None => "the groups of who requests on a host are not known. Request with your own credentials (kubectl jit \
+                 request)"
+            .to_owned(),
     }
 }
 
@@ -113,7 +125,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::Fixture;
+    use crate::testing::{Fixture, local};
 
     /// It passes the trial, and fails for the request of the fixture.
     const FAILS: &str = "1 / (request.durationSeconds - 1234) > 0";
@@ -173,6 +185,10 @@ mod tests {
             )
             "#);
         }
+        fixture.requester = local("web-1", "al", "alice");
+        let CheckResult::Fail(why) = fixture.outcome(check) else { panic!("no groups are known") };
+        let unknown = "No contractors. (The condition `!requester.groups.exists(g, g == 'contractors')` depends on groups that you are not in, and that cannot be determined: the groups of who requests on a host are not known. Request with your own credentials (kubectl jit request))";
+        assert_eq!(why, if holds { "No contractors." } else { unknown });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The requester neither holds nor has approved a right by a policy that is kept apart.
 
 use super::{CheckResult, Context};
+use crate::identity::names_of;
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { policy, duties, requester, .. } = context;
@@ -16,7 +17,7 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
             "Who holds access under {others}, and who approved it, cannot be read: {why}."
         ));
     }
-    if let Some(engagement) = duties.engagement(&requester.username) {
+    if let Some(engagement) = names_of(requester).find_map(|name| duties.engagement(name)) {
         return CheckResult::Fail(format!(
             "{}, and nobody may hold or approve access under both that policy and JitPolicy {} (separationOfDuties); \
              request again when it has ended, or let somebody else request access.",
@@ -35,7 +36,7 @@ mod tests {
     use crate::Read;
     use crate::duties::Duties;
     use crate::testing::life::{duties, state};
-    use crate::testing::{Fixture, policy};
+    use crate::testing::{Fixture, local, policy};
 
     fn outcome(holder: &str, approver: &str) -> CheckResult {
         Fixture { duties: duties(holder, approver), ..Fixture::default() }.outcome(check)
@@ -58,6 +59,20 @@ mod tests {
             "You hold no access under shop-payments, and have approved none that is held now (separationOfDuties).",
         )
         "#);
+    }
+
+    /// Who asks on a host is whose local user they are, and may be who is called the same in the cluster.
+    #[test]
+    fn nobody_is_somebody_else_on_a_host() {
+        for (username, engaged) in
+            [("alice", "alice"), ("alice", "al"), ("lapse:endpoint:web-1:al", "al")]
+        {
+            for duties in [duties(engaged, "bob"), duties("carol", engaged)] {
+                let requester = local("web-1", "al", username);
+                let outcome = Fixture { duties, requester, ..Fixture::default() }.outcome(check);
+                assert!(matches!(outcome, CheckResult::Fail(_)), "{username}: {outcome:?}");
+            }
+        }
     }
 
     #[test]

@@ -2,18 +2,41 @@
 
 use super::{CheckResult, Context};
 use crate::identity;
+use crate::origin::Provenance;
 use crate::policy::NotFromThere;
 
 pub(super) fn check(context: &Context<'_>) -> CheckResult {
     let Context { requester, provenance, policy, .. } = context;
     let username = &requester.username;
     if identity::subject_of(requester).is_none() {
-        return CheckResult::Fail(format!(
-            "{username} is the name of a service account, but the credential does not belong to one; request with the \
-             service account's own token."
-        ));
+        return CheckResult::Fail(if identity::is_named_as_endpoint_user(requester) {
+            format!(
+                "{username} is what a local user of a host is called who requests there (lapse request), and nobody else \
+                 may have such a user name; ask whoever runs the cluster for another one."
+            )
+        } else {
+            format!(
+                "{username} is the name of a service account, but the credential does not belong to one; request with \
+                 the service account's own token."
+            )
+        });
+    }
+    // Of who has asked on a host nothing but that host says who they are.
+    match provenance {
+        Provenance::Void(why) if requester.endpoint_user.is_some() => {
+            return CheckResult::Fail(format!(
+                "It is not proven that {username} requests this: {why}. Request again on that host."
+            ));
+        }
+        Provenance::Unknown(why) if requester.endpoint_user.is_some() => {
+            return CheckResult::Pending(format!(
+                "Whether {username} requests this cannot be told: {why}."
+            ));
+        }
+        _ => {}
     }
     if !policy.allows_requester(requester) {
+        let username = identity::describe(requester);
         return CheckResult::Fail(format!(
             "{username} is not among the requesters of JitPolicy {} ({}); request under another policy, or ask its \
              owner to add you.",
@@ -22,7 +45,9 @@ pub(super) fn check(context: &Context<'_>) -> CheckResult {
         ));
     }
     match policy.accepts_from(provenance) {
-        Ok(()) => CheckResult::Pass(format!("{username} may request access.")),
+        Ok(()) => {
+            CheckResult::Pass(format!("{} may request access.", identity::describe(requester)))
+        }
         Err(NotFromThere::Refused(why)) => CheckResult::Fail(why),
         Err(NotFromThere::Unknown(why)) => CheckResult::Pending(why),
     }
@@ -37,8 +62,8 @@ mod tests {
     use lapse_crds::{LabelSelector, LabelValue, Workstations};
 
     use super::*;
-    use crate::origin::{OriginError, Provenance, Workplace};
-    use crate::testing::{Fixture, person};
+    use crate::origin::{OriginError, Workplace};
+    use crate::testing::{Fixture, local, local_user, person, user};
 
     #[rstest]
     #[case("alice", &["shop-developers"], true)]
@@ -127,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_has_the_name_of_a_local_user() {
+        let requester = person("lapse:endpoint:ws-1:bo", &["shop-developers"]);
+        let said = said(Fixture { requester, ..Fixture::default() }.outcome(check));
+        assert_eq!(
+            said,
+            "Fail: lapse:endpoint:ws-1:bo is what a local user of a host is called who requests there (lapse request), and nobody else may have such a user name; ask whoever runs the cluster for another one."
+        );
+    }
+
+    #[test]
     fn says_who_may() {
         let fixture = Fixture { requester: person("mallory", &[]), ..Fixture::default() };
         insta::assert_debug_snapshot!(fixture.outcome(check), @r#"
@@ -134,5 +169,48 @@ mod tests {
             "mallory is not among the requesters of JitPolicy shop-debug (group shop-developers); request under another policy, or ask its owner to add you.",
         )
         "#);
+    }
+
+    /// Of who asks on a host no policy says anything that names users and groups alone.
+    #[rstest]
+    #[case::proven(
+        made_on("ws-1", "web"),
+        true,
+        "Pass: alice (local user al of Endpoint ws-1) may request access."
+    )]
+    #[case::no_user_by_that(
+        made_on("ws-1", "web"),
+        false,
+        "Fail: alice (local user al of Endpoint ws-1) is not among the requesters of JitPolicy shop-debug (user alice, group shop-developers); request under another policy, or ask its owner to add you."
+    )]
+    #[case::from_elsewhere(
+        made_on("ws-2", "web"),
+        true,
+        "Fail: JitPolicy shop-debug accepts requests only from the workstations ws-1, and this one was made on Endpoint ws-2; request from one of them with `kubectl jit request --from-host`."
+    )]
+    #[case::not_proven(
+        void(),
+        true,
+        "Fail: It is not proven that alice requests this: Endpoint ws-1 is being deleted. Request again on that host."
+    )]
+    #[case::not_known(
+        unknown(),
+        true,
+        "Pending: Whether alice requests this cannot be told: Endpoint ws-1 cannot be read: timeout."
+    )]
+    fn who_asks_on_a_host_is_an_endpoint_user_and_no_user(
+        #[case] provenance: Provenance,
+        #[case] is_named: bool,
+        #[case] expected: &str,
+    ) {
+        let requester = local("ws-1", "al", "alice");
+        let mut fixture = Fixture { provenance, requester, ..Fixture::default() };
+        fixture.policy.spec.requesters.insert(0, user("alice"));
+        if is_named {
+            fixture.policy.spec.requesters.push(local_user("al", None));
+        }
+        let names = vec!["ws-1".to_owned()];
+        fixture.policy.spec.workstations = Some(Workstations { names, selector: None });
+        assert_eq!(said(fixture.outcome(check)), expected);
     }
 }

@@ -207,6 +207,7 @@ pub(super) fn samples() -> [(&'static str, Facts); 3] {
             groups_omitted: None,
             not_in_groups: vec![],
             credential_id: Some("X509SHA256=5d8f1c2a".into()),
+            endpoint_user: None,
         },
         request: RequestFacts {
             name: "fix-checkout".into(),

@@ -1,7 +1,7 @@
 //! How a right on a host stands, as its agent says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{EndReason, EndpointTarget, LocalUser, OrderState};
+use lapse_crds::{EndReason, EndpointTarget, LocalUser, OrderState, SubjectKind};
 
 use super::Observed;
 use super::decide::expiry;
@@ -94,7 +94,11 @@ pub(super) fn why_ended(observed: &Observed) -> Option<End> {
         return None;
     }
     let subject = &observed.grant.spec.subject;
-    let message = format!("On Endpoint {name}, {user} is no longer the local user of {subject}.");
+    let message = if subject.kind == SubjectKind::EndpointUser {
+        format!("On Endpoint {name}, {user} belongs to somebody else by spec.users since.")
+    } else {
+        format!("On Endpoint {name}, {user} is no longer the local user of {subject}.")
+    };
     ended(EndReason::RequesterNotAllowed, message)
 }
 
@@ -102,6 +106,10 @@ pub(super) fn why_ended(observed: &Observed) -> Option<End> {
 /// same name, where the policy says so; one that cannot be read may.
 fn is_still_theirs(observed: &Observed, facts: &EndpointFacts, user: &str) -> bool {
     let spec = &observed.grant.spec;
+    // Who belongs to nobody keeps what they asked for there for as long as that is so.
+    if spec.subject.kind == SubjectKind::EndpointUser {
+        return spec.subject.name == user && facts.owner_of(user).is_none();
+    }
     let is_theirs =
         |listed: &LocalUser| listed.local_user == user && listed.subject == spec.subject;
     let is_listed =

@@ -4,8 +4,12 @@
 //! all that it asks for, and it is worth something for two minutes. A name is taken once, so the statement makes one
 //! request, however often it is used.
 
+mod error;
+mod local;
 mod provenance;
 mod statement;
 
-pub use provenance::{OriginError, Provenance, Workplace};
-pub use statement::{StatementError, digest_of, is_digest, sign, verify};
+pub use error::OriginError;
+pub use local::local_requester;
+pub use provenance::{Provenance, Workplace, verify_end};
+pub use statement::{StatementError, digest_of, digest_of_end, is_digest, sign, verify};

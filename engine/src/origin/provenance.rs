@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{AccessRequest, Identity, Origin, Timestamp};
+use lapse_crds::{
+    AccessDecisionSpec, AccessRequest, AccessRequestSpec, EndpointUser, Identity, Origin,
+};
 
-use super::statement::{StatementError, digest_of, verify};
+use super::error::OriginError;
+use super::local::{check_asked, local_requester};
+use super::statement::{StatementError, digest_of, digest_of_end, verify};
 use crate::Read;
 use crate::endpoint::EndpointFacts;
 use crate::identity::subject_of;
@@ -35,65 +39,6 @@ pub struct Workplace {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Why it is not proven where a request was made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OriginError {
-    /// There is no such Endpoint.
-    #[error("there is no Endpoint {0}")]
-    Missing(String),
-    /// Another Endpoint has its name.
-    #[error("Endpoint {0} was deleted, and created again since")]
-    MadeAnew(String),
-    /// It is being deleted.
-    #[error("Endpoint {0} is being deleted")]
-    Going(String),
-    /// No agent has enrolled for it.
-    #[error("no agent has enrolled for Endpoint {0}")]
-    NotEnrolled(String),
-    /// Nobody knows which of two machines signed it.
-    #[error(
-        "two machines have the identity of Endpoint {0} (its condition Duplicate says what to do)"
-    )]
-    Twice(String),
-    /// Its agent did not sign this.
-    #[error(
-        "the agent of Endpoint {endpoint} did not sign this request, as {error}: it was changed after that, or the host has \
-         enrolled again since"
-    )]
-    Unsigned {
-        /// The name of the Endpoint.
-        endpoint: String,
-        /// What is wrong.
-        error: StatementError,
-    },
-    /// It was signed at another time.
-    #[error(
-        "the agent of Endpoint {endpoint} signed it at {signed_at}, and it came at {at}: more than 2 minutes lie between \
-         them; request again at once, and if that does not help compare the clock of that host with the cluster's"
-    )]
-    Stale {
-        /// The name of the Endpoint.
-        endpoint: String,
-        /// When it was signed, by the clock of the host.
-        signed_at: Timestamp,
-        /// When it was admitted.
-        at: Timestamp,
-    },
-    /// Somebody else asked there.
-    #[error(
-        "{local_user} on Endpoint {endpoint} is no local user of {username}; ask an owner of the Endpoint to add them to \
-         spec.users"
-    )]
-    Others {
-        /// The name of the Endpoint.
-        endpoint: String,
-        /// Who asked there.
-        local_user: String,
-        /// Who is the requester.
-        username: String,
-    },
-}
-
 impl Provenance {
     /// Where a request was made that was admitted at this time, by what is known of the Endpoint that it names; `None` if
     /// nobody has looked.
@@ -104,7 +49,10 @@ impl Provenance {
         admitted_at: DateTime<Utc>,
         endpoint: Option<&Read<EndpointFacts>>,
     ) -> Self {
-        let Some(origin) = &request.spec.origin else { return Self::Unsaid };
+        let Some(origin) = &request.spec.origin else {
+            let is_local = requester.endpoint_user.is_some();
+            return if is_local { Self::Void(OriginError::Absent) } else { Self::Unsaid };
+        };
         let name = || origin.endpoint.clone();
         let facts = match endpoint {
             Some(Read::Found(facts)) => facts,
@@ -121,10 +69,33 @@ impl Provenance {
     }
 }
 
-fn look(
-    request: &AccessRequest,
+/// Whether the agent of the host on which a request was made states that the same local user ends it now.
+///
+/// # Errors
+/// Why it is not proven.
+pub fn verify_end(
+    namespace: &str,
+    decision: &AccessDecisionSpec,
+    request: &AccessRequestSpec,
+    admitted_at: DateTime<Utc>,
+    facts: &EndpointFacts,
+) -> Result<(), OriginError> {
+    let Some(origin) = &decision.origin else { return Err(OriginError::Absent) };
+    look_at_host(origin, digest_of_end(namespace, decision), admitted_at, facts)?;
+    let who = request.requester.as_ref().and_then(|requester| requester.endpoint_user.as_ref());
+    let place = |origin: &Origin| (origin.uid.clone(), origin.local_user.clone());
+    let is_theirs = who.is_some() && request.origin.as_ref().map(place) == Some(place(origin));
+    if is_theirs {
+        return Ok(());
+    }
+    let (endpoint, local_user) = (origin.endpoint.clone(), origin.local_user.clone());
+    Err(OriginError::NotTheirs { endpoint, local_user })
+}
+
+/// Whether the agent that is enrolled for an Endpoint has just signed what has this digest.
+fn look_at_host(
     origin: &Origin,
-    requester: &Identity,
+    digest: Result<String, StatementError>,
     admitted_at: DateTime<Utc>,
     facts: &EndpointFacts,
 ) -> Result<(), OriginError> {
@@ -139,26 +110,54 @@ fn look(
     if facts.is_twice {
         return Err(OriginError::Twice(name()));
     }
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (namespace, of) = (text(&request.metadata.namespace), text(&request.metadata.name));
-    let signed =
-        digest_of(&namespace, &of, &request.spec).and_then(|digest| verify(origin, key, &digest));
+    let signed = digest.and_then(|digest| verify(origin, key, &digest));
     signed.map_err(|error| OriginError::Unsigned { endpoint: name(), error })?;
     // What is signed is looked at last: of what is not, nothing is worth telling.
     if (admitted_at - origin.signed_at.time()).abs() > FRESHNESS {
         let (signed_at, at) = (origin.signed_at, admitted_at.into());
         return Err(OriginError::Stale { endpoint: name(), signed_at, at });
     }
+    Ok(())
+}
+
+fn look(
+    request: &AccessRequest,
+    origin: &Origin,
+    requester: &Identity,
+    admitted_at: DateTime<Utc>,
+    facts: &EndpointFacts,
+) -> Result<(), OriginError> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (namespace, of) = (text(&request.metadata.namespace), text(&request.metadata.name));
+    look_at_host(origin, digest_of(&namespace, &of, &request.spec), admitted_at, facts)?;
+    if let Some(who) = &requester.endpoint_user {
+        return look_at_local(request, origin, (requester, who), facts);
+    }
     // Who is no subject is nobody's local user, and neither is root anybody's: nobody and nobody are not the same.
     let owner = facts.owner_of(&origin.local_user);
     if owner.is_none() || owner != subject_of(requester).as_ref() {
         return Err(OriginError::Others {
-            endpoint: name(),
+            endpoint: origin.endpoint.clone(),
             local_user: origin.local_user.clone(),
             username: requester.username.clone(),
         });
     }
     Ok(())
+}
+
+/// Whether somebody who asked there without credentials is who the stamp says, and asked for what a host can vouch for.
+fn look_at_local(
+    request: &AccessRequest,
+    origin: &Origin,
+    (requester, who): (&Identity, &EndpointUser),
+    facts: &EndpointFacts,
+) -> Result<(), OriginError> {
+    let now = local_requester(origin, facts)?;
+    if now.username != requester.username || now.endpoint_user.as_ref() != Some(who) {
+        let (endpoint, local_user) = (origin.endpoint.clone(), origin.local_user.clone());
+        return Err(OriginError::Changed { endpoint, local_user });
+    }
+    check_asked(&request.spec, origin)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
-use lapse_crds::{AccessRequestSpec, Origin, Timestamp};
+use lapse_crds::{AccessDecisionSpec, AccessRequestSpec, Origin, RequestTarget, Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -55,6 +55,38 @@ pub fn digest_of(
     let spec = &AccessRequestSpec { requester: None, origin: None, ..spec.clone() };
     let asked = Asked { version: VERSION, kind: "AccessRequest", namespace, name, spec };
     let bytes = serde_json_canonicalizer::to_vec(&asked)?;
+    Ok(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+}
+
+/// What is decided.
+#[derive(Serialize)]
+struct Decided<'a> {
+    version: u32,
+    kind: &'static str,
+    namespace: &'a str,
+    spec: &'a AccessDecisionSpec,
+}
+
+/// The digest of a decision by which somebody ends their own request; written in the same way. The request is the one of that
+/// name: an agent gives no name twice. What is stamped is not among it.
+///
+/// # Errors
+/// If the spec cannot be written as JSON.
+pub fn digest_of_end(namespace: &str, spec: &AccessDecisionSpec) -> Result<String, StatementError> {
+    let spec = &AccessDecisionSpec {
+        request: RequestTarget { name: spec.request.name.clone(), uid: None },
+        verdict: spec.verdict,
+        duration: spec.duration,
+        outcome: spec.outcome,
+        comment: spec.comment.clone(),
+        origin: None,
+        decider: None,
+        policy: None,
+        rules_hash: None,
+        rules: Vec::new(),
+    };
+    let decided = Decided { version: VERSION, kind: "AccessDecision", namespace, spec };
+    let bytes = serde_json_canonicalizer::to_vec(&decided)?;
     Ok(format!("sha256:{}", hex(&Sha256::digest(bytes))))
 }
 
@@ -168,6 +200,28 @@ mod tests {
         stored.origin = Some(stated());
         assert_eq!(digest_of("shop", "fix", &stored).unwrap(), digest());
         assert!(is_digest(&digest()));
+    }
+
+    fn end_of(name: &str) -> AccessDecisionSpec {
+        let spec = json!({"request": {"name": name}, "verdict": "End"});
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn an_end_is_of_one_request_and_neither_its_stamps_nor_itself() {
+        let digest = digest_of_end("shop", &end_of("fix")).unwrap();
+        let canonical = r#"{"kind":"AccessDecision","namespace":"shop","spec":{"request":{"name":"fix"},"verdict":"End"},"version":1}"#;
+        assert_eq!(digest, format!("sha256:{}", hex(&Sha256::digest(canonical))));
+        let mut stored = end_of("fix");
+        stored.request.uid = Some("u".into());
+        stored.decider = Some(person("alice", &[]));
+        stored.rules_hash = Some("h".into());
+        stored.origin = Some(stated());
+        assert_eq!(digest_of_end("shop", &stored).unwrap(), digest);
+        assert_ne!(digest_of_end("shop", &end_of("fix-2")).unwrap(), digest);
+        assert_ne!(digest_of_end("bank", &end_of("fix")).unwrap(), digest);
+        let denied = AccessDecisionSpec { verdict: lapse_crds::Verdict::Deny, ..end_of("fix") };
+        assert_ne!(digest_of_end("shop", &denied).unwrap(), digest);
     }
 
     /// Agents and webhooks of all releases must agree on it.

@@ -122,11 +122,21 @@ impl Ban {
         };
         let is_everybody =
             |who: &Subject| who.kind == SubjectKind::Group && who.name == "system:authenticated";
+        let is_on_host = |grant: &GrantSummary| {
+            let target = grant.live.as_ref().and_then(|live| live.target.as_ref());
+            target.is_some_and(|target| target.scope.endpoint().is_some())
+        };
         let mut touched = Touched::default();
         for grant in live.iter().filter(|grant| is_denied(grant)) {
+            // Who holds a right on a host may have asked for it there.
+            let may_be_of = |who: &Subject| match who.kind {
+                SubjectKind::Group => true,
+                SubjectKind::EndpointUser => is_on_host(grant),
+                SubjectKind::User | SubjectKind::ServiceAccount => false,
+            };
             if self.requesters.iter().any(|who| *who == *grant.subject || is_everybody(who)) {
                 touched.certain += 1;
-            } else if self.requesters.iter().any(|who| who.kind == SubjectKind::Group) {
+            } else if self.requesters.iter().any(may_be_of) {
                 touched.perhaps += 1;
             }
         }
@@ -158,12 +168,20 @@ impl Ban {
         let why = self.description.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
         let denies =
             format!("JitPolicy {} denies it{}.", self.reference.name, why.unwrap_or_default());
-        match who.groups_omitted {
-            Some(omitted) if !identity::matches_any(who, &self.requesters) => format!(
+        let is_uncertain = !identity::matches_any(who, &self.requesters);
+        match (who.groups_omitted, &who.endpoint_user) {
+            (Some(omitted), None) if is_uncertain => format!(
                 "{denies} It is for {}, and whether {} is among these cannot be determined: {omitted} groups did not \
                  fit into the request. A new request will show it.",
                 describe(&self.requesters),
                 who.username
+            ),
+            (_, Some(local)) if is_uncertain => format!(
+                "{denies} It is for {}, and whether local user {} of Endpoint {} is among these is not known on a host. \
+                 Request with your own credentials (kubectl jit request).",
+                describe(&self.requesters),
+                local.local_user,
+                local.endpoint
             ),
             _ => denies,
         }

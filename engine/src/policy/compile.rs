@@ -1,6 +1,7 @@
 //! From a `JitPolicy` to a [`Policy`], or to what is wrong with it.
 
 mod hosts;
+mod people;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use lapse_crds::{
 };
 
 use self::hosts::check_endpoints;
+use self::people::check_people;
 use super::approval::approval_rules;
 use super::emergency::emergency_rules;
 use super::offer::Offer;
@@ -96,6 +98,7 @@ impl Policy {
             // It holds when the policy cannot be compiled, too: see `crate::retention`.
             retention,
         } = &policy.spec;
+        check_people(&policy.spec, settings)?;
         let approval = approval_rules(approval.as_ref(), requesters)?;
         let duration = bounds(&duration.clone().unwrap_or_default(), settings)?;
         let in_emergency = |rules| emergency_rules(rules, requesters, duration, settings);

@@ -38,7 +38,12 @@ impl Policies {
     /// Whether any names this group, among those who may ask or approve, or who may not ask.
     #[must_use]
     pub fn names_group(&self, name: &str) -> bool {
-        let group = Subject { kind: SubjectKind::Group, name: name.to_owned(), namespace: None };
+        let group = Subject {
+            kind: SubjectKind::Group,
+            name: name.to_owned(),
+            namespace: None,
+            endpoint: None,
+        };
         let approves = |policy: &Policy| {
             policy.approval().stages.iter().any(|stage| stage.approvers.contains(&group))
         };
@@ -77,9 +82,10 @@ impl Policies {
     /// The bans that are for this person, or may be, in force or on trial, by name.
     pub(super) fn bans_of(&self, who: &Identity) -> impl Iterator<Item = (&PolicyState, &Ban)> {
         // Whose groups are not all known is looked for by every policy.
-        let own = match who.groups_omitted {
-            Some(_) => self.iter().filter(|state| state.mode != PolicyMode::Disabled).collect(),
-            None => self.of(who).into_values().collect::<Vec<_>>(),
+        let own = if identity::are_groups_known(who) {
+            self.of(who).into_values().collect::<Vec<_>>()
+        } else {
+            self.iter().filter(|state| state.mode != PolicyMode::Disabled).collect()
         };
         let bans = own.into_iter().filter_map(|state| match &state.compiled {
             Ok(Rule::Deny(ban)) => Some((state, &**ban)),

@@ -47,6 +47,7 @@ pub fn mark(
         kind: SubjectKind::ServiceAccount,
         name,
         namespace: Some(home.to_owned()),
+        endpoint: None,
     };
     let holder = spelled_out("person", &username_of(subject)).into_iter();
     let accounts = accounts(target, &session.impersonates);
@@ -138,8 +139,12 @@ mod tests {
             max_grace_period: None,
             impersonates: accounts.iter().map(ToString::to_string).collect(),
         };
-        let subject =
-            Subject { kind: SubjectKind::User, name: "alice".to_owned(), namespace: None };
+        let subject = Subject {
+            kind: SubjectKind::User,
+            name: "alice".to_owned(),
+            namespace: None,
+            endpoint: None,
+        };
         let names = mark(&subject, target, &session, "lapse-system").into_iter();
         let names = names.map(|subject| subject.name).skip(1);
         names.filter(|name| !name.starts_with("some-in-")).collect()

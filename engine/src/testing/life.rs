@@ -62,6 +62,7 @@ pub(crate) fn decision(verdict: Verdict, who: Identity, at: i64) -> Attested<Acc
         duration: None,
         outcome: None,
         comment: None,
+        origin: None,
         decider: Some(who),
         policy: Some(reference(1)),
         rules_hash: Some(role("get").hash()),

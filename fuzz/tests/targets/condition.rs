@@ -14,6 +14,7 @@ fn facts(reason: &str) -> Facts {
             groups_omitted: None,
             not_in_groups: vec![],
             credential_id: None,
+            endpoint_user: None,
         },
         request: RequestFacts {
             name: "fix".into(),

@@ -5,11 +5,13 @@ use futures::FutureExt as _;
 use lapse_cluster::clock;
 use lapse_crds::{AccessDecisionSpec, Identity, RequestTarget, Verdict};
 
+use super::carried::{self, is_carried};
 use super::case::{Case, Upon};
 use super::draft::{Draft, nonce};
+use super::opened::check_name;
 use super::review::ReviewCase;
 use crate::admission::Admission;
-use crate::answer::{Admitted, NotAdmitted};
+use crate::answer::{Admitted, NotAdmitted, known};
 use crate::asked::{Kind, Request};
 use crate::size::check_size;
 
@@ -28,6 +30,9 @@ async fn stamped(admission: &Admission, request: &Request) -> Result<Admitted, N
     let Some(mut draft) = Draft::of(request) else {
         return Ok(Admitted { done: to_the_schema, ..Admitted::default() });
     };
+    if is_carried(admission.reader().settings(), request) {
+        return ended_there(admission, request, draft).await;
+    }
     let (decider, left_out) = admission.stamp_of(&request.user_info)?;
     draft.set_identity("decider", &decider)?;
     let Some(spec) = draft.spec::<AccessDecisionSpec>().filter(is_complete) else {
@@ -38,6 +43,12 @@ async fn stamped(admission: &Admission, request: &Request) -> Result<Admitted, N
             ..Admitted::default()
         });
     };
+    if spec.origin.is_some() {
+        return Err(NotAdmitted::invalid(
+            "spec.origin",
+            "spec.origin is for what people end on a host (lapse end), which the gateway submits: leave it out",
+        ));
+    }
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let now = clock::now();
     let reviewed = spec.outcome.filter(|_| spec.verdict == Verdict::Review);
@@ -80,6 +91,42 @@ async fn stamped(admission: &Admission, request: &Request) -> Result<Admitted, N
     Ok(Admitted {
         patch: Some(draft.sign(&keys, now, nonce()?)?),
         warnings: [said].into_iter().chain(risk).chain(left_out).collect(),
+        done: "judged and stamped",
+        ..Admitted::default()
+    })
+}
+
+/// Judges, stamps and signs what the gateway carries: that somebody on a host ends what they requested there.
+async fn ended_there(
+    admission: &Admission,
+    request: &Request,
+    mut draft: Draft<'_>,
+) -> Result<Admitted, NotAdmitted> {
+    let Some(spec) = draft.spec::<AccessDecisionSpec>().filter(is_complete) else {
+        let patch = Some(draft.unsigned());
+        return Ok(Admitted { patch, done: "left to the schema", ..Admitted::default() });
+    };
+    let reader = admission.reader();
+    let origin = carried::check_end(reader.settings(), request, &spec)?;
+    check_name("spec.origin.endpoint", &origin.endpoint)?;
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let (facts, case) = tokio::join!(
+        reader.endpoint(&origin.endpoint),
+        Case::read_alone(admission, namespace, &spec, &request.user_info).boxed()
+    );
+    let (case, now) = (case?, clock::now());
+    let facts = known(facts)?.unwrap_or_default();
+    let decider = carried::decider(&spec, &case.request, &case.requester, &facts, now)?;
+    draft.set_identity("decider", &decider)?;
+    let said = judge(&mut draft, &case, &spec, &decider, now)?;
+    let keys = admission.keys()?;
+    if !request.dry_run {
+        let about = case.request.metadata.uid.as_deref().unwrap_or_default();
+        admission.said().note(reader.index(), about);
+    }
+    Ok(Admitted {
+        patch: Some(draft.sign(&keys, now, nonce()?)?),
+        warnings: vec![said],
         done: "judged and stamped",
         ..Admitted::default()
     })

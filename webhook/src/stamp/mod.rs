@@ -3,6 +3,7 @@
 mod allows;
 mod alone;
 mod around;
+mod carried;
 mod case;
 mod decision;
 mod draft;

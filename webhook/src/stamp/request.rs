@@ -13,6 +13,7 @@ use lapse_engine::{Read, clipped};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use super::carried::{self, is_carried};
 use super::draft::{Draft, nonce};
 use super::opened::is_object_name;
 use super::origin::{Claim, verify};
@@ -55,7 +56,12 @@ pub(crate) async fn request(
     let asks_what_it_allows = allows::is_asked(request)?;
     let claim = Claim::read(admission, request).await?;
     let now = clock::now();
-    let (requester, left_out) = admission.stamp_of(&request.user_info)?;
+    let settings = admission.reader().settings();
+    let (requester, left_out) = if is_carried(settings, request) {
+        (carried::requester(settings, request, claim.as_ref())?, None)
+    } else {
+        admission.stamp_of(&request.user_info)?
+    };
     let keys = admission.keys()?;
     let (mut admitted, spec) = stamp(request, &requester, claim.as_ref(), &keys, now, nonce()?)?;
     let seen = match spec {

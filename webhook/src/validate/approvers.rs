@@ -41,7 +41,8 @@ fn as_user(who: &Subject) -> UserInfo {
         SubjectKind::Group => {
             UserInfo { groups: Some(vec![who.name.clone(), everybody]), ..UserInfo::default() }
         }
-        SubjectKind::User => UserInfo {
+        // Nobody decides on a host: a policy that names one is refused.
+        SubjectKind::User | SubjectKind::EndpointUser => UserInfo {
             username: Some(username_of(who)),
             groups: Some(vec![everybody]),
             ..UserInfo::default()

@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::Operation;
 use lapse_cluster::clock;
 use lapse_crds::{
-    ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, RequestPhase, created_at,
+    ATTESTATION, AccessDecisionSpec, AccessRequestSpec, Identity, Origin, RequestPhase, created_at,
 };
 use lapse_engine::attest::{AttestationError, KeySet, Subject, verify};
 use lapse_engine::do_all_fit;
@@ -35,12 +35,21 @@ pub(crate) async fn signed(
         return Ok(Admitted { warnings, ..Admitted::default() });
     }
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
-    let stamp = stamp_of(kind, spec)?;
+    let (stamp, origin) = stamp_of(kind, spec)?;
     // Told first: without a signature the stamp is whatever the client wrote.
     if !request.dry_run && annotation(object).is_none() {
         return Err(refusal(kind, &AttestationError::Absent));
     }
-    if !stamp.is_some_and(|stamp| is_stamp_of(&stamp, &request.user_info)) {
+    let gateway = admission.reader().settings().gateway();
+    let is_gateway = request.user_info.username.as_ref() == Some(&gateway);
+    let is_stamped = |stamp: Identity| {
+        if is_gateway {
+            is_vouched_for(&stamp, origin.as_ref())
+        } else {
+            is_stamp_of(&stamp, &request.user_info)
+        }
+    };
+    if !stamp.is_some_and(is_stamped) {
         return Err(NotAdmitted::Forbidden(format!(
             "spec.{} is not your identity. Lapse stamps it: leave it out of the manifest",
             field(kind)
@@ -68,14 +77,45 @@ fn is_stamp_of(stamp: &Identity, user: &UserInfo) -> bool {
     let groups: HashSet<&String> = caller.groups.iter().collect();
     let named = caller.groups.iter().filter(|name| !name.is_empty()).count();
     // Destructured without `..`: a new field must be compared, too.
-    let Identity { username, uid, groups: kept, groups_omitted, not_in_groups, credential_id } =
-        stamp;
+    let Identity {
+        username,
+        uid,
+        groups: kept,
+        groups_omitted,
+        not_in_groups,
+        credential_id,
+        endpoint_user,
+    } = stamp;
     let omitted = groups_omitted.map_or(0, |omitted| omitted as usize);
     (username, uid, credential_id) == (&caller.username, &caller.uid, &caller.credential_id)
         && kept.iter().all(|name| groups.contains(name))
         && kept.len() + omitted == named
         && groups_omitted.is_some() != do_all_fit(&caller.groups)
         && not_in_groups.iter().all(|name| !groups.contains(name))
+        && endpoint_user.is_none()
+}
+
+/// Whether a stamp is that of somebody on a host, which is all that the gateway may submit. Who they are was verified before it
+/// was signed.
+fn is_vouched_for(stamp: &Identity, origin: Option<&Origin>) -> bool {
+    // Destructured without `..`, too.
+    let Identity {
+        username,
+        uid,
+        groups,
+        groups_omitted,
+        not_in_groups,
+        credential_id,
+        endpoint_user,
+    } = stamp;
+    let is_of_host = endpoint_user.as_ref().zip(origin).is_some_and(|(who, origin)| {
+        who.endpoint == origin.endpoint && who.local_user == origin.local_user
+    });
+    is_of_host
+        && !username.is_empty()
+        && (uid, credential_id, groups_omitted) == (&None, &None, &None)
+        && groups.is_empty()
+        && not_in_groups.is_empty()
 }
 
 fn refusal(kind: Kind, error: &AttestationError) -> NotAdmitted {
@@ -100,13 +140,13 @@ fn field(kind: Kind) -> &'static str {
     }
 }
 
-/// Who the object says made it. What cannot be read has not been judged either.
-fn stamp_of(kind: Kind, spec: &Value) -> Result<Option<Identity>, NotAdmitted> {
+/// Who the object says made it, and which host vouches for that. What cannot be read has not been judged either.
+fn stamp_of(kind: Kind, spec: &Value) -> Result<(Option<Identity>, Option<Origin>), NotAdmitted> {
     let stamp = match kind {
-        Kind::AccessDecision => {
-            serde_path_to_error::deserialize(spec).map(|spec: AccessDecisionSpec| spec.decider)
-        }
-        _ => serde_path_to_error::deserialize(spec).map(|spec: AccessRequestSpec| spec.requester),
+        Kind::AccessDecision => serde_path_to_error::deserialize(spec)
+            .map(|spec: AccessDecisionSpec| (spec.decider, spec.origin)),
+        _ => serde_path_to_error::deserialize(spec)
+            .map(|spec: AccessRequestSpec| (spec.requester, spec.origin)),
     };
     stamp.map_err(|error| {
         let field = format!("spec.{}", error.path());

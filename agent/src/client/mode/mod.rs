@@ -7,16 +7,22 @@ mod words;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use lapse_crds::OrderState;
 
-use super::ask::{AskError, BRIEF, Standing, have_done, standing};
+use super::ask::{self, AskError, BRIEF, Standing, have_done, standing};
+use super::request::Why;
+use super::wait::obtain;
 use crate::clock::{Clock as _, HostClock};
 use crate::local::protocol::{End, Held, Request};
 use crate::places::Places;
+use crate::requests::wish::Wish;
 
+/// How long the agent may take to say what is held.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The variable that names the Grant in such a shell.
 const GRANT: &str = "LAPSE_GRANT";
 
@@ -24,7 +30,14 @@ const GRANT: &str = "LAPSE_GRANT";
 #[derive(Clone, Debug, Args)]
 pub struct Mode {
     /// The Grant, as `lapse status` names it. Without it: the only one with sudo that you hold.
+    #[arg(conflicts_with = "reason")]
     pub grant: Option<String>,
+    /// To request sudo if it is not held, and wait for it.
+    #[command(flatten)]
+    pub why: Why,
+    /// With --reason: request sudo for this command alone, and not for everything; may be given several times.
+    #[arg(long = "command", value_name = "COMMAND", requires = "reason")]
+    pub commands: Vec<String>,
     /// The shell; your own if not given.
     #[arg(long, value_name = "PROGRAM")]
     pub shell: Option<PathBuf>,
@@ -49,7 +62,13 @@ pub fn mode(places: &Places, options: &Mode) -> anyhow::Result<ExitCode> {
         print!("{}", prompt(standing(places, BRIEF), inside.as_deref()));
         return Ok(ExitCode::SUCCESS);
     }
-    let standing = standing(places, BRIEF.saturating_mul(10))?;
+    let mut standing = ask::standing(places, PATIENCE)?;
+    if let Some(wish) = wish(options)
+        && !standing.held.iter().any(is_usable)
+    {
+        obtain(places, &wish)?;
+        standing = ask::standing(places, PATIENCE)?;
+    }
     let held = choose(&standing, options.grant.as_deref())?;
     ensure!(
         inside.as_ref() != Some(&held.grant),
@@ -65,6 +84,12 @@ pub fn mode(places: &Places, options: &Mode) -> anyhow::Result<ExitCode> {
         leave(places, options, held)?;
     }
     Ok(ExitCode::from(code))
+}
+
+/// What is requested if nothing is held that could be used in the mode.
+fn wish(Mode { why, commands, .. }: &Mode) -> Option<Wish> {
+    let (admin, commands) = (commands.is_empty(), commands.clone());
+    why.wish().map(|wish| Wish { admin, commands, ..wish })
 }
 
 /// The right that is used in the mode.
@@ -130,6 +155,7 @@ fn leave(places: &Places, options: &Mode, held: &Held) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use rstest::rstest;
 
     use super::*;
@@ -155,6 +181,24 @@ mod tests {
         let standing = standing_of(held);
         let chosen = choose(&standing, grant).map(|held| held.grant.as_str());
         assert_eq!(chosen.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn sudo_is_requested_for_everything_or_for_commands() {
+        let line = |words: &str| {
+            let words = std::iter::once("lapse").chain(words.split(' '));
+            let command = crate::client::cli::Cli::try_parse_from(words).unwrap().command;
+            let crate::client::cli::Command::Mode(mode) = command else {
+                panic!("another command")
+            };
+            wish(&mode)
+        };
+        assert_eq!(line("mode"), None);
+        let reason = Some("x".to_owned());
+        let admin = Wish { admin: true, reason: reason.clone(), ..Wish::default() };
+        assert_eq!(line("mode --reason x"), Some(admin));
+        let commands = Wish { commands: vec!["/bin/id".into()], reason, ..Wish::default() };
+        assert_eq!(line("mode --reason x --command /bin/id"), Some(commands));
     }
 
     #[test]

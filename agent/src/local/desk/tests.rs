@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use chrono::TimeDelta;
+use lapse_wire::{Asked, Progress, from_agent};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::requests::{self, courier::Courier};
 use crate::right::{Elevation, Right};
 
 const AL: Peer = Peer { uid: 1000, pid: Some(7) };
@@ -36,6 +38,7 @@ struct Fixture {
     desk: Desk,
     _known: watch::Sender<Known>,
     tasks: Receiver<Task>,
+    courier: Courier,
 }
 
 fn desk(records: Vec<Record>, room: usize) -> Fixture {
@@ -47,8 +50,10 @@ fn desk(records: Vec<Record>, room: usize) -> Fixture {
     let users = "al:x:1000:1000::/:/bin/sh\nbo:x:1001:1001::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\nroot:x:0:0::/:/bin/sh\n";
     std::fs::write(places.at("/etc/passwd"), users).unwrap();
     let host = Host { name: "web-1".into(), uid: "e-1".into() };
-    let desk = Desk::new(places, (host, HostKey::from_seed(&[5; 32])), seen, sender);
-    Fixture { _folder: folder, desk, _known: known, tasks }
+    let own = (host, HostKey::from_seed(&[5; 32]));
+    let (counter, courier) = requests::open(&places, own.0.clone(), own.1.clone());
+    let desk = Desk::new(places, own, seen, sender, counter);
+    Fixture { _folder: folder, desk, _known: known, tasks, courier }
 }
 
 /// What is answered on the wire.
@@ -80,15 +85,78 @@ fn ask(desk: &Desk, peer: Peer, line: &str) -> Vec<Value> {
 fn it_is_stated_who_asks(#[case] peer: Peer, #[case] expected: Result<&str, &str>) {
     let digest = format!("sha256:{}", "0".repeat(64));
     let line = json!({"version": 1, "command": "prove", "digest": digest}).to_string();
-    let answers = ask(&desk(vec![], 1).desk, peer, &format!("{line}\n"));
+    let Fixture { _folder, desk, courier, .. } = desk(vec![], 1);
+    let answers = ask(&desk, peer, &format!("{line}\n"));
     let origin = &answers[0]["origin"];
     match expected {
         Ok(name) => assert_eq!(
             (&origin["localUser"], &origin["endpoint"], &answers[1]["answer"]),
             (&json!(name), &json!("web-1"), &json!("done"))
         ),
-        Err(message) => assert_eq!(answers, [json!({"answer": "refused", "message": message})]),
+        Err(message) => {
+            let refused = [json!({"answer": "refused", "message": message})];
+            assert_eq!(answers, refused);
+            // Nor does the agent ask for anything itself for them.
+            courier.opened("ops");
+            let request = "{\"version\":1,\"command\":\"request\",\"admin\":true}\n";
+            assert_eq!(ask(&desk, peer, request), refused);
+        }
     }
+}
+
+/// What is answered to somebody while the gateway says this of what they request.
+fn asks(desk: &Desk, courier: &mut Courier, peer: Peer, error: &str) -> Vec<Value> {
+    let request = "{\"version\":1,\"command\":\"request\",\"groups\":[\"adm\"]}\n";
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(desk, peer, request));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let from_agent::Message::Ask(said) = runtime.block_on(courier.next()) else {
+            panic!("nothing is asked for")
+        };
+        let said: Value = serde_json::from_str(&said.json).unwrap();
+        assert_eq!(said["spec"]["origin"]["localUser"], "al");
+        let name = said["metadata"]["name"].as_str().unwrap().to_owned();
+        let (is_withdrawal, error) = (false, error.to_owned());
+        courier.hear(Asked { name, is_withdrawal, error });
+        asking.join().unwrap()
+    })
+}
+
+/// It is theirs to see, and nobody else's but root's; and theirs alone to give up.
+#[test]
+fn who_requests_sees_and_ends_their_own() {
+    let Fixture { _folder, desk, mut courier, .. } = desk(vec![], 1);
+    let status = |peer| ask(&desk, peer, "{\"version\":1,\"command\":\"status\"}\n");
+    courier.opened("ops");
+    let refused = asks(&desk, &mut courier, AL, "no policy offers it");
+    assert_eq!(refused, [json!({"answer": "refused", "message": "no policy offers it"})]);
+    assert_eq!(status(AL).len(), 2);
+    let answers = asks(&desk, &mut courier, AL, "");
+    let [requested, done] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!(done, &json!({"answer": "done"}));
+    let name = requested["name"].as_str().unwrap().to_owned();
+    let (phase, waiting_for) = ("Pending".to_owned(), "1 of olga".to_owned());
+    let progress = Progress { name: name.clone(), phase, waiting_for, why: String::new() };
+    courier.note(&progress, HostClock.read().unwrap().wall);
+    for peer in [AL, ROOT] {
+        let shown = &status(peer)[1];
+        let expected = json!({
+            "answer": "requested", "name": name, "namespace": "ops", "user": "al", "what": "group adm",
+            "since": requested["since"], "phase": "Pending", "waitingFor": "1 of olga",
+        });
+        assert_eq!(shown, &expected);
+    }
+    assert_eq!(status(Peer { uid: 1002, pid: None }).len(), 2);
+    let not_theirs = |peer| {
+        let answer = end(&desk, peer, &name);
+        assert!(answer["message"].as_str().unwrap().starts_with("you neither hold"), "{answer}");
+    };
+    not_theirs(ROOT);
+    not_theirs(BO);
+    courier.lost();
+    let given_up = end(&desk, AL, &name);
+    let said = given_up["message"].as_str().unwrap();
+    assert!(said.contains("nothing of it begins on this host"), "{said}");
 }
 
 fn all() -> Vec<Record> {
@@ -136,48 +204,6 @@ fn the_errors_of_the_connection_are_for_root() {
         answers[0]["connection"]["lastError"][1].clone()
     };
     assert_eq!((error(AL), error(ROOT)), (Value::Null, json!("reaching 10.0.0.1")));
-}
-
-#[rstest]
-#[case::the_only_one(BO, None, Ok("of-bo"))]
-#[case::by_name(AL, Some("of-al"), Ok("of-al"))]
-#[case::one_of_several(AL, None, Err("say which one: lapse end of-al, or lapse end of-al-too"))]
-#[case::anothers(
-    AL,
-    Some("of-bo"),
-    Err("you hold no Grant of-bo on this host: `lapse status` shows what you hold")
-)]
-#[case::none_at_all(
-    AL,
-    Some("x\u{1b}"),
-    Err("you hold no Grant x? on this host: `lapse status` shows what you hold")
-)]
-#[case::what_is_over(
-    AL,
-    Some("was-al's"),
-    Err("you hold no Grant was-al's on this host: `lapse status` shows what you hold")
-)]
-#[case::what_ends_already(
-    AL,
-    Some("of-al-too"),
-    Err("of-al-too is being ended already, and not gone yet")
-)]
-#[case::nothing(Peer { uid: 1002, pid: None }, None, Err("you hold nothing on this host that could end"))]
-#[case::root_names_it(ROOT, Some("of-bo"), Ok("of-bo"))]
-#[case::root_is_not_guessed_for(
-    ROOT,
-    None,
-    Err("say which one: lapse end of-al, or lapse end of-al-too, or lapse end of-bo")
-)]
-fn who_ends_what(
-    #[case] peer: Peer,
-    #[case] grant: Option<&str>,
-    #[case] expected: Result<&str, &str>,
-) {
-    let end = End { grant: grant.map(str::to_owned) };
-    let known = all();
-    let chosen = choose(&known, &end, peer).map(|record| record.grant.as_str());
-    assert_eq!(chosen, expected.map_err(str::to_owned));
 }
 
 fn end(desk: &Desk, peer: Peer, grant: &str) -> Value {

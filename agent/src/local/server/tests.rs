@@ -29,7 +29,9 @@ fn desk(places: &Places) -> Arc<Desk> {
     let (_, known) = watch::channel(Arc::default());
     let (tasks, _) = sync_channel(1);
     let host = lapse_engine::order::Host { name: "web-1".into(), uid: "e-1".into() };
-    Arc::new(Desk::new(places.clone(), (host, HostKey::from_seed(&[5; 32])), known, tasks))
+    let own = (host, HostKey::from_seed(&[5; 32]));
+    let (counter, _courier) = crate::requests::open(places, own.0.clone(), own.1.clone());
+    Arc::new(Desk::new(places.clone(), own, known, tasks, counter))
 }
 
 fn said(mut stream: &UnixStream) -> String {

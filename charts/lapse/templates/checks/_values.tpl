@@ -30,6 +30,9 @@ by itself is told here, too, for it would do so when half of the release is chan
 {{ printf "guard.trustedReconcilers[%d] is %q, in the namespace of Lapse itself: nobody applies as Lapse by impersonation, so this would only let somebody do so unguarded. Take it off the list" $i $account }}
 {{- end }}
 {{- end }}
+{{- if and .Values.gateway.requests.enabled (not .Values.gateway.enabled) }}
+{{ printf "gateway.requests.enabled is true, and gateway.enabled is false: nobody would carry them. Set gateway.enabled" }}
+{{- end }}
 {{- $service := .Values.gateway.service }}
 {{- if eq $service.type "ClusterIP" }}
 {{- range $field := list "externalTrafficPolicy" "nodePort" }}

@@ -106,7 +106,9 @@ impl Agent {
                 Some(
                     to_agent::Message::Trust(_)
                     | to_agent::Message::Renewed(_)
-                    | to_agent::Message::Noted(_),
+                    | to_agent::Message::Noted(_)
+                    | to_agent::Message::Asked(_)
+                    | to_agent::Message::Progress(_),
                 )
                 | None => {}
             }
@@ -127,6 +129,8 @@ impl Agent {
             connection: random_name(),
             before: vec![],
             capabilities: vec![],
+            asks: false,
+            requests: vec![],
         };
         FromAgent { message: Some(from_agent::Message::Hello(hello)) }
     }

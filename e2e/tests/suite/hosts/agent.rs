@@ -31,6 +31,8 @@ pub(crate) struct Agent {
     pub(crate) machine: String,
     pub(crate) certificate: String,
     pub(crate) trust: TrustStore,
+    /// Whether it says that people on its host may request.
+    pub(crate) asks: bool,
     /// The connections that it had, as the process that it is.
     connections: Mutex<Vec<String>>,
     address: String,
@@ -54,6 +56,7 @@ impl Agent {
             machine: machine(seed),
             certificate: String::new(),
             trust,
+            asks: false,
             connections: Mutex::default(),
             address: format!("https://{}", world.lapse.gateways[0].served.unwrap()),
         }
@@ -67,6 +70,7 @@ impl Agent {
             machine: self.machine.clone(),
             certificate: self.certificate.clone(),
             trust: self.trust.clone(),
+            asks: self.asks,
             connections: Mutex::default(),
             address: format!("https://{}", world.lapse.gateways[gateway].served.unwrap()),
         }
@@ -138,6 +142,8 @@ impl Agent {
             connection: connection.clone(),
             before,
             capabilities: beside.iter().map(ToString::to_string).collect(),
+            asks: self.asks,
+            requests: vec![],
         };
         let message = Some(from_agent::Message::Hello(hello));
         sender.send(FromAgent { message }).await.unwrap();
@@ -196,6 +202,21 @@ impl Attached {
             match said.message {
                 Some(to_agent::Message::Trust(_)) | None => {}
                 Some(message) => return Ok(message),
+            }
+        }
+    }
+
+    /// To which namespace requests are carried, once the gateway says so.
+    pub(crate) async fn carries_to(&mut self) -> Result<String, Status> {
+        loop {
+            let said = timeout(SOON, self.inbound.message()).await;
+            let said = said.map_err(|_| Status::deadline_exceeded("it says nothing"))??;
+            let said =
+                said.context("it has hung up").map_err(|e| Status::cancelled(e.to_string()))?;
+            if let Some(to_agent::Message::Trust(trust)) = said.message
+                && !trust.carries_to.is_empty()
+            {
+                return Ok(trust.carries_to);
             }
         }
     }

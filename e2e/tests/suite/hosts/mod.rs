@@ -1,6 +1,7 @@
 //! Rights on hosts: who may enrol, what an agent is told, whom the cluster believes, and what nobody can make up.
 
 mod agent;
+mod asked;
 mod batch;
 mod escalation;
 mod record;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use lapse_crds::{
-    ConditionStatus, Conditions as _, EndReason, Endpoint, Grant, GrantPhase, OrderState,
-    RequestPhase,
+    AccessRequest, ConditionStatus, Conditions as _, EndReason, Endpoint, Grant, GrantPhase,
+    OrderState, RequestPhase,
 };
 use lapse_e2e::plane::{InstallOptions, eventually};
 use lapse_engine::endpoint::hash_of_token;
@@ -340,6 +341,12 @@ async fn nobody_makes_up_what_agents_and_webhook_sign() {
     let grants: Api<Grant> = Api::all(controller.client.clone());
     let stolen = grants.create(&PostParams::default(), &made).await;
     refused(stolen.map_err(Into::into), "its token was stolen");
+
+    // Where nobody asks on hosts, it creates no request at all, and ends none.
+    let requests: Api<AccessRequest> = world.api(&gateway);
+    let made = requests.create(&PostParams::default(), &world.request("made-up", json!({}))).await;
+    refused(made.map_err(Into::into), "forbidden");
+    refused(world.decide(&gateway, "fix", json!({"verdict": "End"})).await, "forbidden");
 
     // Who does not own the Endpoint does not say who is whom there.
     let user =

@@ -58,7 +58,7 @@ impl Rendered {
             if subject.name != component.account() {
                 continue;
             }
-            let rules = self.rules(&role, &namespace);
+            let rules = self.rules(&role, place.as_ref().unwrap_or(&namespace));
             if role.name == GRANTABLE {
                 grantable = rules;
             } else {
@@ -115,6 +115,11 @@ fn told<'a>(some: impl Iterator<Item = &'a Access>) -> String {
 ])]
 #[case::workloads(&["controller.endWorkloads=true"])]
 #[case::gateway(&["gateway.enabled=true"])]
+#[case::requests_of_hosts(&[
+    "gateway.enabled=true",
+    "gateway.requests.enabled=true",
+    r#"gateway.requests.namespace="ops""#,
+])]
 #[case::all(&[
     "controller.allowClusterWide=true",
     r#"controller.bindableRoles=[{"kind":"Role","name":"mend"}]"#,

@@ -25,6 +25,10 @@ async fn rendered_with(more: &[&str]) -> Answer {
     "guard.trustedReconcilers[0]"
 )]
 #[case::port(&["webhook.url=\"https://hook.example:70000\""], "a port is a number from 1 to 65535")]
+#[case::carried_by_nobody(
+    &["gateway.requests.enabled=true"],
+    "gateway.requests.enabled is true, and gateway.enabled is false: nobody would carry them"
+)]
 #[case::port_of_nodes(&["gateway.service.nodePort=30443"], "gateway.service.nodePort is 30443")]
 #[case::traffic_from_nowhere(
     &["gateway.service.externalTrafficPolicy=\"Local\""],

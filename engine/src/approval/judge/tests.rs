@@ -8,13 +8,14 @@ use rstest::rstest;
 use super::*;
 use crate::role::RoleRules;
 use crate::testing::life::duties;
-use crate::testing::{edit_in, group, person, policy, request_spec, settings, stage, user};
+use crate::testing::{edit_in, group, local, person, policy, request_spec, settings, stage, user};
 
 struct Case {
     verdict: Verdict,
     duration: Option<GrantDuration>,
     decider: Identity,
     request: AccessRequest,
+    requester: Identity,
     policy: Result<Policy, String>,
     statements: Vec<Statement>,
     duties: Duties,
@@ -38,6 +39,7 @@ impl Default for Case {
             duration: None,
             decider: person("bob", &["shop-managers"]),
             request,
+            requester: person("alice", &["shop-developers"]),
             policy: Ok(Policy::compile(&policy("shop-debug"), &settings()).unwrap()),
             statements: vec![],
             duties: Duties::default(),
@@ -58,6 +60,7 @@ impl Case {
             duration: self.duration,
             outcome: None,
             comment: None,
+            origin: None,
             decider: None,
             policy: None,
             rules_hash: None,
@@ -67,7 +70,7 @@ impl Case {
             decision: &decision,
             decider: &self.decider,
             request: &self.request,
-            requester: &person("alice", &["shop-developers"]),
+            requester: &self.requester,
             requested_at: time(0),
             target: &edit_in(&["shop"]),
             policy: &self.policy,
@@ -284,4 +287,38 @@ fn other_answers() {
     let lines =
         answers.map(|answer| answer.unwrap_or_else(|refusal| format!("refused: {refusal}")));
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Whoever asks on a host is whose local user they are, and may be who is called the same in the cluster.
+#[rstest]
+#[case::by_the_endpoint(
+    "alice",
+    "alice",
+    "alice created request fix-checkout; nobody may approve their own request"
+)]
+#[case::by_their_name(
+    "al",
+    "alice",
+    "request fix-checkout was created by alice (local user al of Endpoint ws-1), who may be al; nobody may approve their own request"
+)]
+#[case::of_nobody(
+    "al",
+    "lapse:endpoint:ws-1:al",
+    "request fix-checkout was created by lapse:endpoint:ws-1:al (local user al of Endpoint ws-1), who may be al; nobody may approve their own request"
+)]
+fn nobody_approves_what_they_asked_for_on_a_host(
+    #[case] decider: &str,
+    #[case] requester: &str,
+    #[case] expected: &str,
+) {
+    let decider = person(decider, &["shop-managers"]);
+    let requester = local("ws-1", "al", requester);
+    let mut case = Case { decider, requester, ..Case::default() };
+    assert_eq!(case.judge().unwrap_err(), expected);
+    case.verdict = Verdict::Deny;
+    assert!(case.judge().is_err(), "it is theirs to withdraw");
+    case.decider = person("bob", &["shop-managers"]);
+    assert!(case.judge().is_ok());
+    case.verdict = Verdict::Approve;
+    assert!(case.judge().is_ok());
 }

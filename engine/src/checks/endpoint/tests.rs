@@ -16,7 +16,8 @@ use crate::target::ResolvedTarget;
 use crate::testing::Fixture;
 
 fn facts() -> EndpointFacts {
-    let subject = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    let subject =
+        Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None, endpoint: None };
     EndpointFacts {
         uid: "u-1".into(),
         labels: [("role".to_owned(), "web".to_owned())].into(),

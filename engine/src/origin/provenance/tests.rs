@@ -3,12 +3,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::SigningKey;
 use lapse_crds::LocalUser;
 use rstest::rstest;
+use serde_json::json;
 
 use super::super::sign;
 use super::*;
 use crate::order::Host;
 use crate::testing::life::time;
-use crate::testing::{group, person, request_spec, service_account, user};
+use crate::testing::{group, local, person, request_spec, service_account, user};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -147,4 +148,126 @@ fn an_account_may_work_on_a_host_too() {
     let request = asked_by("bot", 0);
     let provenance = Provenance::of(&request, &bot, time(0), Some(&Read::Found(facts())));
     assert!(matches!(provenance, Provenance::Proven(_)), "{provenance:?}");
+}
+
+/// What this local user asks for on their host, for that host, with `lapse request`.
+fn asked_there(local_user: &str, change: fn(&mut AccessRequestSpec)) -> AccessRequest {
+    let mut request = AccessRequest::new("fix", request_spec());
+    request.metadata.namespace = Some("shop".into());
+    let target = json!({"endpoint": {"name": "ws-1", "localUser": local_user, "admin": {}}});
+    request.spec.target = serde_json::from_value(target).unwrap();
+    change(&mut request.spec);
+    let host = Host { name: "ws-1".into(), uid: "u-1".into() };
+    let digest = digest_of("shop", "fix", &request.spec).unwrap();
+    request.spec.origin = Some(sign(&host, local_user, &digest, time(0), &key(5)).unwrap());
+    request
+}
+
+/// Where it was made, stamped with who they are by what is known of the host.
+fn stamped(request: &AccessRequest) -> Result<Provenance, OriginError> {
+    let origin = request.spec.origin.as_ref().unwrap();
+    let requester = super::super::local_requester(origin, &facts())?;
+    let facts = Read::Found(facts());
+    Ok(Provenance::of(request, &requester, time(0), Some(&facts)))
+}
+
+#[rstest]
+#[case::of_alice("al", "alice")]
+#[case::of_nobody("carol", "lapse:endpoint:ws-1:carol")]
+fn a_local_user_asks_for_themselves_on_their_host(
+    #[case] local_user: &str,
+    #[case] username: &str,
+) {
+    let request = asked_there(local_user, |_| {});
+    let origin = request.spec.origin.as_ref().unwrap();
+    let requester = super::super::local_requester(origin, &facts()).unwrap();
+    assert_eq!(requester, local("ws-1", local_user, username));
+    assert!(matches!(stamped(&request), Ok(Provenance::Proven(_))));
+}
+
+#[rstest]
+#[case::root(
+    "root",
+    "root belongs to nobody in the cluster: request as the local user that is yours"
+)]
+#[case::an_account(
+    "bot",
+    "bot on Endpoint ws-1 is the local user of a service account, which requests with its token alone"
+)]
+fn some_ask_for_nothing_there(#[case] local_user: &str, #[case] expected: &str) {
+    assert_eq!(stamped(&asked_there(local_user, |_| {})).unwrap_err().to_string(), expected);
+}
+
+const ELSEWHERE: &str = "who requests on a host is granted access there alone, as the same local user: request ws-1 as al, or with your own credentials (kubectl jit request)";
+
+#[rstest]
+#[case::another_host(|spec: &mut AccessRequestSpec| spec.target.endpoint.as_mut().unwrap().name = "ws-2".into(), ELSEWHERE)]
+#[case::another_user(|spec: &mut AccessRequestSpec| spec.target.endpoint.as_mut().unwrap().local_user = Some("bob".into()), ELSEWHERE)]
+#[case::whoever_it_is(|spec: &mut AccessRequestSpec| spec.target.endpoint.as_mut().unwrap().local_user = None, ELSEWHERE)]
+#[case::in_the_cluster(|spec: &mut AccessRequestSpec| spec.target = request_spec().target, ELSEWHERE)]
+#[case::an_emergency(|spec: &mut AccessRequestSpec| spec.emergency = true, "spec.emergency takes credentials of the cluster: leave it out on a host, or request with your own (kubectl jit request)")]
+#[case::an_extension(|spec: &mut AccessRequestSpec| spec.extends = Some("x".into()), "spec.extends takes credentials of the cluster: leave it out on a host, or request with your own (kubectl jit request)")]
+#[case::later(|spec: &mut AccessRequestSpec| spec.start_time = Some(time(9).into()), "spec.startTime takes credentials of the cluster: leave it out on a host, or request with your own (kubectl jit request)")]
+fn a_host_vouches_for_nothing_beyond_itself(
+    #[case] change: fn(&mut AccessRequestSpec),
+    #[case] expected: &str,
+) {
+    assert_eq!(told(&stamped(&asked_there("al", change)).unwrap()), expected);
+}
+
+/// What stands in the stamp is compared with what is so now.
+#[rstest]
+#[case::another_name(local("ws-1", "al", "bob"))]
+#[case::of_nobody(local("ws-1", "al", "lapse:endpoint:ws-1:al"))]
+#[case::another_local_user(local("ws-1", "bob", "alice"))]
+#[case::of_another_host(local("ws-2", "al", "alice"))]
+fn who_is_somebody_else_by_now_has_not_asked(#[case] requester: Identity) {
+    let request = asked_there("al", |_| {});
+    let provenance = Provenance::of(&request, &requester, time(0), Some(&Read::Found(facts())));
+    assert_eq!(
+        told(&provenance),
+        "al on Endpoint ws-1 belongs to somebody else by spec.users since"
+    );
+}
+
+#[test]
+fn without_a_statement_nobody_asks_on_a_host() {
+    let mut request = asked_there("al", |_| {});
+    request.spec.origin = None;
+    let requester = local("ws-1", "al", "alice");
+    let provenance = Provenance::of(&request, &requester, time(0), Some(&Read::Found(facts())));
+    assert_eq!(told(&provenance), "nothing proves who requests");
+}
+
+/// An end of a request by who is said to have made it, stated by this local user.
+fn ended_by(local_user: &str, change: fn(&mut AccessDecisionSpec)) -> Result<(), OriginError> {
+    let mut request = asked_there("al", |_| {});
+    request.spec.requester = Some(local("ws-1", "al", "alice"));
+    let end = json!({"request": {"name": "fix"}, "verdict": "End"});
+    let mut end: AccessDecisionSpec = serde_json::from_value(end).unwrap();
+    let host = Host { name: "ws-1".into(), uid: "u-1".into() };
+    let digest = digest_of_end("shop", &end).unwrap();
+    end.origin = Some(sign(&host, local_user, &digest, time(0), &key(5)).unwrap());
+    change(&mut end);
+    verify_end("shop", &end, &request.spec, time(0), &facts())
+}
+
+#[test]
+fn who_asked_there_ends_it_there_and_nobody_else() {
+    assert_eq!(ended_by("al", |_| {}), Ok(()));
+    insta::assert_snapshot!(ended_by("bob", |_| {}).unwrap_err(), @"bob on Endpoint ws-1 did not request that there with `lapse request`");
+    let other = ended_by("al", |end| end.request.name = "fix-2".into());
+    assert!(matches!(other, Err(OriginError::Unsigned { .. })), "{other:?}");
+    let unsaid = ended_by("al", |end| end.origin = None);
+    assert_eq!(unsaid, Err(OriginError::Absent));
+    // What was asked with credentials is ended with them.
+    let mut request = asked_there("al", |_| {});
+    request.spec.requester = Some(alice());
+    let end = json!({"request": {"name": "fix"}, "verdict": "End"});
+    let mut end: AccessDecisionSpec = serde_json::from_value(end).unwrap();
+    let host = Host { name: "ws-1".into(), uid: "u-1".into() };
+    let digest = digest_of_end("shop", &end).unwrap();
+    end.origin = Some(sign(&host, "al", &digest, time(0), &key(5)).unwrap());
+    let ended = verify_end("shop", &end, &request.spec, time(0), &facts());
+    assert!(matches!(ended, Err(OriginError::NotTheirs { .. })), "{ended:?}");
 }

@@ -7,6 +7,7 @@ mod extension;
 mod follow;
 mod granting;
 mod origin;
+mod people;
 mod phases;
 mod properties;
 mod scheduled;

@@ -18,7 +18,8 @@ fn key() -> SigningKey {
 }
 
 fn workstation() -> EndpointFacts {
-    let subject = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    let subject =
+        Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None, endpoint: None };
     EndpointFacts {
         uid: "u-1".into(),
         users: vec![LocalUser { subject, local_user: "al".into(), authorized_keys: vec![] }],
@@ -45,7 +46,8 @@ fn stored(object: &Value, change: &Value, endpoint: Read<EndpointFacts>) -> Resu
     let (keys, _) = testing::keys(now());
     let request = testing::request(object, change);
     let who = caller(&request.user_info).unwrap();
-    let claim = Claim(endpoint);
+    let origin = serde_json::from_value(object["spec"]["origin"].clone()).unwrap();
+    let claim = Claim::of(origin, endpoint);
     let admitted = stamp(&request, &who, Some(&claim), &keys, now(), [7; 16]);
     let (admitted, _) = admitted.map_err(|error| error.to_string())?;
     let mut stored = object.clone();

@@ -66,3 +66,36 @@ async fn what_was_asked_stays(#[case] change: fn(&mut Value), #[case] expected: 
         Some(expected) => assert!(outcome.clone().unwrap_err().contains(expected), "{outcome:?}"),
     }
 }
+
+/// What the gateway submits is somebody's on the host that vouches for them, and nobody else's.
+#[rstest]
+#[case::of_the_host(|_: &mut Value| {}, true)]
+#[case::another_local_user(|s: &mut Value| s["endpointUser"]["localUser"] = json!("bo"), false)]
+#[case::another_host(|s: &mut Value| s["endpointUser"]["endpoint"] = json!("ws-2"), false)]
+#[case::the_gateway(|s: &mut Value| *s = json!({"username": "system:serviceaccount:lapse-system:lapse-gateway"}), false)]
+#[case::with_groups(|s: &mut Value| s["groups"] = json!(["shop-developers"]), false)]
+#[case::with_a_credential(|s: &mut Value| s["credentialID"] = json!("JTI=1"), false)]
+#[case::with_a_uid(|s: &mut Value| s["uid"] = json!("a-1"), false)]
+fn the_gateway_is_nobody(#[case] change: fn(&mut Value), #[case] expected: bool) {
+    let mut stamp =
+        json!({"username": "alice", "endpointUser": {"endpoint": "ws-1", "localUser": "al"}});
+    change(&mut stamp);
+    let stamp: Identity = serde_json::from_value(stamp).unwrap();
+    let origin = json!({
+        "endpoint": "ws-1", "uid": "u-1", "localUser": "al", "signature": "",
+        "signedAt": "2026-11-21T12:00:00.000000Z",
+    });
+    let origin: Origin = serde_json::from_value(origin).unwrap();
+    assert_eq!(is_vouched_for(&stamp, Some(&origin)), expected);
+    assert!(!is_vouched_for(&stamp, None));
+}
+
+/// And nobody who shows credentials is on a host.
+#[tokio::test]
+async fn a_stamp_of_a_host_is_nobodys_who_shows_credentials() {
+    let admission = testing::signing();
+    let mut object = testing::stamped(&admission).await;
+    object["spec"]["requester"]["endpointUser"] = json!({"endpoint": "ws-1", "localUser": "al"});
+    let error = validated(&admission, &object, json!({})).await.unwrap_err();
+    assert!(error.contains("spec.requester is not your identity"), "{error}");
+}

@@ -15,14 +15,15 @@ use crate::endpoint::EndpointFacts;
 use crate::grant::{Observed, decide, drain};
 use crate::order::Receipt;
 use crate::testing::life::{APPROVED_AT, EXPIRES_AT, deleted_at, pending, state, time};
-use crate::testing::policy;
+use crate::testing::{local, local_user, policy};
 
 pub(super) fn agent() -> SigningKey {
     SigningKey::from_bytes(&[5; 32])
 }
 
 fn facts() -> EndpointFacts {
-    let alice = Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None };
+    let alice =
+        Subject { kind: SubjectKind::User, name: "alice".into(), namespace: None, endpoint: None };
     EndpointFacts {
         uid: "u-1".into(),
         users: vec![LocalUser { subject: alice, local_user: "al".into(), authorized_keys: vec![] }],
@@ -115,6 +116,33 @@ pub(super) fn active() -> Observed {
     says(&mut observed, OrderState::Active, None);
     assert_eq!(step(&mut observed, APPROVED_AT + 2).0, GrantPhase::Active);
     observed
+}
+
+/// Somebody who belongs to nobody of the cluster, and asked there.
+#[test]
+fn who_belongs_to_nobody_keeps_it_until_they_belong_to_somebody() {
+    let mut observed = active();
+    observed.grant.spec.subject = local_user("al", Some("web-1"));
+    observed.grant.spec.username = Some("lapse:endpoint:web-1:al".into());
+    let who = local("web-1", "al", "lapse:endpoint:web-1:al");
+    let Read::Found(request) = &mut observed.request else { panic!("there is a request") };
+    request.spec.requester = Some(who);
+    let mut policy = offering();
+    policy.spec.requesters = vec![local_user("al", Some("web-1"))];
+    observed.policies = Read::Found([state(&policy)].into());
+    endpoint(&mut observed).users.clear();
+    assert_eq!(step(&mut observed, APPROVED_AT + 3).0, GrantPhase::Active);
+    endpoint(&mut observed).users = facts().users;
+    let (phase, reason, _) = step(&mut observed, APPROVED_AT + 4);
+    assert_eq!((phase, reason), (GrantPhase::Ending, Some(EndReason::RequesterNotAllowed)));
+    let status = observed.grant.status.unwrap();
+    let ended = status.conditions.condition("Ended").unwrap();
+    assert!(
+        ended
+            .message
+            .contains("On Endpoint web-1, al belongs to somebody else by spec.users since."),
+        "{ended:?}"
+    );
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn an_approved_request_is_granted() {
             kind: User,
             name: "alice",
             namespace: None,
+            endpoint: None,
         },
         username: Some(
             "alice",

@@ -16,7 +16,6 @@ use tracing::{error, info, warn};
 use self::here::Reply;
 pub use self::here::{EndHere, Known};
 use self::judge::judge;
-use crate::clock::Reading;
 use crate::drift;
 use crate::hands::{Hands, HandsError, Round};
 use crate::identity::write_trust;

@@ -81,7 +81,7 @@ pub struct JitPolicySpec {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub priority: i32,
 
-    /// Who may request access. Who requests with `lapse request` on a host is an EndpointUser, and no User, whosever
+    /// Who may request access. Who requests with `lapse request` on a host is an `EndpointUser`, and no User, whosever
     /// local user they are: with effect Allow, name `workstations`, or the `endpoint` of each. Empty: nobody.
     #[schemars(length(max = 64))]
     pub requesters: Vec<Subject>,

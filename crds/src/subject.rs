@@ -40,9 +40,9 @@ pub enum SubjectKind {
         .message("endpoint is allowed with kind EndpointUser alone")
 )]
 pub struct Subject {
-    /// User, Group, ServiceAccount or EndpointUser.
+    /// User, Group, ServiceAccount or `EndpointUser`.
     pub kind: SubjectKind,
-    /// The name, exactly as the API server authenticates it (case matters). Of an EndpointUser: the name of the local
+    /// The name, exactly as the API server authenticates it (case matters). Of an `EndpointUser`: the name of the local
     /// user; absent: every local user but root.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "schema::subject_name")]
@@ -51,7 +51,7 @@ pub struct Subject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: Option<String>,
-    /// With kind EndpointUser: the Endpoint on whose host the local user is. Absent: on every one that `workstations` of
+    /// With kind `EndpointUser`: the Endpoint on whose host the local user is. Absent: on every one that `workstations` of
     /// the policy names; in a policy with effect Deny, on every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]

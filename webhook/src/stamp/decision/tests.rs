@@ -198,16 +198,19 @@ async fn what_the_schema_refuses_is_left_to_it(#[case] spec: Value) {
     assert!(!patch.contains("attestation"), "{patch}");
 }
 
-/// The fields that are stamped are all there are: a new one must be stamped, or be the decider's.
+/// The fields that are stamped are all there are: a new one must be stamped, be the decider's, or be proven by the agent of a
+/// host, and refused from anybody else.
 #[test]
 fn every_field_of_a_decision_is_accounted_for() {
     let theirs = ["request", "verdict", "duration", "outcome", "comment"];
     let stamped = ["decider", "policy", "rulesHash", "rules"];
+    let proven = ["origin"];
     let crds = lapse_crds::all();
     let schema = serde_json::to_value(&crds[2]).unwrap();
     let pointer = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let fields: BTreeMap<String, Value> =
         serde_json::from_value(schema.pointer(pointer).unwrap().clone()).unwrap();
-    let known = |field: &String| theirs.iter().chain(&stamped).any(|known| known == field);
+    let known =
+        |field: &String| theirs.iter().chain(&stamped).chain(&proven).any(|known| known == field);
     assert!(fields.keys().all(known), "{:?}", fields.keys());
 }

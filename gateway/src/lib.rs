@@ -5,7 +5,8 @@
 //! - [`status`]: what to write on an Endpoint. Pure.
 //! - [`limits`]: how often. Pure.
 //! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
-//! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
+//! - `identity`, `caller`, `tls`, `shares`, `turns`, `listen`: who connects. `attached`: who is connected. `metrics`: what is
+//!   counted.
 //! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
 //! - `activity`: the record of what is done on hosts, and where it goes.
 //! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
@@ -14,6 +15,7 @@ mod activity;
 mod attached;
 pub mod beats;
 pub mod book;
+mod caller;
 pub mod cli;
 mod endpoints;
 mod identity;
@@ -29,6 +31,7 @@ mod shared;
 mod shares;
 pub mod status;
 mod tls;
+mod turns;
 mod watches;
 mod watchman;
 

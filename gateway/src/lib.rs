@@ -9,7 +9,7 @@
 //!   counted.
 //! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
 //! - `activity`: the record of what is done on hosts, and where it goes.
-//! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
+//! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written, in turn (`pens`).
 
 mod activity;
 mod attached;
@@ -22,6 +22,7 @@ mod identity;
 pub mod limits;
 mod listen;
 mod metrics;
+mod pens;
 mod roll;
 mod run;
 mod scribe;

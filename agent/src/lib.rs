@@ -13,13 +13,14 @@
 //!   outlast a right.
 //! - [`local`]: people on the host, and [`client`], by which they talk to it; [`notices`]: what they are told. [`asked`],
 //!   [`text`]: what is shown of an order, and how. [`shares`]: how much of the agent one person takes. [`origin`]: what it says of requests that people make on it.
-//! - [`link`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
+//! - [`link`], [`backoff`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
 
 pub mod accounts;
 pub mod activity;
 pub mod application;
 pub mod asked;
 pub mod attach;
+pub mod backoff;
 pub mod certificate;
 pub mod cli;
 pub mod client;

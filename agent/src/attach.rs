@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
+use crate::backoff::{Backoff, jittered};
 use crate::certificate::{check_next, validity};
 use crate::clock::{Clock as _, HostClock};
 use crate::durable;
@@ -26,11 +27,7 @@ use crate::requests::courier::Courier;
 use crate::standing::Standing;
 use crate::worker::{News, Task};
 
-/// The pause after a connection that ended, at first.
-pub const SHORTEST: Duration = Duration::from_secs(1);
-/// And at the most.
-pub const LONGEST: Duration = Duration::from_mins(1);
-/// After the cluster has said that this host is nobody.
+/// The pause after the cluster has said that this host is nobody.
 const NOBODY: Duration = Duration::from_mins(5);
 /// How long opening a connection may take, from its first answer on.
 pub const OPEN: Duration = Duration::from_secs(15);
@@ -126,7 +123,7 @@ impl Link {
 
     /// Stays connected for ever. Ends only with the thread that carries out orders.
     pub async fn stay(mut self) {
-        let mut pause = SHORTEST;
+        let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
             let ended = match self.converse().await {
@@ -146,9 +143,7 @@ impl Link {
                 self.identity.previous =
                     Some(std::mem::replace(&mut self.identity.certificate, previous));
             }
-            if began.elapsed() > LONGEST {
-                pause = SHORTEST;
-            }
+            let mut pause = backoff.after(began.elapsed(), self.is_awaited());
             if let Ended::Told(status) = &ended
                 && status.code() == Code::Unauthenticated
             {
@@ -157,8 +152,13 @@ impl Link {
                 pause = NOBODY;
             }
             sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LONGEST);
         }
+    }
+
+    /// Whether access is in force here, or the cluster does not know yet what became of it.
+    fn is_awaited(&self) -> bool {
+        let news = self.news.borrow();
+        !news.grants.is_empty() || !news.receipts.is_empty()
     }
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
@@ -363,11 +363,4 @@ fn is_worn(certificate: &str, now: DateTime<Utc>) -> bool {
 pub fn random_name() -> String {
     let [one, other] = [(); 2].map(|()| getrandom::u64().unwrap_or_default());
     format!("{one:016x}{other:016x}")
-}
-
-/// Between half of a pause and all of it, so that a thousand hosts do not come back at once.
-#[must_use]
-pub fn jittered(pause: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    pause.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
 }

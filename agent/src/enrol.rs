@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 use tracing::info;
 
-use crate::attach::jittered;
+use crate::backoff::jittered;
 use crate::certificate::validity;
 use crate::durable;
 use crate::fingerprint::machine;

@@ -7,20 +7,23 @@
 //! - [`application`]: one program as root, started by the agent; [`program`]: whether it is the one that was approved.
 //!   [`numbers`]: the user IDs of accounts that are made.
 //! - [`elevation`]: a driver for each kind of right. [`journal`]: what is remembered. [`hands`]: all of it in its order.
-//! - [`probe`]: what the host can do. [`session`]: what happens when somebody who has a right calls sudo.
+//! - [`probe`]: what the host can do. [`session`]: what happens when somebody who has a right calls sudo. [`bus`]: how systemd is
+//!   asked for what that takes.
 //! - [`identity`], [`fingerprint`], [`copied`]: who this host is, on which machine, and what a copy of it does.
 //! - [`activity`], [`outbox`]: the record of what is done with sudo, and how it is sent. [`drift`], [`unfollowed`]: what would
 //!   outlast a right.
 //! - [`local`]: people on the host, and [`client`], by which they talk to it; [`notices`]: what they are told. [`asked`],
 //!   [`text`]: what is shown of an order, and how. [`shares`]: how much of the agent one person takes.
 //! - [`origin`]: what the host says of requests that people make on it. [`requests`]: what they request by the agent itself.
-//! - [`link`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
+//! - [`link`], [`backoff`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
 
 pub mod accounts;
 pub mod activity;
 pub mod application;
 pub mod asked;
 pub mod attach;
+pub mod backoff;
+pub mod bus;
 pub mod certificate;
 pub mod cli;
 pub mod client;

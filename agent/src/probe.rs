@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use lapse_crds::Capability;
 
+use crate::bus::BUS;
 use crate::places::{Places, SUDO_LOGS};
 use crate::sudo::{Dialect, LOGGING, LOGGING_CHILDREN, LOGIN_SERVICE, SERVICE, judge};
 use crate::system::System;
@@ -180,10 +181,9 @@ fn group_lacks(system: &dyn System, places: &Places) -> Option<String> {
 }
 
 fn application_lacks(system: &dyn System, places: &Places) -> Option<String> {
-    let bus = "/run/dbus/system_bus_socket";
-    let has_bus = places.at(bus).exists();
+    let has_bus = places.at(BUS).exists();
     let no_bus = (!has_bus).then(|| {
-        format!("systemd cannot be handed what a program reads and writes without D-Bus ({bus} is missing)")
+        format!("systemd cannot be handed what a program reads and writes without D-Bus ({BUS} is missing)")
     });
     no_bus.or_else(|| programs_lack(system, &["systemd-run"])).or_else(|| kill_lacks(places))
 }

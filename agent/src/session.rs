@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use lapse_crds::Command;
 
 use crate::accounts;
+use crate::bus::{BUS, Scope};
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::places::{Id, Places};
@@ -21,8 +22,9 @@ use crate::record::{Record, Stage};
 use crate::right::Elevation;
 use crate::system::System;
 
-/// How long systemd may take to move a process.
+/// How long systemd may take to move a process, and how often it is looked whether it has.
 const MOVE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_micros(200);
 /// How long processes are asked to end before they are killed, when systemd ends them.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -58,7 +60,7 @@ pub fn open_session(
     let held = held(clock, places, user, process)?;
     let held = of_session(held).ok_or(SessionError::Over)?;
     let unit = unit_of(clock, &held.id, process)?;
-    start_scope(system, &held, &unit, process)?;
+    start_scope(system, places, &held, &unit, process)?;
     wait_for_move(places, &unit, process)?;
     // An end that came meanwhile may have killed the group before this process was in it.
     let still = self::held(clock, places, user, process)?;
@@ -151,42 +153,17 @@ fn unit_of(clock: &dyn Clock, id: &Id, process: u32) -> Result<String, SessionEr
 
 fn start_scope(
     system: &dyn System,
+    places: &Places,
     held: &Held,
     unit: &str,
     process: u32,
 ) -> Result<(), SessionError> {
-    let microseconds = |span: u128| span.to_string();
-    let rest = held.rest.to_std().unwrap_or_default().as_micros();
-    let (process, rest) = (process.to_string(), microseconds(rest));
-    let (grace, slice) = (microseconds(GRACE.as_micros()), held.id.slice());
-    let description = format!("sudo by the Grant {}", held.record.grant);
-    let arguments = [
-        ["call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1"].as_slice(),
-        &[
-            "org.freedesktop.systemd1.Manager",
-            "StartTransientUnit",
-            "ssa(sv)a(sa(sv))",
-            unit,
-            "fail",
-            "6",
-        ],
-        &["PIDs", "au", "1", &process, "Slice", "s", &slice, "Description", "s", &description],
-        &[
-            "RuntimeMaxUSec",
-            "t",
-            &rest,
-            "TimeoutStopUSec",
-            "t",
-            &grace,
-            "SendSIGKILL",
-            "b",
-            "true",
-            "0",
-        ],
-    ]
-    .concat();
-    let ran = system.run("busctl", &arguments).map_err(|error| uncontained(&error))?;
-    if ran.is_ok() { Ok(()) } else { Err(SessionError::Uncontained(ran.said())) }
+    let (slice, description) =
+        (held.id.slice(), format!("sudo by the Grant {}", held.record.grant));
+    let longest = held.rest.to_std().unwrap_or_default();
+    let (slice, description) = (slice.as_str(), description.as_str());
+    let scope = Scope { unit, process, slice, description, longest, grace: GRACE };
+    system.start_scope(&places.at(BUS), &scope).map_err(|error| uncontained(&error))
 }
 
 /// systemd answers before the process is moved.
@@ -201,7 +178,7 @@ fn wait_for_move(places: &Places, unit: &str, process: u32) -> Result<(), Sessio
         if began.elapsed() > MOVE {
             return Err(SessionError::Uncontained("systemd does not move it".to_owned()));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(LOOK);
     }
 }
 

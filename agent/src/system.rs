@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::bus::{self, Scope};
 use crate::durable;
 use crate::unfollowed::{self, Mend};
 
@@ -104,6 +105,14 @@ pub trait System {
     /// If it does not take it.
     fn tell_kernel(&self, path: &Path, text: &str) -> io::Result<()> {
         fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+    }
+
+    /// As [`bus::start_scope`].
+    ///
+    /// # Errors
+    /// As there.
+    fn start_scope(&self, bus: &Path, scope: &Scope<'_>) -> io::Result<()> {
+        bus::start_scope(bus, scope)
     }
 
     /// Kills a process.

@@ -209,6 +209,11 @@ impl Attached {
         self.agents.get(uid).is_some_and(|agent| *agent.connection == *connection)
     }
 
+    /// Whether an agent is connected here by this name of its Endpoint.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.uids.contains_key(name)
+    }
+
     /// Ends all.
     pub(crate) fn stop(&mut self) {
         for agent in self.agents.values_mut() {
@@ -248,6 +253,7 @@ mod tests {
         assert!(first.end.try_recv().is_err(), "who was there stays");
         let second = attached.attach(&identity("u"), "m", &name()).unwrap();
         assert_eq!(first.end.try_recv(), Ok(EndCause::Replaced));
+        assert!(attached.is_named("host-of-u") && !attached.is_named("host-of-v"));
         assert!(!attached.detach("u", first.number) && attached.agents.contains_key("u"));
         assert!(attached.detach("u", second.number) && attached.agents.is_empty());
         assert!(attached.uids.is_empty());

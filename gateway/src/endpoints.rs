@@ -12,7 +12,14 @@ use crate::identity::Identity;
 /// The Endpoint of this name; `None` if there is none.
 pub(crate) async fn read(client: &Client, name: &str) -> Result<Option<Endpoint>, CallError> {
     let api: Api<Endpoint> = Api::all(client.clone());
-    bounded(format!("reading Endpoint {name}"), api.get_opt(name)).await
+    let read = bounded(format!("reading Endpoint {name}"), api.get_opt(name)).await?;
+    Ok(read.map(without_fields))
+}
+
+/// Without who manages which field: nobody here asks, and it is most of what would be kept until an Endpoint is written on.
+fn without_fields(mut endpoint: Endpoint) -> Endpoint {
+    endpoint.metadata.managed_fields = None;
+    endpoint
 }
 
 /// Writes on the Endpoint that was read, and on no other version of it.
@@ -29,7 +36,7 @@ pub(crate) async fn write(
     });
     let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
     let written = api.patch_status(&name, &params, &patch);
-    bounded(format!("writing on Endpoint {name}"), written).await
+    bounded(format!("writing on Endpoint {name}"), written).await.map(without_fields)
 }
 
 /// How often a certificate is asked for on an Endpoint on which somebody else writes at the same time: the gateway says how

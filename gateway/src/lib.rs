@@ -6,15 +6,17 @@
 //! - [`requests`]: what people on hosts have requested, and what to tell them of it. Pure. `carry`: it is carried to the cluster.
 //! - [`limits`]: how often. Pure.
 //! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
-//! - `identity`, `tls`, `shares`, `listen`: who connects. `attached`: who is connected. `metrics`: what is counted.
+//! - `identity`, `caller`, `tls`, `shares`, `turns`, `listen`: who connects. `attached`: who is connected. `metrics`: what is
+//!   counted.
 //! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
 //! - `activity`: the record of what is done on hosts, and where it goes.
-//! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written.
+//! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written, in turn (`pens`).
 
 mod activity;
 mod attached;
 pub mod beats;
 pub mod book;
+mod caller;
 mod carry;
 pub mod cli;
 mod endpoints;
@@ -22,6 +24,7 @@ mod identity;
 pub mod limits;
 mod listen;
 mod metrics;
+mod pens;
 pub mod requests;
 mod roll;
 mod run;
@@ -32,6 +35,7 @@ mod shared;
 mod shares;
 pub mod status;
 mod tls;
+mod turns;
 mod watches;
 mod watchman;
 

@@ -103,13 +103,14 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let serving = {
         let (shared, stop) = (shared.clone(), stop.clone());
+        let counted = (metrics, first_lists.clone());
         // One task, so that none of its parts ends without the others.
         tokio::spawn(async move {
             let tls = listen::load(&options.tls_dir).await;
             of_certificate.set(true);
             let (taken, connections) = mpsc::channel(64);
             let accepting =
-                listen::accept(listener, tls.clone(), options.max_connections, metrics, taken);
+                listen::accept(listener, tls.clone(), options.max_connections, counted, taken);
             info!(%address, "serving agents");
             let gateway = GatewayServer::new(Service(shared)).max_decoding_message_size(LONGEST);
             let serving = Server::builder()

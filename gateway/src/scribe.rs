@@ -1,6 +1,7 @@
 //! Writes on one Endpoint what its agent says, a little together, and tells the agent what is stored.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::warn;
 use crate::endpoints::{self, is_of};
 use crate::identity::Identity;
 use crate::metrics::ReceiptOutcome;
+use crate::pens::{Pen, Pens};
 use crate::shared::{Answers, Shared};
 use crate::status::{Change, Heard, change};
 
@@ -37,12 +39,10 @@ pub(crate) async fn scribe(
     let (mut over, mut live) = (Vec::new(), Some(live));
     while let Some(mut all) = heard.recv().await {
         sleep(TOGETHER).await;
-        while let Ok(more) = heard.try_recv() {
-            all.join(*more);
-        }
         all.over.append(&mut over);
         // Boxed, as what is to be kept in memory for a write would otherwise be kept for each agent that says nothing.
-        let written = Box::pin(write(&shared, &identity, live.take(), &all)).await;
+        let of = (&*shared, &*identity);
+        let written = Box::pin(write(of, live.take(), &mut all, &mut heard)).await;
         let is_opened = all.opened.is_some();
         drop(all);
         let Some(written) = written else { return };
@@ -67,7 +67,10 @@ pub(crate) async fn scribe(
             shared.metrics.receipt(ReceiptOutcome::full);
             warn!(endpoint = %identity.name, grant, "there is no place for a receipt: too many grants on this host at once");
         }
-        over = Box::pin(finished(&shared, &written.endpoint)).await;
+        // Looked for when something happens on the host, and not whenever its agent connects: ten thousand may at once.
+        if !written.change.recorded.is_empty() {
+            over = Box::pin(finished(&shared, &written.endpoint)).await;
+        }
     }
 }
 
@@ -95,21 +98,62 @@ struct Written {
 
 /// Writes until it is written; `None` if the Endpoint is not this agent's any more.
 async fn write(
-    shared: &Shared,
-    identity: &Identity,
+    (shared, identity): (&Shared, &Identity),
     mut live: Option<Box<Endpoint>>,
-    heard: &Heard,
-) -> Option<Written> {
+    all: &mut Heard,
+    heard: &mut mpsc::Receiver<Box<Heard>>,
+) -> Option<Box<Written>> {
     let mut pause = Duration::from_millis(100);
     loop {
-        match try_write(shared, identity, live.take(), heard).await {
-            Ok(written) => return written,
+        let pen = pen(&shared.pens, all, heard).await;
+        match try_write(shared, identity, live.take(), all).await {
+            Ok(written) => return written.map(Box::new),
             Err(error) => {
                 warn!(endpoint = %identity.name, error, "what an agent says is not written yet");
             }
         }
+        drop(pen);
         sleep(spread(pause)).await;
         pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+/// Waits for a turn to write. What is heard meanwhile is written with it, and what somebody waits for does not wait for the turn
+/// of what nobody does.
+async fn pen<'a>(
+    pens: &'a Pens,
+    all: &mut Heard,
+    heard: &mut mpsc::Receiver<Box<Heard>>,
+) -> Pen<'a> {
+    let mut is_open = true;
+    {
+        let mut routine = pin!(pens.routine());
+        loop {
+            take_over(all, heard);
+            if all.is_urgent() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                more = heard.recv(), if is_open && all.has_room() => match more {
+                    Some(more) => all.join(*more),
+                    None => is_open = false,
+                },
+                pen = &mut routine => return pen,
+            }
+        }
+    }
+    let pen = pens.urgent().await;
+    take_over(all, heard);
+    pen
+}
+
+/// Takes over what waits.
+fn take_over(all: &mut Heard, heard: &mut mpsc::Receiver<Box<Heard>>) {
+    while all.has_room()
+        && let Ok(more) = heard.try_recv()
+    {
+        all.join(*more);
     }
 }
 
@@ -125,7 +169,6 @@ async fn try_write(
     mut known: Option<Box<Endpoint>>,
     heard: &Heard,
 ) -> Result<Option<Written>, String> {
-    let _turn = shared.writes.acquire().await;
     loop {
         let began = tokio::time::Instant::now();
         let live = match known.take() {
@@ -149,5 +192,52 @@ async fn try_write(
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use lapse_crds::OrderStatus;
+
+    use super::*;
+    use crate::status::Presence;
+
+    fn receipt() -> OrderStatus {
+        serde_json::from_value(serde_json::json!({
+            "grant": "g", "requestUid": "u", "state": "Active", "since": "2026-12-01T00:00:00Z",
+            "sequence": 1, "signature": "s",
+        }))
+        .unwrap()
+    }
+
+    /// All turns for what nobody waits for are taken: a receipt takes another, and what waited goes along.
+    #[tokio::test]
+    async fn a_receipt_does_not_wait_for_the_turn_of_what_only_tells_that_an_agent_is_there() {
+        let pens = Pens::new((2, 1));
+        let _others = pens.routine().await;
+        let (says, mut heard) = mpsc::channel(4);
+        let presence = Some(Presence::Connected);
+        let mut all = Heard { presence: presence.clone(), ..Heard::default() };
+        assert!(pen(&pens, &mut all, &mut heard).now_or_never().is_none());
+        let receipts = vec![receipt()];
+        says.send(Box::new(Heard { receipts, ..Heard::default() })).await.unwrap();
+        assert!(pen(&pens, &mut all, &mut heard).now_or_never().is_some());
+        assert_eq!((all.presence, all.receipts.len()), (presence, 1));
+    }
+
+    /// Who says something again and again fills no memory with it while it is not written.
+    #[tokio::test]
+    async fn what_is_heard_meanwhile_is_taken_over_as_long_as_there_is_room() {
+        let pens = Pens::new((1, 1));
+        let (says, mut heard) = mpsc::channel(600);
+        for _ in 0..600 {
+            let receipts = vec![receipt()];
+            says.send(Box::new(Heard { receipts, ..Heard::default() })).await.unwrap();
+        }
+        drop(says);
+        let mut all = Heard::default();
+        assert!(pen(&pens, &mut all, &mut heard).now_or_never().is_some());
+        assert_eq!((all.receipts.len(), heard.len()), (256, 344));
     }
 }

@@ -16,12 +16,12 @@ use lapse_wire::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
+use crate::caller::Caller;
 use crate::endpoints::{self, is_of};
-use crate::identity::{Identity, identity_of, is_object_name};
+use crate::identity::{Identity, is_object_name};
 use crate::metrics::{EnrolmentOutcome, RefusalReason};
 use crate::run::random_name;
 use crate::session::{MOST_GRANTS, Session, Welcome};
@@ -42,12 +42,13 @@ const WAITING: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Service(pub(crate) Arc<Shared>);
 
-type Tls = TlsConnectInfo<TcpConnectInfo>;
+fn caller<T>(request: &Request<T>) -> Option<&Caller> {
+    request.extensions().get::<Caller>()
+}
 
 fn source<T>(request: &Request<T>) -> IpAddr {
-    let info = request.extensions().get::<Tls>();
-    let address = info.and_then(|info| info.get_ref().remote_addr());
-    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    caller(request).map_or(unknown, |caller| caller.address.ip())
 }
 
 impl Service {
@@ -64,15 +65,12 @@ impl Service {
 
     /// Who has connected, by the certificate that TLS has verified.
     fn identity<T>(&self, request: &Request<T>) -> Result<Arc<Identity>, Status> {
-        let certificates = request.extensions().get::<Tls>().and_then(TlsConnectInfo::peer_certs);
-        let certificate = certificates.as_ref().and_then(|all| all.first());
-        let Some(certificate) = certificate else {
-            let status = Status::unauthenticated("a client certificate is needed: enrol this host");
-            return Err(self.refuse(RefusalReason::identity, status));
+        let said = match caller(request).and_then(|caller| caller.identity.as_ref()) {
+            Some(Ok(identity)) => return Ok(identity.clone()),
+            Some(Err(error)) => error.to_string(),
+            None => "a client certificate is needed: enrol this host".to_owned(),
         };
-        identity_of(certificate).map(Arc::new).map_err(|error| {
-            self.refuse(RefusalReason::identity, Status::unauthenticated(error.to_string()))
-        })
+        Err(self.refuse(RefusalReason::identity, Status::unauthenticated(said)))
     }
 
     async fn enrol(&self, asked: EnrolRequest) -> Result<Enrolled, Status> {
@@ -131,6 +129,10 @@ impl Service {
 fn is_hash(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or_default();
     digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn not_complete() -> Status {
+    Status::unavailable("it is not known yet what is in force; try again")
 }
 
 fn broken(error: &CallError) -> Status {
@@ -194,7 +196,12 @@ impl Gateway for Service {
         &self,
         request: Request<Streaming<FromAgent>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        let _settles = caller(&request).map(Caller::settles);
         let identity = self.identity(&request)?;
+        if !self.0.book().is_complete() {
+            // Nothing is asked of the cluster for who is sent away all the same.
+            return Err(not_complete());
+        }
         let address = tracing::field::display(source(&request));
         let mut inbound = request.into_inner();
         let hello = self.first(&mut inbound).await?;
@@ -230,7 +237,7 @@ impl Gateway for Service {
         let (ears, tells, unknown) = {
             let book = self.0.book();
             if !book.is_complete() {
-                return Err(Status::unavailable("it is not known yet what is in force; try again"));
+                return Err(not_complete());
             }
             let ears = self.0.attached().attach(&identity, &hello.machine, &connection);
             let (tells, unknown) = book.at_hello(&identity.uid, &hello.grants, clock::now());

@@ -13,12 +13,15 @@ use crate::beats::Beats;
 use crate::book::{Book, Tell, Told};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
+use crate::pens::Pens;
 use crate::requests::{Requests, Told as ToldOfRequest};
 use crate::roll::Roll;
 
-/// How many Endpoints are read at once for agents that connect, and how many are written on: when ten thousand come back
-/// together, calls that wait at the API server for longer than they may last would be made for nothing.
-const AT_ONCE: (usize, usize) = (32, 16);
+/// How many Endpoints are read at once for agents that connect: when ten thousand come back together, calls that wait at the API
+/// server for longer than they may last would be made for nothing.
+const READS: usize = 32;
+/// How many are written on at once, and how many of them for what nobody waits for.
+const WRITES: (usize, usize) = (16, 12);
 /// How much of what people on all hosts request is carried at once.
 const ASKS: usize = 16;
 
@@ -33,8 +36,8 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     /// Turns to read for an agent that connects.
     pub(crate) reads: Semaphore,
-    /// Turns to write what an agent says.
-    pub(crate) writes: Semaphore,
+    /// Turns to write on Endpoints.
+    pub(crate) pens: Pens,
     /// Turns to carry what people on hosts request.
     pub(crate) asks: Semaphore,
     pub(crate) metrics: Metrics,
@@ -66,13 +69,13 @@ impl Shared {
         export: Export,
     ) -> Self {
         let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
+        let (reads, pens) = (Semaphore::new(READS), Pens::new(WRITES));
         let (asks, requests) = (Semaphore::new(ASKS), Mutex::default());
         let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
         Self {
             client,
             reads,
-            writes,
+            pens,
             asks,
             metrics,
             trust,

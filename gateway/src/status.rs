@@ -79,6 +79,18 @@ impl Heard {
         self.activity.extend(activity);
     }
 
+    /// Whether somebody waits for this: that access began or ended. That an agent is there, it says itself.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        !self.receipts.is_empty()
+    }
+
+    /// Whether more may be written together with this.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.receipts.len() < ORDERS && self.activity.len() < ORDERS
+    }
+
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -99,13 +99,18 @@ impl Watchman {
 
     async fn look(&self) {
         let shared = &self.shared;
-        let (silent, count) = {
+        let (mut silent, given_up, count) = {
             let (roll, mut beats) = (shared.roll(), shared.beats());
-            let mut silent = roll.silent(|gateway| beats.is_dead(gateway), clock::now());
-            silent.extend(roll.given_up(beats.own()));
-            (silent, roll.count())
+            let silent = roll.silent(|gateway| beats.is_dead(gateway), clock::now());
+            (silent, roll.given_up(beats.own()), roll.count())
         };
         shared.metrics.count(&count);
+        {
+            // For these a connection speaks, as soon as it is its turn to be written down.
+            let attached = shared.attached();
+            silent.retain(|name| !attached.is_named(name));
+        }
+        silent.extend(given_up);
         let all = futures::stream::iter(silent);
         all.for_each_concurrent(AT_ONCE, |name| async move {
             if let Err(error) = self.say(&name).await {
@@ -118,7 +123,7 @@ impl Watchman {
     /// Says how an Endpoint stands, as of now. Who writes at the same time knows better.
     async fn say(&self, name: &str) -> Result<(), String> {
         let shared = &self.shared;
-        let _turn = shared.writes.acquire().await;
+        let _pen = shared.pens.routine().await;
         let live = endpoints::read(&shared.client, name).await;
         let Some(live) = live.map_err(|error| error.to_string())? else { return Ok(()) };
         let (standing, now) = (Standing::of(&live), clock::now());

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -32,12 +32,27 @@ struct Inside {
 
 /// A connection that was let in.
 #[derive(Clone, Debug, Default)]
-pub struct Visitor(Arc<AtomicBool>);
+pub struct Visitor(Arc<AtomicU8>);
+
+/// It is waited for what the other side says next; it waits for us; and who it is was found out.
+const HOLDS: u8 = 0;
+const WAITS: u8 = 1;
+const KNOWN: u8 = 2;
 
 impl Visitor {
     /// Who it is was found out: it counts no more here, and nobody takes its place.
     pub fn is_known(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(KNOWN, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for us now, and holds nothing open. For as long it does not count, and nobody takes its place: how many
+    /// may wait is said by whom they wait for.
+    pub fn waits_for_us(&self, waits: bool) {
+        self.0.store(if waits { WAITS } else { HOLDS }, Ordering::Relaxed);
+    }
+
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == state
     }
 }
 
@@ -56,15 +71,16 @@ impl Door {
         F: Future<Output = ()> + Send + 'static,
     {
         let source = network(source);
-        self.inside.retain(|one| !one.task.is_finished() && !one.visitor.0.load(Ordering::Relaxed));
-        let of_source = |one: &Inside| one.source == source;
+        self.inside.retain(|one| !one.task.is_finished() && !one.visitor.is(KNOWN));
+        let holds = |one: &Inside| one.visitor.is(HOLDS);
+        let of_source = |one: &Inside| one.source == source && holds(one);
         let leaves = if self.inside.iter().filter(|one| of_source(one)).count() >= self.of_one {
             let longest = self.inside.iter().position(of_source);
             if longest.is_some_and(|index| self.inside[index].since.elapsed() < self.moment) {
                 return false;
             }
             longest
-        } else if self.inside.len() >= self.most {
+        } else if self.inside.iter().filter(|one| holds(one)).count() >= self.most {
             self.longest_of_most()
         } else {
             None
@@ -81,11 +97,12 @@ impl Door {
     /// The longest of the source that has most places.
     fn longest_of_most(&self) -> Option<usize> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for one in &self.inside {
+        for one in self.inside.iter().filter(|one| one.visitor.is(HOLDS)) {
             *counts.entry(one.source).or_default() += 1;
         }
         let most = counts.values().max().copied()?;
-        self.inside.iter().position(|one| counts.get(&one.source) == Some(&most))
+        let is_of_most = |one: &Inside| counts.get(&one.source) == Some(&most);
+        self.inside.iter().position(|one| one.visitor.is(HOLDS) && is_of_most(one))
     }
 }
 
@@ -105,7 +122,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use std::future::pending;
 
-    use tokio::sync::mpsc;
+    use tokio::sync::{Notify, mpsc};
 
     use super::*;
 
@@ -156,6 +173,38 @@ mod tests {
         come(&mut door, two, "another", false);
         assert_eq!(gone.recv().await, Some("unknown"));
         assert!(gone.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_us_holds_nothing_until_we_wait_again() {
+        let (sender, mut gone) = mpsc::unbounded_channel();
+        let served = Arc::new(Notify::new());
+        let mut door = Door::new((1, 1), A_MOMENT);
+        let (tells, is_served) = (Tells("waits", sender.clone()), served.clone());
+        door.let_in([10, 0, 0, 1].into(), move |visitor| async move {
+            let _tells = tells;
+            visitor.waits_for_us(true);
+            is_served.notified().await;
+            visitor.waits_for_us(false);
+            pending::<()>().await;
+        });
+        tokio::task::yield_now().await;
+        let come = |door: &mut Door, source: [u8; 4]| {
+            let tells = Tells("came", sender.clone());
+            door.let_in(source.into(), move |_| async move {
+                let _tells = tells;
+                pending::<()>().await;
+            })
+        };
+        assert!(come(&mut door, [10, 0, 0, 1]), "there is a place beside it");
+        tokio::task::yield_now().await;
+        assert!(gone.try_recv().is_err(), "nobody takes its place");
+        served.notify_one();
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(come(&mut door, [10, 0, 0, 2]));
+        assert_eq!(gone.recv().await, Some("waits"), "now it is the longest that is waited for");
     }
 
     #[test]

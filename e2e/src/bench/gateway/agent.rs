@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lapse_agent::attach::{LONGEST, OPEN, SHORTEST, jittered, random_name};
+use lapse_agent::attach::{OPEN, random_name};
+use lapse_agent::backoff::{Backoff, jittered};
 use lapse_agent::identity::HostKey;
 use lapse_agent::link::{CONNECT, KEEP_ALIVE};
 use lapse_crds::OrderState;
@@ -63,7 +64,7 @@ impl Agent {
     /// Connects after a while, and again and again.
     pub(super) async fn stay(mut self, board: Arc<Board>, first: Duration) {
         sleep(first).await;
-        let mut pause = SHORTEST;
+        let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
             let why = match self.converse(&board).await {
@@ -71,11 +72,8 @@ impl Agent {
                 Err(error) => words(&error),
             };
             board.disconnected(self.number, why);
-            if began.elapsed() > LONGEST {
-                pause = SHORTEST;
-            }
+            let pause = backoff.after(began.elapsed(), !self.held.is_empty());
             sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LONGEST);
         }
     }
 

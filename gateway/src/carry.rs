@@ -167,7 +167,7 @@ async fn carry(
     };
     match &outcome {
         Ok(()) => {
-            info!(endpoint, request = name, is_end, "what somebody on a host says is carried")
+            info!(endpoint, request = name, is_end, "what somebody on a host says is carried");
         }
         Err(error) => {
             warn!(
@@ -188,10 +188,7 @@ async fn create(shared: &Shared, request: &AccessRequest) -> Result<(), String> 
     let api: Api<AccessRequest> = Api::namespaced(shared.client.clone(), &namespace);
     let params = PostParams::default();
     let created = bounded(format!("creating request {name}"), api.create(&params, request)).await;
-    let error = match created {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
+    let Err(error) = created else { return Ok(()) };
     // What was said twice, as its answer was lost, is stored once.
     if error.is_already_exists()
         && let Ok(Some(there)) =

@@ -234,13 +234,12 @@ async fn shake_hands(
     prepare(&stream).map_err(|_| RefusalReason::handshake)?;
     let handshake = acceptor.accept(stream);
     tokio::pin!(handshake);
-    let (done, turn) = match timeout(LASTS.0, &mut handshake).await {
-        Ok(done) => (Ok(done), Some(turn)),
-        Err(_) => {
-            drop(turn);
-            visitor.waits_for_us(false);
-            (timeout_at(ends, handshake).await, None)
-        }
+    let (done, turn) = if let Ok(done) = timeout(LASTS.0, &mut handshake).await {
+        (Ok(done), Some(turn))
+    } else {
+        drop(turn);
+        visitor.waits_for_us(false);
+        (timeout_at(ends, handshake).await, None)
     };
     match done {
         Ok(Ok(stream)) => Ok((stream, turn)),

@@ -126,7 +126,7 @@ impl Session {
         let said = trust.borrow_and_update().clone();
         carries.mark_unchanged();
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
-        let mut carrier = Carrier::new(shared, identity, self.answers.clone());
+        let mut porter = Carrier::new(shared, identity, self.answers.clone());
         // What happens seldom is boxed: the memory for it would otherwise be kept for as long as an agent says nothing.
         let mut unasked = Box::pin(self.begin(said, welcome, heard)).await?;
         let mut contact = Instant::now() + hour();
@@ -161,10 +161,10 @@ impl Session {
                         forged += usize::from(!intake.take(activity));
                     }
                     from_agent::Message::Ask(ask) => {
-                        forged += usize::from(!Box::pin(carrier.request(&ask.json)).await);
+                        forged += usize::from(!Box::pin(porter.request(&ask.json)).await);
                     }
                     from_agent::Message::Withdraw(withdraw) => {
-                        forged += usize::from(!Box::pin(carrier.end(&withdraw.json)).await);
+                        forged += usize::from(!Box::pin(porter.end(&withdraw.json)).await);
                     }
                     from_agent::Message::Renew(renew) => {
                         if let Some(until) = Box::pin(self.renew(renew)).await {

@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn ip(last: u8) -> IpAddr {
         [10, 0, 0, last].into()

@@ -91,7 +91,7 @@ impl Why {
     pub fn wish(&self) -> Option<Wish> {
         let Self { reason, duration, ticket, policy } = self.clone();
         let reason = Some(reason?);
-        Some(Wish { reason, duration, ticket, policy, ..Wish::default() })
+        Some(Wish { duration, reason, ticket, policy, ..Wish::default() })
     }
 }
 

@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(counter.of(Some(1000), at(0)).len(), 1);
         assert!(counter.of(Some(1001), at(0)).is_empty());
         assert_eq!(counter.of(None, at(0)).len(), 1);
-        assert_eq!(courier.names(), [requested.name.clone()]);
+        assert_eq!(courier.names(), std::slice::from_ref(&requested.name));
         // Also after the agent was restarted.
         let host = Host { name: "web-1".into(), uid: "e-1".into() };
         let (counter, courier) = open(places, host, HostKey::from_seed(&[5; 32]));

@@ -93,7 +93,7 @@ impl Courier {
         self.gate.send_replace(Gate::Apart);
         self.waiting.clear();
         while let Ok(errand) = self.errands.try_recv() {
-            turn_back(errand, APART);
+            turn_back(&errand, APART);
         }
     }
 
@@ -118,7 +118,7 @@ impl Courier {
             };
             let refused = self.gate.borrow().namespace().err();
             if let Some(why) = refused {
-                turn_back(errand, why);
+                turn_back(&errand, why);
                 continue;
             }
             let Errand { json, name, is_end, reply } = errand;
@@ -147,7 +147,7 @@ impl Courier {
 }
 
 /// It was not said, and never will be.
-fn turn_back(errand: Errand, why: &str) {
+fn turn_back(errand: &Errand, why: &str) {
     let _ = errand.reply.try_send(Err(why.to_owned()));
 }
 

@@ -69,7 +69,7 @@ mod tests {
         {
             for duties in [duties(engaged, "bob"), duties("carol", engaged)] {
                 let requester = local("web-1", "al", username);
-                let outcome = Fixture { duties, requester, ..Fixture::default() }.outcome(check);
+                let outcome = Fixture { requester, duties, ..Fixture::default() }.outcome(check);
                 assert!(matches!(outcome, CheckResult::Fail(_)), "{username}: {outcome:?}");
             }
         }

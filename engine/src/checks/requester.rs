@@ -204,7 +204,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let requester = local("ws-1", "al", "alice");
-        let mut fixture = Fixture { provenance, requester, ..Fixture::default() };
+        let mut fixture = Fixture { requester, provenance, ..Fixture::default() };
         fixture.policy.spec.requesters.insert(0, user("alice"));
         if is_named {
             fixture.policy.spec.requesters.push(local_user("al", None));

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod fake;
+mod lints;
 mod programs;
 mod refused;
 

@@ -127,6 +127,15 @@ impl Ledger {
         write(files, self.path(&record.id), record)
     }
 
+    /// Remembers an order no more.
+    ///
+    /// # Errors
+    /// If its file stays.
+    pub fn forget(&self, files: &dyn Files, id: &OrderId) -> Result<(), LedgerError> {
+        let path = self.path(id);
+        files.remove(&path).map_err(|why| LedgerError::Write { path, why })
+    }
+
     /// The latest that the wall clock was seen to show.
     ///
     /// # Errors

@@ -169,8 +169,13 @@ impl Steps<'_> {
         let Records { read, broken } = self.ledger.all().map_err(words)?;
         let mut problems: Vec<String> = broken.values().map(ToString::to_string).collect();
         let time = self.noted_time();
-        for (_, mut record) in read {
-            let rest = time.as_ref().and_then(|(now, seen)| record.rest(now, seen));
+        let rest_of =
+            |record: &Record| time.as_ref().and_then(|(now, seen)| record.rest(now, seen));
+        let mut records: Vec<Record> = read.into_values().collect();
+        // Ends come before everything else.
+        records.sort_by_key(|record| record.stage != Stage::Ending && rest_of(record).is_some());
+        for mut record in records {
+            let rest = rest_of(&record);
             match (record.stage, rest) {
                 (Stage::Over, _) => self.disarm(&mut record),
                 (Stage::Received | Stage::Giving, Some(_)) => self.give_known(&mut record),
@@ -180,6 +185,25 @@ impl Steps<'_> {
             problems.extend(record.left);
         }
         Ok(problems)
+    }
+
+    /// Forgets an order whose end is told, if it could not be carried out were it to come again; whether it did. What is over
+    /// before its time is remembered until then.
+    ///
+    /// # Errors
+    /// If that cannot be read or written.
+    pub fn forget(&self, id: &OrderId) -> Result<bool, String> {
+        let words = |error: LedgerError| error.to_string();
+        let _lock = self.ledger.lock().map_err(words)?;
+        let Some(record) = self.ledger.read(id).map_err(words)? else { return Ok(true) };
+        let is_too_late = self.time().is_some_and(|(now, seen)| {
+            record.rest(&now, &seen).is_none() && !seen.is_set_back(&now)
+        });
+        if record.stage != Stage::Over || record.armed || !is_too_late {
+            return Ok(false);
+        }
+        self.ledger.forget(self.files, id).map_err(words)?;
+        Ok(true)
     }
 
     /// Looks after an order that is in force; what is wrong with its ends.

@@ -283,6 +283,23 @@ fn an_order_is_not_carried_out_twice() {
     assert!(!fake.is_in(&Sid::administrators(), &sid(1001)));
 }
 
+#[test]
+fn an_order_is_forgotten_when_it_could_not_be_carried_out_again() {
+    let fake = Fake::new();
+    let order = fake.order('a', "al", Elevation::Admin);
+    let forget = || with_steps(&fake, |steps| steps.forget(&order.id)).unwrap();
+    give(&fake, &order);
+    assert!(!forget(), "it is in force");
+    with_steps(&fake, |steps| steps.end(&order.id, "ended by an owner")).unwrap();
+    assert!(!forget(), "it could come again");
+    fake.pass(60);
+    fake.state.borrow_mut().now.wall -= TimeDelta::hours(1);
+    assert!(!forget(), "by this clock it is not over");
+    fake.pass(3600);
+    assert!(forget() && fake.record(&order.id).is_none());
+    assert!(forget(), "nobody knows of it");
+}
+
 #[rstest]
 #[case::the_calendar("task \\Lapse\\end-")]
 #[case::the_counter("task \\Lapse\\after-")]

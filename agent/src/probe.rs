@@ -269,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn what_other_platforms_can_do_has_the_names_of_the_api() {
+        use lapse_platforms::order::Capability as Other;
+        for (own, other) in [
+            (Capability::Admin, Other::Admin),
+            (Capability::Group, Other::Group),
+            (Capability::Application, Other::Application),
+            (Capability::Account, Other::Account),
+        ] {
+            assert_eq!(own.to_string(), other.to_string());
+        }
+    }
+
+    #[test]
     fn what_a_host_lacks_is_said_in_words() {
         let mut said = Vec::new();
         for (program, left_out) in [

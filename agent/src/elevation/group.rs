@@ -22,26 +22,26 @@ impl Group<'_> {
     }
 }
 
-impl Driver for Group<'_> {
-    fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
+impl<'bench> Driver<Bench<'bench>, Undo> for Group<'_> {
+    fn prepare(&self, bench: &Bench<'bench>) -> Result<Undo, String> {
         let was_member = self.membership().was_there(bench)?;
         Ok(Undo { was_member, ..Undo::default() })
     }
 
-    fn apply(&self, bench: &Bench<'_>, _: &Undo) -> Result<(), String> {
+    fn apply(&self, bench: &Bench<'bench>, _: &Undo) -> Result<(), String> {
         keep_reserve(bench)?;
         self.membership().join(bench)
     }
 
-    fn observe(&self, bench: &Bench<'_>, _: &Undo) -> Result<bool, String> {
+    fn observe(&self, bench: &Bench<'bench>, _: &Undo) -> Result<bool, String> {
         self.membership().is_there(bench)
     }
 
-    fn revert(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn revert(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         if self.stays(bench, undo) { Ok(()) } else { self.membership().leave(bench) }
     }
 
-    fn stop(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn stop(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         if self.stays(bench, undo) { Ok(()) } else { self.membership().kill(bench) }
     }
 }

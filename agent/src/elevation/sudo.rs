@@ -86,8 +86,8 @@ fn until_of<'a>(records: impl Iterator<Item = &'a Record>) -> Option<i64> {
     ends.map(|right| right.expires_at.timestamp() + 1).max()
 }
 
-impl Driver for Sudo<'_> {
-    fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
+impl<'bench> Driver<Bench<'bench>, Undo> for Sudo<'_> {
+    fn prepare(&self, bench: &Bench<'bench>) -> Result<Undo, String> {
         let commands = self.right.elevation.commands().flatten();
         let log = format!("{SUDO_LOGS}/{}", self.id);
         // Elsewhere it would fill what others need.
@@ -101,7 +101,7 @@ impl Driver for Sudo<'_> {
         Ok(Undo { rule: Some(rule), ..Undo::default() })
     }
 
-    fn apply(&self, bench: &Bench<'_>, undo: &Undo) -> Result<(), String> {
+    fn apply(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<(), String> {
         let text = undo.rule.as_deref().ok_or("no rule was written down")?;
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let ran = judge(bench.system, bench.places, text);
@@ -123,7 +123,7 @@ impl Driver for Sudo<'_> {
         self.check_contained(bench)
     }
 
-    fn observe(&self, bench: &Bench<'_>, undo: &Undo) -> Result<bool, String> {
+    fn observe(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<bool, String> {
         let path = bench.places.rule(self.id);
         match fs::read_to_string(&path) {
             Ok(found) => Ok(Some(found) == undo.rule),
@@ -132,7 +132,7 @@ impl Driver for Sudo<'_> {
         }
     }
 
-    fn revert(&self, bench: &Bench<'_>, _: Option<&Undo>) -> Result<(), String> {
+    fn revert(&self, bench: &Bench<'bench>, _: Option<&Undo>) -> Result<(), String> {
         let path = bench.places.rule(self.id);
         let removed = bench.system.remove(&path);
         removed.map_err(|error| format!("removing {}: {error}", path.display()))?;
@@ -143,7 +143,7 @@ impl Driver for Sudo<'_> {
         written.map_err(|error| format!("writing {}: {error}", mark.display()))
     }
 
-    fn stop(&self, bench: &Bench<'_>, _: Option<&Undo>) -> Result<(), String> {
+    fn stop(&self, bench: &Bench<'bench>, _: Option<&Undo>) -> Result<(), String> {
         kill_slice(bench.system, bench.places, self.id)
     }
 }

@@ -36,8 +36,8 @@ impl Enable<'_> {
     }
 }
 
-impl Driver for Enable<'_> {
-    fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
+impl<'bench> Driver<Bench<'bench>, Undo> for Enable<'_> {
+    fn prepare(&self, bench: &Bench<'bench>) -> Result<Undo, String> {
         // By another order it is enabled now, and was not before.
         let before = others(bench, self.right, ACTION)
             .find_map(|(record, _)| record.undo.as_ref().and_then(|undo| undo.disabled));
@@ -60,7 +60,7 @@ impl Driver for Enable<'_> {
         }
     }
 
-    fn apply(&self, bench: &Bench<'_>, undo: &Undo) -> Result<(), String> {
+    fn apply(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<(), String> {
         let before = undo.disabled.ok_or("how the account was disabled was not written down")?;
         keep_reserve(bench)?;
         let own = last_until(self.right.expires_at);
@@ -72,7 +72,7 @@ impl Driver for Enable<'_> {
         Ok(())
     }
 
-    fn observe(&self, bench: &Bench<'_>, undo: &Undo) -> Result<bool, String> {
+    fn observe(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<bool, String> {
         let found = self.found(bench)?;
         let was_locked = undo.disabled.is_some_and(|before| before.was_locked);
         let is_locked = was_locked && found.password == Password::Locked;
@@ -81,7 +81,7 @@ impl Driver for Enable<'_> {
 
     /// The day goes back to what it was, and the lock. The password stays what it is: if its owner has changed it meanwhile,
     /// that was theirs to do, and Lapse keeps no copy of it.
-    fn revert(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn revert(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         let Some(before) = undo.and_then(|undo| undo.disabled) else { return Ok(()) };
         let day = day_of_others(bench, self.right, ACTION);
         for name in self.names(bench)? {
@@ -97,7 +97,7 @@ impl Driver for Enable<'_> {
         Ok(())
     }
 
-    fn stop(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn stop(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         let was_given = undo.is_some_and(|undo| undo.disabled.is_some());
         if !was_given || self.is_kept_by_another(bench) {
             return Ok(());

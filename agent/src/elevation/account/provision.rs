@@ -232,8 +232,8 @@ impl Provision<'_> {
     }
 }
 
-impl Driver for Provision<'_> {
-    fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
+impl<'bench> Driver<Bench<'bench>, Undo> for Provision<'_> {
+    fn prepare(&self, bench: &Bench<'bench>) -> Result<Undo, String> {
         for membership in self.memberships(Made { uid: self.right.uid }) {
             // Nobody who does not exist is in a group; what is refused is a group by which one is root.
             membership.was_there(bench)?;
@@ -256,7 +256,7 @@ impl Driver for Provision<'_> {
         Ok(Undo { made, ..Undo::default() })
     }
 
-    fn apply(&self, bench: &Bench<'_>, undo: &Undo) -> Result<(), String> {
+    fn apply(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<(), String> {
         let made = undo.made.ok_or("the user ID of the account was not written down")?;
         keep_reserve(bench)?;
         match self.standing(bench, made)? {
@@ -276,7 +276,7 @@ impl Driver for Provision<'_> {
         is_there.then_some(()).ok_or_else(|| format!("{} is not whole all the same", self.name()))
     }
 
-    fn observe(&self, bench: &Bench<'_>, undo: &Undo) -> Result<bool, String> {
+    fn observe(&self, bench: &Bench<'bench>, undo: &Undo) -> Result<bool, String> {
         let Some(made) = undo.made else { return Ok(false) };
         let found = accounts::user(bench.places, self.name()).map_err(unreadable)?;
         let is_ours = found.is_some_and(|found| found.uid == made.uid);
@@ -296,7 +296,7 @@ impl Driver for Provision<'_> {
     }
 
     /// Nobody logs in from then on, and no job of cron or at starts.
-    fn revert(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn revert(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         let Some(made) = undo.and_then(|undo| undo.made) else { return Ok(()) };
         if let Some(day) = day_of_others(bench, self.right, ACTION) {
             expire_on(bench, Aim::Ends, self.name(), day)?;
@@ -313,7 +313,7 @@ impl Driver for Provision<'_> {
         Ok(())
     }
 
-    fn stop(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn stop(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         let Some(made) = undo.and_then(|undo| undo.made) else { return Ok(()) };
         if self.is_kept_by_another(bench) {
             let to_go = self.memberships(made).filter(|one| !one.stays(bench, false));

@@ -46,8 +46,8 @@ impl Raise<'_> {
     }
 }
 
-impl Driver for Raise<'_> {
-    fn prepare(&self, bench: &Bench<'_>) -> Result<Undo, String> {
+impl<'bench> Driver<Bench<'bench>, Undo> for Raise<'_> {
+    fn prepare(&self, bench: &Bench<'bench>) -> Result<Undo, String> {
         let mut was_in = Vec::new();
         for membership in self.all() {
             if membership.was_there(bench)? {
@@ -57,12 +57,12 @@ impl Driver for Raise<'_> {
         Ok(Undo { was_in, ..Undo::default() })
     }
 
-    fn apply(&self, bench: &Bench<'_>, _: &Undo) -> Result<(), String> {
+    fn apply(&self, bench: &Bench<'bench>, _: &Undo) -> Result<(), String> {
         keep_reserve(bench)?;
         self.all().try_for_each(|membership| membership.join(bench))
     }
 
-    fn observe(&self, bench: &Bench<'_>, _: &Undo) -> Result<bool, String> {
+    fn observe(&self, bench: &Bench<'bench>, _: &Undo) -> Result<bool, String> {
         for membership in self.all() {
             if !membership.is_there(bench)? {
                 return Ok(false);
@@ -72,11 +72,11 @@ impl Driver for Raise<'_> {
     }
 
     /// What somebody else took away meanwhile is not given back: that nobody has approved.
-    fn revert(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn revert(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         with_each(self.to_go(bench, undo), |membership| membership.leave(bench))
     }
 
-    fn stop(&self, bench: &Bench<'_>, undo: Option<&Undo>) -> Result<(), String> {
+    fn stop(&self, bench: &Bench<'bench>, undo: Option<&Undo>) -> Result<(), String> {
         with_each(self.to_go(bench, undo), |membership| membership.kill(bench))
     }
 }

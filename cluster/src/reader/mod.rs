@@ -3,6 +3,7 @@
 
 mod accounts;
 mod batch;
+mod past;
 mod policies;
 mod restored;
 mod roles;
@@ -47,6 +48,7 @@ pub struct Reader {
     versions: Batched<Arc<Versions>>,
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
+    past: Batched<()>,
     accounts: Known,
     undebugged: Undebugged,
     revision: Option<Arc<Revision>>,
@@ -74,6 +76,7 @@ impl Reader {
             versions: Batched::default(),
             rules: Batched::default(),
             namespaces: Batched::default(),
+            past: Batched::default(),
             accounts: Known::default(),
             undebugged: Undebugged::default(),
             revision: None,

@@ -90,7 +90,7 @@ impl Sweep {
 
     async fn sweep(&self, beats: &Heartbeat) -> Report {
         // What is known of the grants spares reading those that are live.
-        let index = Some(&self.touched.index).filter(|index| index.knows_all_grants());
+        let index = Some(&self.touched.index).filter(|index| index.knows_live_grants());
         let home = &self.touched.index.settings().namespace;
         let swept = sweep(self.reader.client(), &self.clock, home, index, beats);
         caught_in(PANIC, swept).await.unwrap_or_else(|| Report::unseen(PANICKED))
@@ -98,7 +98,7 @@ impl Sweep {
 
     /// What no watch has shown. Returns what could not be looked at.
     async fn missed(&self, beats: &Heartbeat) -> Vec<String> {
-        if !self.touched.index.knows_all_grants() {
+        if !self.touched.index.knows_live_grants() {
             return Vec::new();
         }
         let (reader, touched, listener) = (&self.reader, &self.touched, &*self.listener);

@@ -91,6 +91,7 @@ async fn answer(world: World, asked: Uri) -> (u16, Value) {
         match query.split_once("fieldSelector=").map(|(_, selector)| selector) {
             Some(text) if text.starts_with("status.phase%21%3DEnded") => *phase != "Ended",
             Some(text) if text.starts_with("status.phase%3DActive") => *phase == "Active",
+            Some(text) if text.starts_with("status.phase%3DEnded") => *phase == "Ended",
             Some(text) if text.is_empty() || text.starts_with('&') => true,
             Some(text) => {
                 assert!(text.starts_with("spec.request.name%3D"), "{text}");

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use self::batch::Batched;
 use self::policies::Versions;
 use self::undebugged::Undebugged;
-use crate::accounts::Known;
+use crate::accounts::{Bindings, Known};
 use crate::index::{Index, version};
 use crate::watch::Revision;
 use crate::{CALL_LIMIT, CallError, Stored, bounded_read};
@@ -49,6 +49,7 @@ pub struct Reader {
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
     past: Batched<()>,
+    bindings: Batched<Bindings>,
     accounts: Known,
     undebugged: Undebugged,
     revision: Option<Arc<Revision>>,
@@ -77,6 +78,7 @@ impl Reader {
             rules: Batched::default(),
             namespaces: Batched::default(),
             past: Batched::default(),
+            bindings: Batched::default(),
             accounts: Known::default(),
             undebugged: Undebugged::default(),
             revision: None,

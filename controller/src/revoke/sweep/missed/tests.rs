@@ -1,4 +1,6 @@
+use std::collections::HashMap;
 use std::future::pending;
+use std::sync::Mutex;
 
 use http::{Request, Uri};
 use kube::client::Body;
@@ -138,8 +140,9 @@ async fn found(world: &World, change: impl FnOnce(&World)) -> Vec<(Item, Lane)> 
         restarts,
         first_lists: FirstLists::new(0),
     };
-    let beats = Heartbeat::new();
-    let missed = Missed { reader: &reader, touched: &touched, listener: &listener, beats: &beats };
+    let (beats, looked) = (Heartbeat::new(), Looked::default());
+    let (reader, touched, listener) = (&reader, &touched, &listener);
+    let missed = Missed { reader, touched, listener, beats: &beats, looked: &looked };
     assert_eq!(missed.look().await, [""; 0]);
     feeding.abort();
     touched.queue.waiting()

@@ -11,7 +11,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
 use tracing::error;
 
-use super::live::{LIVE_GRANTS, LIVE_REQUESTS, live};
+use super::live::{LIVE_GRANTS, LIVE_REQUESTS, live, page_of};
 use super::{Doubt, FIRST_LIST, FirstLists, Follow, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
@@ -116,10 +116,8 @@ impl Feed {
 
     async fn requests(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("AccessRequests", || {
-            let api: Api<Stored<AccessRequest>> = Api::all(self.client.clone());
-            live(api, LIVE_REQUESTS, PAGE)
-        });
+        let events = || what_is_live::<AccessRequest>(&self.client, LIVE_REQUESTS, PAGE);
+        let follow = self.follow("AccessRequests", events);
         follow
             .run(
                 |event| match event {
@@ -147,10 +145,8 @@ impl Feed {
 
     async fn grants(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("Grants", || {
-            let api: Api<Stored<Grant>> = Api::all(self.client.clone());
-            live(api, LIVE_GRANTS, PAGE_OF_GRANTS)
-        });
+        let events = || what_is_live::<Grant>(&self.client, LIVE_GRANTS, PAGE_OF_GRANTS);
+        let follow = self.follow("Grants", events);
         follow
             .run(
                 |event| match event {
@@ -234,6 +230,23 @@ fn doubted(index: &Index, kind: Indexed, why: Doubt) {
 pub(super) const PAGE: u32 = 100;
 /// Grants are the controller's, and take 7 KiB.
 pub(super) const PAGE_OF_GRANTS: u32 = 500;
+
+/// What is live of a kind, and then everything that happens.
+fn what_is_live<K>(
+    client: &Client,
+    fields: &'static [&'static str],
+    page: u32,
+) -> impl Stream<Item = watcher::Result<Event<Stored<K>>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let client = client.clone();
+    let events = async move {
+        let page = page_of(&client, page).await;
+        live(Api::<Stored<K>>::all(client), fields, page)
+    };
+    futures::stream::once(events).flatten()
+}
 
 /// Everything of a kind, a page at a time.
 fn stored<K>(

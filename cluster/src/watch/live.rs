@@ -13,12 +13,14 @@ use futures::{Stream, StreamExt as _};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::runtime::utils::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use lapse_engine::supported::is_before;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::{LASTS, Pauses};
-use crate::call::next_page;
+use crate::call::{bounded, next_page};
 
 /// The requests that are live: those in no final phase.
 pub(super) const LIVE_REQUESTS: &[&str] =
@@ -61,7 +63,25 @@ type Step<K> = (Option<watcher::Result<Event<K>>>, State<K>);
 struct Source<K> {
     api: Api<K>,
     fields: &'static [&'static str],
-    page: u32,
+    /// How many objects are listed at once; `None`: all.
+    page: Option<u32>,
+}
+
+/// The first release whose API server takes pages of a list by fields out of its cache. Before that it reads all objects of
+/// the kind from its store for them, which can take minutes, and gives only lists that are no pages from its cache.
+const PAGES_FROM_CACHE: (u32, u32) = (1, 34);
+
+/// How many objects of what is live are to be listed at once: so many, if that spares the API server anything.
+pub(super) async fn page_of(client: &Client, page: u32) -> Option<u32> {
+    let what = "asking for the version of the API server";
+    match bounded(what, client.apiserver_version()).await {
+        Ok(version) if is_before(&version.major, &version.minor, PAGES_FROM_CACHE) => None,
+        Ok(_) => Some(page),
+        Err(error) => {
+            debug!(%error, "the API server is taken for a new one");
+            Some(page)
+        }
+    }
 }
 
 /// Lists what these fields name, a page at a time, and watches everything from there on. It starts again after each
@@ -69,7 +89,7 @@ struct Source<K> {
 pub(super) fn live<K>(
     api: Api<K>,
     fields: &'static [&'static str],
-    page: u32,
+    page: Option<u32>,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -93,7 +113,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     fn list(&self, fields: &str) -> ListParams {
-        ListParams::default().fields(fields).limit(self.page)
+        ListParams { limit: self.page, ..ListParams::default().fields(fields) }
     }
 
     async fn step(&self, state: State<K>) -> Step<K> {

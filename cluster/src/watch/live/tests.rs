@@ -3,9 +3,9 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
-use kube::Client;
 use kube::client::Body;
 use lapse_crds::{Grant, RequestPhase};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -60,7 +60,7 @@ fn events(all: &[(&str, Value)]) -> (u16, String) {
 /// The first of what is shown, in words, and what the API server was asked for it.
 async fn shown(answers: Vec<(u16, String)>, count: usize) -> (Vec<String>, Vec<String>) {
     let (client, asked) = api_server(answers);
-    let events = live(Api::<Stored<Grant>>::all(client), LIVE_GRANTS, 2);
+    let events = live(Api::<Stored<Grant>>::all(client), LIVE_GRANTS, Some(2));
     let words = events.take(count).map(|event| match event {
         Ok(Event::Init) => "begins".to_owned(),
         Ok(Event::InitApply(grant)) => format!("lists {}", grant.name_any()),
@@ -162,4 +162,33 @@ async fn what_is_not_kept_any_more_is_listed_anew() {
 async fn a_list_without_a_revision_is_none() {
     let (words, _) = shown(vec![page(&["a"], "", None), page(&[], "", None)], 3).await;
     assert_eq!(words, ["begins", "lists a", "fails"]);
+}
+
+/// An API server that reads everything from its store for a page is asked for all at once.
+#[rstest]
+#[case::of_today("36", Some(7))]
+#[case::the_first_that_keeps_pages("34+", Some(7))]
+#[case::earlier("33", None)]
+#[case::unreadable("", Some(7))]
+#[tokio::test]
+async fn pages_are_asked_for_where_they_spare_anything(
+    #[case] minor: &str,
+    #[case] expected: Option<u32>,
+) {
+    let mut version = json!({"major": "1", "minor": minor});
+    for field in [
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ] {
+        version[field] = json!("");
+    }
+    let (client, _) = api_server(vec![(200, version.to_string())]);
+    assert_eq!(page_of(&client, 7).await, expected);
+    let (client, _) = api_server(vec![(503, expired().to_string())]);
+    assert_eq!(page_of(&client, 7).await, Some(7));
 }

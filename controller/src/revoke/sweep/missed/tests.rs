@@ -82,7 +82,10 @@ async fn answer(world: World, asked: Uri) -> (u16, Value) {
     if query.contains("watch=") {
         pending::<()>().await;
     }
-    let (_, path) = asked.path().split_once("/v1alpha1/").unwrap();
+    // It does not say of which release it is.
+    let Some((_, path)) = asked.path().split_once("/v1alpha1/") else {
+        return refusal(404, "NotFound");
+    };
     let parts: Vec<&str> = path.split('/').collect();
     let parts = match &parts[..] {
         ["namespaces", _, rest @ ..] => rest,

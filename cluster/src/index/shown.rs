@@ -16,11 +16,11 @@ use super::{Change, Index};
 use crate::process::caught;
 use crate::{Stored, clock};
 
-/// What is gone, as a list of everything does not name it.
+/// What is gone, as a list does not name it; or over, if that was a list of what is live.
 #[derive(Debug, Default)]
 pub(crate) struct Gone {
     pub(crate) policies: Vec<Change<Arc<KnownPolicy>>>,
-    /// Those that were not over.
+    /// Those that were kept whole.
     pub(crate) requests: Vec<Change<KnownRequest>>,
     pub(crate) grants: Vec<Change<KnownGrant>>,
 }

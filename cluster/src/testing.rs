@@ -10,7 +10,7 @@ use lapse_engine::attest::KeySet;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::index::{Index, Indexed, testing_settings};
+use crate::index::{Index, all_is_listed, testing_settings};
 use crate::watch::Revision;
 use crate::{Reader, Stored};
 
@@ -68,10 +68,7 @@ pub(crate) fn stored<K: serde::de::DeserializeOwned>(object: &Value) -> Stored<K
 pub(crate) fn reader(client: Client) -> Reader {
     let (_, keys) = watch::channel(KeySet::default());
     let index = Index::new(testing_settings(), keys.clone(), true);
-    for kind in Indexed::ALL {
-        index.begin(kind);
-        index.done(kind);
-    }
+    all_is_listed(&index);
     index.apply_request(&stored(&request("7")));
     for name in ["yes", "also"] {
         index.apply_decision(&stored(&approval(name)));

@@ -43,7 +43,7 @@ const PAGE: u32 = 500;
 /// As what a panic is counted.
 pub(crate) const PANIC: &str = "retention";
 
-/// Deletes what is due again and again, until it is dropped.
+/// Deletes what is due again and again, until it is dropped: of what is over as much as has been read.
 pub(crate) async fn keeping(context: Arc<Context>, first_lists: FirstLists) {
     // A policy that is merely not known yet may ask for more.
     first_lists.all().await;
@@ -51,7 +51,9 @@ pub(crate) async fn keeping(context: Arc<Context>, first_lists: FirstLists) {
     let mut stuck = HashSet::new();
     loop {
         let next = if context.may_give() { round(&context, &mut stuck).await } else { None };
-        if context.may_give() && context.clock.now() >= orphans_at {
+        // What is over and has not been read yet would each have to be looked for.
+        let is_known = context.reader.index().knows_past();
+        if is_known && context.may_give() && context.clock.now() >= orphans_at {
             if let Err(error) = orphans(&context).await {
                 warn!(%error, "decisions without a request will be looked for again");
             }

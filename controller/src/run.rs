@@ -260,8 +260,8 @@ async fn lead(
     }
 }
 
-/// Ready means: it is known what there is, grants and bindings above all, so that they will end in time, and rights can
-/// be given in this cluster.
+/// Ready means: it is known what is live, grants and bindings above all, so that they will end in time, and rights can
+/// be given in this cluster. What is over is read beside.
 async fn report_ready(
     first_lists: FirstLists,
     usable: impl Future<Output = ()>,

@@ -44,12 +44,18 @@ pub enum Unsupported {
 /// cannot be read say nothing.
 #[must_use]
 pub fn unsupported(major: &str, minor: &str, served: &[String]) -> Option<Unsupported> {
-    if number(major).zip(number(minor)).is_some_and(|version| version < OLDEST) {
+    if is_before(major, minor, OLDEST) {
         return Some(Unsupported::TooOld { found: format!("{major}.{minor}") });
     }
     let is_missing = |resource: &&str| !served.iter().any(|one| one == resource);
     let missing: Vec<_> = ADMISSION.into_iter().filter(is_missing).collect();
     (!missing.is_empty()).then_some(Unsupported::NotServed { missing })
+}
+
+/// Whether a version is of before a release. One that cannot be read is not.
+#[must_use]
+pub fn is_before(major: &str, minor: &str, release: (u32, u32)) -> bool {
+    number(major).zip(number(minor)).is_some_and(|version| version < release)
 }
 
 /// Providers add to the number, as in `32+`.

@@ -1,9 +1,12 @@
 //! The Grants. Of one that is over a summary is kept, for limits, extensions and reviews.
 
+mod counts;
 mod lean;
+mod orphans;
+mod over;
 mod shared;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +17,9 @@ use lapse_engine::peers::RequestSummary;
 use lapse_engine::summary::GrantSummary;
 use tracing::error;
 
+use self::orphans::Orphans;
 use self::shared::Shared;
+use super::meanwhile::Meanwhile;
 use super::{Change, PANICKED};
 use crate::Stored;
 use crate::process::caught;
@@ -56,7 +61,8 @@ impl KnownGrant {
         self.summary.as_ref().is_ok_and(|summary| summary.live.is_none())
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether something may still happen to it.
+    pub(crate) fn is_open(&self) -> bool {
         self.summary.as_ref().map_or(true, |summary| !summary.is_settled())
     }
 }
@@ -74,9 +80,6 @@ pub(super) fn decode(stored: &Stored<Grant>) -> KnownGrant {
     };
     KnownGrant { name, version: super::version(metadata), summary }
 }
-
-/// By the UID of a policy, in the order of time.
-type Orphans = BTreeMap<Arc<str>, BTreeSet<(DateTime<Utc>, Arc<str>)>>;
 
 #[derive(Default)]
 pub(super) struct Grants {
@@ -99,6 +102,8 @@ pub(super) struct Grants {
     /// Those of emergencies, by the request's namespace and name, for whoever reviews.
     emergencies: HashMap<(String, String), BTreeSet<Arc<str>>>,
     shared: Shared,
+    /// Those that are gone, by name, while what is over is read.
+    meanwhile: Meanwhile,
 }
 
 /// The Grants of a person that bear on what else the person asks for.
@@ -131,8 +136,9 @@ impl Grants {
         Self { keeps_past, ..Self::default() }
     }
 
-    pub(super) fn keeps_past(&self) -> bool {
-        self.keeps_past
+    /// With nothing in it. No list that began before names anything in it.
+    pub(super) fn emptied(&self) -> Self {
+        Self { round: self.round + 1, ..Self::new(self.keeps_past) }
     }
 
     /// Leaves out what nobody asks about a Grant that is over: which object it was, and, where nobody deletes it, where
@@ -169,6 +175,7 @@ impl Grants {
     }
 
     pub(super) fn delete(&mut self, name: &str) -> Change<KnownGrant> {
+        self.meanwhile.note(name);
         Change { before: self.remove(name), after: None }
     }
 
@@ -253,7 +260,7 @@ impl Grants {
                 }
             }
         }
-        remove_orphan(&mut self.orphans, &known.name, grant);
+        self.orphans.remove(&known.name, grant);
         let place = (grant.request.namespace.clone(), grant.request.name.clone());
         if let Some(of_place) = self.emergencies.get_mut(&place) {
             of_place.remove(name);
@@ -264,16 +271,33 @@ impl Grants {
         Some(known)
     }
 
+    /// A list of what is live begins.
     pub(super) fn begin(&mut self) {
         self.round += 1;
+        self.meanwhile.begin();
     }
 
-    /// Returns what is gone.
+    /// Which list it is that was begun last.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The list is done. Returns what is gone, or over: which of both, the pages of what is over will say.
     pub(super) fn done(&mut self) -> Vec<Change<KnownGrant>> {
+        self.remove_unnamed(|known| !known.is_over())
+    }
+
+    /// Removes what the last list did not name.
+    fn remove_unnamed(
+        &mut self,
+        is_meant: impl Fn(&KnownGrant) -> bool,
+    ) -> Vec<Change<KnownGrant>> {
         let round = self.round;
-        let gone = self.by_name.iter().filter(|(_, (_, seen))| *seen < round);
-        let gone: Vec<Arc<str>> = gone.map(|(name, _)| name.clone()).collect();
-        gone.iter().map(|name| self.delete(name)).collect()
+        let unnamed =
+            self.by_name.iter().filter(|(_, (known, seen))| *seen < round && is_meant(known));
+        let unnamed: Vec<Arc<str>> = unnamed.map(|(name, _)| name.clone()).collect();
+        let gone = unnamed.iter().map(|name| self.remove(name));
+        gone.map(|before| Change { before, after: None }).collect()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<KnownGrant> {
@@ -352,65 +376,10 @@ impl Grants {
         self.open.iter().map(ToString::to_string).collect()
     }
 
-    pub(super) fn count_unreadable(&self) -> usize {
-        self.undecodable.len()
-    }
-
     /// The Grants of emergencies of the requests that have, or had, this name.
     pub(super) fn emergencies_of(&self, namespace: &str, name: &str) -> Vec<Arc<GrantSummary>> {
         let place = (namespace.to_owned(), name.to_owned());
         let names = self.emergencies.get(&place).into_iter().flatten();
         self.all(names).cloned().collect()
-    }
-
-    pub(super) fn count_active(&self, policy: &str, policy_uid: &str) -> usize {
-        use lapse_crds::GrantPhase::{Active, Ending};
-        let names = self.live_by_policy.get(policy).into_iter().flatten();
-        let is_counted = |grant: &&Arc<GrantSummary>| {
-            *grant.policy_uid == *policy_uid && matches!(grant.phase(), Active | Ending)
-        };
-        self.all(names).filter(is_counted).count()
-    }
-
-    /// Takes note of whether the request of a Grant is there.
-    pub(super) fn has_request(&mut self, name: &str, has_request: bool) {
-        if !self.keeps_past {
-            return;
-        }
-        let Some((known, _)) = self.by_name.get(name) else { return };
-        let Ok(grant) = &known.summary else { return };
-        if has_request {
-            remove_orphan(&mut self.orphans, &known.name, grant);
-        } else if grant.is_settled() {
-            let of_policy = self.orphans.entry(grant.policy_uid.clone()).or_default();
-            of_policy.insert((ended_at(grant), known.name.clone()));
-        }
-    }
-
-    /// Takes note for each Grant of whether its request is there.
-    pub(super) fn compare(&mut self, has_request: impl Fn(&str) -> bool) {
-        let grants = self.by_name.values().filter_map(|(known, _)| known.summary.as_ref().ok());
-        let orphans = grants.filter(|grant| !has_request(&grant.request.uid));
-        let orphans: Vec<Arc<str>> = orphans.map(|grant| grant.name.clone()).collect();
-        self.orphans.clear();
-        for name in &orphans {
-            self.has_request(name, false);
-        }
-    }
-
-    /// Those that are over and whose request is gone, at most so many by each policy.
-    pub(super) fn orphans(&self, most: usize) -> Vec<Arc<GrantSummary>> {
-        let of_policies = self.orphans.values();
-        let names = of_policies.flat_map(|over| over.iter().take(most)).map(|(_, name)| name);
-        self.all(names).cloned().collect()
-    }
-}
-
-fn remove_orphan(orphans: &mut Orphans, name: &Arc<str>, grant: &GrantSummary) {
-    if let Some(of_policy) = orphans.get_mut(&grant.policy_uid) {
-        of_policy.remove(&(ended_at(grant), name.clone()));
-        if of_policy.is_empty() {
-            orphans.remove(&grant.policy_uid);
-        }
     }
 }

@@ -9,7 +9,9 @@
 mod counts;
 mod decisions;
 mod grants;
+mod meanwhile;
 mod newest;
+mod past;
 mod policies;
 mod requests;
 mod shown;
@@ -22,7 +24,6 @@ use kube::api::ObjectMeta;
 use lapse_crds::{AccessDecision, Identity, JitPolicy};
 use lapse_engine::attest::{Attested, KeySet};
 use lapse_engine::identity::subject_of;
-use lapse_engine::peers::Peers;
 use lapse_engine::policy::{Policies, PolicyState};
 use lapse_engine::retention::Retentions;
 use lapse_engine::session::{is_held_by, may_be_disguised};
@@ -36,12 +37,13 @@ use self::grants::Grants;
 pub use self::grants::KnownGrant;
 use self::newest::Newest;
 pub(crate) use self::newest::Seen;
+pub(crate) use self::past::Part;
 pub use self::policies::KnownPolicy;
 use self::requests::Requests;
 pub use self::requests::{KnownRequest, PastRequest};
 pub(crate) use self::tables::Indexed;
 use self::tables::{GoodFor, Tables};
-use crate::{Stored, clock};
+use crate::Stored;
 
 /// What was known of an object before something was applied, and after.
 #[derive(Clone, Debug)]
@@ -131,19 +133,19 @@ impl Index {
         self.0.news.subscribe()
     }
 
-    /// Whether everything is known that there is.
+    /// Whether everything is known that is live.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.tables().complete.len() == Indexed::ALL.len()
     }
 
-    /// Whether every Grant is known that there is.
+    /// Whether every Grant is known that is not over.
     #[must_use]
-    pub fn knows_all_grants(&self) -> bool {
+    pub fn knows_live_grants(&self) -> bool {
         self.tables().has_all(&[Indexed::Grants])
     }
 
-    /// Waits until all requests and Grants are known.
+    /// Waits until all requests and Grants are known that are not over.
     pub(crate) async fn knows_requests_and_grants(&self) {
         let mut news = self.news();
         let wanted = [Indexed::Requests, Indexed::Grants];
@@ -223,29 +225,6 @@ impl Index {
     #[must_use]
     pub fn has_decision(&self, request_uid: &str, metadata: &ObjectMeta) -> bool {
         self.tables().decisions.has(request_uid, metadata)
-    }
-
-    /// What else a person asks for and holds, as far as it bears on a request.
-    #[must_use]
-    pub fn peers(&self, requester: &Identity, extends: Option<(&str, &str)>) -> Read<Peers> {
-        let Some(subject) = subject_of(requester) else { return Read::Found(Peers::default()) };
-        let tables = self.tables();
-        if !tables.has_all(&[Indexed::Requests, Indexed::Grants]) {
-            return Read::Failed(INCOMPLETE.to_owned());
-        }
-        let requests = tables.requests.peers(&requester.username, extends);
-        let since = clock::now() - chrono::TimeDelta::hours(25);
-        let mut grants = tables.grants.of_person(&subject, since);
-        // Whether what has extended another was given is told by its Grant, however old.
-        let known: BTreeSet<&str> = grants.iter().map(|grant| &*grant.name).collect();
-        let more: Vec<Arc<GrantSummary>> = requests
-            .iter()
-            .filter_map(|request| tables.grants.of_request(request))
-            .filter(|grant| !known.contains(&*grant.name))
-            .collect();
-        drop(known);
-        grants.extend(more);
-        Read::Found(Peers { requests, grants })
     }
 
     /// The names of the Grants that are not over and are held on an Endpoint, as far as they are seen.
@@ -345,29 +324,17 @@ impl Index {
         self.tables().policies.is_banned(role)
     }
 
+    /// Whether a service account may hold a right: one does, or that is not known.
+    #[must_use]
+    pub fn may_account_hold(&self) -> bool {
+        let tables = self.tables();
+        !tables.has_all(&[Indexed::Grants]) || tables.grants.may_account_hold()
+    }
+
     /// How many rights by the policy of this UID are held.
     #[must_use]
     pub fn count_active(&self, policy: &str, policy_uid: &str) -> usize {
         self.tables().grants.count_active(policy, policy_uid)
-    }
-
-    /// Whether the request of this UID is there, over or not.
-    #[must_use]
-    pub fn has_request(&self, uid: &str) -> bool {
-        self.tables().requests.knows(uid)
-    }
-
-    /// The requests that are over, the first that was first, at most so many by each policy, and how long each is
-    /// kept.
-    #[must_use]
-    pub fn past_requests(&self, most: usize) -> Vec<PastRequest> {
-        self.tables().requests.past(most)
-    }
-
-    /// The Grants that are over, whose request is gone, at most so many by each policy.
-    #[must_use]
-    pub fn past_grants(&self, most: usize) -> Vec<Arc<GrantSummary>> {
-        self.tables().grants.orphans(most)
     }
 
     fn complete<T>(&self, kind: Indexed, look: impl FnOnce(&Tables) -> T) -> Read<T> {
@@ -397,4 +364,4 @@ fn stored_name<K: kube::Resource<DynamicType = ()>>(stored: &Stored<K>) -> Optio
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::settings as testing_settings;
+pub(crate) use tests::{all_is_listed, settings as testing_settings};

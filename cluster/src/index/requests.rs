@@ -2,6 +2,7 @@
 //! that is over, a word for whoever deletes it.
 
 mod decoded;
+mod over;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use lapse_engine::peers::RequestSummary;
 
 pub(super) use self::decoded::Decoded;
 use super::Change;
+use super::meanwhile::Meanwhile;
 use crate::Stored;
 
 /// What is known of a request that is not over, or that extended another.
@@ -52,6 +54,12 @@ impl KnownRequest {
     pub fn waits(&self) -> bool {
         self.summary.as_ref().is_ok_and(|summary| waits(summary.phase))
     }
+
+    /// Whether it is certainly over, though it may still await a review.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.summary.as_ref().is_ok_and(|summary| summary.phase.is_terminal())
+    }
 }
 
 fn waits(phase: RequestPhase) -> bool {
@@ -84,6 +92,8 @@ pub(super) struct Requests {
     /// The requests that extend the one of a name.
     extending: HashMap<Place, BTreeSet<String>>,
     past: Past,
+    /// Those that were shown to be over, or are gone, by UID, while what is over is read.
+    meanwhile: Meanwhile,
 }
 
 /// By their time and their UID.
@@ -123,11 +133,21 @@ impl Requests {
         Self { keeps_past, ..Self::default() }
     }
 
-    pub(super) fn keeps_past(&self) -> bool {
-        self.keeps_past
+    /// With nothing in it. No list that began before names anything in it.
+    pub(super) fn emptied(&self) -> Self {
+        Self { round: self.round + 1, ..Self::new(self.keeps_past) }
     }
 
+    /// One as a watch shows it, or as this process wrote it: `None` if a newer state of it is known.
     pub(super) fn apply(&mut self, decoded: Decoded) -> Option<Change<KnownRequest>> {
+        let change = self.put(decoded)?;
+        if let Some(known) = change.after.as_ref().filter(|known| known.is_over()) {
+            self.meanwhile.note(&known.uid);
+        }
+        Some(change)
+    }
+
+    fn put(&mut self, decoded: Decoded) -> Option<Change<KnownRequest>> {
         let Decoded { known, past } = decoded;
         let round = self.round;
         // What a list names is so, whatever was seen before it began: in a cluster that was restored, versions may be
@@ -167,7 +187,7 @@ impl Requests {
 
     pub(super) fn delete(&mut self, stored: &Stored<AccessRequest>) -> Change<KnownRequest> {
         let uid = stored.meta().uid.as_deref().unwrap_or_default();
-        let before = self.remove(uid);
+        let before = self.gone(uid);
         // Of one that was over, whoever waits for it to go learns nothing but that.
         let before = before.unwrap_or_else(|| Decoded::of(stored, &KeySet::default()).known);
         Change { before: Some(before), after: None }
@@ -187,7 +207,13 @@ impl Requests {
         self.by_uid.insert(known.uid.clone(), (known, round));
     }
 
-    pub(super) fn remove(&mut self, uid: &str) -> Option<KnownRequest> {
+    /// One that is gone.
+    pub(super) fn gone(&mut self, uid: &str) -> Option<KnownRequest> {
+        self.meanwhile.note(uid);
+        self.remove(uid)
+    }
+
+    fn remove(&mut self, uid: &str) -> Option<KnownRequest> {
         self.past.remove(uid);
         let (known, _) = self.by_uid.remove(uid)?;
         let place = (known.namespace.clone(), known.name.clone());
@@ -203,23 +229,33 @@ impl Requests {
         Some(known)
     }
 
+    /// A list of what is live begins.
     pub(super) fn begin(&mut self) {
         self.round += 1;
+        self.meanwhile.begin();
     }
 
-    /// Returns what is gone that was not over.
+    /// Which list it is that was begun last.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The list is done. Returns what is gone, or over: which of both, the pages of what is over will say.
     pub(super) fn done(&mut self) -> Vec<Change<KnownRequest>> {
+        self.remove_unnamed(|known| !known.is_over())
+    }
+
+    /// Removes what the last list did not name.
+    fn remove_unnamed(
+        &mut self,
+        is_meant: impl Fn(&KnownRequest) -> bool,
+    ) -> Vec<Change<KnownRequest>> {
         let round = self.round;
-        let gone = self.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
-        let gone: Vec<String> = gone.map(|(uid, _)| uid.clone()).collect();
-        let gone = gone.iter().filter_map(|uid| self.remove(uid));
-        let gone = gone.map(|known| Change { before: Some(known), after: None }).collect();
-        let past = self.past.by_uid.iter().filter(|(_, (_, seen))| *seen < round);
-        let past: Vec<Box<str>> = past.map(|(uid, _)| uid.clone()).collect();
-        for uid in &past {
-            self.past.remove(uid);
-        }
-        gone
+        let unnamed =
+            self.by_uid.iter().filter(|(_, (known, seen))| *seen < round && is_meant(known));
+        let unnamed: Vec<String> = unnamed.map(|(uid, _)| uid.clone()).collect();
+        let gone = unnamed.iter().filter_map(|uid| self.remove(uid));
+        gone.map(|known| Change { before: Some(known), after: None }).collect()
     }
 
     pub(super) fn verify_again(&mut self, keys: &KeySet) {
@@ -274,26 +310,6 @@ impl Requests {
 
     pub(super) fn count_unreadable(&self) -> usize {
         self.by_uid.values().filter(|(known, _)| known.summary.is_err()).count()
-    }
-
-    /// One that is over, of which a live read finds nothing.
-    pub(super) fn past_gone(&mut self, past: &PastRequest) {
-        let policy: Option<Box<str>> = past.policy_uid.as_deref().map(Box::from);
-        let from: (DateTime<Utc>, Box<str>) = (past.since, "".into());
-        let of_policy = self.past.in_order.get(&policy);
-        let mut since = of_policy.into_iter().flat_map(|past| past.range(from.clone()..));
-        let of_name = since.find(|((at, _), known)| *at > past.since || known.as_ref() == past);
-        if let Some(uid) =
-            of_name.filter(|(_, known)| known.as_ref() == past).map(|((_, uid), _)| uid)
-        {
-            let uid = uid.clone();
-            self.past.remove(&uid);
-        }
-    }
-
-    pub(super) fn past(&self, most: usize) -> Vec<PastRequest> {
-        let of_policies = self.past.in_order.values();
-        of_policies.flat_map(|past| past.values().take(most)).map(|past| (**past).clone()).collect()
     }
 }
 

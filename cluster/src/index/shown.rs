@@ -7,19 +7,20 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use lapse_engine::attest::Attested;
 
 use super::decisions::{self, About, Decisions};
-use super::grants::{self, Grants, KnownGrant};
+use super::grants::{self, KnownGrant};
+use super::past::PastRead;
 use super::policies::{KnownPolicy, PolicyTable};
-use super::requests::{self, KnownRequest, PastRequest, Requests};
-use super::tables::{Indexed, Tables};
+use super::requests::{self, KnownRequest, PastRequest};
+use super::tables::Indexed;
 use super::{Change, Index};
 use crate::process::caught;
 use crate::{Stored, clock};
 
-/// What is gone, as a list of everything does not name it.
+/// What is gone, as a list does not name it; or over, if that was a list of what is live.
 #[derive(Debug, Default)]
 pub(crate) struct Gone {
     pub(crate) policies: Vec<Change<Arc<KnownPolicy>>>,
-    /// Those that were not over.
+    /// Those that were kept whole.
     pub(crate) requests: Vec<Change<KnownRequest>>,
     pub(crate) grants: Vec<Change<KnownGrant>>,
 }
@@ -108,7 +109,7 @@ impl Index {
     /// A request that a live read does not find.
     pub fn request_gone(&self, uid: &str) {
         let mut tables = self.write();
-        if let Some(before) = tables.requests.remove(uid) {
+        if let Some(before) = tables.requests.gone(uid) {
             tables.request_changed(&before, false);
         }
         drop(tables);
@@ -191,9 +192,11 @@ impl Index {
         self.told(about)
     }
 
-    /// A list of everything of a kind begins: what it does not name is gone when it is done.
+    /// A list of everything of a kind begins, of requests and Grants of what is live: what it does not name is gone when it
+    /// is done. What happened meanwhile to what is over is not known.
     pub(crate) fn begin(&self, kind: Indexed) {
         let mut tables = self.write();
+        tables.past.begin(kind);
         match kind {
             Indexed::Policies => tables.policies.begin(),
             Indexed::Requests => tables.requests.begin(),
@@ -202,7 +205,7 @@ impl Index {
         }
     }
 
-    /// The list is done. Returns what it did not name.
+    /// The list is done. Returns what it did not name: a request or a Grant may be over.
     pub(crate) fn done(&self, kind: Indexed) -> Gone {
         let mut tables = self.write();
         let mut gone = Gone::default();
@@ -212,15 +215,9 @@ impl Index {
             Indexed::Grants => gone.grants = tables.grants.done(),
             Indexed::Decisions => tables.decisions.done(),
         }
-        for known in gone.requests.iter().filter_map(|change| change.before.as_ref()) {
-            tables.request_changed(known, false);
-        }
-        gone.grants.iter().for_each(|change| tables.grant_changed(change));
+        tables.are_gone(&gone.requests, &gone.grants);
         tables.complete.insert(kind);
-        if tables.has_all(&[Indexed::Requests, Indexed::Grants]) && kind != Indexed::Policies {
-            let Tables { requests, grants, .. } = &mut *tables;
-            grants.compare(|uid| requests.knows(uid));
-        }
+        tables.past.listed(kind);
         drop(tables);
         self.told(gone)
     }
@@ -234,7 +231,10 @@ impl Index {
     /// What is known of all kinds may never have been: the revision of the cluster ran backwards. Each kind is
     /// forgotten when its watch has ended.
     pub fn doubt(&self) {
-        self.write().complete.clear();
+        let mut tables = self.write();
+        tables.complete.clear();
+        tables.past = PastRead::default();
+        drop(tables);
         self.0.newest.forget();
         self.told(());
     }
@@ -243,10 +243,11 @@ impl Index {
     pub(crate) fn forget(&self, kind: Indexed) {
         let mut tables = self.write();
         tables.complete.remove(&kind);
+        tables.past.begin(kind);
         match kind {
             Indexed::Policies => tables.policies = PolicyTable::default(),
-            Indexed::Requests => tables.requests = Requests::new(tables.requests.keeps_past()),
-            Indexed::Grants => tables.grants = Grants::new(tables.grants.keeps_past()),
+            Indexed::Requests => tables.requests = tables.requests.emptied(),
+            Indexed::Grants => tables.grants = tables.grants.emptied(),
             Indexed::Decisions => tables.decisions = Decisions::default(),
         }
         drop(tables);

@@ -8,6 +8,7 @@ use lapse_engine::summary::GrantSummary;
 use super::Change;
 use super::decisions::{About, Decisions};
 use super::grants::{Grants, KnownGrant};
+use super::past::PastRead;
 use super::policies::PolicyTable;
 use super::requests::{KnownRequest, Requests};
 
@@ -31,8 +32,10 @@ pub(super) struct Tables {
     pub(super) requests: Requests,
     pub(super) grants: Grants,
     pub(super) decisions: Decisions,
-    /// The kinds of which everything is known that there is.
+    /// The kinds of which everything is known that is live; of policies and decisions, everything that there is.
     pub(super) complete: BTreeSet<Indexed>,
+    /// How far what is over has been read.
+    pub(super) past: PastRead,
 }
 
 /// What the decisions about a request are still good for.
@@ -51,6 +54,17 @@ pub(super) enum GoodFor {
 impl Tables {
     pub(super) fn has_all(&self, kinds: &[Indexed]) -> bool {
         kinds.iter().all(|kind| self.complete.contains(kind))
+    }
+
+    /// Which list of what is live of a kind was begun last. What is over is told of by pages, and those of an earlier
+    /// list say nothing.
+    pub(super) fn round(&self, kind: Indexed) -> u64 {
+        match kind {
+            Indexed::Requests => self.requests.round(),
+            Indexed::Grants => self.grants.round(),
+            // All of these is live.
+            Indexed::Policies | Indexed::Decisions => 0,
+        }
     }
 
     pub(super) fn good_for(&self, about: &About) -> GoodFor {
@@ -88,6 +102,18 @@ impl Tables {
         self.grants.has_request(&grant_name(namespace, name, uid), is_there);
     }
 
+    /// What is gone, as no list names it.
+    pub(super) fn are_gone(
+        &mut self,
+        requests: &[Change<KnownRequest>],
+        grants: &[Change<KnownGrant>],
+    ) {
+        for known in requests.iter().filter_map(|change| change.before.as_ref()) {
+            self.request_changed(known, false);
+        }
+        grants.iter().for_each(|change| self.grant_changed(change));
+    }
+
     /// A Grant came, changed or went.
     pub(super) fn grant_changed(&mut self, change: &Change<KnownGrant>) {
         let Some(known) = change.after.as_ref().or(change.before.as_ref()) else { return };
@@ -99,7 +125,8 @@ impl Tables {
         if after.is_none() {
             return;
         }
-        if self.complete.contains(&Indexed::Requests) {
+        // One that is over, and not read yet, is there.
+        if self.past.has_all_of(Indexed::Requests) {
             let is_there = self.requests.knows(uid);
             self.grants.has_request(&grant.name, is_there);
         }

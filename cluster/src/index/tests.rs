@@ -1,6 +1,8 @@
 //! What is kept, what is forgotten, and what is found again.
 
 mod doubt;
+mod past;
+mod play;
 
 use lapse_crds::{JitPolicy, PolicyMode, RoleKind, RoleRef, Verdict};
 use rstest::rstest;
@@ -8,8 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use lapse_engine::grant::grant_name;
+use lapse_engine::peers::Peers;
 
 use super::*;
+use crate::clock;
 
 const UID: &str = "uid-of-fix";
 
@@ -23,13 +27,26 @@ pub(crate) fn settings() -> Settings {
     .unwrap()
 }
 
-fn index() -> Index {
-    let (_, keys) = watch::channel(KeySet::default());
-    let index = Index::new(settings(), keys, true);
+/// Everything that there is has been listed and read: nothing more than what is known.
+pub(crate) fn all_is_listed(index: &Index) {
     for kind in Indexed::ALL {
         index.begin(kind);
         index.done(kind);
     }
+    all_is_read(index);
+}
+
+/// What is over has been read, too.
+fn all_is_read(index: &Index) {
+    while let Some((kind, list)) = index.unread() {
+        index.done_over(kind, list);
+    }
+}
+
+fn index() -> Index {
+    let (_, keys) = watch::channel(KeySet::default());
+    let index = Index::new(settings(), keys, true);
+    all_is_listed(&index);
     index
 }
 
@@ -174,6 +191,8 @@ fn what_a_list_does_not_name_is_gone() {
     }
     assert_eq!(index.open_requests().len(), 1);
     assert_eq!(index.live_grants().len(), 1);
+    assert!(index.has_request("uid-of-over"), "a list of what is live does not name it");
+    all_is_read(&index);
     assert!(!index.has_request("uid-of-over"));
     assert_eq!((said(&index, "fix"), said(&index, "other")), (vec![false], vec![]));
 }

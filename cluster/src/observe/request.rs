@@ -59,15 +59,18 @@ impl Reader {
         if let (Read::Missing, Some(recorded)) = (&grant, recorded) {
             grant = self.grant(&recorded.name).await;
         }
+        let spec = &request.object.spec;
+        let extends = spec.extends.as_deref().map(|name| (&*of.namespace, name));
+        if let Some(requester) = &spec.requester {
+            self.read_past_of(requester, extends).boxed().await;
+        }
         // What the index has is looked up last, so that it is as new as can be.
         let decisions = match approvals {
             Some(standing) => self.said_now(&of.uid, standing).await,
             None => self.index().decisions(&of.uid),
         };
-        let spec = &request.object.spec;
         let index = self.index();
         let engaging = self.engaging(&policies, spec.policy.as_deref());
-        let extends = spec.extends.as_deref().map(|name| (&*of.namespace, name));
         let peers = match &spec.requester {
             Some(requester) => index.peers(requester, extends),
             None => Read::Failed("the request names no requester".to_owned()),
@@ -89,7 +92,7 @@ impl Reader {
     }
 
     /// Observes a request that is being made, as far as what becomes of it can be told: it makes nobody list anything,
-    /// so as whom the holder of the role could act is left out.
+    /// so as whom the holder of the role could act is left out, and what is over counts once all of it has been read.
     pub async fn observe_new(&self, request: AccessRequest) -> Observed {
         let namespace = request.metadata.namespace.clone().unwrap_or_default();
         let target = ResolvedTarget::resolve(&request.spec.target, &namespace);

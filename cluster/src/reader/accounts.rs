@@ -5,47 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ServiceAccount as Account;
-use k8s_openapi::api::rbac::v1::{
-    ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef as Reference, Subject,
-};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, RoleBinding};
 use kube::api::{ListParams, VersionMatch};
 use kube::{Api, Resource, ResourceExt as _};
-use lapse_crds::{RoleKind, RoleRef};
+use lapse_crds::RoleRef;
 use lapse_engine::Read;
-use lapse_engine::risk::{BoundRole, Reach, ServiceAccount, acts_as_accounts, assess, is_bound};
+use lapse_engine::risk::{BoundRole, Reach, ServiceAccount, acts_as_accounts, assess};
 use lapse_engine::role::RoleRules;
 use lapse_engine::target::{ResolvedTarget, Scope};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::{Reader, read};
-use crate::accounts::Known;
+use crate::accounts::{Binding, Bindings, Known, Named};
 use crate::bounded;
 
-/// A role that a binding names: its kind, its namespace if it is a `Role`, and its name.
-type Named = (RoleKind, Option<String>, String);
-
-/// One binding, wherever it stands.
-struct Binding {
-    /// The namespace of a RoleBinding.
-    namespace: Option<String>,
-    role: Named,
-    subjects: Vec<Subject>,
-}
-
-impl Binding {
-    fn of(namespace: Option<String>, role: Reference, subjects: Option<Vec<Subject>>) -> Self {
-        let kind = if role.kind == "Role" { RoleKind::Role } else { RoleKind::ClusterRole };
-        let of_role = namespace.clone().filter(|_| kind == RoleKind::Role);
-        let role = (kind, of_role, role.name);
-        Self { namespace, role, subjects: subjects.unwrap_or_default() }
-    }
-
-    fn holds_for(&self, account: (&str, &str)) -> bool {
-        self.subjects.iter().any(|subject| is_bound(subject, self.namespace.as_deref(), account))
-    }
-}
+/// Bindings of others. What Lapse itself makes bears this label, and nobody else may put it on a binding: an admission policy
+/// of the chart sees to that.
+const OF_OTHERS: &str = "app.kubernetes.io/managed-by!=lapse";
 
 impl Reader {
     /// The same, for a process that watches service accounts, bindings and roles: what is known of service
@@ -79,24 +59,35 @@ impl Reader {
             Err(version) => version,
         };
         match self.read_accounts(namespaces).await {
-            Ok(accounts) => {
-                self.accounts.keep(namespaces, &accounts, version);
+            Ok((accounts, at)) => {
+                self.accounts.keep(namespaces, &accounts, version, at);
                 Read::Found(accounts)
             }
             Err(why) => Read::Failed(why),
         }
     }
 
+    /// The service accounts of namespaces, and since when what they hold is known.
     async fn read_accounts(
         &self,
         namespaces: &BTreeSet<String>,
-    ) -> Result<Vec<ServiceAccount>, String> {
+    ) -> Result<(Vec<ServiceAccount>, Instant), String> {
         let of_namespaces = join_all(namespaces.iter().map(|namespace| {
             let api: Api<Account> = Api::namespaced(self.client().clone(), namespace);
-            self.list(api, format!("listing the service accounts of {namespace}"))
+            self.list(
+                api,
+                ListParams::default(),
+                format!("listing the service accounts of {namespace}"),
+            )
         }));
-        let (accounts, bindings) = tokio::join!(of_namespaces, self.bindings());
-        let bindings = bindings?;
+        let reader = self.clone();
+        let listing = || async move { reader.list_bindings().await }.boxed();
+        let (accounts, bindings) = tokio::join!(of_namespaces, self.bindings.get("", listing));
+        let Bindings { at, all: bindings } = match bindings {
+            Read::Found(bindings) => bindings,
+            Read::Missing => return Err("the bindings are not known".to_owned()),
+            Read::Failed(why) => return Err(why),
+        };
         let mut found: Vec<(String, String)> = Vec::new();
         for accounts in accounts {
             let name =
@@ -118,7 +109,7 @@ impl Reader {
             let held = bound.iter().filter(holds).map(|(_, role)| Arc::clone(role));
             ServiceAccount { roles: held.collect(), namespace, name }
         };
-        Ok(found.into_iter().map(account).collect())
+        Ok((found.into_iter().map(account).collect(), at))
     }
 
     fn bound(&self, binding: &Binding, rules: &[PolicyRule]) -> Arc<BoundRole> {
@@ -131,17 +122,36 @@ impl Reader {
         Arc::new(BoundRole::new(RoleRef { kind, name }, rules, &reach))
     }
 
-    /// Every binding of the cluster: one in any namespace may name an account of another.
-    async fn bindings(&self) -> Result<Vec<Binding>, String> {
+    /// Every binding of the cluster: one in any namespace may name an account of another. Of the many that Lapse makes for
+    /// people none does, so they are left out unless a service account holds a right.
+    async fn list_bindings(&self) -> Read<Bindings> {
+        let version = match self.accounts.bindings() {
+            Ok(known) => return Read::Found(known),
+            Err(version) => version,
+        };
+        let at = Instant::now();
+        let params = if self.index.may_account_hold() {
+            ListParams::default()
+        } else {
+            ListParams::default().labels(OF_OTHERS)
+        };
         let roles: Api<RoleBinding> = Api::all(self.client().clone());
         let clusters: Api<ClusterRoleBinding> = Api::all(self.client().clone());
-        let (roles, clusters) = tokio::join!(
-            self.list(roles, "listing the RoleBindings".to_owned()),
-            self.list(clusters, "listing the ClusterRoleBindings".to_owned()),
+        let listed = tokio::try_join!(
+            self.list(roles, params.clone(), "listing the RoleBindings".to_owned()),
+            self.list(clusters, params, "listing the ClusterRoleBindings".to_owned()),
         );
+        let (roles, clusters) = match listed {
+            Ok(both) => both,
+            Err(why) => return Read::Failed(why),
+        };
         let of_role = |b: RoleBinding| Binding::of(b.metadata.namespace, b.role_ref, b.subjects);
         let of_cluster = |b: ClusterRoleBinding| Binding::of(None, b.role_ref, b.subjects);
-        Ok(roles?.into_iter().map(of_role).chain(clusters?.into_iter().map(of_cluster)).collect())
+        let roles = roles.into_iter().filter_map(of_role);
+        let all = roles.chain(clusters.into_iter().filter_map(of_cluster)).collect();
+        let bindings = Bindings { at, all: Arc::new(all) };
+        self.accounts.keep_bindings(&bindings, version);
+        Read::Found(bindings)
     }
 
     /// The rules of roles. One that does not exist gives nothing.
@@ -165,11 +175,16 @@ impl Reader {
     }
 
     /// A list out of the API server's cache, whatever its age: these lists are long.
-    pub(super) async fn list<K>(&self, api: Api<K>, what: String) -> Result<Vec<K>, String>
+    pub(super) async fn list<K>(
+        &self,
+        api: Api<K>,
+        params: ListParams,
+        what: String,
+    ) -> Result<Vec<K>, String>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
     {
-        let any = ListParams::default().at("0").matching(VersionMatch::NotOlderThan);
+        let any = params.at("0").matching(VersionMatch::NotOlderThan);
         match read(bounded(what, api.list(&any)).await) {
             Read::Found(list) => Ok(list.items),
             Read::Missing => Ok(Vec::new()),
@@ -177,3 +192,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod batch;
+mod past;
 mod policies;
 mod restored;
 mod roles;
@@ -32,7 +33,7 @@ use tokio::sync::watch;
 use self::batch::Batched;
 use self::policies::Versions;
 use self::undebugged::Undebugged;
-use crate::accounts::Known;
+use crate::accounts::{Bindings, Known};
 use crate::index::{Index, version};
 use crate::watch::Revision;
 use crate::{CALL_LIMIT, CallError, Stored, bounded_read};
@@ -47,6 +48,8 @@ pub struct Reader {
     versions: Batched<Arc<Versions>>,
     rules: Batched<Vec<PolicyRule>>,
     namespaces: Batched<Labelled>,
+    past: Batched<()>,
+    bindings: Batched<Bindings>,
     accounts: Known,
     undebugged: Undebugged,
     revision: Option<Arc<Revision>>,
@@ -74,6 +77,8 @@ impl Reader {
             versions: Batched::default(),
             rules: Batched::default(),
             namespaces: Batched::default(),
+            past: Batched::default(),
+            bindings: Batched::default(),
             accounts: Known::default(),
             undebugged: Undebugged::default(),
             revision: None,

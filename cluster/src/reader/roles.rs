@@ -7,6 +7,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Api;
+use kube::api::ListParams;
 use kube::core::{Selector, SelectorExt as _};
 use lapse_crds::{JitPolicySpec, RoleKind, RoleRef};
 use lapse_engine::Read;
@@ -44,7 +45,8 @@ impl Reader {
     /// The ClusterRole that takes over the rules of one with these labels, if any does (`aggregationRule`).
     pub async fn aggregating(&self, labels: &BTreeMap<String, String>) -> Read<String> {
         let api: Api<ClusterRole> = Api::all(self.client.clone());
-        let roles = match self.list(api, "listing the ClusterRoles".to_owned()).await {
+        let all = ListParams::default();
+        let roles = match self.list(api, all, "listing the ClusterRoles".to_owned()).await {
             Ok(roles) => roles,
             Err(why) => return Read::Failed(why),
         };

@@ -1,4 +1,4 @@
-//! The four watches that feed the index.
+//! The four watches that feed the index, and what is read beside them.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use lapse_crds::{AccessDecision, AccessRequest, Grant, JitPolicy};
 use serde::de::DeserializeOwned;
 use tracing::error;
 
+use super::live::{LIVE_GRANTS, LIVE_REQUESTS, live, page_of};
 use super::{Doubt, FIRST_LIST, FirstLists, Follow, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
@@ -47,7 +48,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// How many watches it runs.
+    /// How many watches it runs. Nobody waits for what is over, which is read beside them.
     pub const WATCHES: usize = 4;
 
     /// Feeds the index until it is dropped.
@@ -57,6 +58,7 @@ impl Feed {
             self.requests(listener),
             self.grants(listener),
             self.decisions(listener),
+            self.past(listener),
         );
     }
 
@@ -114,7 +116,8 @@ impl Feed {
 
     async fn requests(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("AccessRequests", || stored::<AccessRequest>(&self.client, PAGE));
+        let events = || what_is_live::<AccessRequest>(&self.client, LIVE_REQUESTS, PAGE);
+        let follow = self.follow("AccessRequests", events);
         follow
             .run(
                 |event| match event {
@@ -142,7 +145,8 @@ impl Feed {
 
     async fn grants(&self, listener: &dyn Listener) {
         let index = &self.index;
-        let follow = self.follow("Grants", || stored::<Grant>(&self.client, PAGE_OF_GRANTS));
+        let events = || what_is_live::<Grant>(&self.client, LIVE_GRANTS, PAGE_OF_GRANTS);
+        let follow = self.follow("Grants", events);
         follow
             .run(
                 |event| match event {
@@ -207,7 +211,7 @@ impl Feed {
 
 /// Tells whoever listens. If that panics over one object, the index knows it nevertheless, and what was missed is as if the
 /// watch had started anew.
-fn told(listener: &dyn Listener, tells: impl FnOnce()) {
+pub(super) fn told(listener: &dyn Listener, tells: impl FnOnce()) {
     if caught("watch", tells).is_none() {
         error!("what a watch showed made the program panic");
         caught("watch", || listener.restarted());
@@ -223,10 +227,28 @@ fn doubted(index: &Index, kind: Indexed, why: Doubt) {
 
 /// The most objects of people that are listed at once. Each may take 100 KiB (`lapse_engine::size`), so a page takes
 /// 10 MiB at the most.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 /// Grants are the controller's, and take 7 KiB.
-const PAGE_OF_GRANTS: u32 = 500;
+pub(super) const PAGE_OF_GRANTS: u32 = 500;
 
+/// What is live of a kind, and then everything that happens.
+fn what_is_live<K>(
+    client: &Client,
+    fields: &'static [&'static str],
+    page: u32,
+) -> impl Stream<Item = watcher::Result<Event<Stored<K>>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let client = client.clone();
+    let events = async move {
+        let page = page_of(&client, page).await;
+        live(Api::<Stored<K>>::all(client), fields, page)
+    };
+    futures::stream::once(events).flatten()
+}
+
+/// Everything of a kind, a page at a time.
 fn stored<K>(
     client: &Client,
     page: u32,

@@ -4,6 +4,8 @@
 
 mod feed;
 mod follow;
+mod live;
+mod past;
 mod revision;
 
 use std::fmt::Debug;

@@ -57,6 +57,7 @@ pub(crate) struct Gauges {
     unheard_for: Gauge<f64, AtomicU64>,
     reviews_pending: Gauge,
     reviews_overdue: Gauge,
+    past_read: Gauge,
     policies: Family<OfReady, Gauge>,
     unreadable: Family<OfKind, Gauge>,
     admission_missing: Gauge,
@@ -73,6 +74,7 @@ impl Gauges {
             unheard_for,
             reviews_pending,
             reviews_overdue,
+            past_read,
             policies,
             unreadable,
             admission_missing,
@@ -109,6 +111,11 @@ impl Gauges {
             "reviews_overdue",
             "Emergencies whose review is overdue",
             reviews_overdue.clone(),
+        );
+        registry.register(
+            "past_read",
+            "Whether all requests and grants have been read that are over",
+            past_read.clone(),
         );
         registry.register(
             "policies",
@@ -148,6 +155,7 @@ impl Gauges {
         overdue: impl FnMut(&GrantSummary),
     ) {
         self.count_overdue(index, now, overdue);
+        self.past_read.set(index.knows_past().into());
         if index.is_complete() {
             self.count_grants(index, now);
             self.count_objects(index);

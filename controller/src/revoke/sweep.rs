@@ -4,8 +4,10 @@
 //! be read or does not fit, what has expired is gone. Then it goes by what is live. Its memory grows with the objects
 //! that stand, and never with what is over.
 
+mod blind;
 mod look;
 mod missed;
+mod said;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,12 +22,14 @@ use lapse_cluster::process::{Heartbeat, TRACES, caught, caught_in, read_settings
 use lapse_cluster::watch::{Listener, Revision};
 use lapse_cluster::{Reader, connect, jitter};
 use lapse_engine::grant::Warning;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use self::look::Round;
 use self::missed::Missed;
+use self::said::Looked;
 use super::Guards;
 use crate::config::OnceOptions;
 use crate::metrics::Metrics;
@@ -61,12 +65,16 @@ impl Sweep {
         once: CancellationToken,
     ) {
         let mut told = HashMap::new();
+        let said = Looked::default();
         loop {
-            let report = self.sweep(&beats).await;
+            let (report, ()) = tokio::join!(self.sweep(&beats), said.begin(&self.reader));
             once.cancel();
             let metrics = &self.metrics;
             revision.observe(report.revision.as_deref());
-            let missed = self.missed(&beats).await;
+            let begun = Instant::now();
+            let missed = self.missed(&beats, &said).await;
+            // What was missed is looked for while the sweep rests.
+            let looked_for = begun.elapsed().min(PERIOD / 2);
             metrics.orphans_removed.inc_by(report.removed);
             metrics.revocation_failures.inc_by(report.failed);
             let is_success = report.is_success() && missed.is_empty();
@@ -84,25 +92,25 @@ impl Sweep {
             }
             metrics.clock_skew.set(self.clock.skew().as_seconds_f64());
             beats.beat();
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(PERIOD.saturating_sub(looked_for)).await;
         }
     }
 
     async fn sweep(&self, beats: &Heartbeat) -> Report {
         // What is known of the grants spares reading those that are live.
-        let index = Some(&self.touched.index).filter(|index| index.knows_all_grants());
+        let index = Some(&self.touched.index).filter(|index| index.knows_live_grants());
         let home = &self.touched.index.settings().namespace;
         let swept = sweep(self.reader.client(), &self.clock, home, index, beats);
         caught_in(PANIC, swept).await.unwrap_or_else(|| Report::unseen(PANICKED))
     }
 
     /// What no watch has shown. Returns what could not be looked at.
-    async fn missed(&self, beats: &Heartbeat) -> Vec<String> {
-        if !self.touched.index.knows_all_grants() {
+    async fn missed(&self, beats: &Heartbeat, looked: &Looked) -> Vec<String> {
+        if !self.touched.index.knows_live_grants() {
             return Vec::new();
         }
         let (reader, touched, listener) = (&self.reader, &self.touched, &*self.listener);
-        let missed = Missed { reader, touched, listener, beats };
+        let missed = Missed { reader, touched, listener, beats, looked };
         caught_in(PANIC, missed.look()).await.unwrap_or_else(|| vec![PANICKED.to_owned()])
     }
 

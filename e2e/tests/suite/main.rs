@@ -42,6 +42,7 @@ mod monitoring;
 mod not_installed;
 mod older;
 mod omitted;
+mod past;
 mod poison;
 mod policies;
 mod rbac;

@@ -111,6 +111,20 @@ pub fn is_bound(
     }
 }
 
+/// Whether a binding for this subject [`is_bound`] to any service account, whichever that may be.
+#[must_use]
+pub fn may_be_bound(subject: &Subject) -> bool {
+    match subject.kind.as_str() {
+        "ServiceAccount" => true,
+        "User" => subject.name.starts_with("system:serviceaccount:"),
+        "Group" => {
+            subject.name == "system:authenticated"
+                || subject.name.starts_with("system:serviceaccounts")
+        }
+        _ => false,
+    }
+}
+
 /// The service accounts among `accounts` as which the holder of a role can act, by the risk of the
 /// role. A role that is limited to the tokens of some accounts, or to impersonating some, reaches
 /// those alone.

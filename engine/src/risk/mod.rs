@@ -21,7 +21,7 @@ mod words;
 
 pub use accounts::{
     BoundRole, Climber, ServiceAccount, WithinReach, acts_as_accounts, impersonated, is_bound,
-    within_reach,
+    may_be_bound, within_reach,
 };
 pub use assess::assess;
 pub use catalogue::CATALOGUE;

@@ -109,10 +109,7 @@ fn what_was_said_about_what_is_over_goes_whoever_keeps_the_past() {
     for keeps_past in [true, false] {
         let (_, keys) = watch::channel(KeySet::default());
         let index = Index::new(settings(), keys, keeps_past);
-        for kind in Indexed::ALL {
-            index.begin(kind);
-            index.done(kind);
-        }
+        all_is_listed(&index);
         index.apply_request(&stored(&request("fix", 1, "Pending")));
         index.apply_decision(&stored(&decision("no", "fix", LONG_AGO)));
         assert_eq!(said(&index, "fix").len(), 1);

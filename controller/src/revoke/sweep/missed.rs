@@ -3,8 +3,8 @@
 //! What stands is compared with what is known, for the rights that are live and for nothing else. What differs is shown to
 //! the index and to whoever listens as if the watch had shown it, so that one rule says what follows, and it is the same.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -14,13 +14,14 @@ use lapse_cluster::index::{Index, version};
 use lapse_cluster::process::Heartbeat;
 use lapse_cluster::watch::Listener;
 use lapse_cluster::{CallError, Reader, Stored, bounded, next_page};
-use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, RequestRef};
+use lapse_crds::{AccessRequest, Grant, GrantPhase, RequestRef};
 use lapse_engine::Read;
 use lapse_engine::summary::GrantSummary;
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::rotated;
+use super::blind::Blind;
+use super::said::{Looked, Said};
 use crate::touched::Touched;
 
 /// How many objects are listed at once.
@@ -36,21 +37,7 @@ pub(super) struct Missed<'a> {
     pub(super) touched: &'a Touched,
     pub(super) listener: &'a dyn Listener,
     pub(super) beats: &'a Heartbeat,
-}
-
-/// What could not be looked at.
-#[derive(Default)]
-struct Blind(Mutex<Vec<String>>);
-
-impl Blind {
-    fn all(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, why: String) {
-        warn!(%why, "what a watch may have missed is not known");
-        self.all().push(why);
-    }
+    pub(super) looked: &'a Looked,
 }
 
 impl Missed<'_> {
@@ -64,7 +51,7 @@ impl Missed<'_> {
         if tokio::time::timeout(LOOKS_FOR, self.everything(&blind)).await.is_err() {
             blind.note(format!("not all was looked at within {} s", LOOKS_FOR.as_secs()));
         }
-        blind.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        blind.into_all()
     }
 
     async fn everything(&self, blind: &Blind) {
@@ -75,10 +62,13 @@ impl Missed<'_> {
             .iter()
             .filter(|grant| matches!(grant.phase(), GrantPhase::Pending | GrantPhase::Active))
             .collect();
+        let requests: Vec<&RequestRef> = held.iter().map(|grant| &grant.request).collect();
+        let Self { reader, touched: _, listener, beats, looked } = *self;
+        let said = Said { reader, listener, beats, looked };
         tokio::join!(
             self.policies(blind).boxed(),
             self.requests(&held, blind).boxed(),
-            self.decisions(&held, blind).boxed(),
+            said.look(&requests, blind).boxed(),
         );
     }
 
@@ -162,63 +152,6 @@ impl Missed<'_> {
         for grant in held {
             if !stands.contains(&*grant.request.uid) {
                 self.touched.may_end(&grant.name);
-            }
-        }
-    }
-
-    /// What was said about the requests of the rights that are held, namespace by namespace: one whose list fails is left
-    /// for the next round.
-    async fn decisions(&self, held: &[&Arc<GrantSummary>], blind: &Blind) {
-        let mut of_namespace: HashMap<&str, Vec<&RequestRef>> = HashMap::new();
-        for grant in held {
-            of_namespace.entry(&*grant.request.namespace).or_default().push(&grant.request);
-        }
-        let requests: Vec<&RequestRef> = held.iter().map(|grant| &grant.request).collect();
-        let failed = Mutex::<HashSet<&str>>::default();
-        let failed = || failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let looks = rotated(requests).into_iter().map(|request| {
-            let failed = &failed;
-            async move {
-                if failed().contains(&*request.namespace) {
-                    return;
-                }
-                if let Err(error) = self.decisions_about(request).await {
-                    failed().insert(&request.namespace);
-                    blind.note(error.to_string());
-                }
-            }
-            .boxed()
-        });
-        let looks: Vec<_> = looks.collect();
-        stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
-    }
-
-    async fn decisions_about(&self, request: &RequestRef) -> Result<(), CallError> {
-        let RequestRef { namespace, name, uid } = request;
-        let api: Api<Stored<AccessDecision>> =
-            Api::namespaced(self.reader.client().clone(), namespace);
-        let about = format!("spec.request.name={name}");
-        let mut params = ListParams::default().fields(&about).limit(PAGE);
-        loop {
-            self.beats.beat();
-            let what = format!("listing the decisions about AccessRequest {namespace}/{name}");
-            let page = bounded(what, api.list(&params)).await?;
-            for stored in &page.items {
-                if self.index().has_decision(uid, stored.meta()) {
-                    continue;
-                }
-                let Ok(decision) = stored.object() else { continue };
-                if decision.spec.request.uid.as_ref() != Some(uid) {
-                    continue;
-                }
-                if let Some(about) = self.index().apply_decision(stored) {
-                    info!(namespace, request = name, "no watch has shown a decision");
-                    self.listener.decision(about);
-                }
-            }
-            match next_page(params, &page.metadata) {
-                Some(next) => params = next,
-                None => return Ok(()),
             }
         }
     }

@@ -12,7 +12,7 @@ use super::super::seed::Seed;
 use super::super::seen::Moment;
 use super::super::setting::Setting;
 use super::super::town::{AT_ONCE, LIMIT, Town, names, policy};
-use crate::plane::{Process, Spec};
+use crate::plane::{Process, Spec, eventually};
 
 /// How many rights are stored that are over.
 const OVER: usize = 100_000;
@@ -25,6 +25,10 @@ const DUE_AFTER: &str = "20s";
 const POLICIES: usize = 1000;
 /// How many approvals are measured.
 const ROUNDS: usize = 60;
+/// How many of them while what is over is being read.
+const ROUNDS_MEANWHILE: usize = 20;
+/// How long that may take.
+const READ_WITHIN: Duration = Duration::from_mins(10);
 
 /// Start, memory, approvals and the sweep beside all of that.
 pub(super) async fn run(setting: &Setting, figures: &mut Vec<Figure>) -> Result<()> {
@@ -60,6 +64,14 @@ async fn beside(
     without: Vec<f64>,
     figures: &mut Vec<Figure>,
 ) -> Result<()> {
+    let rounds = setting.size.of(ROUNDS_MEANWHILE);
+    let meanwhile = approvals(town, &names("meanwhile", rounds)).await?;
+    let what = "approver's call sent → Active, while what is over is read";
+    figures.push(
+        Figure::new(what, "ms", meanwhile)
+            .beside("the same before there was a past", without.clone())
+            .note(all_is_read(town).await?),
+    );
     let controller = &town.lapse.controllers[0].process;
     let count = setting.size.of(OVER);
     let what = format!("the controller's memory, {count} rights over");
@@ -72,6 +84,20 @@ async fn beside(
             .reach(Part::P50, Reach::Times(1.2)),
     );
     Ok(())
+}
+
+/// Waits until the controller has read what is over, and says how long that took from then on.
+async fn all_is_read(town: &Town) -> Result<String> {
+    let controller = &town.lapse.controllers[0];
+    let begun = Moment::now();
+    // Programs of earlier releases read it before they are ready.
+    eventually("what is over to be read", READ_WITHIN, async || {
+        let text = controller.metrics_text().await?;
+        Ok((!text.lines().any(|line| line == "lapse_past_read 0")).then_some(()))
+    })
+    .await?;
+    let rest = Moment::now().ms_after(begun) / 1000.0;
+    Ok(format!("all of it had been read {rest:.0} s after that, by a gauge that is set every 20 s"))
 }
 
 /// From the approver's call until the request is seen to be active, each in milliseconds.

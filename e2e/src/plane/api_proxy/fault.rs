@@ -22,6 +22,8 @@ pub struct Call {
     pub is_watch: bool,
     /// Whether it lists.
     pub is_list: bool,
+    /// The fields by which it selects what it lists or watches; empty if by none.
+    pub fields: String,
 }
 
 impl Call {
@@ -37,8 +39,16 @@ impl Call {
         let is_watch = query.split('&').any(|part| part == "watch=true");
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let is_list = method == Method::GET && !is_watch && is_of_many(&path);
-        Self { caller, method, path, is_watch, is_list }
+        let fields = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="));
+        let fields = fields.map(plain).unwrap_or_default();
+        Self { caller, method, path, is_watch, is_list, fields }
     }
+}
+
+/// A selector of fields as it was before it became part of a query.
+fn plain(selector: &str) -> String {
+    let marks = [("%3D", "="), ("%21", "!"), ("%2C", ",")];
+    marks.iter().fold(selector.to_owned(), |text, (code, mark)| text.replace(code, mark))
 }
 
 /// Whether a path names objects of a kind, and not one of them.
@@ -184,10 +194,13 @@ mod tests {
         ] {
             let of = |query: &str| {
                 let request = Request::builder().uri(format!("{path}{query}")).body(()).unwrap();
-                Call::of(0, &request).is_list
+                Call::of(0, &request)
             };
-            assert_eq!(of("?limit=1"), is_list, "{path}");
-            assert!(!of("?watch=true"));
+            assert_eq!(of("?limit=1").is_list, is_list, "{path}");
+            assert!(!of("?watch=true").is_list);
+            assert_eq!(of("?limit=1").fields, "");
+            let selects = "?&fieldSelector=status.phase%3DEnded%2Cspec.emergency%21%3Dtrue&limit=1";
+            assert_eq!(of(selects).fields, "status.phase=Ended,spec.emergency!=true");
         }
     }
 

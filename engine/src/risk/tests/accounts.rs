@@ -134,6 +134,9 @@ fn bindings_hold_for_an_account(
         api_group: None,
     };
     assert_eq!(is_bound(&subject, binding_namespace, ("shop", "web")), expected);
+    // Somebody who is no account, and groups in which none is.
+    let is_of_none = kind != "ServiceAccount" && ["web", "system:masters"].contains(&name);
+    assert_eq!(may_be_bound(&subject), !is_of_none);
 }
 
 #[rstest]

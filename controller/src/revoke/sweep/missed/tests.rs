@@ -1,4 +1,6 @@
+use std::collections::HashMap;
 use std::future::pending;
+use std::sync::Mutex;
 
 use http::{Request, Uri};
 use kube::client::Body;
@@ -80,7 +82,10 @@ async fn answer(world: World, asked: Uri) -> (u16, Value) {
     if query.contains("watch=") {
         pending::<()>().await;
     }
-    let (_, path) = asked.path().split_once("/v1alpha1/").unwrap();
+    // It does not say of which release it is.
+    let Some((_, path)) = asked.path().split_once("/v1alpha1/") else {
+        return refusal(404, "NotFound");
+    };
     let parts: Vec<&str> = path.split('/').collect();
     let parts = match &parts[..] {
         ["namespaces", _, rest @ ..] => rest,
@@ -91,6 +96,7 @@ async fn answer(world: World, asked: Uri) -> (u16, Value) {
         match query.split_once("fieldSelector=").map(|(_, selector)| selector) {
             Some(text) if text.starts_with("status.phase%21%3DEnded") => *phase != "Ended",
             Some(text) if text.starts_with("status.phase%3DActive") => *phase == "Active",
+            Some(text) if text.starts_with("status.phase%3DEnded") => *phase == "Ended",
             Some(text) if text.is_empty() || text.starts_with('&') => true,
             Some(text) => {
                 assert!(text.starts_with("spec.request.name%3D"), "{text}");
@@ -137,8 +143,9 @@ async fn found(world: &World, change: impl FnOnce(&World)) -> Vec<(Item, Lane)> 
         restarts,
         first_lists: FirstLists::new(0),
     };
-    let beats = Heartbeat::new();
-    let missed = Missed { reader: &reader, touched: &touched, listener: &listener, beats: &beats };
+    let (beats, looked) = (Heartbeat::new(), Looked::default());
+    let (reader, touched, listener) = (&reader, &touched, &listener);
+    let missed = Missed { reader, touched, listener, beats: &beats, looked: &looked };
     assert_eq!(missed.look().await, [""; 0]);
     feeding.abort();
     touched.queue.waiting()

@@ -109,9 +109,10 @@ async fn somebody_without_credentials_asks_sees_what_is_missing_and_holds_it() {
     let origin = format!("request {CARRIED_TO}/{name}");
     let held = shown(&site, "bob", &["Active", &grant, &origin]).await;
     assert!(!held.contains("it waits for"), "{held}");
-    // By the name under which bob knows it.
+    // By the name under which bob knows it. What he runs with the group ends with it, his shell included, so it may say nothing.
     let said = site.host.as_user("bob", &format!("lapse end {name}")).await.unwrap();
-    assert_eq!(said.ok().unwrap(), format!("Ended: {grant} (group ops).\n"));
+    let is_told = said.stdout == format!("Ended: {grant} (group ops).\n");
+    assert!(is_told || said.status < 0 || said.status > 128, "{said:?}");
     assert!(!is_in_group(&site, "bob").await);
     let status = site.ended(&grant).await.status.unwrap();
     assert_eq!(status.end_reason, Some(EndReason::EndedByRequester));

@@ -111,7 +111,9 @@ impl Tables {
         for known in requests.iter().filter_map(|change| change.before.as_ref()) {
             self.request_changed(known, false);
         }
-        grants.iter().for_each(|change| self.grant_changed(change));
+        for change in grants {
+            self.grant_changed(change);
+        }
     }
 
     /// A Grant came, changed or went.

@@ -8,9 +8,12 @@ use lapse_engine::summary::GrantSummary;
 
 use super::{Grants, ended_at};
 
+/// When a Grant ended, and its name.
+type Ended = (DateTime<Utc>, Arc<str>);
+
 /// In the order in which they were, by the UID of their policy.
 #[derive(Default)]
-pub(super) struct Orphans(BTreeMap<Arc<str>, BTreeSet<(DateTime<Utc>, Arc<str>)>>);
+pub(super) struct Orphans(BTreeMap<Arc<str>, BTreeSet<Ended>>);
 
 impl Orphans {
     fn insert(&mut self, name: &Arc<str>, grant: &GrantSummary) {

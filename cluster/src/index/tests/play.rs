@@ -155,15 +155,15 @@ impl Play {
 
     fn read_early(&mut self) {
         let list = list_of(&self.index, Indexed::Grants);
-        match self.early.as_mut().filter(|(of, _)| *of == list) {
-            None => self.early = Some((list, self.all(grant_of))),
-            Some((_, left)) => match left.pop() {
-                Some(grant) => self.index.apply_early_grant(list, &grant),
-                None => {
-                    let part = Part::GrantsOf(subject_of(&alice()).unwrap());
-                    self.index.done_early(part, list);
-                }
-            },
+        let Some((_, left)) = self.early.as_mut().filter(|(of, _)| *of == list) else {
+            self.early = Some((list, self.all(grant_of)));
+            return;
+        };
+        if let Some(grant) = left.pop() {
+            self.index.apply_early_grant(list, &grant);
+        } else {
+            let part = Part::GrantsOf(subject_of(&alice()).unwrap());
+            self.index.done_early(part, list);
         }
     }
 

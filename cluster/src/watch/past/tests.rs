@@ -148,7 +148,7 @@ async fn fed(instead: Vec<Value>) -> Fed {
     };
     let (lists, told) = (feed.first_lists.clone(), Arc::new(Told::default()));
     let listener = told.clone();
-    tokio::spawn(async move { feed.run(&*listener).await });
+    tokio::spawn(async move { Box::pin(feed.run(&*listener)).await });
     lists.all().await;
     Fed { index, comes, told }
 }

@@ -9,7 +9,7 @@ use futures::channel::mpsc;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
-use lapse_cluster::{CallError, Reader, clock::Clock, jitter};
+use lapse_cluster::{CallError, Reader, clock::Clock, jitter, reads_for_an_end};
 use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
@@ -52,7 +52,7 @@ impl Orphans {
         let (reader, clock, metrics) = (&reader, &clock, &metrics);
         let look = async |object: &ObjectMarks| {
             let grant = match &object.grant {
-                Some(name) => reader.grant(name).await,
+                Some(name) => reads_for_an_end(reader.grant(name)).await,
                 None => Read::Missing,
             };
             match (judge(reader, clock, metrics, object, &grant).await, grant) {

@@ -64,8 +64,8 @@ impl Pool {
     /// How many objects are looked at at once. The work is waiting for the API server.
     pub(super) fn places(self) -> usize {
         match self {
-            Self::End | Self::Held | Self::Give => 16,
-            Self::Again | Self::Follow => 8,
+            Self::End | Self::Held | Self::Again | Self::Give => 16,
+            Self::Follow => 8,
         }
     }
 

@@ -28,7 +28,7 @@ const WITHOUT_PLACE: usize = 64;
 /// How long a place of what is looked for again rests when that came to nothing. Something that many wait for cannot be looked
 /// up then, and if there are thousands of rights, asking for all of them each second would keep whoever is to answer from
 /// coming to itself. A hundred are looked at each second, and all as soon as one of them can be told.
-const REST: Duration = Duration::from_millis(80);
+const REST: Duration = Duration::from_millis(160);
 
 /// Waits until what ends, and began then, is to give its place back; `hanging`: how many go on without one.
 pub(crate) async fn place_is_due(begun: Instant, hanging: impl Fn() -> usize) {
@@ -319,7 +319,7 @@ mod tests {
         let looks = looks.load(Ordering::Relaxed) - RIGHTS;
         assert!((500..=1100).contains(&looks), "{looks} looks in 10 s");
         is_down.store(false, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(told.load(Ordering::Relaxed), RIGHTS, "each, within a moment");
         drop(workers);
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use kube::api::ListParams;
 use lapse_cluster::{CallError, rest_of_list};
 
-use self::words::{is_of_connection, is_unreached, names_object, refusal, unconnected};
+use self::words::{is_of_connection, is_unreached, names_object, of_client, refusal, unconnected};
 use crate::interrupt::Interrupt;
 use crate::stderr;
 
@@ -110,6 +110,11 @@ impl Fault {
             }
             other => other,
         }
+    }
+
+    /// What is configured makes no client.
+    pub(crate) fn of_config(error: &kube::Error) -> Self {
+        Self::Config(of_client(error))
     }
 
     /// What asks for the rest of a list, if this is that the API server no longer keeps the state that its first page showed.
@@ -286,6 +291,35 @@ mod tests {
         listing requests: cannot reach the API server at https://cluster.example:6443: Connection refused (os error 111)
         listing requests: the connection to the API server at https://cluster.example:6443 broke: connection closed before message completed
         listing requests: the program that hands out credentials failed
+        ");
+    }
+
+    /// What a program of the kubeconfig wrote, and with which variables it ran, may be credentials.
+    #[test]
+    fn what_hands_out_credentials_shows_none_when_it_fails() {
+        use std::os::unix::process::ExitStatusExt as _;
+        use std::process::{ExitStatus, Output};
+
+        use kube::client::AuthError;
+
+        let failed = || {
+            let (status, secret) = (ExitStatus::from_raw(256), b"secret".to_vec());
+            let out = Box::new(Output { status, stdout: secret.clone(), stderr: secret });
+            AuthError::AuthExecRun { cmd: "TOKEN=secret hand-out".to_owned(), out }
+        };
+        let unread = serde_saphyr::from_str::<u16>("secret").unwrap_err();
+        assert!(unread.to_string().contains("secret"), "the client shows it");
+        let unread = AuthError::AuthExecParse(Box::new(unread));
+        let told = [
+            Fault::of_config(&kube::Error::Auth(failed())),
+            Fault::api("listing requests", kube::Error::Service(failed().into())),
+            Fault::of_config(&kube::Error::Auth(unread)),
+        ];
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        no cluster to talk to: the program of the kubeconfig that hands out credentials failed (exit status: 1)
+        listing requests: the program of the kubeconfig that hands out credentials failed (exit status: 1)
+        no cluster to talk to: what the program of the kubeconfig that hands out credentials wrote is no ExecCredential
         ");
     }
 

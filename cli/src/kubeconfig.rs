@@ -52,6 +52,9 @@ fn of_home() -> Result<Found, Fault> {
             Ok(Found::Nothing(nothing(&[file])))
         }
         Err(KubeconfigError::FindPath) => Ok(Found::Nothing(nothing(&[]))),
+        Err(KubeconfigError::Parse(error)) => {
+            Err(Fault::Config(format!("reading the kubeconfig: {}", malformed(&error))))
+        }
         Err(error) => Err(Fault::Config(error.to_string())),
     }
 }
@@ -82,12 +85,20 @@ fn said(mut config: Kubeconfig) -> Kubeconfig {
 }
 
 fn unreadable(file: &Path, error: &KubeconfigError) -> Fault {
-    let why: &dyn std::fmt::Display = match error {
+    let why = match error {
         // It would name the file once more.
-        KubeconfigError::ReadConfig(error, _) => error,
-        error => error,
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        KubeconfigError::Parse(error) => malformed(error),
+        error => error.to_string(),
     };
     Fault::Config(format!("reading kubeconfig {}: {why}", file.display()))
+}
+
+/// Where a file cannot be understood. What stands there is not shown, nor what stands around it: there are credentials.
+fn malformed(error: &serde_saphyr::Error) -> String {
+    let place = error.location();
+    let place = place.map(|at| format!(" (line {}, column {})", at.line(), at.column()));
+    format!("it is no kubeconfig{}", place.unwrap_or_default())
 }
 
 /// That there is no file, and where it could be.
@@ -214,6 +225,17 @@ mod tests {
         files.push(broken.clone());
         let told = merged(&files).unwrap_err().to_string();
         assert!(told.contains(&format!("reading kubeconfig {}", broken.display())), "{told}");
+        // And not with what it says, nor with what stands around that.
+        for text in
+            ["users:\n- name: me\n  user:\n    token: s3cret\n   oops: [\n", "users: s3cret\n"]
+        {
+            fs::write(&broken, text).unwrap();
+            let told = merged(&files).unwrap_err().to_string();
+            assert!(
+                !told.contains("s3cret") && told.contains("it is no kubeconfig (line "),
+                "{told}"
+            );
+        }
         // Whoever names one file means that file.
         let told = read(Some(Path::new("/nonexistent/config"))).unwrap_err().to_string();
         insta::assert_snapshot!(told, @"no cluster to talk to: reading kubeconfig /nonexistent/config: No such file or directory (os error 2)");

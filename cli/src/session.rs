@@ -109,7 +109,7 @@ impl Session {
         }
         let namespace =
             global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let server = named(&config.cluster_url);
         let warnings = Warnings::default();
         let clock = Clock::default();
         let (noted, observed) = (warnings.clone(), clock.clone());
@@ -121,8 +121,7 @@ impl Session {
             }
             response
         });
-        let builder =
-            ClientBuilder::try_from(config).map_err(|error| Fault::Config(error.to_string()))?;
+        let builder = ClientBuilder::try_from(config).map_err(|error| Fault::of_config(&error))?;
         let limit = Duration::from_secs(global.request_timeout);
         let client = builder.with_layer(&beginning(limit)).with_layer(&noting).build();
         Ok(Self { client, server, namespace, clock, limit, warnings, is_silent: false })
@@ -271,6 +270,13 @@ pub(crate) fn beginning(
     Stack::new(TimeoutLayer::new(limit), MapErrLayer::new(late))
 }
 
+/// Where an API server is, for people: without a password that its URL may have.
+fn named(url: &http::Uri) -> String {
+    let (scheme, host) = (url.scheme_str().unwrap_or("https"), url.host().unwrap_or_default());
+    let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", url.path().trim_end_matches('/'))
+}
+
 /// Warns as kubectl does.
 pub(crate) fn warn(warning: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
@@ -309,6 +315,15 @@ mod tests {
         let watched = session.requests().watch(&WatchParams::default(), "0").await;
         let fault = Fault::api("watching requests", watched.err().unwrap());
         assert_eq!(fault.to_string(), "watching requests: no answer within 5 s");
+    }
+
+    #[rstest]
+    #[case("https://cluster.example:6443", "https://cluster.example:6443")]
+    #[case("https://cluster.example/k8s/", "https://cluster.example/k8s")]
+    #[case("https://[::1]:6443/", "https://[::1]:6443")]
+    #[case("https://al:s3cret@cluster.example/", "https://cluster.example")]
+    fn a_server_is_named_without_its_password(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(named(&url.parse().unwrap()), expected);
     }
 
     #[rstest]

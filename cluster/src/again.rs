@@ -11,9 +11,27 @@ use crate::{CallError, bounded_by};
 /// How long a read waits for its answer until it is asked for again, and again after as long.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 /// How many are asked for again at once: an API server on which many hang has too few places as it is. The others wait for
-/// their turn, and all of them for their first answer.
+/// their turn, and all of them for their first answer. What an end may wait for has turns of its own, so that it stands behind
+/// nothing by which something is to be given.
 const AGAIN_AT_ONCE: usize = 64;
 static AGAIN: Semaphore = Semaphore::const_new(AGAIN_AT_ONCE);
+static AGAIN_FOR_ENDS: Semaphore = Semaphore::const_new(AGAIN_AT_ONCE);
+
+tokio::task_local! {
+    /// Whether an end may wait for what is read.
+    static FOR_AN_END: bool;
+}
+
+/// Reads for what may end a right.
+pub async fn reads_for_an_end<F: Future>(reads: F) -> F::Output {
+    FOR_AN_END.scope(true, reads).await
+}
+
+/// Where whoever reads here gets its turn to ask again.
+fn turns() -> &'static Semaphore {
+    let is_for_an_end = FOR_AN_END.try_with(|is_for_an_end| *is_for_an_end).unwrap_or_default();
+    if is_for_an_end { &AGAIN_FOR_ENDS } else { &AGAIN }
+}
 
 /// Reads as [`bounded_by`] calls, and asks once more each second, beside the first, for as long as no answer comes: what
 /// swallowed that, a connection to a node that is dead, say, is not to keep a right until the limit. `ask` changes nothing.
@@ -44,7 +62,7 @@ where
     loop {
         sleep_until(at).await;
         // It is never closed.
-        let _allowed = AGAIN.acquire().await;
+        let _allowed = turns().acquire().await;
         at = Instant::now() + ASKED_AGAIN;
         match timeout_at(at, Box::pin(ask())).await {
             Ok(Ok(found)) => return Ok(found),
@@ -96,6 +114,16 @@ mod tests {
         let details = serde_json::from_value(serde_json::json!({"name": "x"})).unwrap();
         let status = Status::failure("x", "NotFound").with_code(code).with_details(details);
         kube::Error::Api(Box::new(status))
+    }
+
+    /// However much hangs that is to be given.
+    #[tokio::test]
+    async fn what_an_end_waits_for_stands_behind_nothing_that_is_given() {
+        let is_of_ends = async || std::ptr::eq(turns(), &AGAIN_FOR_ENDS);
+        assert!(!is_of_ends().await);
+        let both = async { tokio::join!(is_of_ends(), is_of_ends()) };
+        assert_eq!(reads_for_an_end(both).await, (true, true));
+        assert!(!is_of_ends().await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,7 +40,7 @@ pub mod watch;
 pub use admission::{
     OF_THE_CHART, StandingAdmission, WebhookConfigurations, standing_admission, standing_policies,
 };
-pub use again::bounded_read;
+pub use again::{bounded_read, reads_for_an_end};
 pub use call::{
     CALL_LIMIT, CallError, NOT_CONFIRMED, bounded, bounded_by, jitter, next_page, replace_status,
     rest_of_list,

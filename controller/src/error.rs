@@ -42,11 +42,15 @@ impl ReconcileError {
         matches!(self, Self::NotTaken(_) | Self::NotJudged(_))
     }
 
-    /// How long to wait before the next try, the `failures`-th in a row having failed. A conflict
-    /// means that somebody else wrote: what is new must be looked at, at once. Everything else backs
+    /// Whether somebody else wrote: what is new must be looked at, at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_conflict())
+    }
+
+    /// How long to wait before the next try, the `failures`-th in a row having failed. Everything but a conflict backs
     /// off exponentially; `jitter` (0 to 1) keeps many objects from trying in step. `is_end`: a right may end by it.
     pub(crate) fn retry_after(&self, failures: u32, jitter: f64, is_end: bool) -> Duration {
-        if matches!(self, Self::Call(call) if call.is_conflict()) {
+        if self.is_conflict() {
             return Duration::from_millis(10);
         }
         // What was taken again and again, and stands, is kept by somebody: when it goes, its event tells.

@@ -1,11 +1,13 @@
 //! What is to be reconciled, in which order, and by how many at once.
 //!
 //! Each object is reconciled by one at a time; what happens meanwhile has it looked at again. Ends have places of their
-//! own, so that nothing that is given, however much, delays one: a right that was looked at there, and is to be given,
-//! goes to the places of giving. Emergencies come before what else is asked for; what only has to be written down comes
-//! after that. An object whose turn is taken waits without a place, so that one person's many requests keep nobody else
-//! from theirs.
+//! own, and so has what may end, so that nothing that is given, however much, delays one: a right that was looked at
+//! there, and is to be given, goes to the places of giving. What could not be told is looked for again in places of its own,
+//! at a pace that does not grow with it. Emergencies come before what else is asked for; what only has to be written down
+//! comes after that. An object whose turn is taken waits without a place, so that one person's many requests keep nobody
+//! else from theirs.
 
+mod lane;
 mod state;
 mod work;
 
@@ -19,8 +21,10 @@ use lapse_cluster::process::{Heartbeat, panicked};
 use tokio::sync::Notify;
 use tracing::warn;
 
-pub(crate) use self::state::{Item, Job, Lane};
-use self::state::{Pool, State};
+pub(crate) use self::lane::Lane;
+use self::lane::Pool;
+use self::state::State;
+pub(crate) use self::state::{Item, Job};
 pub(crate) use self::work::place_is_due;
 use crate::error::ReconcileError;
 use crate::metrics::{KindLabel, Metrics};
@@ -33,10 +37,19 @@ pub(crate) enum Done {
     Until(Option<DateTime<Utc>>),
     /// The same of a right that is held: what is due then may be its end, whatever it was looked at for until now.
     HeldUntil(DateTime<Utc>),
+    /// The same of a right of which it could not be told whether it ends, or has ended.
+    UnsureUntil(DateTime<Utc>),
     /// The same of a right that is still to be given, in the lane of that.
     ToGive(Lane, DateTime<Utc>),
     /// It must be done again, in the turn that all share who are given something that is kept apart.
     InCommonTurn,
+}
+
+impl Done {
+    /// Whether all is known that was looked for.
+    fn is_sure(self) -> bool {
+        !matches!(self, Self::UnsureUntil(_))
+    }
 }
 
 /// How a reconciliation came out.
@@ -147,6 +160,7 @@ impl Queue {
                 match done {
                     Done::Until(Some(at)) => self.at(job.item, job.lane, at),
                     Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
+                    Done::UnsureUntil(at) => self.at(job.item, Lane::Again, at),
                     Done::ToGive(lane, at) => self.at(job.item, lane, at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
@@ -165,7 +179,11 @@ impl Queue {
             panicked(kind.name());
         }
         let (count, freed) = self.state().failed(&job);
-        let lane = if failure.keeps_a_right() { Lane::End } else { job.lane };
+        let lane = match job.lane {
+            _ if failure.keeps_a_right() => Lane::End,
+            Lane::Held if !failure.is_conflict() => Lane::Again,
+            lane => lane,
+        };
         let wait = failure.retry_after(count.saturating_sub(1), jitter(), lane.may_end());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         warn!(?kind, object = %job.item, error = %failure, wait_ms, "will try again");
@@ -194,6 +212,7 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use lapse_cluster::clock;
     use prometheus_client::registry::Registry;
 
     use super::*;
@@ -211,12 +230,38 @@ mod tests {
             (Lane::Emergency, Lane::Held),
             (Lane::Give, Lane::Held),
             (Lane::Check, Lane::Held),
+            (Lane::Again, Lane::Held),
             (Lane::Follow, Lane::Held),
         ] {
             queue.now(grant(), lane);
             let job = queue.take(lane.pool()).await;
             queue.finish(&metrics, job, Some(Ok(Done::HeldUntil(at))));
             assert_eq!(queue.due_by(at), [(grant(), later)]);
+        }
+    }
+
+    /// It takes no place from what is known to end, nor from what nobody has looked at yet; and what ends waits with none of it.
+    #[tokio::test]
+    async fn what_could_not_be_told_leaves_the_places_of_ends() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let grant = || Item::Grant("fix".to_owned());
+        let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        let unread = || Err(ReconcileError::Unknown("no answer".to_owned()));
+        let unsure = || Ok(Done::UnsureUntil(at));
+        for (lane, outcome, later) in [
+            (Lane::End, unsure(), Lane::Again),
+            (Lane::Held, unsure(), Lane::Again),
+            (Lane::Follow, unsure(), Lane::Again),
+            (Lane::Held, unread(), Lane::Again),
+            (Lane::Again, unread(), Lane::Again),
+            (Lane::End, unread(), Lane::End),
+            (Lane::Again, Err(ReconcileError::NotJudged("no answer".to_owned())), Lane::End),
+        ] {
+            let queue = Queue::new(Clock::default());
+            queue.now(grant(), lane);
+            let job = queue.take(lane.pool()).await;
+            queue.finish(&metrics, job, Some(outcome));
+            assert_eq!(queue.due_by(clock::now() + TimeDelta::hours(1)), [(grant(), later)]);
         }
     }
 
@@ -240,7 +285,7 @@ mod tests {
     async fn an_end_that_failed_waits_for_no_more_than_a_second() {
         let metrics = Metrics::register(&mut Registry::default());
         for (lane, is_end) in
-            [(Lane::End, true), (Lane::Held, true), (Lane::Give, false), (Lane::Follow, false)]
+            [(Lane::End, true), (Lane::Held, true), (Lane::Again, true), (Lane::Give, false)]
         {
             let queue = Queue::new(Clock::default());
             let mut longest = Duration::ZERO;

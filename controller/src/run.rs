@@ -13,7 +13,7 @@ use lapse_cluster::process::{
     Health, ReadinessGate, Tasks, read_settings, register_build_info, serve, stop_requested,
 };
 use lapse_cluster::watch::{FirstLists, Revision};
-use lapse_cluster::{Reader, connect, follow_keys, supported};
+use lapse_cluster::{Reader, connect, follow_keys, reads_for_an_end, supported};
 use lapse_engine::attest::KeySet;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -221,7 +221,9 @@ fn staggered(leadership: Leadership, number: u32) -> impl Fn() -> Duration {
 
 /// Brings one object to where it must be. One over which that panics says so.
 async fn reconcile(context: Arc<Context>, job: Job) -> Reconciled {
-    let reconciled = AssertUnwindSafe(reconcile_one(&context, &job)).catch_unwind().await;
+    let reconciling = AssertUnwindSafe(reconcile_one(&context, &job)).catch_unwind().boxed();
+    let reconciled =
+        if job.lane.may_end() { reads_for_an_end(reconciling).await } else { reconciling.await };
     reconciled.unwrap_or_else(|_| {
         poison::panicked(&context, &job.item);
         Err(ReconcileError::Panicked)

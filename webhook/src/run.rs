@@ -76,7 +76,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
         restarts: restarts.clone(),
         first_lists,
     };
-    tasks.spawn("what watches the cluster", async move { feed.run(&()).await });
+    tasks.spawn("what watches the cluster", async move { Box::pin(feed.run(&())).await });
     let verifying = verify_again(index.clone(), key_set.clone());
     tasks.spawn("what follows the attestation keys", verifying);
     let reader = Reader::new(client, index, key_set).noticing(revision);

@@ -58,9 +58,10 @@ pub struct By {
 #[derive(Clone, Debug)]
 struct Open {
     uid: u32,
-    /// The ID that sudo gave it.
+    /// The ID that sudo gave it; empty if it was made before this agent started.
     id: String,
-    called_at: DateTime<Utc>,
+    /// Since when it starts something, at the latest.
+    since: DateTime<Utc>,
     by: By,
 }
 
@@ -75,9 +76,33 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Remembers a session.
+    /// Remembers a session. What was called in one that was opened before this agent started was logged then, and is not told
+    /// again; what that starts is still to be told.
     pub fn open(&mut self, session: Session) {
+        if session.is_logged {
+            let by = By {
+                grant: Some(session.grant.clone()),
+                process: Some(session.process),
+                is_child: false,
+                session: None,
+            };
+            let (uid, id, since) = (session.uid, String::new(), session.opened_at);
+            self.begin(Open { uid, id, since, by });
+        }
         self.sessions.push(session);
+    }
+
+    /// A call that goes on.
+    fn begin(&mut self, open: Open) {
+        // It is known by now, or its number was that of one that is gone.
+        let is_its = |other: &Open| other.by.process == open.by.process;
+        self.open.retain(|other| open.by.process.is_none() || !is_its(other));
+        if self.open.len() >= MOST {
+            // Who calls many has none of another forgotten.
+            let own = self.open.iter().position(|other| other.uid == open.uid);
+            self.open.remove(own.unwrap_or_default());
+        }
+        self.open.push_back(open);
     }
 
     /// Forgets the sessions of processes that are gone, and that were opened before this; and the oldest of too many. Those that
@@ -94,7 +119,7 @@ impl Calls {
         let is_gone = |process| forgotten.iter().any(|session| Some(session.process) == process);
         let has_session = |uid| self.sessions.iter().any(|session| session.uid == uid);
         self.open.retain(|open| match open.by.process {
-            None => open.called_at >= before || has_session(open.uid),
+            None => open.since >= before || has_session(open.uid),
             process => !is_gone(process),
         });
         forgotten
@@ -111,11 +136,8 @@ impl Calls {
         let by = By { session: Some(session), ..by };
         self.known.insert((uid, called.called_at), By { is_child: true, ..by.clone() });
         if !by.is_child && by.grant.is_some() {
-            if self.open.len() >= MOST {
-                self.open.pop_front();
-            }
-            let (id, called_at) = (called.id.clone(), called.called_at);
-            self.open.push_back(Open { uid, id, called_at, by: by.clone() });
+            let (id, since) = (called.id.clone(), called.called_at);
+            self.begin(Open { uid, id, since, by: by.clone() });
         }
         Some(by)
     }
@@ -124,7 +146,7 @@ impl Calls {
     fn session_of(&self, uid: u32, by: &By) -> Option<DateTime<Utc>> {
         let is_it = |open: &&Open| open.uid == uid && open.by.process == by.process;
         let open = self.open.iter().rfind(is_it).filter(|_| by.is_child && by.process.is_some());
-        open.map(|open| open.called_at)
+        open.and_then(|open| open.by.session)
     }
 
     /// The same, of what was called and ended: by its ID, or else by the time of the call.
@@ -137,7 +159,9 @@ impl Calls {
             return known.clone();
         }
         let sessions: Vec<&Session> = self.around(uid, called_at).collect();
-        by(&sessions, called_at)
+        let by = by(&sessions, called_at);
+        self.open.retain(|open| by.process.is_none() || open.by.process != by.process);
+        by
     }
 
     /// The sessions of which sudo has logged nothing; each once.
@@ -189,7 +213,7 @@ impl Calls {
 
     /// By what something was started that has a time of its own.
     fn started(&self, uid: u32, called: &Called) -> By {
-        let is_it = |open: &&Open| open.uid == uid && open.called_at <= called.called_at;
+        let is_it = |open: &&Open| open.uid == uid && open.since <= called.called_at;
         let mut calls = self.open.iter().filter(is_it);
         let Some(first) = calls.next() else { return By::default() };
         let is_alone = calls.clone().next().is_none();
@@ -198,7 +222,7 @@ impl Calls {
             grant: first.by.grant.clone().filter(|_| is_one_grant),
             process: first.by.process.filter(|_| is_alone),
             is_child: true,
-            session: is_alone.then_some(first.called_at),
+            session: first.by.session.filter(|_| is_alone),
         }
     }
 }
@@ -227,168 +251,4 @@ fn by(sessions: &[&Session], called_at: DateTime<Utc>) -> By {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(ms: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
-    }
-
-    fn session(grant: &str, process: u32, started: i64, opened: i64) -> Session {
-        let (started_at, opened_at) = (at(started), at(opened));
-        Session {
-            note: process.to_string(),
-            grant: grant.into(),
-            uid: 1000,
-            process,
-            started_at,
-            opened_at,
-            is_logged: false,
-        }
-    }
-
-    fn called(called_at: i64, logged_at: i64) -> Called {
-        Called { at: at(logged_at), called_at: at(called_at), ..Called::default() }
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be found")]
-    fn found(grant: &str, process: u32, is_child: bool) -> Option<By> {
-        Some(By { grant: Some(grant.into()), process: Some(process), is_child, session: None })
-    }
-
-    /// What is said of a call, apart from its session.
-    fn of(calls: &mut Calls, uid: u32, called: &Called, now: DateTime<Utc>) -> Option<By> {
-        calls.of(uid, called, now).map(|by| By { session: None, ..by })
-    }
-
-    fn of_end(calls: &mut Calls, uid: u32, called_at: DateTime<Utc>) -> By {
-        By { session: None, ..calls.of_end(uid, "", called_at) }
-    }
-
-    /// As sudo 1.9.16 logs it.
-    fn with_id(id: &str, called: Called) -> Called {
-        Called { id: id.to_owned(), ..called }
-    }
-
-    #[test]
-    fn what_has_a_time_of_its_own_belongs_to_the_call_that_has_not_ended() {
-        let mut calls = Calls::default();
-        calls.open(session("a", 7, 0, 40));
-        let bash = calls.of(1000, &with_id("1", called(5, 20)), at(100)).unwrap();
-        assert_eq!((bash.session, bash.is_child), (Some(at(5)), false));
-        for (started, now) in [(60, 70), (900, 5901)] {
-            let child = calls.of(1000, &with_id("2", called(started, started)), at(now)).unwrap();
-            assert_eq!(child, By { is_child: true, ..bash.clone() });
-        }
-        let early = calls.of(1000, &with_id("3", called(950, 950)), at(1000));
-        assert_eq!(early, None, "it may be a call whose session is opened later");
-        let end = calls.of_end(1000, "1", at(4));
-        assert_eq!(end.session, Some(at(5)), "by its ID, whatever time its end says");
-        let late = calls.of(1000, &with_id("4", called(1000, 1000)), at(7000)).unwrap();
-        assert_eq!((late.grant, late.is_child), (None, false), "it has ended");
-    }
-
-    #[test]
-    fn which_of_several_calls_started_something_is_not_made_up() {
-        let mut calls = Calls::default();
-        for (grant, process, start) in [("a", 7, 0), ("a", 8, 300), ("b", 9, 600)] {
-            calls.open(session(grant, process, start, start + 40));
-            let id = process.to_string();
-            calls.of(1000, &with_id(&id, called(start + 5, start + 20)), at(start + 100)).unwrap();
-            let child = calls.of(1000, &with_id("c", called(start + 200, start + 200)), at(9000));
-            let child = child.unwrap();
-            let known = (child.grant.as_deref(), child.process, child.is_child);
-            let expected = match process {
-                7 => (Some("a"), Some(7), true),
-                8 => (Some("a"), None, true),
-                _ => (None, None, true),
-            };
-            assert_eq!(known, expected);
-        }
-        // One was killed, and another has ended.
-        assert_eq!(calls.forget(at(60_000), |process| process != 7).len(), 1);
-        calls.of_end(1000, "9", at(605));
-        let child = calls.of(1000, &with_id("d", called(1000, 1000)), at(9000)).unwrap();
-        assert_eq!((child.process, child.session), (Some(8), Some(at(305))));
-    }
-
-    #[test]
-    fn a_command_is_told_with_the_right_that_it_was_called_by() {
-        let mut calls = Calls::default();
-        assert_eq!(
-            of(&mut calls, 1000, &called(5, 20), at(100)),
-            None,
-            "its session is opened later"
-        );
-        calls.open(session("a", 7, 0, 40));
-        calls.open(session("b", 8, 300, 340));
-        assert_eq!(of(&mut calls, 1000, &called(5, 20), at(100)), found("a", 7, false));
-        assert_eq!(of(&mut calls, 1000, &called(305, 320), at(400)), found("b", 8, false));
-        assert_eq!(of(&mut calls, 1000, &called(5, 5000), at(6000)), found("a", 7, true));
-        assert_eq!(of_end(&mut calls, 1000, at(305)), found("b", 8, true).unwrap());
-        assert_eq!(of(&mut calls, 1001, &called(5, 20), at(100)), None, "of another user");
-        assert_eq!(calls.unlogged(at(60_000)), []);
-    }
-
-    #[test]
-    fn an_agent_that_starts_anew_finds_what_belongs_together() {
-        let mut calls = Calls::default();
-        calls.open(Session { is_logged: true, ..session("a", 7, 0, 40) });
-        assert_eq!(of(&mut calls, 1000, &called(5, 5000), at(6000)), found("a", 7, true));
-        assert_eq!(of_end(&mut calls, 1000, at(5)), found("a", 7, true).unwrap());
-        let mut anew = Calls::default();
-        anew.open(Session { is_logged: true, ..session("a", 7, 0, 40) });
-        assert_eq!(of_end(&mut anew, 1000, at(5)), found("a", 7, false).unwrap());
-        assert_eq!(of(&mut anew, 1000, &called(5, 20), at(100)), found("a", 7, false));
-    }
-
-    #[test]
-    fn what_is_called_at_the_same_time_is_told_apart_as_far_as_it_can_be() {
-        let mut calls = Calls::default();
-        for process in 1..=3 {
-            calls.open(session("a", process, i64::from(process), 100));
-        }
-        for call in 4..=6 {
-            let by = of(&mut calls, 1000, &called(call, 50), at(200)).unwrap();
-            assert_eq!((by.grant.as_deref(), by.is_child), (Some("a"), false));
-        }
-        assert_eq!(calls.unlogged(at(60_000)), [], "each session has its call");
-        // By two rights at once: nobody can say.
-        let mut calls = Calls::default();
-        calls.open(session("a", 1, 0, 100));
-        calls.open(session("b", 2, 1, 100));
-        assert_eq!(of(&mut calls, 1000, &called(2, 50), at(200)), Some(By::default()));
-        // One that waits for a password does not take what others call meanwhile.
-        let mut calls = Calls::default();
-        calls.open(session("a", 1, 0, 9000));
-        calls.open(session("b", 2, 5000, 5050));
-        assert_eq!(of(&mut calls, 1000, &called(5005, 5010), at(9500)), found("b", 2, false));
-        assert_eq!(of(&mut calls, 1000, &called(5, 8990), at(9500)), found("a", 1, false));
-    }
-
-    #[test]
-    fn what_was_never_let_go_on_is_by_no_right() {
-        let mut calls = Calls::default();
-        assert_eq!(of(&mut calls, 1000, &called(5, 20), at(5019)), None);
-        assert_eq!(of(&mut calls, 1000, &called(5, 20), at(5020)), Some(By::default()));
-        let child = of(&mut calls, 1000, &called(5, 5010), at(5020)).unwrap();
-        assert!(child.is_child && child.grant.is_none(), "its children are not waited for");
-    }
-
-    #[test]
-    fn a_session_without_a_log_is_noticed_once() {
-        let mut calls = Calls::default();
-        calls.open(session("a", 7, 0, 40));
-        assert_eq!(calls.unlogged(at(5000)), []);
-        assert_eq!(calls.unlogged(at(10_041)).len(), 1);
-        assert_eq!(calls.unlogged(at(10_041)), []);
-        assert_eq!(calls.forget(at(60_000), |process| process == 7), []);
-        assert_eq!(calls.forget(at(30), |_| false), []);
-        assert_eq!(calls.forget(at(60_000), |_| false)[0].note, "7");
-        for process in 0..=u32::try_from(MOST).unwrap() {
-            calls.open(session("a", process, 0, 40));
-        }
-        assert_eq!(calls.forget(at(0), |_| true)[0].note, "0");
-        assert_eq!(calls.sessions.len(), MOST);
-    }
-}
+mod tests;

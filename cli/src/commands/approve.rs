@@ -49,9 +49,10 @@ pub(super) async fn run(
         return Ok(());
     }
     let (requests, failed) = whole(session, requests, saying, 0).await?;
-    show(session, &requests, saying).await;
+    let shown = show(session, &requests, saying).await;
     if !several.yes && !requests.is_empty() {
         confirm(saying, &requests)?;
+        stands(session, &requests, saying, &shown).await?;
     }
     say::of_each(session, format, &requests, saying, dry_run, failed).await
 }
@@ -123,21 +124,46 @@ fn unnamed(verdict: Verdict, count: usize) -> String {
     format!("{verdict} {requests} not named? Pass --yes, or name {them}")
 }
 
-/// Shows on standard error what is being decided about; who approves, also what it would allow, and what was asked before.
-async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) {
+/// Shows on standard error what is being decided about; who approves, also what it would allow, and what was asked before. Returns
+/// what each would allow.
+async fn show(session: &Session, requests: &[AccessRequest], saying: &Saying) -> Vec<allows::Told> {
+    let mut shown = Vec::new();
     for request in requests {
         for line in sheet(request, now()).into_iter().chain(remarks(request)) {
             eprintln!("{line}");
         }
         if saying.verdict == Verdict::Approve {
             let allowed = allows::by_approval(session, request, saying).await;
-            allows::show(&allowed.unwrap_or_else(|told| vec![told]));
+            allows::show(&allowed.clone().unwrap_or_else(|told| vec![told]));
+            shown.push(allowed);
             if let Some(before) = before(session, request).await {
                 eprintln!("{:11}{before}", "Before");
             }
         }
         eprintln!();
     }
+    shown
+}
+
+/// That what is approved allows what was shown: reading takes time, and an approval is for the rules of its moment.
+async fn stands(
+    session: &Session,
+    requests: &[AccessRequest],
+    saying: &Saying,
+    shown: &[allows::Told],
+) -> Result<(), Fault> {
+    for (request, shown) in requests.iter().zip(shown) {
+        if allows::by_approval(session, request, saying).await != *shown {
+            return Err(Fault::Other(changed(&request.name_any())));
+        }
+    }
+    Ok(())
+}
+
+fn changed(name: &str) -> String {
+    format!(
+        "what request {name} allows has changed since it was shown; nothing was decided, look at it again"
+    )
 }
 
 /// How often the same person asked before in the request's namespace, and what became of it.
@@ -162,10 +188,12 @@ async fn before(session: &Session, request: &AccessRequest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::json;
 
     use super::*;
-    use crate::testing::request;
+    use crate::testing::{request, session};
 
     #[test]
     fn what_was_not_named_is_counted() {
@@ -192,6 +220,29 @@ mod tests {
         Approve these 2 requests?
         Approve these 3 requests in 2 namespaces?
         ");
+    }
+
+    /// Somebody adds a verb to the role while the approver reads.
+    #[tokio::test]
+    async fn what_has_changed_since_it_was_shown_is_not_approved() {
+        let asked = AtomicUsize::new(0);
+        let session = session(30, move |_| {
+            let verb = if asked.fetch_add(1, Ordering::Relaxed) < 2 { "get" } else { "delete" };
+            let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": [verb]});
+            Some(json!({
+                "apiVersion": "lapse.dev/v1alpha1", "kind": "AccessDecision", "metadata": {"name": "fix-x"},
+                "spec": {"request": {"name": "fix"}, "verdict": "Approve", "rules": [{"rules": [rule]}]},
+            }))
+        });
+        let target = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "edit"}}});
+        let requests: [AccessRequest; 1] =
+            [serde_json::from_value(request("fix", &target)).unwrap()];
+        let saying = Saying::only(Verdict::Approve);
+        let shown = [allows::by_approval(&session, &requests[0], &saying).await];
+        assert_eq!(shown[0], Ok(vec!["get pods".to_owned()]));
+        stands(&session, &requests, &saying, &shown).await.unwrap();
+        let told = stands(&session, &requests, &saying, &shown).await.unwrap_err().to_string();
+        insta::assert_snapshot!(told, @"what request fix allows has changed since it was shown; nothing was decided, look at it again");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What went wrong with a call, in words, and what to do about it.
 
+use kube::client::AuthError;
 use lapse_crds::API_GROUP;
 
 /// Whether an answer is about a single object.
@@ -9,11 +10,7 @@ pub(super) fn names_object(status: &kube::core::Status) -> bool {
 
 /// What the API server answered, and what to do about it.
 pub(super) fn refusal(what: &str, error: &kube::Error) -> String {
-    let kube::Error::Api(status) = error else {
-        let said = chain(error);
-        // What the client calls it says nothing to people.
-        return format!("{what}: {}", said.strip_prefix("ServiceError: ").unwrap_or(&said));
-    };
+    let kube::Error::Api(status) = error else { return format!("{what}: {}", of_client(error)) };
     let message = admission_message(&status.message);
     match status.code {
         // Of a kind that is not served there is no object to name.
@@ -29,6 +26,40 @@ pub(super) fn refusal(what: &str, error: &kube::Error) -> String {
         }
         _ => format!("{what}: {message}"),
     }
+}
+
+/// What the client says by itself.
+pub(super) fn of_client(error: &kube::Error) -> String {
+    if let Some(said) = of_credentials(error) {
+        return said;
+    }
+    let said = chain(error);
+    // What the client calls it says nothing to people.
+    said.strip_prefix("ServiceError: ").unwrap_or(&said).to_owned()
+}
+
+/// That there are no credentials, if that is what happened. The client would show what a program wrote that hands them out, and
+/// with which variables it ran: these are for nobody's terminal, nor for a log.
+fn of_credentials(error: &kube::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<AuthError>() {
+            Some(AuthError::AuthExecRun { out, .. }) => {
+                let status = out.status;
+                return Some(format!(
+                    "the program of the kubeconfig that hands out credentials failed ({status})"
+                ));
+            }
+            Some(AuthError::AuthExecParse(_)) => {
+                return Some(
+                    "what the program of the kubeconfig that hands out credentials wrote is no ExecCredential"
+                        .to_owned(),
+                );
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 /// The message of a webhook, without how the API server introduces it.

@@ -49,6 +49,7 @@ pub(crate) async fn begin(
         Ok(converged) => {
             match converged.done() {
                 Done::HeldUntil(at) | Done::Until(Some(at)) => queue.at(item, Lane::Held, at),
+                Done::UnsureUntil(at) => queue.at(item, Lane::Again, at),
                 Done::ToGive(lane, at) => queue.at(item, lane, at),
                 Done::Until(None) | Done::InCommonTurn => {}
             }

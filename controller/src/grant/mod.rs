@@ -75,14 +75,23 @@ enum Next {
     Same,
     /// Its right is held, or is being taken back.
     MayEnd,
+    /// The same, and it could not be told whether it ends, or has ended.
+    Unsure,
     /// Its right is still to be given, in this lane.
     ToGive(Lane),
 }
 
 impl Next {
-    fn of(grant: &GrantSummary, phase: GrantPhase) -> Self {
+    /// Of what was observed, when it was brought to this phase.
+    fn of(
+        known: &GrantSummary,
+        observed: &Observed,
+        phase: GrantPhase,
+        now: DateTime<Utc>,
+    ) -> Self {
         match phase {
-            GrantPhase::Pending => Self::ToGive(lane_to_give(grant)),
+            GrantPhase::Pending => Self::ToGive(lane_to_give(known)),
+            _ if observed.is_unsure(phase, now) => Self::Unsure,
             GrantPhase::Active | GrantPhase::Ending => Self::MayEnd,
             GrantPhase::Ended => Self::Same,
         }
@@ -93,6 +102,7 @@ impl Converged {
     fn done(&self) -> Done {
         match (self.next, self.wake_at) {
             (Next::MayEnd, Some(at)) => Done::HeldUntil(at),
+            (Next::Unsure, Some(at)) => Done::UnsureUntil(at),
             (Next::ToGive(lane), Some(at)) => Done::ToGive(lane, at),
             (_, wake_at) => Done::Until(wake_at),
         }
@@ -119,25 +129,28 @@ async fn converge(
             },
         };
         known = GrantSummary::of(&observed.grant);
-        let plan = decide(&observed, time_of(context, &known));
+        let now = time_of(context, &known);
+        let plan = decide(&observed, now);
         if plan.gives() && !context.may_give() {
             // The lease and the clocks can change without an event; the end is due whoever holds it.
             let soon = context.clock.now() + STAND_BY;
             let wake_at = Some(plan.wake_at.map_or(soon, |wake_at| wake_at.min(soon)));
-            let next = Next::of(&known, known.phase());
+            let next = Next::of(&known, &observed, known.phase(), now);
             return Ok(Converged { wake_at, next, written: None });
         }
         if plan.gives() && known.phase() == GrantPhase::Pending && lane.may_end() {
             // Nothing ends. What giving waits for, however long, is to take no place from what does.
-            let (wake_at, next) = (Some(context.clock.now()), Next::of(&known, known.phase()));
+            let wake_at = Some(context.clock.now());
+            let next = Next::of(&known, &observed, known.phase(), now);
             return Ok(Converged { wake_at, next, written: None });
         }
         if plan.actions.is_empty() {
             let phase = plan.status.as_ref().map_or(known.phase(), |status| status.phase);
+            let next = Next::of(&known, &observed, phase, now);
             let written = report::report(context, &observed.grant, plan.status).await?;
             report::tell(context, &observed.grant, plan.warning);
             let wake_at = plan.wake_at.map(|at| beside_timer(at, known.expires_at.time()));
-            return Ok(Converged { wake_at, next: Next::of(&known, phase), written });
+            return Ok(Converged { wake_at, next, written });
         }
         let gives = plan.gives();
         let failure = match apply::apply(context, &observed.grant, &plan.actions).await {
@@ -286,11 +299,31 @@ mod tests {
         assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
     }
 
+    /// An outage: what else may end it is not looked up.
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_told_of_a_right_is_looked_for_again_beside_what_ends() {
+        for (phase, lane) in [(GrantPhase::Active, Lane::Follow), (GrantPhase::Ending, Lane::End)] {
+            let mut grant = held("fix", "2999-01-01T00:00:00Z");
+            grant.status.as_mut().unwrap().phase = phase;
+            let stored = json!(grant);
+            let client = api_server(move |request| {
+                let is_asked_for = request.uri().path().contains("/grants/fix");
+                let answer =
+                    if is_asked_for { (200, stored.clone()) } else { refusal(500, "Internal") };
+                async move { answer }
+            });
+            let context = context(client);
+            drop(context.touched.index.wrote_grant(&grant));
+            let done = reconcile(&context, "fix", lane).await;
+            assert!(matches!(done, Ok(Done::UnsureUntil(_))), "{phase}: {done:?}");
+        }
+    }
+
     /// Somebody denied it, say, and the decision counts for nothing.
     #[tokio::test(start_paused = true)]
     async fn what_is_to_be_given_is_given_in_no_place_of_what_ends() {
         for (is_emergency, to_give) in [(false, Lane::Give), (true, Lane::Emergency)] {
-            for lane in [Lane::End, Lane::Held, Lane::Give, Lane::Follow] {
+            for lane in [Lane::End, Lane::Held, Lane::Again, Lane::Give, Lane::Follow] {
                 let (done, is_written) = looked_at(lane, is_emergency).await;
                 assert!(matches!(done, Done::ToGive(lane, _) if lane == to_give), "{done:?}");
                 assert_eq!(is_written, !lane.may_end(), "in {lane:?}");

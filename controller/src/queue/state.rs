@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::lane::{Lane, Pool};
 use crate::moment::Moment;
 
 /// How many ends that have failed are looked at by the workers of ends at once: half of the places. The others are for those
@@ -43,65 +44,6 @@ impl fmt::Display for Item {
             Self::Request { namespace, name, .. } => write!(f, "{namespace}/{name}"),
             Self::Grant(name) | Self::Policy(name) | Self::Endpoint(name) => f.write_str(name),
         }
-    }
-}
-
-/// What an object is looked at for, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lane {
-    /// A right ends.
-    End,
-    /// What others did, or a policy or the time says, may end a right that is held.
-    Held,
-    /// Somebody asks in an emergency.
-    Emergency,
-    /// Somebody asks, or what was asked for can be given.
-    Give,
-    /// What others did, or a policy says, may change what waits.
-    Check,
-    /// Something may have changed, or is to be written down.
-    Follow,
-}
-
-impl Lane {
-    /// Whether what is looked at in it may end a right, so that it has the places of ends.
-    pub(crate) fn may_end(self) -> bool {
-        self.pool() == Pool::End
-    }
-
-    const ALL: [Self; 6] =
-        [Self::End, Self::Held, Self::Emergency, Self::Give, Self::Check, Self::Follow];
-
-    pub(super) fn pool(self) -> Pool {
-        match self {
-            Self::End | Self::Held => Pool::End,
-            Self::Emergency | Self::Give | Self::Check => Pool::Give,
-            Self::Follow => Pool::Follow,
-        }
-    }
-}
-
-/// Places that some lanes share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pool {
-    End,
-    Give,
-    Follow,
-}
-
-impl Pool {
-    pub(super) const ALL: [Self; 3] = [Self::End, Self::Give, Self::Follow];
-
-    /// How many objects are looked at at once. The work is waiting for the API server.
-    pub(super) fn places(self) -> usize {
-        match self {
-            Self::End | Self::Give => 16,
-            Self::Follow => 8,
-        }
-    }
-
-    fn lanes(self) -> impl Iterator<Item = Lane> {
-        Lane::ALL.into_iter().filter(move |lane| lane.pool() == self)
     }
 }
 
@@ -148,18 +90,29 @@ impl Job {
 /// An object that is being reconciled.
 #[derive(Clone, Copy)]
 struct Running {
-    /// By whom.
-    pool: Pool,
+    /// Whether it is an end that has failed, in a place of ends.
+    is_failing: bool,
     /// In which lane it is to be looked at again.
     again: Option<Lane>,
 }
 
-/// How often in a row an object could not be brought to where it must be: as what may end, and as anything else. A right that
-/// could not be given is no end that failed.
+/// How often in a row an object could not be brought to where it must be: as an end, as what may end, and as anything else. A
+/// right that could not be given, or not be looked at, is no end that failed.
 #[derive(Clone, Copy, Default)]
 struct Failures {
     of_ends: u32,
+    of_looks: u32,
     of_others: u32,
+}
+
+impl Failures {
+    fn of(&mut self, pool: Pool) -> &mut u32 {
+        match pool {
+            Pool::End => &mut self.of_ends,
+            Pool::Held | Pool::Again => &mut self.of_looks,
+            Pool::Give | Pool::Follow => &mut self.of_others,
+        }
+    }
 }
 
 /// When an object is to be looked at, and in which lane.
@@ -176,6 +129,11 @@ pub(super) struct State {
     waiting: HashMap<Item, Lane>,
     in_common_turn: HashSet<Item>,
     running: HashMap<Item, Running>,
+    /// How many of these are ends that have failed, in a place of ends.
+    failing: usize,
+    /// Ends that have failed, and wait for one of their places, the first first. All of them are older than what waits in the
+    /// lane, and none of them is passed again for each that has not failed.
+    held_back: VecDeque<Item>,
     /// What is being reconciled and has given its place back, as it waits for an answer.
     without_place: HashSet<Item>,
     taken: HashSet<Turn>,
@@ -253,69 +211,66 @@ impl State {
         by_wall.or_else(|| by_wait.map(|(_, item)| item)).cloned()
     }
 
-    /// The next job of a pool whose turns are free. One whose turn is taken is parked until it is not. Ends that have failed
-    /// get no more than [`MOST_FAILING`] of the places.
+    /// The next job of a pool whose turns are free. Ends that have failed get no more than [`MOST_FAILING`] of the places.
     pub(super) fn take(&mut self, pool: Pool) -> Option<Job> {
-        let is_crowded = pool == Pool::End && self.failing_ends() >= MOST_FAILING;
-        let mut left = Vec::new();
-        let job = self.take_next(pool, is_crowded, &mut left);
-        // As they were, the first first.
-        for (item, lane) in left.into_iter().rev() {
-            self.lanes.entry(lane as u8).or_default().push_front(item);
+        let is_crowded = pool == Pool::End && self.failing >= MOST_FAILING;
+        if pool == Pool::End && !is_crowded {
+            while let Some(item) = self.held_back.pop_front() {
+                if self.waiting.get(&item) == Some(&Lane::End)
+                    && let Some(job) = self.begin(item, Lane::End)
+                {
+                    return Some(job);
+                }
+            }
         }
-        job
-    }
-
-    /// How many ends that have failed are looked at in a place of ends.
-    fn failing_ends(&self) -> usize {
-        let in_place = self.running.iter().filter(|(item, running)| {
-            running.pool == Pool::End && !self.without_place.contains(*item)
-        });
-        in_place.filter(|(item, _)| self.has_failed_to_end(item)).count()
-    }
-
-    fn has_failed_to_end(&self, item: &Item) -> bool {
-        self.failures.get(item).is_some_and(|failures| failures.of_ends > 0)
-    }
-
-    fn take_next(
-        &mut self,
-        pool: Pool,
-        is_crowded: bool,
-        left: &mut Vec<(Item, Lane)>,
-    ) -> Option<Job> {
         for lane in pool.lanes() {
             while let Some(item) = self.lanes.get_mut(&(lane as u8)).and_then(VecDeque::pop_front) {
                 if self.waiting.get(&item) != Some(&lane) {
                     continue;
                 }
                 if is_crowded && self.has_failed_to_end(&item) {
-                    left.push((item, lane));
+                    self.held_back.push_back(item);
                     continue;
                 }
-                let has_common_turn = self.in_common_turn.contains(&item);
-                let job = Job { item, lane, has_common_turn };
-                let taken = job.turns().find(|turn| self.taken.contains(turn));
-                if let Some(taken) = taken {
-                    let of_turn = self.parked.entry(taken).or_default();
-                    of_turn.entry(lane).or_default().push_back(job.item);
-                    continue;
+                if let Some(job) = self.begin(item, lane) {
+                    return Some(job);
                 }
-                self.waiting.remove(&job.item);
-                self.in_common_turn.remove(&job.item);
-                // What it finds out says when to look again.
-                self.forget_time(&job.item);
-                self.taken.extend(job.turns());
-                self.running.insert(job.item.clone(), Running { pool, again: None });
-                return Some(job);
             }
         }
         None
     }
 
+    fn has_failed_to_end(&self, item: &Item) -> bool {
+        self.failures.get(item).is_some_and(|failures| failures.of_ends > 0)
+    }
+
+    /// Begins with an object. One whose turn is taken is parked until it is not.
+    fn begin(&mut self, item: Item, lane: Lane) -> Option<Job> {
+        let has_common_turn = self.in_common_turn.contains(&item);
+        let job = Job { item, lane, has_common_turn };
+        let taken = job.turns().find(|turn| self.taken.contains(turn));
+        if let Some(taken) = taken {
+            let of_turn = self.parked.entry(taken).or_default();
+            of_turn.entry(lane).or_default().push_back(job.item);
+            return None;
+        }
+        self.waiting.remove(&job.item);
+        self.in_common_turn.remove(&job.item);
+        // What it finds out says when to look again.
+        self.forget_time(&job.item);
+        self.taken.extend(job.turns());
+        let is_failing = lane.pool() == Pool::End && self.has_failed_to_end(&job.item);
+        self.failing += usize::from(is_failing);
+        self.running.insert(job.item.clone(), Running { is_failing, again: None });
+        Some(job)
+    }
+
     /// A job that takes long leaves its place to others. Returns the pools in which something may go on.
     pub(super) fn gives_place_back(&mut self, job: &Job) -> Vec<Pool> {
         self.without_place.insert(job.item.clone());
+        if let Some(running) = self.running.get_mut(&job.item) {
+            self.failing -= usize::from(std::mem::take(&mut running.is_failing));
+        }
         vec![job.lane.pool()]
     }
 
@@ -333,9 +288,7 @@ impl State {
     /// A job has failed. Returns how often in a row that has, for what it was looked at, and the pools in which something may
     /// go on.
     pub(super) fn failed(&mut self, job: &Job) -> (u32, Vec<Pool>) {
-        let failures = self.failures.entry(job.item.clone()).or_default();
-        let count =
-            if job.lane.may_end() { &mut failures.of_ends } else { &mut failures.of_others };
+        let count = self.failures.entry(job.item.clone()).or_default().of(job.lane.pool());
         *count = count.saturating_add(1);
         let count = *count;
         (count, self.release(job))
@@ -361,7 +314,9 @@ impl State {
     }
 
     fn release(&mut self, job: &Job) -> Vec<Pool> {
-        let again = self.running.remove(&job.item).and_then(|running| running.again);
+        let running = self.running.remove(&job.item);
+        self.failing -= usize::from(running.is_some_and(|running| running.is_failing));
+        let again = running.and_then(|running| running.again);
         self.without_place.remove(&job.item);
         let mut pools = Vec::new();
         for turn in job.turns() {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info_span};
 
-use super::state::Pool;
+use super::lane::Pool;
 use super::{Item, Job, Queue, Reconciled};
 use crate::metrics::Metrics;
 
@@ -23,6 +24,11 @@ const PLACE_FOR: [(Duration, usize); 3] =
     [(Duration::from_millis(25), 64), (Duration::from_millis(100), 8), (Duration::from_secs(1), 0)];
 /// How many may go on without a place, for each worker: a thousand of all ends.
 const WITHOUT_PLACE: usize = 64;
+
+/// How long a place of what is looked for again rests when that came to nothing. Something that many wait for cannot be looked
+/// up then, and if there are thousands of rights, asking for all of them each second would keep whoever is to answer from
+/// coming to itself. A hundred are looked at each second, and all as soon as one of them can be told.
+const REST: Duration = Duration::from_millis(160);
 
 /// Waits until what ends, and began then, is to give its place back; `hanging`: how many go on without one.
 pub(crate) async fn place_is_due(begun: Instant, hanging: impl Fn() -> usize) {
@@ -61,7 +67,9 @@ impl Queue {
                     record(&span, outcome.as_ref().ok());
                     let outcome = outcome
                         .inspect_err(|_| error!(object = %job.item, "a reconciliation panicked"));
+                    let came_to_nothing = !matches!(outcome, Ok(Ok(done)) if done.is_sure());
                     queue.finish(&metrics, job, outcome.ok());
+                    came_to_nothing
                 }
             };
             self.clone().works(pool, each, stop)
@@ -73,24 +81,30 @@ impl Queue {
         workers
     }
 
-    /// What a worker does. Whatever waits for an answer for long goes on beside the next.
+    /// What a worker does. Whatever waits for an answer for long goes on beside the next. `each` says whether it came to
+    /// nothing.
     async fn works<F>(self, pool: Pool, each: impl Fn(Job) -> F, stop: CancellationToken)
     where
-        F: Future<Output = ()>,
+        F: Future<Output = bool>,
     {
         let mut beside = FuturesUnordered::new();
         loop {
             let job = tokio::select! {
                 job = self.take(pool), if beside.len() < WITHOUT_PLACE => job,
-                Some(()) = beside.next() => continue,
+                Some(_) = beside.next() => continue,
                 () = stop.cancelled() => break,
             };
             let mut doing = Box::pin(each(job.clone()));
             let begun = Instant::now();
             loop {
                 tokio::select! {
-                    () = &mut doing => break,
-                    Some(()) = beside.next() => {}
+                    came_to_nothing = &mut doing => {
+                        if came_to_nothing && pool == Pool::Again {
+                            rest(&mut beside).await;
+                        }
+                        break;
+                    }
+                    Some(_) = beside.next() => {}
                     () = self.place_is_due(pool, begun) => {
                         let pools = self.state().gives_place_back(&job);
                         self.wake(pools);
@@ -105,10 +119,24 @@ impl Queue {
 
     /// Waits until a job that began then is to give its place back.
     async fn place_is_due(&self, pool: Pool, begun: Instant) {
-        if pool != Pool::End {
+        if !pool.may_end() {
             return std::future::pending().await;
         }
         place_is_due(begun, || self.state().without_place()).await;
+    }
+}
+
+/// Leaves a place empty for a while. What goes on beside it does.
+async fn rest<F>(beside: &mut FuturesUnordered<F>)
+where
+    F: Future<Output = bool>,
+{
+    let mut rested = pin!(tokio::time::sleep(REST));
+    loop {
+        tokio::select! {
+            () = &mut rested => return,
+            Some(_) = beside.next() => {}
+        }
     }
 }
 
@@ -144,8 +172,10 @@ fn record(span: &Span, outcome: Option<&Reconciled>) {
 mod tests {
     use std::collections::HashSet;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use lapse_cluster::clock::Clock;
+    use chrono::TimeDelta;
+    use lapse_cluster::clock::{self, Clock};
     use lapse_cluster::process::{Heartbeat, register_build_info};
     use prometheus_client::encoding::text::encode;
     use prometheus_client::registry::Registry;
@@ -224,6 +254,73 @@ mod tests {
         done.recv().await.unwrap();
         let took = begun.elapsed();
         assert!(took <= Duration::from_secs(1), "behind what is given it waited for {took:?}");
+        drop(workers);
+    }
+
+    /// A policy changes that bears on thousands of rights, and what has to be looked up for that hangs. Somebody denies one.
+    #[tokio::test(start_paused = true)]
+    async fn looks_that_hang_keep_no_end_from_its_place() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let workers = queue.work(&metrics, &Work::default(), &stop, move |job| {
+            let sender = sender.clone();
+            async move {
+                if job.lane == Lane::End {
+                    sender.send(()).unwrap();
+                    return Ok(Done::Until(None));
+                }
+                tokio::time::sleep(LIMIT).await;
+                Ok(Done::UnsureUntil(clock::now() + TimeDelta::seconds(1)))
+            }
+        });
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        for number in 0..3000 {
+            queue.now(Item::Grant(format!("held-{number}")), Lane::Held);
+        }
+        for second in 0..30 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            queue.now(Item::Grant("denied".to_owned()), Lane::End);
+            let begun = Instant::now();
+            done.recv().await.unwrap();
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(1), "after {second} s it waited for {took:?}");
+        }
+        drop(workers);
+    }
+
+    /// As while all policies are not known, say: each look fails at once, and each is repeated within a second.
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_told_is_looked_for_at_a_pace_and_at_once_when_it_can_be() {
+        const RIGHTS: usize = 2000;
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+        let (looks, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let is_down = Arc::new(AtomicBool::new(true));
+        let (counted, known, hidden) = (looks.clone(), told.clone(), is_down.clone());
+        let workers = queue.work(&metrics, &Work::default(), &stop, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let is_down = hidden.load(Ordering::Relaxed);
+            known.fetch_add(usize::from(!is_down), Ordering::Relaxed);
+            async move {
+                Ok(if is_down {
+                    Done::UnsureUntil(clock::now() + TimeDelta::seconds(1))
+                } else {
+                    Done::Until(None)
+                })
+            }
+        });
+        tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+        for number in 0..RIGHTS {
+            queue.now(Item::Grant(format!("held-{number}")), Lane::Held);
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let looks = looks.load(Ordering::Relaxed) - RIGHTS;
+        assert!((500..=1100).contains(&looks), "{looks} looks in 10 s");
+        is_down.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(told.load(Ordering::Relaxed), RIGHTS, "each, within a moment");
         drop(workers);
     }
 

@@ -9,7 +9,7 @@ use futures::channel::mpsc;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
-use lapse_cluster::{CallError, Reader, clock::Clock, jitter};
+use lapse_cluster::{CallError, Reader, clock::Clock, jitter, reads_for_an_end};
 use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
@@ -19,8 +19,10 @@ use tracing::{error, info, warn};
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
 
-/// How many objects are looked at at once.
+/// How many objects are looked at at once, and how many of those beside them that could not be judged or removed: what hangs
+/// again and again in one namespace keeps none that shows in another.
 const AT_ONCE: usize = 16;
+const AGAIN_AT_ONCE: usize = 8;
 /// The first and the longest wait until one is looked at again that could not be judged or removed: whatever kept it, it goes
 /// within a second of that being over.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -52,7 +54,7 @@ impl Orphans {
         let (reader, clock, metrics) = (&reader, &clock, &metrics);
         let look = async |object: &ObjectMarks| {
             let grant = match &object.grant {
-                Some(name) => reader.grant(name).await,
+                Some(name) => reads_for_an_end(reader.grant(name)).await,
                 None => Read::Missing,
             };
             match (judge(reader, clock, metrics, object, &grant).await, grant) {
@@ -66,32 +68,33 @@ impl Orphans {
         let failing = Mutex::new(HashSet::new());
         let failing = || failing.lock().unwrap_or_else(PoisonError::into_inner);
         let (again, retried) = mpsc::unbounded();
-        let named = suspects.map(|object| (object, 0));
-        futures::stream::select(named, retried)
-            .for_each_concurrent(AT_ONCE, async |(object, tries): (ObjectMarks, u32)| {
-                if tries == 0 && failing().contains(&object.uid) {
-                    return;
+        let each = async |(object, tries): (ObjectMarks, u32)| {
+            if tries == 0 && failing().contains(&object.uid) {
+                return;
+            }
+            // One over which that panics keeps no other.
+            match caught_in("orphan", look(&object)).await {
+                Some(Ok(())) => drop(failing().remove(&object.uid)),
+                Some(Err(error)) => {
+                    warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");
+                    failing().insert(object.uid.clone());
+                    let again = again.clone();
+                    tokio::spawn(async move {
+                        sleep(pause(tries)).await;
+                        // Nobody listens any more when the process is stopping.
+                        let _ = again.unbounded_send((object, tries.saturating_add(1)));
+                    });
                 }
-                // One over which that panics keeps no other.
-                match caught_in("orphan", look(&object)).await {
-                    Some(Ok(())) => drop(failing().remove(&object.uid)),
-                    Some(Err(error)) => {
-                        warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");
-                        failing().insert(object.uid.clone());
-                        let again = again.clone();
-                        tokio::spawn(async move {
-                            sleep(pause(tries)).await;
-                            // Nobody listens any more when the process is stopping.
-                            let _ = again.unbounded_send((object, tries.saturating_add(1)));
-                        });
-                    }
-                    None => {
-                        failing().remove(&object.uid);
-                        error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
-                    }
+                None => {
+                    failing().remove(&object.uid);
+                    error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
                 }
-            })
-            .await;
+            }
+        };
+        tokio::join!(
+            suspects.for_each_concurrent(AT_ONCE, |object| each((object, 0))),
+            retried.for_each_concurrent(AGAIN_AT_ONCE, |(object, tries)| each((object, tries))),
+        );
     }
 }
 
@@ -155,13 +158,13 @@ mod tests {
     use crate::fake::{api_server, context, gone, refusal};
 
     /// A binding of which no Grant is known, as from a backup.
-    fn binding() -> ObjectMarks {
+    fn binding(of: &str) -> ObjectMarks {
         ObjectMarks {
             kind: RbacKind::RoleBinding,
             namespace: Some("shop".to_owned()),
-            name: "lapse:fix".to_owned(),
-            uid: "b".to_owned(),
-            grant: Some("fix".to_owned()),
+            name: format!("lapse:{of}"),
+            uid: format!("uid-of-{of}"),
+            grant: Some(of.to_owned()),
             grant_uid: Some("g".to_owned()),
             expires_at: None,
             is_ours: true,
@@ -196,7 +199,7 @@ mod tests {
             let running = tokio::spawn(running);
             // Each new list names it.
             for _ in 0..20 {
-                orphans.suspect(binding());
+                orphans.suspect(binding("fix"));
                 sleep(Duration::from_secs(1)).await;
             }
             sleep(Duration::from_secs(12)).await;
@@ -206,5 +209,38 @@ mod tests {
             assert!(count <= 70, "{count} in 30 s");
             running.abort();
         }
+    }
+
+    /// Somebody's admission webhook hangs where many of them are to be deleted.
+    #[tokio::test(start_paused = true)]
+    async fn orphans_that_hang_keep_no_other() {
+        let (sender, mut deleted) = tokio::sync::mpsc::unbounded_channel();
+        let client = api_server(move |request| {
+            let (sender, path) = (sender.clone(), request.uri().path().to_owned());
+            let is_deletion = *request.method() == Method::DELETE;
+            async move {
+                match () {
+                    () if is_deletion && path.contains("hangs") => std::future::pending().await,
+                    () if is_deletion => {
+                        sender.send(Instant::now()).unwrap();
+                        gone()
+                    }
+                    () => refusal(404, "NotFound"),
+                }
+            }
+        });
+        let known = context(client);
+        let (orphans, suspects) = Orphans::new();
+        let running = Orphans::run(known.reader, known.clock, suspects, known.metrics);
+        let running = tokio::spawn(running);
+        for number in 0..AT_ONCE + AGAIN_AT_ONCE {
+            orphans.suspect(binding(&format!("hangs-{number}")));
+        }
+        sleep(Duration::from_secs(25)).await;
+        let begun = Instant::now();
+        orphans.suspect(binding("fix"));
+        let late = deleted.recv().await.unwrap() - begun;
+        assert!(late <= Duration::from_secs(1), "{late:?}");
+        running.abort();
     }
 }

@@ -1,7 +1,7 @@
 //! What a decision about a grant is made from.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lapse_crds::{AccessDecision, AccessRequest, Grant, created_at};
+use lapse_crds::{AccessDecision, AccessRequest, Grant, GrantPhase, created_at};
 
 use super::{LiveObject, ObjectSpec};
 use crate::Read;
@@ -71,6 +71,18 @@ impl Observed {
             .or_else(|| role.failure())
             .or_else(|| banned_roles.values().find_map(Read::failure))
             .or_else(|| surroundings.failure())
+    }
+
+    /// Whether something could not be looked up that may end a right in this phase, or that says whether it has ended: no
+    /// event follows, so it has to be looked for again.
+    #[must_use]
+    pub fn is_unsure(&self, phase: GrantPhase, now: DateTime<Utc>) -> bool {
+        match phase {
+            GrantPhase::Active => self.first_failure(now).is_some(),
+            // Nothing else bears on an end.
+            GrantPhase::Ending => self.objects.iter().any(|(_, live)| live.failure().is_some()),
+            GrantPhase::Pending | GrantPhase::Ended => false,
+        }
     }
 
     /// The policy that gave the right, if it was read and still exists: one of the same name that was made

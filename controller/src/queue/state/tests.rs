@@ -172,9 +172,25 @@ fn what_may_end_a_right_waits_behind_nothing_that_is_given() {
     }
     state.push(grant("banned"), Lane::Held);
     state.push(grant("denied"), Lane::End);
-    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
-    assert_eq!(take(&mut state, Pool::End), Some(grant("banned")));
-    assert_eq!(take(&mut state, Pool::End), None);
+    state.push(grant("unsure"), Lane::Again);
+    for (pool, item) in [(Pool::End, "denied"), (Pool::Held, "banned"), (Pool::Again, "unsure")] {
+        assert_eq!(take(&mut state, pool), Some(grant(item)));
+        assert_eq!(take(&mut state, pool), None);
+    }
+}
+
+/// What ends it is known, whatever could not be told until then.
+#[test]
+fn an_end_waits_for_no_look_that_failed() {
+    let mut state = State::default();
+    state.push(grant("g"), Lane::Held);
+    let job = state.take(Pool::Held).unwrap();
+    assert_eq!(state.failed(&job).0, 1);
+    state.push(grant("g"), Lane::Again);
+    state.push(grant("g"), Lane::End);
+    let job = state.take(Pool::End).unwrap();
+    assert_eq!(state.failed(&job).0, 1, "its pauses begin anew");
+    assert_eq!(take(&mut state, Pool::Again), None, "once");
 }
 
 /// Ends that fail again and again, as where somebody's webhook hangs on deletions, leave half of the places to others.
@@ -204,6 +220,29 @@ fn ends_that_fail_keep_no_other_from_its_place() {
     // One that succeeds after all is as any other.
     state.done(&first[1]);
     assert_eq!(take(&mut state, Pool::End), Some(grant("failing-9")));
+    // One that waits for its answer leaves its place to the next.
+    assert_eq!(take(&mut state, Pool::End), None);
+    state.gives_place_back(&first[2]);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("failing-10")));
+    state.failed(&first[2]);
+    assert_eq!(take(&mut state, Pool::End), None);
+}
+
+/// Thousands of ends fail and are queued again while as many as may be are tried. That another comes costs no look at them.
+#[test]
+fn ends_that_are_held_back_are_passed_once() {
+    let mut state = State::default();
+    let failing: Vec<_> = (0..1000).map(|index| grant(&format!("failing-{index}"))).collect();
+    for item in &failing {
+        state.push(item.clone(), Lane::End);
+        let job = state.take(Pool::End).unwrap();
+        state.failed(&job);
+    }
+    failing.iter().for_each(|item| state.push(item.clone(), Lane::End));
+    while state.take(Pool::End).is_some() {}
+    state.push(grant("denied"), Lane::End);
+    assert_eq!(state.lanes.values().map(VecDeque::len).sum::<usize>(), 1);
+    assert_eq!(take(&mut state, Pool::End), Some(grant("denied")));
 }
 
 /// Rights that cannot be given, and hang when that is tried again, are no ends, and have no place of theirs.

@@ -159,7 +159,9 @@ impl Said<'_> {
         if !unseen.is_empty() {
             sleep(BEHIND).await;
         }
-        unseen.iter().for_each(|said| self.show(said));
+        for said in &unseen {
+            self.show(said);
+        }
         until
     }
 

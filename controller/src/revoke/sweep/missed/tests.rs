@@ -130,7 +130,7 @@ async fn found(world: &World, change: impl FnOnce(&World)) -> Vec<(Item, Lane)> 
         first_lists: FirstLists::new(Feed::WATCHES),
     };
     let lists = feed.first_lists.clone();
-    let feeding = tokio::spawn(async move { feed.run(&()).await });
+    let feeding = tokio::spawn(async move { Box::pin(feed.run(&())).await });
     lists.all().await;
     change(world);
     let touched = Touched { queue: Queue::new(Clock::default()), ..known };

@@ -24,7 +24,8 @@ fn cluster(lists: Vec<Value>, events: &[Value]) -> Cluster {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let (is_odd, odd) = watch::channel(true);
     let noted = asked.clone();
-    let told: String = events.iter().map(|event| format!("{event}\n")).collect();
+    let told = events.iter().flat_map(|event| [event.to_string(), "\n".to_owned()]);
+    let told: String = told.collect();
     let service = tower::service_fn(move |request: Request<Body>| {
         let asked =
             format!("{}?{}", request.uri().path(), request.uri().query().unwrap_or_default());

@@ -238,6 +238,7 @@ fn a_look_up_that_failed_ends_nothing(#[case] change: fn(&mut Observed)) {
     let plan = decide(&observed, time(NOW));
     assert_eq!((plan.actions, plan.status), (vec![], None));
     assert_eq!(plan.wake_at, Some(time(NOW + 1)), "an end is no later than that");
+    assert!(observed.is_unsure(GrantPhase::Active, time(NOW)));
     let late = decide(&observed, time(EXPIRES_AT - 1));
     assert_eq!(late.wake_at, Some(time(EXPIRES_AT)));
     // The end follows from the grant alone.

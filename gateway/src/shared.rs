@@ -11,6 +11,7 @@ use crate::activity::Export;
 use crate::attached::Attached;
 use crate::beats::Beats;
 use crate::book::{Book, Tell, Told};
+use crate::lanes::Lanes;
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::requests::{Requests, Told as ToldOfRequest};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) export: Export,
     book: Mutex<Book>,
     requests: Mutex<Requests>,
+    lanes: Mutex<Lanes>,
     attached: Mutex<Attached>,
     limit: Mutex<Limit>,
     roll: Mutex<Roll>,
@@ -67,7 +69,7 @@ impl Shared {
     ) -> Self {
         let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, writes) = (Semaphore::new(AT_ONCE.0), Semaphore::new(AT_ONCE.1));
-        let (asks, requests) = (Semaphore::new(ASKS), Mutex::default());
+        let (asks, requests, lanes) = (Semaphore::new(ASKS), Mutex::default(), Mutex::default());
         let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
         Self {
             client,
@@ -80,6 +82,7 @@ impl Shared {
             export,
             book,
             requests,
+            lanes,
             attached,
             limit,
             roll,
@@ -93,6 +96,10 @@ impl Shared {
 
     pub(crate) fn requests(&self) -> MutexGuard<'_, Requests> {
         lock(&self.requests)
+    }
+
+    pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        lock(&self.lanes)
     }
 
     pub(crate) fn attached(&self) -> MutexGuard<'_, Attached> {

@@ -48,21 +48,38 @@ impl Carrier {
     pub(crate) async fn request(&self, json: &str) -> bool {
         let Some((name, request)) = self.read_request(json) else { return self.refuse("request") };
         let open = self.shared.requests().of(&self.identity.uid);
-        let full = (open >= MOST_OPEN).then(|| {
+        let full = || {
             format!(
                 "{open} requests of this host wait already, and no more may: wait for their answers, or end some \
                  (lapse end)"
             )
-        });
-        self.take(name, Load::Request(Box::new(request)), full).await;
+        };
+        let elsewhere = self.elsewhere(&request.metadata);
+        let refusal = elsewhere.or_else(|| (open >= MOST_OPEN).then(full));
+        self.take(name, Load::Request(Box::new(request)), refusal).await;
         true
     }
 
     /// Takes the end of a request; whether it is one that this agent has signed.
     pub(crate) async fn end(&self, json: &str) -> bool {
         let Some((name, end)) = self.read_end(json) else { return self.refuse("end of a request") };
-        self.take(name, Load::End(Box::new(end)), None).await;
+        let elsewhere = self.elsewhere(&end.metadata);
+        self.take(name, Load::End(Box::new(end)), elsewhere).await;
         true
+    }
+
+    /// Why it is not carried to where it is for, if it is not: to there the gateway carried what it is about, or the agent knows
+    /// of no other place yet. That is no fault of whoever asks.
+    fn elsewhere(&self, metadata: &ObjectMeta) -> Option<String> {
+        let carries = self.shared.carries.borrow().clone();
+        let is_there = carries.is_some() && carries == metadata.namespace;
+        (!is_there).then(|| {
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            format!(
+                "the gateway carries nothing to namespace {namespace} now: try again in a while, or ask whoever runs Lapse \
+                 (gateway.requests of the chart)"
+            )
+        })
     }
 
     fn refuse(&self, what: &str) -> bool {
@@ -74,7 +91,7 @@ impl Carrier {
         let AccessRequest { metadata, spec, .. } = read(json)?;
         let (name, namespace) = (metadata.name?, metadata.namespace?);
         let digest = digest_of(&namespace, &name, &spec);
-        self.check(&name, &namespace, spec.origin.as_ref(), digest)?;
+        self.check(&name, spec.origin.as_ref(), digest)?;
         let metadata = named(Some(name.clone()), namespace);
         // Who it is, admission says.
         let spec = AccessRequestSpec { requester: None, ..spec };
@@ -85,31 +102,29 @@ impl Carrier {
         let AccessDecision { metadata, spec } = read(json)?;
         let (name, namespace) = (spec.request.name.clone(), metadata.namespace?);
         let digest = digest_of_end(&namespace, &spec);
-        self.check(&name, &namespace, spec.origin.as_ref(), digest)?;
+        self.check(&name, spec.origin.as_ref(), digest)?;
         let generate_name = Some(format!("{name}-"));
         let metadata = ObjectMeta { generate_name, ..named(None, namespace) };
         Some((name, AccessDecision { metadata, spec }))
     }
 
-    /// Whether it is for where this gateway carries it, and this agent's. What is not costs the cluster nothing.
+    /// Whether this agent has signed it. What it has not costs the cluster nothing.
     fn check(
         &self,
         name: &str,
-        namespace: &str,
         origin: Option<&Origin>,
         digest: Result<String, StatementError>,
     ) -> Option<()> {
-        let carries = self.shared.carries.borrow().clone();
         let (origin, digest) = (origin?, digest.ok()?);
         let is_own = origin.endpoint == self.identity.name && origin.uid == self.identity.uid;
-        let is_there = carries.as_deref() == Some(namespace) && is_object_name(name);
-        verify(origin, &self.identity.public_key, &digest).ok().filter(|()| is_own && is_there)
+        let is_own = is_own && is_object_name(name);
+        verify(origin, &self.identity.public_key, &digest).ok().filter(|()| is_own)
     }
 
     /// Carries it apart from what else the agent says, if there is room for it.
-    async fn take(&self, name: String, load: Load, full: Option<String>) {
+    async fn take(&self, name: String, load: Load, refusal: Option<String>) {
         let is_end = matches!(load, Load::End(_));
-        match full.map_or_else(|| self.place(), Err) {
+        match refusal.map_or_else(|| self.place(), Err) {
             Ok(place) => {
                 let (shared, answers) = (self.shared.clone(), self.answers.clone());
                 let endpoint = self.identity.name.clone();

@@ -231,6 +231,13 @@ impl Book {
         self.given_up.iter().any(|known| known == full_name)
     }
 
+    /// The number of who has asked for it here, as far as that is known.
+    #[must_use]
+    pub fn asked_by(&self, full_name: &str) -> Option<u32> {
+        let mut of = self.entries.iter().filter(|entry| entry.requested.full_name() == full_name);
+        of.next().map(|entry| entry.uid)
+    }
+
     fn forget(&mut self, now: DateTime<Utc>) {
         self.entries.retain(|entry| is_known(entry, now));
     }

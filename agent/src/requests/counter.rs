@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::places::Places;
-    use crate::requests::{Courier, open, was_given_up};
+    use crate::requests::{Courier, open, refusal};
 
     const AL: Who = Who { uid: 1000, name: "al" };
 
@@ -307,14 +307,18 @@ mod tests {
             answered(&mut fixture, "", |counter| counter.request(&admin(), AL, at(0)));
         let requested = requested.unwrap();
         let full_name = requested.full_name();
-        assert!(!was_given_up(&fixture.places, &full_name));
+        let why = |uid| refusal(&fixture.places, &full_name, uid);
+        assert_eq!(why(1000), None);
+        // By then al may be another one.
+        assert!(why(1001).unwrap().starts_with("the local user of this name had another user ID"));
         let (ended, message) =
             answered(&mut fixture, "", |counter| counter.give_up(&requested, AL, at(1)));
         assert_eq!(ended.unwrap(), format!("Withdrawn: {} (sudo).", requested.name));
         let from_agent::Message::Withdraw(withdraw) = message else { panic!("{message:?}") };
         let decision: AccessDecision = serde_json::from_str(&withdraw.json).unwrap();
         assert_eq!(decision.spec.request.name, requested.name);
-        assert!(was_given_up(&fixture.places, &full_name));
+        let why = refusal(&fixture.places, &full_name, 1000).unwrap();
+        assert!(why.starts_with("who requested it on this host gave it up"), "{why}");
         // Nor does it without a connection.
         fixture.courier.lost();
         let untold = fixture.counter.give_up(&requested, AL, at(2)).unwrap_err();

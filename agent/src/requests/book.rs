@@ -214,15 +214,16 @@ impl Book {
         self.forget(now);
     }
 
-    /// Notes that somebody gives up what they have asked for: nothing of it begins on this host any more.
-    pub fn give_up(&mut self, full_name: String) {
+    /// Notes that somebody gives up what they have asked for: nothing of it begins on this host any more. Whether that is new.
+    pub fn give_up(&mut self, full_name: String) -> bool {
         if self.given_up.contains(&full_name) {
-            return;
+            return false;
         }
         if self.given_up.len() >= GIVEN_UP {
             self.given_up.remove(0);
         }
         self.given_up.push(full_name);
+        true
     }
 
     /// Whether it was given up.

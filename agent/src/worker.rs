@@ -53,6 +53,13 @@ pub enum Task {
     },
     /// An end that somebody on the host asks for.
     EndHere(EndHere),
+    /// Somebody on the host has given up what they requested, and has noted that.
+    GivenUp {
+        /// The request: its namespace and its name.
+        request: String,
+        /// Who, by their number.
+        uid: u32,
+    },
     /// The Endpoint is no more, or another agent has enrolled for it: everything ends.
     EndAll(String),
     /// A receipt is stored in the cluster.
@@ -220,6 +227,7 @@ impl Worker {
                 self.end_here(asked);
                 Ok(())
             }
+            Task::GivenUp { request, uid } => self.given_up(&request, uid),
             Task::EndAll(why) => self.hands.end_all(&why).map(drop),
             Task::Recorded { grant, sequence } => self.recorded(&grant, sequence),
             Task::Unrecorded(what) => {

@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 use lapse_crds::{
     AccountAction, Capability, ConditionStatus, Conditions as _, Drift, Endpoint, EndpointStatus,
     EndpointUser, EnrolledAgent, GRANT_FINALIZER, Identity, LocalUser, LocalUsers, OrderStatus,
-    Subject, SubjectKind,
+    Subject, SubjectKind, Timestamp,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -39,6 +39,8 @@ pub struct EndpointFacts {
     pub users: Vec<LocalUser>,
     /// The key of the agent that enrolled, in base64; `None` if none has.
     pub agent_key: Option<String>,
+    /// Until when the certificate of that agent is valid, which it renews for as long as it is there.
+    pub agent_until: Option<Timestamp>,
     /// The release of its agent, as that calls it; `None` if it has said nothing yet.
     pub agent_version: Option<String>,
     /// What its agent said that it can do; `None` if it has said nothing yet.
@@ -67,6 +69,7 @@ impl EndpointFacts {
             labels: endpoint.metadata.labels.clone().unwrap_or_default(),
             is_going: endpoint.metadata.deletion_timestamp.is_some(),
             users: endpoint.spec.users.clone(),
+            agent_until: agent.as_ref().map(|agent| agent.certificate_expires_at),
             agent_key: agent.map(|EnrolledAgent { public_key, .. }| public_key),
             agent_version: report.map(|report| report.version.clone()),
             capabilities: report.map(|report| report.capabilities.iter().copied().collect()),

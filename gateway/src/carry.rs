@@ -1,4 +1,4 @@
-//! Carries what people on a host request, and what of that they end: one call for each, a few of a host at once, and as many
+//! Carries what people on a host request, and what of that they end: one call for each, a few of a host at once, and so many
 //! in a while. It decides nothing: what the agent has signed is verified once more at admission, which says who they are.
 
 use std::sync::Arc;
@@ -10,21 +10,16 @@ use lapse_cluster::{CallError, Stored, bounded};
 use lapse_crds::{AccessDecision, AccessRequest, AccessRequestSpec, Origin};
 use lapse_engine::origin::{StatementError, digest_of, digest_of_end, verify};
 use lapse_wire::{Asked, ToAgent, to_agent};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::identity::{Identity, is_object_name};
-use crate::limits::{Bucket, Rate};
 use crate::requests::{MOST_OPEN, Progress, SeenRequest};
 use crate::shared::{Answers, Shared};
 
 /// The longest request or decision, in bytes of JSON.
 const LONGEST: usize = 32 * 1024;
-/// How much a host may say at once, and how soon it may say more.
-const RATE: Rate = Rate { burst: 20.0, each_second: 0.5 };
-/// How much of a host is under way at once.
-const AT_ONCE: usize = 4;
 /// How long something may wait for its turn among those of all hosts.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -36,8 +31,6 @@ pub(crate) struct Carrier {
     shared: Arc<Shared>,
     identity: Arc<Identity>,
     answers: Answers,
-    bucket: Bucket,
-    places: Arc<Semaphore>,
 }
 
 /// What is carried.
@@ -48,29 +41,45 @@ enum Load {
 
 impl Carrier {
     pub(crate) fn new(shared: Arc<Shared>, identity: Arc<Identity>, answers: Answers) -> Self {
-        let bucket = Bucket::full(RATE, Instant::now());
-        Self { shared, identity, answers, bucket, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { shared, identity, answers }
     }
 
     /// Takes a request; whether it is one that this agent has signed.
-    pub(crate) async fn request(&mut self, json: &str) -> bool {
+    pub(crate) async fn request(&self, json: &str) -> bool {
         let Some((name, request)) = self.read_request(json) else { return self.refuse("request") };
         let open = self.shared.requests().of(&self.identity.uid);
-        let full = (open >= MOST_OPEN).then(|| {
+        let full = || {
             format!(
                 "{open} requests of this host wait already, and no more may: wait for their answers, or end some \
                  (lapse end)"
             )
-        });
-        self.take(name, Load::Request(Box::new(request)), full).await;
+        };
+        let elsewhere = self.elsewhere(&request.metadata);
+        let refusal = elsewhere.or_else(|| (open >= MOST_OPEN).then(full));
+        self.take(name, Load::Request(Box::new(request)), refusal).await;
         true
     }
 
     /// Takes the end of a request; whether it is one that this agent has signed.
-    pub(crate) async fn end(&mut self, json: &str) -> bool {
+    pub(crate) async fn end(&self, json: &str) -> bool {
         let Some((name, end)) = self.read_end(json) else { return self.refuse("end of a request") };
-        self.take(name, Load::End(Box::new(end)), None).await;
+        let elsewhere = self.elsewhere(&end.metadata);
+        self.take(name, Load::End(Box::new(end)), elsewhere).await;
         true
+    }
+
+    /// Why it is not carried to where it is for, if it is not: to there the gateway carried what it is about, or the agent knows
+    /// of no other place yet. That is no fault of whoever asks.
+    fn elsewhere(&self, metadata: &ObjectMeta) -> Option<String> {
+        let carries = self.shared.carries.borrow().clone();
+        let is_there = carries.is_some() && carries == metadata.namespace;
+        (!is_there).then(|| {
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            format!(
+                "the gateway carries nothing to namespace {namespace} now: try again in a while, or ask whoever runs Lapse \
+                 (gateway.requests of the chart)"
+            )
+        })
     }
 
     fn refuse(&self, what: &str) -> bool {
@@ -82,7 +91,7 @@ impl Carrier {
         let AccessRequest { metadata, spec, .. } = read(json)?;
         let (name, namespace) = (metadata.name?, metadata.namespace?);
         let digest = digest_of(&namespace, &name, &spec);
-        self.check(&name, &namespace, spec.origin.as_ref(), digest)?;
+        self.check(&name, spec.origin.as_ref(), digest)?;
         let metadata = named(Some(name.clone()), namespace);
         // Who it is, admission says.
         let spec = AccessRequestSpec { requester: None, ..spec };
@@ -93,45 +102,42 @@ impl Carrier {
         let AccessDecision { metadata, spec } = read(json)?;
         let (name, namespace) = (spec.request.name.clone(), metadata.namespace?);
         let digest = digest_of_end(&namespace, &spec);
-        self.check(&name, &namespace, spec.origin.as_ref(), digest)?;
+        self.check(&name, spec.origin.as_ref(), digest)?;
         let generate_name = Some(format!("{name}-"));
         let metadata = ObjectMeta { generate_name, ..named(None, namespace) };
         Some((name, AccessDecision { metadata, spec }))
     }
 
-    /// Whether it is for where this gateway carries it, and this agent's. What is not costs the cluster nothing.
+    /// Whether this agent has signed it. What it has not costs the cluster nothing.
     fn check(
         &self,
         name: &str,
-        namespace: &str,
         origin: Option<&Origin>,
         digest: Result<String, StatementError>,
     ) -> Option<()> {
-        let carries = self.shared.carries.borrow().clone();
         let (origin, digest) = (origin?, digest.ok()?);
         let is_own = origin.endpoint == self.identity.name && origin.uid == self.identity.uid;
-        let is_there = carries.as_deref() == Some(namespace) && is_object_name(name);
-        verify(origin, &self.identity.public_key, &digest).ok().filter(|()| is_own && is_there)
+        let is_own = is_own && is_object_name(name);
+        verify(origin, &self.identity.public_key, &digest).ok().filter(|()| is_own)
     }
 
     /// Carries it apart from what else the agent says, if there is room for it.
-    async fn take(&mut self, name: String, load: Load, full: Option<String>) {
-        let now = Instant::now();
+    async fn take(&self, name: String, load: Load, refusal: Option<String>) {
         let is_end = matches!(load, Load::End(_));
-        let place = self.places.clone().try_acquire_owned().ok();
-        let place = place.filter(|_| self.bucket.wait(RATE, now).is_zero());
-        let error = match (full, place) {
-            (Some(full), _) => full,
-            (None, None) => BUSY.to_owned(),
-            (None, Some(place)) => {
-                self.bucket.take(RATE, now);
+        match refusal.map_or_else(|| self.place(), Err) {
+            Ok(place) => {
                 let (shared, answers) = (self.shared.clone(), self.answers.clone());
                 let endpoint = self.identity.name.clone();
                 tokio::spawn(carry(shared, answers, (endpoint, name), load, place));
-                return;
             }
-        };
-        answer(&self.answers, name, is_end, error).await;
+            Err(error) => answer(&self.answers, name, is_end, error).await,
+        }
+    }
+
+    /// One of the places of this host.
+    fn place(&self) -> Result<OwnedSemaphorePermit, String> {
+        let place = self.shared.lanes().take(&self.identity.uid, Instant::now());
+        place.ok_or_else(|| BUSY.to_owned())
     }
 }
 

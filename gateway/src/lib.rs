@@ -4,7 +4,7 @@
 //! - [`book`]: which orders there are for whom, and what to say of a change. Pure.
 //! - [`status`]: what to write on an Endpoint. Pure.
 //! - [`requests`]: what people on hosts have requested, and what to tell them of it. Pure. `carry`: it is carried to the cluster.
-//! - [`limits`]: how often. Pure.
+//! - [`limits`], `lanes`: how often. Pure.
 //! - [`beats`]: which processes of the gateway live. `roll`: how Endpoints stand for which no connection speaks. Pure.
 //! - `identity`, `caller`, `tls`, `shares`, `turns`, `listen`: who connects. `attached`: who is connected. `metrics`: what is
 //!   counted.
@@ -21,6 +21,7 @@ mod carry;
 pub mod cli;
 mod endpoints;
 mod identity;
+mod lanes;
 pub mod limits;
 mod listen;
 mod metrics;

@@ -44,6 +44,11 @@ impl Bucket {
         *self = Self { left: (self.at(now, rate) - 1.0).max(0.0), at: now };
     }
 
+    /// Whether nothing is missing in it.
+    pub(crate) fn is_full(self, rate: Rate, now: Instant) -> bool {
+        self.at(now, rate) >= rate.burst
+    }
+
     fn at(self, now: Instant, rate: Rate) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         rate.burst.min(self.left + passed * rate.each_second)
@@ -98,7 +103,7 @@ impl Limit {
         }
         self.tidied = now;
         let rate = self.each;
-        self.sources.retain(|_, bucket| bucket.at(now, rate) < rate.burst);
+        self.sources.retain(|_, bucket| !bucket.is_full(rate, now));
     }
 }
 

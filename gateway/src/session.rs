@@ -126,7 +126,7 @@ impl Session {
         let said = trust.borrow_and_update().clone();
         carries.mark_unchanged();
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
-        let mut porter = Carrier::new(shared, identity, self.answers.clone());
+        let porter = Carrier::new(shared, identity, self.answers.clone());
         // What happens seldom is boxed: the memory for it would otherwise be kept for as long as an agent says nothing.
         let mut unasked = Box::pin(self.begin(said, welcome, heard)).await?;
         let mut contact = Instant::now() + hour();

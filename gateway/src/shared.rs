@@ -11,6 +11,7 @@ use crate::activity::Export;
 use crate::attached::Attached;
 use crate::beats::Beats;
 use crate::book::{Book, Tell, Told};
+use crate::lanes::Lanes;
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::pens::Pens;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) export: Export,
     book: Mutex<Book>,
     requests: Mutex<Requests>,
+    lanes: Mutex<Lanes>,
     attached: Mutex<Attached>,
     limit: Mutex<Limit>,
     roll: Mutex<Roll>,
@@ -70,7 +72,7 @@ impl Shared {
     ) -> Self {
         let (book, attached, roll) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, pens) = (Semaphore::new(READS), Pens::new(WRITES));
-        let (asks, requests) = (Semaphore::new(ASKS), Mutex::default());
+        let (asks, requests, lanes) = (Semaphore::new(ASKS), Mutex::default(), Mutex::default());
         let (limit, beats) = (Mutex::new(limit), Mutex::new(beats));
         Self {
             client,
@@ -83,6 +85,7 @@ impl Shared {
             export,
             book,
             requests,
+            lanes,
             attached,
             limit,
             roll,
@@ -96,6 +99,10 @@ impl Shared {
 
     pub(crate) fn requests(&self) -> MutexGuard<'_, Requests> {
         lock(&self.requests)
+    }
+
+    pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        lock(&self.lanes)
     }
 
     pub(crate) fn attached(&self) -> MutexGuard<'_, Attached> {

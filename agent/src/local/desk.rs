@@ -199,9 +199,17 @@ impl Desk {
             Wanted::Held(record) => self.end_held(record, peer),
             Wanted::Requested(requested) => {
                 let name = &self.name_of(peer)?;
-                self.counter.give_up(requested, Who { uid: peer.uid, name }, now)
+                let stop = || self.stop(requested.full_name(), peer);
+                self.counter.give_up(requested, Who { uid: peer.uid, name }, now, stop)
             }
         }
+    }
+
+    /// Ends what has begun of a request that was given up: its order may have been judged a moment before that was noted. This
+    /// waits for room, which a gateway may fill.
+    fn stop(&self, request: String, peer: Peer) {
+        // Without a worker nothing begins.
+        let _ = self.tasks.send(Task::GivenUp { request, uid: peer.uid });
     }
 
     fn end_held(&self, record: &Record, peer: Peer) -> Result<String, String> {

@@ -214,21 +214,29 @@ impl Book {
         self.forget(now);
     }
 
-    /// Notes that somebody gives up what they have asked for: nothing of it begins on this host any more.
-    pub fn give_up(&mut self, full_name: String) {
+    /// Notes that somebody gives up what they have asked for: nothing of it begins on this host any more. Whether that is new.
+    pub fn give_up(&mut self, full_name: String) -> bool {
         if self.given_up.contains(&full_name) {
-            return;
+            return false;
         }
         if self.given_up.len() >= GIVEN_UP {
             self.given_up.remove(0);
         }
         self.given_up.push(full_name);
+        true
     }
 
     /// Whether it was given up.
     #[must_use]
     pub fn was_given_up(&self, full_name: &str) -> bool {
         self.given_up.iter().any(|known| known == full_name)
+    }
+
+    /// The number of who has asked for it here, as far as that is known.
+    #[must_use]
+    pub fn asked_by(&self, full_name: &str) -> Option<u32> {
+        let mut of = self.entries.iter().filter(|entry| entry.requested.full_name() == full_name);
+        of.next().map(|entry| entry.uid)
     }
 
     fn forget(&mut self, now: DateTime<Utc>) {

@@ -111,7 +111,7 @@ impl Counter {
     }
 
     /// Gives up what somebody has requested; says so. Nothing of it begins here afterwards, whether or not the cluster hears
-    /// of it.
+    /// of it. What has begun when that is noted for the first time is to be stopped then.
     ///
     /// # Errors
     /// Why the cluster does not withdraw it, in words.
@@ -120,14 +120,18 @@ impl Counter {
         requested: &Requested,
         who: Who,
         now: DateTime<Utc>,
+        stop: impl FnOnce(),
     ) -> Result<String, String> {
         let Requested { name, namespace, what, .. } = requested;
         let whose = Whose { host: &self.host, user: who.name, namespace, name };
         let json = end(whose, now, &self.key).map_err(|error| error.to_string())?;
-        let counted = self.kept.change(|book| {
-            book.give_up(requested.full_name());
-            book.count(who.uid, true, Instant::now())
+        let ((is_new, counted), is_noted) = self.kept.write_down(|book| {
+            let is_new = book.give_up(requested.full_name());
+            (is_new, book.count(who.uid, true, Instant::now()))
         });
+        if is_new {
+            stop();
+        }
         info!(request = name, user = who.name, "somebody gives up what they have requested here");
         let gate = self.gate.borrow().clone();
         let why = match (counted, gate.namespace()) {
@@ -139,9 +143,12 @@ impl Counter {
                 Err(Failed::Unknown) => "the gateway has not answered".to_owned(),
             },
         };
-        Err(format!(
-            "the cluster has not heard that {name} is given up, but nothing of it begins on this host: {why}"
-        ))
+        let becomes = if is_noted {
+            "but nothing of it begins on this host"
+        } else {
+            "and it cannot be written down on this host, where it may still begin (is the disk full?)"
+        };
+        Err(format!("the cluster has not heard that {name} is given up, {becomes}: {why}"))
     }
 
     /// Has something brought to the gateway, and waits for what becomes of it.
@@ -168,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::places::Places;
-    use crate::requests::{Courier, open, was_given_up};
+    use crate::requests::{Courier, open, refusal};
 
     const AL: Who = Who { uid: 1000, name: "al" };
 
@@ -307,22 +314,43 @@ mod tests {
             answered(&mut fixture, "", |counter| counter.request(&admin(), AL, at(0)));
         let requested = requested.unwrap();
         let full_name = requested.full_name();
-        assert!(!was_given_up(&fixture.places, &full_name));
+        let why = |uid| refusal(&fixture.places, &full_name, uid);
+        assert_eq!(why(1000), None);
+        // By then al may be another one.
+        assert!(why(1001).unwrap().starts_with("the local user of this name had another user ID"));
         let (ended, message) =
-            answered(&mut fixture, "", |counter| counter.give_up(&requested, AL, at(1)));
+            answered(&mut fixture, "", |counter| counter.give_up(&requested, AL, at(1), || ()));
         assert_eq!(ended.unwrap(), format!("Withdrawn: {} (sudo).", requested.name));
         let from_agent::Message::Withdraw(withdraw) = message else { panic!("{message:?}") };
         let decision: AccessDecision = serde_json::from_str(&withdraw.json).unwrap();
         assert_eq!(decision.spec.request.name, requested.name);
-        assert!(was_given_up(&fixture.places, &full_name));
+        let why = refusal(&fixture.places, &full_name, 1000).unwrap();
+        assert!(why.starts_with("who requested it on this host gave it up"), "{why}");
         // Nor does it without a connection.
         fixture.courier.lost();
-        let untold = fixture.counter.give_up(&requested, AL, at(2)).unwrap_err();
+        let untold = fixture.counter.give_up(&requested, AL, at(2), || ()).unwrap_err();
         let expected = format!(
             "the cluster has not heard that {} is given up, but nothing of it begins on this host: the agent is not connected",
             requested.name
         );
         assert!(untold.starts_with(&expected), "{untold}");
+    }
+
+    /// Whoever fills the disk must not have somebody told that nothing begins.
+    #[test]
+    fn what_cannot_be_written_down_may_begin_and_that_is_said() {
+        let mut fixture = fixture();
+        fixture.courier.opened("ops");
+        let (requested, _) =
+            answered(&mut fixture, "", |counter| counter.request(&admin(), AL, at(0)));
+        let requested = requested.unwrap();
+        fixture.courier.lost();
+        std::fs::remove_dir_all(fixture.places.state()).unwrap();
+        let mut is_stopped = false;
+        let stop = || is_stopped = true;
+        let told = fixture.counter.give_up(&requested, AL, at(1), stop).unwrap_err();
+        assert!(told.contains("where it may still begin (is the disk full?)"), "{told}");
+        assert!(is_stopped, "what has begun ends all the same");
     }
 
     /// Who has their words under way has no more of them there.

@@ -1,6 +1,5 @@
 //! Who brings to the gateway what people on this host say, and hears what becomes of it: the end at the connection.
 
-use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +13,8 @@ use crate::text::plain;
 const LONGEST: usize = 1024;
 /// The longest name of a namespace.
 const LONGEST_NAME: usize = 63;
+/// How many answers are awaited. Fewer wait at once: of more, the oldest wait no longer.
+const MOST_AWAITED: usize = 16;
 
 /// Whether requests can be brought to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,8 +76,8 @@ pub struct Courier {
     kept: Kept,
     gate: watch::Sender<Gate>,
     errands: mpsc::Receiver<Errand>,
-    /// Who waits for an answer: by the name of the request, and whether it is its end.
-    waiting: HashMap<(String, bool), SyncSender<Reply>>,
+    /// Who waits for an answer, the newest last: by the name of the request, and whether it is its end.
+    waiting: Vec<((String, bool), SyncSender<Reply>)>,
 }
 
 impl Courier {
@@ -85,7 +86,7 @@ impl Courier {
         gate: watch::Sender<Gate>,
         errands: mpsc::Receiver<Errand>,
     ) -> Self {
-        Self { kept, gate, errands, waiting: HashMap::new() }
+        Self { kept, gate, errands, waiting: Vec::new() }
     }
 
     /// A connection has ended, and what was said on it may be lost.
@@ -122,7 +123,11 @@ impl Courier {
                 continue;
             }
             let Errand { json, name, is_end, reply } = errand;
-            self.waiting.insert((name, is_end), reply);
+            // A gateway that answers nothing must not fill the memory.
+            if self.waiting.len() >= MOST_AWAITED {
+                self.waiting.remove(0);
+            }
+            self.waiting.push(((name, is_end), reply));
             return if is_end {
                 from_agent::Message::Withdraw(Withdraw { json })
             } else {
@@ -134,7 +139,9 @@ impl Courier {
     /// Hears what has become of something that was said.
     pub fn hear(&mut self, asked: Asked) {
         let Asked { name, is_withdrawal, error } = asked;
-        let Some(reply) = self.waiting.remove(&(name, is_withdrawal)) else { return };
+        let of = (name, is_withdrawal);
+        let Some(index) = self.waiting.iter().rposition(|(said, _)| *said == of) else { return };
+        let (_, reply) = self.waiting.remove(index);
         let outcome = if error.is_empty() { Ok(()) } else { Err(plain(&error, LONGEST)) };
         // Who waits no more sees it in the status.
         let _ = reply.try_send(outcome);
@@ -156,6 +163,31 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn a_gateway_that_answers_nothing_fills_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::read(&crate::places::Places::under(folder.path()));
+        let (gate, _seen) = watch::channel(Gate::default());
+        let (sender, errands) = mpsc::channel(1);
+        let mut courier = Courier::new(kept, gate, errands);
+        courier.opened("ops");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut last = None;
+        for number in 0..100 {
+            let (reply, answer) = std::sync::mpsc::sync_channel(1);
+            let (name, json) = (number.to_string(), String::new());
+            sender.try_send(Errand { json, name, is_end: false, reply }).ok().unwrap();
+            runtime.block_on(courier.next());
+            last = Some(answer);
+        }
+        assert_eq!(courier.waiting.len(), MOST_AWAITED);
+        // Who waits still is answered.
+        let (name, error) = ("99".to_owned(), String::new());
+        courier.hear(Asked { name, is_withdrawal: false, error });
+        assert_eq!(last.unwrap().try_recv(), Ok(Ok(())));
+        assert_eq!(courier.waiting.len(), MOST_AWAITED - 1);
+    }
 
     #[rstest]
     #[case::nothing("", Err(CLOSED))]

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use self::counter::Counter;
 use self::courier::{Courier, Gate};
 use self::kept::Kept;
-pub use self::kept::was_given_up;
+pub use self::kept::refusal;
 use crate::identity::HostKey;
 use crate::places::Places;
 

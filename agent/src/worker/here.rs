@@ -6,6 +6,8 @@ use std::sync::mpsc::SyncSender;
 use tokio::sync::watch;
 
 use super::Worker;
+use crate::hands::HandsError;
+use crate::journal::Records;
 use crate::places::Id;
 use crate::record::Record;
 
@@ -54,10 +56,24 @@ impl Worker {
         self.replies.push((done, ended.map_err(|error| error.to_string())));
     }
 
+    /// Ends what has begun of a request that its author gave up. What comes of it from now on begins no more.
+    pub(super) fn given_up(&self, request: &str, uid: u32) -> Result<(), HandsError> {
+        let Records { read, broken: _ } = self.hands.journal().all()?;
+        for (id, _) in read.iter().filter(|(_, record)| has_begun(record, request)) {
+            self.hands.end_by_holder(id, uid)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn reply(&mut self) {
         for (done, ended) in self.replies.drain(..) {
             // Who does not wait any more sees it in the status.
             let _ = done.try_send(ended);
         }
     }
+}
+
+/// Whether something of a request may be there.
+fn has_begun(record: &Record, request: &str) -> bool {
+    record.is_open() && record.asked.as_ref().is_some_and(|asked| asked.request == request)
 }

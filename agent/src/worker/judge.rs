@@ -8,21 +8,18 @@ use crate::asked::Asked;
 use crate::clock::Reading;
 use crate::hands::Hands;
 use crate::record::Record;
-use crate::requests::was_given_up;
+use crate::requests::refusal;
 use crate::right::right_of;
-
-/// Why what was given up gives nothing.
-const GIVEN_UP: &str = "who requested it on this host gave it up before it began there (lapse end)";
 
 /// What a verified order is on this host.
 pub(super) fn judge(hands: &Hands, order: &VerifiedOrder, now: &Reading) -> Record {
     let (grant, uid) = (order.grant.clone(), order.spec.request.uid.clone());
     let asked = Asked::of(&order.spec);
-    let right = if was_given_up(hands.places(), &asked.request) {
-        Err(GIVEN_UP.to_owned())
-    } else {
-        right_of(hands.places(), order, now).map_err(|error| error.to_string())
-    };
+    let right = right_of(hands.places(), order, now).map_err(|error| error.to_string());
+    let right = right.and_then(|right| match refusal(hands.places(), &asked.request, right.uid) {
+        None => Ok(right),
+        Some(why) => Err(why.to_owned()),
+    });
     let asked = Some(asked);
     match right {
         Ok(right) => {

@@ -7,6 +7,7 @@ use lapse_crds::{
     created_at,
 };
 use lapse_engine::attest::Attestation;
+use lapse_engine::identity::describe;
 
 use super::{requester, target};
 use crate::output::plain;
@@ -66,7 +67,7 @@ fn admitted_at(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
 
 fn said(decision: &AccessDecision) -> String {
     let spec = &decision.spec;
-    let who = spec.decider.as_ref().map_or("?", |decider| &decider.username);
+    let who = spec.decider.as_ref().map(describe);
     let what = match (spec.verdict, spec.duration, spec.outcome) {
         (Verdict::Approve, Some(duration), _) => format!("approved it for {duration}"),
         (Verdict::Approve, None, _) => "approved it".to_owned(),
@@ -76,7 +77,8 @@ fn said(decision: &AccessDecision) -> String {
         (Verdict::Review, _, None) => "reviewed it".to_owned(),
     };
     let comment = spec.comment.as_deref().map(|comment| format!(" ({})", plain(comment)));
-    format!("{} {what}{}", plain(who), comment.unwrap_or_default())
+    let who = plain(who.as_deref().unwrap_or("?"));
+    format!("{who} {what}{}", comment.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -95,6 +97,15 @@ mod tests {
             decision["spec"][field] = value.clone();
         }
         serde_json::from_value(decision).unwrap()
+    }
+
+    #[test]
+    fn who_ended_it_on_a_host_is_not_taken_for_who_showed_credentials() {
+        let decider = json!({
+            "username": "alice", "endpointUser": {"endpoint": "web-1", "localUser": "al"},
+        });
+        let end = decision("2026-01-01T00:00:00Z", &json!({"verdict": "End", "decider": decider}));
+        assert_eq!(said(&end), "alice (local user al of Endpoint web-1) ended it");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::object::{Content, ObjectSpec, all_recorded};
 use super::{Observed, host};
 use crate::Read;
 use crate::approval::Statements;
+use crate::identity::describe;
 use crate::policy::{Bans, Policy, RolesKnown, Rule};
 use crate::role::Kept;
 use crate::target::{Namespace, ResolvedTarget};
@@ -52,7 +53,7 @@ fn why_people_ended(observed: &Observed) -> Option<End> {
     }
     let requester = request.spec.requester.as_ref()?;
     statements.end(requester).map(|end| {
-        let message = format!("Ended early by {}.", end.decider.username);
+        let message = format!("Ended early by {}.", describe(&end.decider));
         (Some(EndReason::EndedByRequester), message)
     })
 }

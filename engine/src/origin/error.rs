@@ -19,6 +19,16 @@ pub enum OriginError {
     /// No agent has enrolled for it.
     #[error("no agent has enrolled for Endpoint {0}")]
     NotEnrolled(String),
+    /// Its agent has not renewed its certificate: the host was away for long, or there is none any more.
+    #[error(
+        "the certificate of the agent of Endpoint {endpoint} expired at {until}, and it was not renewed: enrol that host again"
+    )]
+    Expired {
+        /// The name of the Endpoint.
+        endpoint: String,
+        /// When it expired.
+        until: Timestamp,
+    },
     /// Nobody knows which of two machines signed it.
     #[error(
         "two machines have the identity of Endpoint {0} (its condition Duplicate says what to do)"

@@ -107,6 +107,10 @@ fn look_at_host(
         return Err(OriginError::Going(name()));
     }
     let key = facts.agent_key.as_deref().ok_or_else(|| OriginError::NotEnrolled(name()))?;
+    // A host that is not there any more has not taken its key along.
+    if let Some(until) = facts.agent_until.filter(|until| admitted_at >= until.time()) {
+        return Err(OriginError::Expired { endpoint: name(), until });
+    }
     if facts.is_twice {
         return Err(OriginError::Twice(name()));
     }

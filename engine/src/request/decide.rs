@@ -14,6 +14,7 @@ use super::report::Writer;
 use super::{Observed, Plan, follow};
 use crate::Read;
 use crate::grant::grant_name;
+use crate::identity::describe;
 use crate::lifetime::starts_at;
 use crate::outside::{LOOKUP_FAILED, REFUSED};
 use crate::risk::impersonated;
@@ -154,7 +155,7 @@ fn said_no(
         return Some(writer.becomes(RequestPhase::Denied, "Denied", &message, None));
     }
     let end = evaluation.statements.end(&evaluation.requester)?;
-    let message = format!("Withdrawn by {}.", end.decider.username);
+    let message = format!("Withdrawn by {}.", describe(&end.decider));
     let writer = writer.condition(APPROVED, ConditionStatus::False, "Withdrawn", &message);
     Some(writer.becomes(RequestPhase::Withdrawn, "Withdrawn", &message, None))
 }

@@ -47,6 +47,7 @@ fn desk(records: Vec<Record>, room: usize) -> Fixture {
     let (sender, tasks) = sync_channel(room);
     let places = Places::under(folder.path());
     std::fs::create_dir_all(places.at("/etc")).unwrap();
+    std::fs::create_dir_all(places.state()).unwrap();
     let users = "al:x:1000:1000::/:/bin/sh\nbo:x:1001:1001::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\nroot:x:0:0::/:/bin/sh\n";
     std::fs::write(places.at("/etc/passwd"), users).unwrap();
     let host = Host { name: "web-1".into(), uid: "e-1".into() };
@@ -157,6 +158,21 @@ fn who_requests_sees_and_ends_their_own() {
     let given_up = end(&desk, AL, &name);
     let said = given_up["message"].as_str().unwrap();
     assert!(said.contains("nothing of it begins on this host"), "{said}");
+}
+
+/// Its order may have been judged a moment before.
+#[test]
+fn what_is_given_up_ends_if_it_has_begun() {
+    let Fixture { _folder, desk, mut courier, tasks, .. } = desk(vec![], 1);
+    courier.opened("ops");
+    let name = asks(&desk, &mut courier, AL, "")[0]["name"].as_str().unwrap().to_owned();
+    courier.lost();
+    end(&desk, AL, &name);
+    let Task::GivenUp { request, uid } = tasks.try_recv().unwrap() else { panic!("another task") };
+    assert_eq!((request, uid), (format!("ops/{name}"), 1000));
+    // Whoever says so again and again keeps the worker from nothing.
+    end(&desk, AL, &name);
+    assert!(tasks.try_recv().is_err());
 }
 
 fn all() -> Vec<Record> {

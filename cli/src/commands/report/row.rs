@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 use lapse_crds::{AccessRequest, Grant, Timestamp};
-use lapse_engine::identity::holder;
+use lapse_engine::identity::{describe, holder};
 use lapse_engine::target::ResolvedTarget;
 use serde::Serialize;
 
@@ -53,7 +53,7 @@ impl Row {
             grant: grant.name_any(),
             namespace: spec.request.namespace.clone(),
             request: spec.request.name.clone(),
-            holder: spec.username.clone().unwrap_or_else(|| holder(grant)),
+            holder: held_by(grant, request),
             target: target.map(|target| target.to_string()).unwrap_or_default(),
             policy: spec.policy.name.clone(),
             reason: request.and_then(|request| request.spec.reason.clone()).unwrap_or_default(),
@@ -68,5 +68,40 @@ impl Row {
             usage,
             record,
         }
+    }
+}
+
+/// Who held it. Who asked on a host is told apart from who showed credentials: only that host says who they are.
+fn held_by(grant: &Grant, request: Option<&AccessRequest>) -> String {
+    let requester = request.and_then(|request| request.spec.requester.as_ref());
+    match requester.filter(|requester| requester.endpoint_user.is_some()) {
+        Some(requester) => describe(requester),
+        None => grant.spec.username.clone().unwrap_or_else(|| holder(grant)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapse_crds::AccessRequestSpec;
+    use serde_json::{Value, json};
+
+    use super::super::usage::tests::grant;
+    use super::*;
+
+    fn held_after(requester: &Value) -> String {
+        let spec = json!({
+            "target": {"endpoint": {"name": "web-1", "localUser": "al", "admin": {}}}, "requester": requester,
+        });
+        let spec: AccessRequestSpec = serde_json::from_value(spec).unwrap();
+        held_by(&grant(&json!([])), Some(&AccessRequest::new("fix", spec)))
+    }
+
+    #[test]
+    fn who_asked_on_a_host_is_not_taken_for_who_showed_credentials() {
+        assert_eq!(held_after(&json!({"username": "alice"})), "alice");
+        let there = json!({
+            "username": "alice", "endpointUser": {"endpoint": "web-1", "localUser": "al"},
+        });
+        assert_eq!(held_after(&there), "alice (local user al of Endpoint web-1)");
     }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod asked;
 mod batch;
 mod escalation;
+mod much;
 mod record;
 mod silent;
 mod stolen;

@@ -33,6 +33,7 @@ fn facts() -> EndpointFacts {
             of(group("shop-developers"), "dev"),
         ],
         agent_key: Some(BASE64.encode(key(5).verifying_key().as_bytes())),
+        agent_until: Some(time(1).into()),
         ..EndpointFacts::default()
     }
 }
@@ -82,6 +83,7 @@ fn a_statement_of_the_agent_proves_where_a_request_was_made() {
 #[case::made_anew(Read::Found(EndpointFacts { uid: "u-2".into(), ..facts() }), "Endpoint ws-1 was deleted, and created again since")]
 #[case::going(Read::Found(EndpointFacts { is_going: true, ..facts() }), "Endpoint ws-1 is being deleted")]
 #[case::without_an_agent(Read::Found(EndpointFacts { agent_key: None, ..facts() }), "no agent has enrolled for Endpoint ws-1")]
+#[case::away_for_long(Read::Found(EndpointFacts { agent_until: Some(time(0).into()), ..facts() }), "the certificate of the agent of Endpoint ws-1 expired at 2026-11-18T11:06:40.000000Z, and it was not renewed: enrol that host again")]
 #[case::twice(Read::Found(EndpointFacts { is_twice: true, ..facts() }), "two machines have the identity of Endpoint ws-1 (its condition Duplicate says what to do)")]
 #[case::enrolled_again(Read::Found(EndpointFacts { agent_key: Some(BASE64.encode(key(6).verifying_key().as_bytes())), ..facts() }), "the agent of Endpoint ws-1 did not sign this request, as it is not signed with the key of the agent that enrolled: it was changed after that, or the host has enrolled again since")]
 #[case::given_to_another(Read::Found(EndpointFacts { users: vec![LocalUser { subject: user("bob"), local_user: "al".into(), authorized_keys: vec![] }], ..facts() }), "al on Endpoint ws-1 is no local user of alice; ask an owner of the Endpoint to add them to spec.users")]

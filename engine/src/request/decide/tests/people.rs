@@ -157,6 +157,17 @@ fn nobody_approves_what_may_be_their_own(
     assert_eq!(plan.status.unwrap().phase, RequestPhase::Pending);
 }
 
+/// Nobody did that with alice's credentials.
+#[test]
+fn who_withdraws_on_a_host_is_told_as_that() {
+    let mut observed = asked_there("al", "alice", &[everybody()]);
+    observed.says(decision(Verdict::End, local("ws-1", "al", "alice"), APPROVED_AT));
+    let status = observed.step(20).status.unwrap();
+    assert_eq!(status.phase, RequestPhase::Withdrawn);
+    let said = "Withdrawn by alice (local user al of Endpoint ws-1).";
+    assert!(status.conditions.iter().any(|c| c.message == said), "{:?}", status.conditions);
+}
+
 /// It is looked at again before anything is given.
 #[rstest]
 #[case::given_to_another(|host: &mut EndpointFacts| host.users[0].subject = user("bob"))]

@@ -119,7 +119,7 @@ mod tests {
     /// However much hangs that is to be given.
     #[tokio::test]
     async fn what_an_end_waits_for_stands_behind_nothing_that_is_given() {
-        let is_of_ends = async || std::ptr::eq(turns(), &AGAIN_FOR_ENDS);
+        let is_of_ends = async || std::ptr::eq(turns(), &raw const AGAIN_FOR_ENDS);
         assert!(!is_of_ends().await);
         let both = async { tokio::join!(is_of_ends(), is_of_ends()) };
         assert_eq!(reads_for_an_end(both).await, (true, true));

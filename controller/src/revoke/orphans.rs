@@ -1,11 +1,12 @@
 //! Bindings and roles of Lapse without a live grant go at once.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
+use futures::future::BoxFuture;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
@@ -51,50 +52,76 @@ impl Orphans {
         suspects: mpsc::UnboundedReceiver<ObjectMarks>,
         metrics: Arc<Metrics>,
     ) {
-        let (reader, clock, metrics) = (&reader, &clock, &metrics);
-        let look = async |object: &ObjectMarks| {
-            let grant = match &object.grant {
-                Some(name) => reads_for_an_end(reader.grant(name)).await,
-                None => Read::Missing,
-            };
-            match (judge(reader, clock, metrics, object, &grant).await, grant) {
-                // It stays, as it is not known whether its Grant is live.
-                (Ok(false), Read::Failed(why)) => Err(why),
-                (Ok(_), _) => Ok(()),
-                (Err(error), _) => Err(error.to_string()),
-            }
-        };
-        // Those that are looked at again, by their UIDs.
-        let failing = Mutex::new(HashSet::new());
-        let failing = || failing.lock().unwrap_or_else(PoisonError::into_inner);
         let (again, retried) = mpsc::unbounded();
-        let each = async |(object, tries): (ObjectMarks, u32)| {
-            if tries == 0 && failing().contains(&object.uid) {
-                return;
-            }
-            // One over which that panics keeps no other.
-            match caught_in("orphan", look(&object)).await {
-                Some(Ok(())) => drop(failing().remove(&object.uid)),
-                Some(Err(error)) => {
-                    warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");
-                    failing().insert(object.uid.clone());
-                    let again = again.clone();
-                    tokio::spawn(async move {
-                        sleep(pause(tries)).await;
-                        // Nobody listens any more when the process is stopping.
-                        let _ = again.unbounded_send((object, tries.saturating_add(1)));
-                    });
-                }
-                None => {
-                    failing().remove(&object.uid);
-                    error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
-                }
-            }
+        let looks = Looks { reader, clock, metrics, failing: Mutex::default(), again };
+        let looks = Arc::new(looks);
+        // Boxed, as the compiler loses track of their lifetimes otherwise.
+        let named: BoxFuture<'static, ()> = {
+            let looks = looks.clone();
+            Box::pin(
+                suspects.for_each_concurrent(AT_ONCE, move |object| looks.clone().look(object, 0)),
+            )
         };
-        tokio::join!(
-            suspects.for_each_concurrent(AT_ONCE, |object| each((object, 0))),
-            retried.for_each_concurrent(AGAIN_AT_ONCE, |(object, tries)| each((object, tries))),
-        );
+        let failed: BoxFuture<'static, ()> =
+            Box::pin(retried.for_each_concurrent(AGAIN_AT_ONCE, move |(object, tries)| {
+                looks.clone().look(object, tries)
+            }));
+        tokio::join!(named, failed);
+    }
+}
+
+/// The looks at them.
+struct Looks {
+    reader: Reader,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    /// Those that are looked at again, by their UIDs.
+    failing: Mutex<HashSet<String>>,
+    again: mpsc::UnboundedSender<(ObjectMarks, u32)>,
+}
+
+impl Looks {
+    fn failing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at one after so many tries, and has it looked at again if that fails.
+    async fn look(self: Arc<Self>, object: ObjectMarks, tries: u32) {
+        if tries == 0 && self.failing().contains(&object.uid) {
+            return;
+        }
+        // One over which that panics keeps no other.
+        match caught_in("orphan", self.judge(&object)).await {
+            Some(Ok(())) => drop(self.failing().remove(&object.uid)),
+            Some(Err(error)) => {
+                warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");
+                self.failing().insert(object.uid.clone());
+                let again = self.again.clone();
+                tokio::spawn(async move {
+                    sleep(pause(tries)).await;
+                    // Nobody listens any more when the process is stopping.
+                    let _ = again.unbounded_send((object, tries.saturating_add(1)));
+                });
+            }
+            None => {
+                self.failing().remove(&object.uid);
+                error!(kind = %object.kind, name = %object.name, "a look at an object panicked");
+            }
+        }
+    }
+
+    async fn judge(&self, object: &ObjectMarks) -> Result<(), String> {
+        let Self { reader, clock, metrics, .. } = self;
+        let grant = match &object.grant {
+            Some(name) => reads_for_an_end(reader.grant(name)).await,
+            None => Read::Missing,
+        };
+        match (judge(reader, clock, metrics, object, &grant).await, grant) {
+            // It stays, as it is not known whether its Grant is live.
+            (Ok(false), Read::Failed(why)) => Err(why),
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => Err(error.to_string()),
+        }
     }
 }
 

@@ -100,17 +100,17 @@ struct Running {
 /// right that could not be given, or not be looked at, is no end that failed.
 #[derive(Clone, Copy, Default)]
 struct Failures {
-    of_ends: u32,
-    of_looks: u32,
-    of_others: u32,
+    ends: u32,
+    looks: u32,
+    others: u32,
 }
 
 impl Failures {
     fn of(&mut self, pool: Pool) -> &mut u32 {
         match pool {
-            Pool::End => &mut self.of_ends,
-            Pool::Held | Pool::Again => &mut self.of_looks,
-            Pool::Give | Pool::Follow => &mut self.of_others,
+            Pool::End => &mut self.ends,
+            Pool::Held | Pool::Again => &mut self.looks,
+            Pool::Give | Pool::Follow => &mut self.others,
         }
     }
 }
@@ -241,7 +241,7 @@ impl State {
     }
 
     fn has_failed_to_end(&self, item: &Item) -> bool {
-        self.failures.get(item).is_some_and(|failures| failures.of_ends > 0)
+        self.failures.get(item).is_some_and(|failures| failures.ends > 0)
     }
 
     /// Begins with an object. One whose turn is taken is parked until it is not.

@@ -238,7 +238,9 @@ fn ends_that_are_held_back_are_passed_once() {
         let job = state.take(Pool::End).unwrap();
         state.failed(&job);
     }
-    failing.iter().for_each(|item| state.push(item.clone(), Lane::End));
+    for item in &failing {
+        state.push(item.clone(), Lane::End);
+    }
     while state.take(Pool::End).is_some() {}
     state.push(grant("denied"), Lane::End);
     assert_eq!(state.lanes.values().map(VecDeque::len).sum::<usize>(), 1);

@@ -52,9 +52,10 @@ fn expired() -> Value {
 }
 
 fn events(all: &[(&str, Value)]) -> (u16, String) {
-    let event = |(kind, object): &(&str, Value)| json!({"type": kind, "object": object});
-    let lines = all.iter().map(|one| format!("{}\n", event(one)));
-    (200, lines.collect())
+    // The kind comes first, as from an API server: otherwise the object is not read as it stands.
+    let line =
+        |(kind, object): &(&str, Value)| format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
+    (200, all.iter().map(line).collect())
 }
 
 /// The first of what is shown, in words, and what the API server was asked for it.

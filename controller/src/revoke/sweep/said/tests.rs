@@ -24,8 +24,10 @@ fn cluster(lists: Vec<Value>, events: &[Value]) -> Cluster {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let (is_odd, odd) = watch::channel(true);
     let noted = asked.clone();
-    let told = events.iter().flat_map(|event| [event.to_string(), "\n".to_owned()]);
-    let told: String = told.collect();
+    // The kind comes first, as from an API server: otherwise the object is not read as it stands.
+    let line =
+        |event: &Value| format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
+    let told = events.iter().map(line).collect::<Vec<_>>().concat();
     let service = tower::service_fn(move |request: Request<Body>| {
         let asked =
             format!("{}?{}", request.uri().path(), request.uri().query().unwrap_or_default());

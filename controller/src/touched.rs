@@ -1,5 +1,7 @@
 //! What an event bears on, and how urgent that is.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::api::ObjectMeta;
@@ -36,6 +38,8 @@ pub(crate) struct Touched {
     pub(crate) deadlines: Deadlines,
     pub(crate) in_hand: InHand,
     pub(crate) echoes: Echoes,
+    /// The Endpoints that are not held as they must be, as far as was shown. Whoever does not lead passes them over.
+    pub(crate) unheld: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Touched {
@@ -49,6 +53,7 @@ impl Touched {
             bindings: Bindings::default(),
             deadlines: Deadlines::default(),
             echoes: Echoes::default(),
+            unheld: Arc::default(),
         }
     }
 
@@ -152,6 +157,14 @@ impl Touched {
         self.index.open_requests().iter().for_each(|request| self.request(request));
         self.index.open_grants().iter().for_each(|name| self.grant(name));
         self.index.policy_names().iter().for_each(|name| self.policy(name));
+        for name in self.unheld().iter() {
+            self.queue.now(Item::Endpoint(name.clone()), Lane::Follow);
+        }
+    }
+
+    fn unheld(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // Each change leaves it whole.
+        self.unheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The requests that wait of which this holds. One that has its right follows that, whatever else happens.
@@ -279,7 +292,13 @@ impl Touched {
         }
         self.index.comparing_on(name).iter().for_each(|grant| self.grant(grant));
         // Most of what happens to it is what its agent says.
-        if stands && hold(metadata, false) != Hold::AsItIs {
+        let is_unheld = stands && hold(metadata, false) != Hold::AsItIs;
+        if is_unheld {
+            self.unheld().insert(name.to_owned());
+        } else {
+            self.unheld().remove(name);
+        }
+        if is_unheld {
             self.queue.now(Item::Endpoint(name.to_owned()), Lane::Follow);
         }
     }

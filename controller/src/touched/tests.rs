@@ -149,3 +149,25 @@ async fn what_happens_to_an_endpoint_may_end_what_is_held_on_it() {
         assert_eq!(grants.collect::<Vec<_>>(), [(Item::Grant("g".to_owned()), lane)], "{phase}");
     }
 }
+
+/// Who did not lead when an Endpoint came has passed it over.
+#[tokio::test]
+async fn whoever_gains_the_lease_looks_at_endpoints_that_nobody_holds() {
+    let touched = touched();
+    let metadata = |name: &str, finalizers: &[&str]| ObjectMeta {
+        name: Some(name.to_owned()),
+        finalizers: Some(finalizers.iter().map(|name| (*name).to_owned()).collect()),
+        ..ObjectMeta::default()
+    };
+    let looked_at = |touched: &Touched| {
+        let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+        fresh.everything();
+        fresh.queue.waiting()
+    };
+    for name in ["held", "gone", "web-1"] {
+        touched.endpoint(&metadata(name, &[]), true);
+    }
+    touched.endpoint(&metadata("held", &[lapse_crds::GRANT_FINALIZER]), true);
+    touched.endpoint(&metadata("gone", &[]), false);
+    assert_eq!(looked_at(&touched), [(Item::Endpoint("web-1".to_owned()), Lane::Follow)]);
+}

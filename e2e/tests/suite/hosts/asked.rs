@@ -372,8 +372,9 @@ async fn a_gateway_that_carries_nothing_says_so() {
     drop(before);
     // As often as it would hang up on who says what it has not signed.
     for _ in 0..20 {
-        let fix = ask(&asked_there(&world, &agent, "al", "fix"));
-        let refused = answered(&mut attached, fix).await;
+        let mut fix = asked_there(&world, &agent, "al", "fix");
+        fix.metadata.namespace = Some(NAMESPACE.to_owned());
+        let refused = answered(&mut attached, ask(&fix)).await;
         assert!(refused.error.contains("carries nothing to namespace default now"), "{refused:?}");
     }
     // It goes on to serve the host.

@@ -9,7 +9,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use lapse_crds::{ComparedGrant, Guard};
 use lapse_engine::order::DriftReport;
 use tracing::info;
@@ -28,7 +27,7 @@ use super::period::{Period, Watched, read_before, read_walk, write_walk};
 use super::privileged::Programs;
 use super::restore::Restorer;
 use super::walk::Walk;
-use crate::clock::Clock;
+use crate::clock::{Clock, Reading};
 use crate::journal::{Journal, Records};
 use crate::places::{Id, Places};
 use crate::record::Record;
@@ -121,9 +120,9 @@ impl Guardian {
         Ok(())
     }
 
-    /// What the clock of the wall shows.
-    pub(super) fn now(&self) -> Result<DateTime<Utc>, DriftError> {
-        Ok(self.clock.read()?.wall)
+    /// What the clocks show.
+    pub(super) fn now(&self) -> Result<Reading, DriftError> {
+        Ok(self.clock.read()?)
     }
 
     /// Looks what the guard looks after, for as long as a right is in force and its files are not compared; says which
@@ -291,10 +290,8 @@ impl Guardian {
     fn programs(&self, now: &Walk) -> Vec<Deviation> {
         let Some(open) = &self.open else { return Vec::new() };
         let (before, holders) = (read_walk(&self.places), self.holders());
-        let Period { began, devices, .. } = &open.period;
-        let programs =
-            Programs { before: before.as_ref(), now, began: *began, devices, holders: &holders };
-        programs.deviations()
+        let (before, period) = (before.as_ref(), &open.period);
+        Programs { before, now, period, holders: &holders }.deviations()
     }
 
     /// Undoes what is to be undone, and takes down all of it.

@@ -60,6 +60,9 @@ pub(super) struct Watched {
 pub(super) struct Period {
     /// When it began.
     pub(super) began: DateTime<Utc>,
+    /// After which start of the host.
+    #[serde(default)]
+    pub(super) boot: String,
     /// The release of the agent.
     pub(super) release: String,
     /// Which file systems there were then.
@@ -237,7 +240,8 @@ pub fn begin(
     write_before(system, places, &snapshot(places, &Own::of(&journal.all()?)))?;
     let devices = Mounts::read(places).devices();
     let (release, watched) = (RELEASE.to_owned(), vec![watched]);
-    Period { began: now.wall, release, devices, watched }.write(system, places)
+    let (began, boot) = (now.wall, now.boot_id.clone());
+    Period { began, boot, release, devices, watched }.write(system, places)
 }
 
 /// Takes down that the agent itself has changed whom it trusts. Called while nobody else changes anything of Lapse's.

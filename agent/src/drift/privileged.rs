@@ -1,12 +1,11 @@
 //! Which programs run as somebody else than who starts them, or with capabilities of their own, and did not before. Pure.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use lapse_crds::DriftKind;
 
 use super::compare::Holder;
 use super::deviation::{Deviation, Repair};
+use super::period::Period;
 use super::walk::{Special, Walk};
 
 /// How far the clock of files lags behind that of the wall, in nanoseconds.
@@ -20,10 +19,8 @@ pub(super) struct Programs<'a> {
     pub(super) before: Option<&'a Walk>,
     /// What was found after.
     pub(super) now: &'a Walk,
-    /// When the first of the rights began.
-    pub(super) began: DateTime<Utc>,
-    /// Which file systems there were then.
-    pub(super) devices: &'a BTreeSet<String>,
+    /// The time of the rights: when it began, and which file systems there were then.
+    pub(super) period: &'a Period,
     /// Who holds rights.
     pub(super) holders: &'a [Holder],
 }
@@ -49,7 +46,7 @@ impl Programs<'_> {
 
     fn compare_one(&self, path: &str, file: &Special) -> Option<Deviation> {
         let known = self.before.and_then(|before| before.files.get(path));
-        if known == Some(file) || !self.is_of_now(known.is_some(), file) {
+        if known.is_some_and(|known| file.is_as(known)) || !self.is_of_now(known.is_some(), file) {
             return None;
         }
         let Special { id, owner, capabilities, .. } = file;
@@ -94,15 +91,17 @@ impl Programs<'_> {
     /// and before the first right began, was changed by somebody else. That is told by a time which root can set only with
     /// the clock; so what says that it is older than what was looked at, and was not there then, counts.
     fn is_of_now(&self, is_known: bool, file: &Special) -> bool {
-        let began = nanoseconds(self.began) - LAG;
+        let began = nanoseconds(self.period.began) - LAG;
         if file.changed >= began {
             return true;
         }
         let Some(before) = self.before else { return false };
         let was_changed_between = file.changed >= nanoseconds(before.began);
         let was_looked_at = before.devices.contains(&file.device);
+        let Period { boot, devices, .. } = self.period;
+        let is_one_boot = before.boot == *boot && self.now.boot == *boot;
         // One that was there, and that nobody looked through.
-        let is_strange = !was_looked_at && self.devices.contains(&file.device);
+        let is_strange = is_one_boot && !was_looked_at && devices.contains(&file.device);
         let is_unknown = before.cut.is_some() && !is_known;
         !was_changed_between && !is_strange && !is_unknown
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mounts::Mounts;
 use super::name::shown;
+use crate::clock::Reading;
 use crate::places::Places;
 use crate::unfollowed::{CAPABILITIES, FileId, Owner};
 
@@ -48,12 +49,28 @@ pub(super) struct Special {
     pub(super) device: String,
 }
 
+impl Special {
+    /// Whether it is what it was. Not by the number of its file system: the kernel gives btrfs, overlay and whatever disk it
+    /// finds first another one each time.
+    pub(super) fn is_as(&self, before: &Self) -> bool {
+        let Self { id, owner, size, changed, capabilities, device: _ } = self;
+        id.inode == before.id.inode
+            && *owner == before.owner
+            && *size == before.size
+            && *changed == before.changed
+            && *capabilities == before.capabilities
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Walk {
     /// When it was begun.
     pub(super) began: DateTime<Utc>,
+    /// After which start of the host: numbers of file systems are worth something until the next.
+    #[serde(default)]
+    pub(super) boot: String,
     /// The programs, by their paths.
     pub(super) files: BTreeMap<String, Special>,
     /// The file systems that were looked through.
@@ -66,11 +83,11 @@ pub(super) struct Walk {
 /// Looks through all file systems of the host; `None` if it was told to stop.
 pub(super) fn walk(
     places: &Places,
-    began: DateTime<Utc>,
+    now: &Reading,
     is_told_to_stop: &dyn Fn() -> bool,
 ) -> Option<Walk> {
     let mounts = Mounts::read(places);
-    let mut all = Walk { began, ..Walk::default() };
+    let mut all = Walk { began: now.wall, boot: now.boot_id.clone(), ..Walk::default() };
     let (points, since) = (mounts.points(), Instant::now());
     let mut looked_at = 0;
     for (point, device) in mounts.to_walk() {
@@ -169,11 +186,12 @@ mod tests {
         file("/usr/bin/id", 0o755);
         file("/home/al/.cache/ a\n/shell", 0o4755);
         symlink("/", places.at("/home/al/loop")).unwrap();
-        let found = walk(&places, DateTime::UNIX_EPOCH, &|| false).unwrap();
+        let now = Reading { wall: DateTime::UNIX_EPOCH, boottime_ms: 0, boot_id: "a".into() };
+        let found = walk(&places, &now, &|| false).unwrap();
         let paths: Vec<&str> = found.files.keys().map(String::as_str).collect();
         assert_eq!(paths, ["/home/al/.cache/ a\\x0a/shell", "/usr/bin/sudo", "/usr/bin/wall"]);
         assert_eq!(found.files["/usr/bin/wall"].owner.mode, 0o2755);
         assert_eq!(found.cut, None);
-        assert_eq!(walk(&places, DateTime::UNIX_EPOCH, &|| true), None);
+        assert_eq!(walk(&places, &now, &|| true), None);
     }
 }

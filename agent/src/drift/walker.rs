@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::Builder;
 
-use chrono::{DateTime, Utc};
 use rustix::process::nice;
 use tracing::error;
 
 use super::walk::{Walk, walk};
+use crate::clock::Reading;
 use crate::places::Places;
 
 /// How little it matters to the scheduler of the kernel, and so to those of disks.
@@ -33,14 +33,14 @@ pub(super) enum Outcome {
 
 impl Walker {
     /// Begins to look.
-    pub(super) fn begin(places: Places, now: DateTime<Utc>) -> Option<Self> {
+    pub(super) fn begin(places: Places, now: Reading) -> Option<Self> {
         let (sender, found) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let look = move || {
             // Of this thread alone. Without it, it is done all the same.
             let _ = nice(LOWEST);
-            let found = walk(&places, now, &|| told.load(Ordering::Relaxed));
+            let found = walk(&places, &now, &|| told.load(Ordering::Relaxed));
             // Nobody may be there any more who wants to know.
             let _ = sender.send(found);
         };

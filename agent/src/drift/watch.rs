@@ -226,7 +226,7 @@ pub fn conclude(places: &Places) -> Result<(), DriftError> {
     }
     let over = guardian.check()?.to_compare;
     if !over.is_empty()
-        && let Some(found) = walk(places, guardian.now()?, &|| false)
+        && let Some(found) = walk(places, &guardian.now()?, &|| false)
     {
         guardian.conclude(&over, &found)?;
     }

@@ -129,7 +129,7 @@ impl Host {
         let settled = (0..4).find(|_| guardian.settle(&over, false).unwrap());
         assert!(settled.is_some());
         let over = guardian.check().unwrap().to_compare;
-        let found = walk(&self.places, now().wall, &|| false).unwrap();
+        let found = walk(&self.places, &now(), &|| false).unwrap();
         guardian.conclude(&over, &found).unwrap();
     }
 
@@ -254,7 +254,7 @@ fn a_host_is_compared_when_the_right_is_gone(
 ) {
     let host = Host::new();
     let mut guardian = host.guardian();
-    let before = walk(&host.places, now().wall, &|| false).unwrap();
+    let before = walk(&host.places, &now(), &|| false).unwrap();
     guardian.keep(&before).unwrap();
     let mut record = host.give("g", guard, reverts);
     host.attack();
@@ -332,6 +332,7 @@ fn what_is_known_outlives_the_agent_and_those_who_work_against_it() {
     // The file says that nothing is guarded.
     let weaker = Period {
         began: now().wall,
+        boot: "a".into(),
         release: RELEASE.into(),
         devices: BTreeSet::new(),
         watched: vec![Watched {

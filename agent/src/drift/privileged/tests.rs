@@ -26,16 +26,27 @@ fn capable(changed: i64) -> Special {
 
 fn walk(began: i64, files: &[(&str, Special)]) -> Walk {
     let files = files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect();
-    Walk { began: at(began), files, devices: vec!["8:1".into()], cut: None }
+    Walk { began: at(began), boot: "a".into(), files, devices: vec!["8:1".into()], cut: None }
 }
 
 /// Somebody has looked at 0 s, and the right began at 100 s.
 fn found(before: Option<&Walk>, file: Special) -> Vec<String> {
+    found_after(before, file, "a")
+}
+
+/// The same, after this start of the host.
+fn found_after(before: Option<&Walk>, file: Special, boot: &str) -> Vec<String> {
     let holders = [Holder { name: "al".into(), uid: 1000, home: None }];
-    let now = walk(200, &[("/usr/bin/sudo", program(0o4755, 0, -50)), ("/x", file)]);
-    let devices = ["8:1", "8:2"].map(str::to_owned).into();
-    let programs =
-        Programs { before, now: &now, began: at(100), devices: &devices, holders: &holders };
+    let files = [("/usr/bin/sudo", program(0o4755, 0, -50)), ("/x", file)];
+    let now = Walk { boot: boot.into(), ..walk(200, &files) };
+    let period = Period {
+        began: at(100),
+        boot: "a".into(),
+        release: "0".into(),
+        devices: ["8:1", "8:2"].map(str::to_owned).into(),
+        watched: Vec::new(),
+    };
+    let programs = Programs { before, now: &now, period: &period, holders: &holders };
     let all = programs.deviations().into_iter();
     all.map(|it| {
         let repair = format!("{:?}", it.repair);
@@ -87,6 +98,32 @@ fn what_was_powerful_is_left_as_it_is_and_told_if_it_was_changed() {
     assert_eq!(
         found(Some(&was(capable(-50))), setuid),
         ["/x runs as the user 0 (mode 4755): Strip"]
+    );
+}
+
+/// The kernel gives a file system another number when it is mounted again, and another one may get the old one.
+#[test]
+fn numbers_of_file_systems_tell_nothing_once_the_host_has_started_again() {
+    let was =
+        walk(0, &[("/usr/bin/sudo", program(0o4755, 0, -50)), ("/x", program(0o4755, 0, -50))]);
+    let again = Special {
+        id: FileId { device: 9, inode: 2 },
+        device: "8:9".into(),
+        ..program(0o4755, 0, -50)
+    };
+    assert_eq!(found_after(Some(&was), again.clone(), "b"), [""; 0]);
+    assert_eq!(found(Some(&was), again.clone()), [""; 0], "mounted again meanwhile");
+    let other = Special { id: FileId { device: 9, inode: 3 }, ..again };
+    assert_eq!(
+        found_after(Some(&was), other, "b"),
+        ["/x was changed, and runs as its owner or its group: Nothing"]
+    );
+    let new = walk(0, &[("/usr/bin/sudo", program(0o4755, 0, -50))]);
+    let strange = Special { device: "8:2".into(), ..program(0o4755, 0, -50) };
+    assert_eq!(
+        found_after(Some(&new), strange, "b"),
+        ["/x runs as the user 0 (mode 4755): Strip"],
+        "8:2 was another file system"
     );
 }
 

@@ -139,6 +139,13 @@ async fn who_hangs_up_ends_what_runs() {
             assert_eq!(status.code(), Some(expected), "{signal}: {:?}", running.said());
         }
     }
+    // Their places are free once the agent has seen them end.
+    let seen = "journalctl --unit lapse-agent | grep -c 'an application has ended' || true";
+    eventually("all four to have ended", SOON, async || {
+        Ok((site.host.sh(seen).await?.trim() == "4").then_some(()))
+    })
+    .await
+    .unwrap();
     // Nor do many of one person: they have a bound, and others have room.
     let many = "for i in $(seq 9); do lapse run long & done; wait";
     let running = site.host.spawn(&["su", "--login", "alice", "--command", many]).unwrap();

@@ -1,15 +1,8 @@
 //! What an order gives, in the terms of the host.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use lapse_crds::{
-    AccountAction, AccountTarget, Command, GrantSession, Guard, LastingChanges, LocalSessions,
-    Program, Recording,
+    AccountAction, AccountTarget, GrantSession, Guard, LastingChanges, LocalSessions, Recording,
 };
 use lapse_engine::order::VerifiedOrder;
 use serde::{Deserialize, Serialize};
@@ -17,6 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::{self, User};
 use crate::clock::Reading;
 use crate::places::Places;
+
+mod elevation;
+mod fault;
+mod path;
+
+pub use elevation::{Elevation, LocalGroup};
+pub use fault::RightError;
+use path::check_program;
 
 /// How far the clock of a host may be behind that of the cluster. What it is behind is taken off a right.
 const BEHIND: TimeDelta = TimeDelta::seconds(60);
@@ -69,168 +70,6 @@ impl Containment {
         let changes = session.and_then(|session| session.changes);
         Self { guard, reverts: changes == Some(LastingChanges::Revert) }
     }
-}
-
-/// What may be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Elevation {
-    /// sudo for everything.
-    Admin,
-    /// sudo for these.
-    Commands(Vec<Command>),
-    /// Membership of a group.
-    Group {
-        /// Its name.
-        name: String,
-        /// Its number, as it was when the order came: one that is made later under the name is another.
-        gid: u32,
-    },
-    /// One program as root.
-    Application {
-        /// The name by which it is run.
-        name: String,
-        /// What it is.
-        program: Program,
-    },
-    /// The local user itself.
-    Account {
-        /// What is done with it.
-        action: AccountAction,
-        /// The groups that it joins.
-        groups: Vec<LocalGroup>,
-        /// The keys with which one can log in as it, if it is provisioned.
-        authorized_keys: Vec<String>,
-    },
-}
-
-/// A local group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LocalGroup {
-    /// Its name.
-    pub name: String,
-    /// Its number, as it was when the order came: one that is made later under the name is another.
-    pub gid: u32,
-}
-
-impl fmt::Display for Elevation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Admin => f.write_str("sudo"),
-            Self::Commands(commands) if commands.len() == 1 => write!(f, "sudo {}", commands[0]),
-            Self::Commands(commands) => write!(f, "sudo for {} commands", commands.len()),
-            Self::Group { name, .. } => write!(f, "group {name}"),
-            Self::Application { name, .. } => write!(f, "application {name}"),
-            Self::Account { action, groups, .. } => {
-                write!(f, "account {action}")?;
-                let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-                if names.is_empty() { Ok(()) } else { write!(f, " with {}", names.join(", ")) }
-            }
-        }
-    }
-}
-
-impl Elevation {
-    /// Whether its holder acts as root: then what they change on the host may outlast it.
-    #[must_use]
-    pub fn gives_root(&self) -> bool {
-        match self {
-            Self::Admin | Self::Commands(_) | Self::Application { .. } => true,
-            Self::Group { .. } | Self::Account { .. } => false,
-        }
-    }
-
-    /// The commands that sudo is told of, if this is one of sudo. The inner `None` is every command.
-    #[must_use]
-    pub fn commands(&self) -> Option<Option<&[Command]>> {
-        match self {
-            Self::Admin => Some(None),
-            Self::Commands(commands) => Some(Some(commands)),
-            Self::Group { .. } | Self::Application { .. } | Self::Account { .. } => None,
-        }
-    }
-
-    /// Whether it is about an account that Lapse makes.
-    fn is_made(&self) -> bool {
-        matches!(self, Self::Account { action: AccountAction::Provision, .. })
-    }
-
-    /// The programs that are run by their paths under it.
-    fn programs(&self) -> Vec<&str> {
-        match self {
-            Self::Commands(commands) => commands.iter().map(|one| one.path.as_str()).collect(),
-            Self::Application { program, .. } => vec![program.path.as_str()],
-            Self::Admin | Self::Group { .. } | Self::Account { .. } => Vec::new(),
-        }
-    }
-
-    /// The groups that are joined by it, each with its number.
-    pub(crate) fn groups(&self) -> Vec<(&str, u32)> {
-        match self {
-            Self::Group { name, gid } => vec![(name.as_str(), *gid)],
-            Self::Account { groups, .. } => {
-                groups.iter().map(|group| (group.name.as_str(), group.gid)).collect()
-            }
-            Self::Admin | Self::Commands(_) | Self::Application { .. } => Vec::new(),
-        }
-    }
-}
-
-/// Why an order gives nothing on this host. Shown on the request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RightError {
-    /// Its time is up.
-    #[error("it had expired when it arrived")]
-    Over,
-    /// It is older than what is remembered.
-    #[error("it was signed more than {} days ago; request again", OLDEST.num_days())]
-    Old,
-    /// The clock is wrong.
-    #[error(
-        "the clock of this host is {0} s behind that of the cluster: set it (timedatectl), then request again"
-    )]
-    Behind(i64),
-    /// No such user.
-    #[error(
-        "there is no local user {0} on this host (/etc/passwd): create it, or correct spec.users of the Endpoint"
-    )]
-    NoUser(String),
-    /// Root.
-    #[error("the local user {0} has the user ID 0, and may do everything already")]
-    Root(String),
-    /// Another user.
-    #[error(
-        "the local user {user} is no longer the one with the user ID {uid} that it was when the order arrived"
-    )]
-    OtherUser {
-        /// The user.
-        user: String,
-        /// Their number.
-        uid: u32,
-    },
-    /// No such group.
-    #[error("there is no local group {0} on this host (/etc/group)")]
-    NoGroup(String),
-    /// Always a member.
-    #[error("{group} is the primary group of {user}: membership of it cannot end")]
-    OwnGroup {
-        /// The user.
-        user: String,
-        /// The group.
-        group: String,
-    },
-    /// A program that is not there, or that somebody but root may change.
-    #[error("{path}: {why}")]
-    Program {
-        /// Its path.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file of the host cannot be read.
-    #[error("reading the accounts of this host: {0}")]
-    Accounts(String),
 }
 
 /// What a verified order gives on this host, now.
@@ -338,81 +177,6 @@ pub fn check(places: &Places, right: &Right) -> Result<(), RightError> {
         group.ok_or_else(|| RightError::NoGroup(name.to_owned()))?;
     }
     right.elevation.programs().into_iter().try_for_each(|path| check_program(places, path))
-}
-
-/// How many links are followed.
-const MOST_LINKS: usize = 40;
-
-/// A program that somebody but root may change is everything that they want it to be. So is one behind a link, or in a
-/// folder, that they may change: the whole way is walked, link by link.
-fn check_program(places: &Places, path: &str) -> Result<(), RightError> {
-    let refused = |why: String| RightError::Program { path: path.to_owned(), why };
-    let missing =
-        |error: std::io::Error| refused(format!("there is no such program on this host ({error})"));
-    let mut todo: Vec<OsString> = parts(Path::new(path));
-    let (mut place, mut links) = (places.at("/"), 0);
-    check_place(places, &place).map_err(&refused)?;
-    while let Some(part) = todo.pop() {
-        if part == ".." {
-            if place != places.at("/") {
-                place.pop();
-            }
-            continue;
-        }
-        let next = place.join(&part);
-        let found = fs::symlink_metadata(&next).map_err(missing)?;
-        check_place(places, &next).map_err(&refused)?;
-        if !found.is_symlink() {
-            place = next;
-            continue;
-        }
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(refused("its links lead nowhere".to_owned()));
-        }
-        let target = fs::read_link(&next).map_err(missing)?;
-        if target.is_absolute() {
-            place = places.at("/");
-        }
-        todo.extend(parts(&target));
-    }
-    let is_file = fs::symlink_metadata(&place).is_ok_and(|found| found.is_file());
-    if is_file { Ok(()) } else { Err(refused("it is not a file".to_owned())) }
-}
-
-/// The parts of a path, the first at the end.
-fn parts(path: &Path) -> Vec<OsString> {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(part) => Some(part.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    });
-    parts.rev().collect()
-}
-
-/// Whether nobody but root may change what lies at this place.
-fn check_place(places: &Places, place: &Path) -> Result<(), String> {
-    let who = match fs::symlink_metadata(place) {
-        Ok(found) if found.uid() != places.owner() => {
-            format!("belongs to the user ID {}", found.uid())
-        }
-        // The bits of a link say nothing.
-        Ok(found) if found.is_symlink() => return Ok(()),
-        Ok(found) if found.mode() & 0o002 != 0 => "can be written by everybody".to_owned(),
-        // With a list of who may (acl(5)), these bits are the most that anybody on it may.
-        Ok(found) if found.mode() & 0o020 != 0 => {
-            format!(
-                "can be written by the group ID {}, or by who is on its access list",
-                found.gid()
-            )
-        }
-        Ok(_) => return Ok(()),
-        Err(error) => format!("cannot be looked at ({error})"),
-    };
-    let place = place.display();
-    Err(format!(
-        "{place} {who}, so whoever may change it could run anything as root. Make it writable by root alone"
-    ))
 }
 
 #[cfg(test)]

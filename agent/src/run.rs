@@ -1,6 +1,5 @@
 //! What each command does.
 
-use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
@@ -8,22 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use lapse_crds::AgentReport;
-use lapse_engine::activity::Batch;
 use lapse_engine::order::DriftReport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::activity::note::leave_session;
-use crate::activity::recorder::{Recorder, keep};
+use crate::activity::recorder::keep;
 use crate::application::inside;
 use crate::attach::Link;
 use crate::cli;
-use crate::clock::{HostClock, MaxSeen};
+use crate::clock::HostClock;
 use crate::copied::{self, copied_from};
 use crate::drift;
-use crate::enrol::{Invitation, enrol};
-use crate::farewell::say_farewell;
 use crate::fingerprint::machine;
 use crate::hands::Hands;
 use crate::identity::Enrolled;
@@ -32,12 +28,18 @@ use crate::notices;
 use crate::outbox::Outbox;
 use crate::places::{Id, Places};
 use crate::probe::Probe;
-use crate::record::{Record, Stage};
+use crate::record::Stage;
 use crate::requests;
 use crate::session::open_session;
 use crate::standing::{self, Running};
 use crate::system::HostSystem;
 use crate::worker::{News, Task, Worker};
+
+mod membership;
+mod show;
+
+pub use membership::{enrol_host, remove};
+pub use show::{accept_clock, accept_drift, show_drift, show_probe, status};
 
 /// How much longer than its last end a right may seem to last when a timer fires.
 const EARLY: Duration = Duration::from_secs(2);
@@ -48,49 +50,6 @@ const WAITING: usize = 64;
 fn hands(places: &Places) -> anyhow::Result<Hands> {
     ensure!(nix::unistd::geteuid().is_root(), "only root can do this: call it with sudo");
     Ok(Hands::new(Box::new(HostSystem), Box::new(HostClock), places.clone())?)
-}
-
-/// Becomes the agent of an Endpoint.
-///
-/// # Errors
-/// If it does not.
-pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
-    let places = Places::default();
-    let hands = hands(&places)?;
-    let is_enrolled = Enrolled::read(&places).is_ok() && copied_from(&places)?.is_none();
-    ensure!(
-        options.again || !is_enrolled,
-        "this host has enrolled already: call it with --again, and restart lapse-agent, to enrol anew"
-    );
-    let records = hands.journal().all()?.read;
-    let in_force = records.values().filter(|record| record.is_open()).count();
-    ensure!(
-        in_force == 0,
-        "{in_force} grants are in force here: end them first (lapse-agent remove)"
-    );
-    let token = read_token(&options)?;
-    let cli::Enrol { gateway, endpoint, pin, .. } = options;
-    let enrolled = enrol(&places, Invitation { gateway, endpoint, pin, token }).await?;
-    crate::durable::remove(&places.notice())?;
-    println!("Enrolled as Endpoint {}.", enrolled.identity.endpoint.name);
-    Ok(())
-}
-
-fn read_token(options: &cli::Enrol) -> anyhow::Result<String> {
-    let mut token = String::new();
-    if options.token_file.as_os_str() == "-" {
-        std::io::stdin().take(4096).read_to_string(&mut token).context("reading the token")?;
-    } else {
-        let path = &options.token_file;
-        token =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    }
-    let token = token.trim().to_owned();
-    ensure!(
-        !token.is_empty(),
-        "the token is empty: write it to standard input, or name a file with it"
-    );
-    Ok(token)
 }
 
 /// Carries out orders.
@@ -253,156 +212,4 @@ pub fn application(options: &cli::Application) -> u8 {
         return 2;
     };
     inside::run(&HostSystem, &HostClock, &Places::default(), &id)
-}
-
-/// Shows what is in force.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn status() -> anyhow::Result<()> {
-    let places = Places::default();
-    let hands = hands(&places)?;
-    match Enrolled::read(&places) {
-        Ok(enrolled) => println!(
-            "This host is Endpoint {} of the gateway {}.",
-            enrolled.identity.endpoint.name, enrolled.identity.gateway
-        ),
-        Err(error) => println!("{}", copied::notice(&places).unwrap_or(error.to_string())),
-    }
-    println!("{}", standing::describe(&places));
-    if let Some(found) = drift::summary(&places) {
-        println!("{found}");
-    }
-    let records = hands.journal().all()?;
-    for error in records.broken.values() {
-        println!("{error}");
-    }
-    let open: Vec<&Record> = records.read.values().filter(|record| record.is_open()).collect();
-    if open.is_empty() {
-        println!("No grant is in force.");
-        return Ok(());
-    }
-    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "RIGHT", "UNTIL");
-    for record in open {
-        let Some(right) = &record.right else { continue };
-        let until = right.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let state = record.receipt().state.to_string();
-        println!(
-            "{state:<10} {:<16} {:<24} {until} {}",
-            right.user,
-            right.elevation.to_string(),
-            record.grant
-        );
-        if let Some(message) = &record.message {
-            println!("           {message}");
-        }
-    }
-    Ok(())
-}
-
-/// Shows what the host can do.
-///
-/// # Errors
-/// If it is not called by root.
-pub fn show_probe() -> anyhow::Result<()> {
-    let places = Places::default();
-    let Probe { dialect: _, capabilities, lacks, system } = hands(&places)?.probe();
-    println!("{}", system.unwrap_or_else(|| "a Linux host".to_owned()));
-    for capability in capabilities {
-        println!("  can:   {capability}");
-    }
-    for lack in lacks {
-        println!("  lacks: {lack}");
-    }
-    Ok(())
-}
-
-/// Believes the clock.
-///
-/// # Errors
-/// If that cannot be written.
-pub fn accept_clock() -> anyhow::Result<()> {
-    let hands = hands(&Places::default())?;
-    let _lock = hands.lock()?;
-    let wall = hands.now()?.wall;
-    hands.journal().accept_clock(hands.system(), MaxSeen { wall })?;
-    println!("The clock is believed from {} on.", wall.to_rfc3339());
-    Ok(())
-}
-
-/// Shows what would outlast access.
-///
-/// # Errors
-/// If it is not called by root.
-pub fn show_drift() -> anyhow::Result<()> {
-    print!("{}", drift::show(hands(&Places::default())?.places()));
-    Ok(())
-}
-
-/// Accepts what would outlast access.
-///
-/// # Errors
-/// If that cannot be written.
-pub fn accept_drift() -> anyhow::Result<()> {
-    let hands = hands(&Places::default())?;
-    let accepted = drift::accept(hands.system(), hands.places())?;
-    println!("{accepted} changes are accepted. The host stays as it is.");
-    Ok(())
-}
-
-/// Ends everything, tells the cluster so if it can be reached, and forgets who this host is.
-///
-/// # Errors
-/// If a right is not gone: then nothing is forgotten.
-pub async fn remove() -> anyhow::Result<()> {
-    let places = Places::default();
-    let hands = hands(&places)?;
-    let left = hands.end_all("the agent was removed from the host")?;
-    ensure!(
-        left == 0,
-        "the access of {left} grants is not gone yet: `lapse-agent status` says why"
-    );
-    if let Err(error) = tell_ends(&hands).await {
-        println!(
-            "The cluster was not told: {error:#}. Grants that ended here stay Ending there; ask an owner to delete the \
-             Endpoint, and to remove its finalizer."
-        );
-    }
-    copied::forget(&places)?;
-    println!("Nothing is in force, and this host is no Endpoint any more.");
-    Ok(())
-}
-
-/// What of the record the cluster does not have.
-fn last_of_record(places: &Places) -> anyhow::Result<Vec<Batch>> {
-    let mut recorder = Recorder::new(places.clone(), Box::new(HostClock))?;
-    recorder.take_all()?;
-    Ok(recorder.spool().all()?)
-}
-
-/// Tells the cluster what has ended and it does not know, as nobody will later.
-async fn tell_ends(hands: &Hands) -> anyhow::Result<()> {
-    let places = hands.places();
-    // Nobody has enrolled, or on another machine: then there is nobody to tell.
-    if Enrolled::read(places).is_err() || copied_from(places)?.is_some() {
-        return Ok(());
-    }
-    let (enrolled, now) = (Enrolled::read(places)?, hands.now()?);
-    let records = hands.journal().all()?.read;
-    let unsaid: Vec<_> = records.into_values().filter(|record| record.is_news(&now)).collect();
-    let receipts: Vec<_> = unsaid.iter().map(Record::receipt).collect();
-    let record = last_of_record(places).unwrap_or_else(|error| {
-        warn!("the last of the record cannot be sent: {error:#}");
-        Vec::new()
-    });
-    let untold = say_farewell(&enrolled, machine(places)?, &receipts, record).await?;
-    if untold > 0 {
-        println!("The cluster was not told all of what was done with sudo here.");
-    }
-    for mut record in unsaid {
-        // Who enrols here later has nothing to say of it.
-        record.recorded = record.sequence;
-        hands.remember(&record)?;
-    }
-    Ok(())
 }

@@ -59,6 +59,10 @@ pub(crate) fn gone() -> (u16, Value) {
 
 /// What events bear on, with nothing known yet.
 pub(crate) fn touched() -> Touched {
+    touched_by(Clock::default())
+}
+
+fn touched_by(clock: Clock) -> Touched {
     let settings = serde_json::from_value(json!({
         "namespace": "lapse-system", "bindableRoles": [], "grantableRules": [],
         "allowClusterWide": false, "protectedNamespaces": [],
@@ -68,20 +72,20 @@ pub(crate) fn touched() -> Touched {
     .unwrap();
     let (_, keys) = watch::channel(KeySet::default());
     let index = Index::new(settings, keys, true);
-    let clock = Clock::default();
     Touched::new(Queue::new(clock.clone()), index, clock)
 }
 
 /// What reconcilers work with, in front of this API server.
 pub(crate) fn context(client: Client) -> Context {
-    let touched = touched();
+    let clock = Clock::default();
+    let touched = touched_by(clock.clone());
     let (_, keys) = watch::channel(KeySet::default());
     let metrics = Arc::new(Metrics::register(&mut Registry::default()));
     let revision = Arc::new(Revision::new(|| ()).0);
     let (_, leadership) = Candidate::new(&client, "lapse-system", "me", &metrics, &revision);
     Context {
         reader: Reader::new(client.clone(), touched.index.clone(), keys),
-        clock: touched.clock.clone(),
+        clock,
         leadership,
         notifier: Notifier::new(client, "me", Counter::default()).0,
         metrics,

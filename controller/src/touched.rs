@@ -33,13 +33,13 @@ pub(crate) fn lane_to_give(grant: &GrantSummary) -> Lane {
 pub(crate) struct Touched {
     pub(crate) queue: Queue,
     pub(crate) index: Index,
-    pub(crate) clock: Clock,
+    clock: Clock,
     pub(crate) bindings: Bindings,
     pub(crate) deadlines: Deadlines,
     pub(crate) in_hand: InHand,
     pub(crate) echoes: Echoes,
     /// The Endpoints that are not held as they must be, as far as was shown. Whoever does not lead passes them over.
-    pub(crate) unheld: Arc<Mutex<BTreeSet<String>>>,
+    unheld: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Touched {
@@ -55,6 +55,12 @@ impl Touched {
             echoes: Echoes::default(),
             unheld: Arc::default(),
         }
+    }
+
+    /// The same with a queue in which nothing waits, so that a test sees what it adds.
+    #[cfg(test)]
+    pub(crate) fn with_empty_queue(&self) -> Self {
+        Self { queue: Queue::new(self.clock.clone()), ..self.clone() }
     }
 
     /// A Grant, whatever is to be done about it.
@@ -80,9 +86,14 @@ impl Touched {
         self.queue.now(Item::Grant(name.to_owned()), Lane::Held);
     }
 
+    /// Whether the time of a Grant is up.
+    pub(crate) fn has_expired(&self, grant: &GrantSummary) -> bool {
+        self.deadlines.time_of(grant, self.clock.now()) >= grant.expires_at.time()
+    }
+
     fn lane_of(&self, grant: &GrantSummary) -> Lane {
-        let is_over = self.deadlines.time_of(grant, self.clock.now()) >= grant.expires_at.time();
-        let is_ending = grant.is_deleted || grant.phase() == GrantPhase::Ending || is_over;
+        let is_ending =
+            grant.is_deleted || grant.phase() == GrantPhase::Ending || self.has_expired(grant);
         match grant.phase() {
             _ if is_ending => Lane::End,
             GrantPhase::Pending => lane_to_give(grant),

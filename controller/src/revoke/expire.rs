@@ -245,8 +245,7 @@ impl Taker {
         let known = self.touched.index.grant(name)?;
         let grant = known.live().filter(|grant| grant.phase() == GrantPhase::Active)?;
         // The clock is looked at here, too: what is taken does not come back.
-        let Touched { deadlines, clock, .. } = &self.touched;
-        let is_over = deadlines.time_of(grant, clock.now()) >= grant.expires_at.time();
+        let is_over = self.touched.has_expired(grant);
         is_over.then(|| grant.live.iter().flat_map(|live| live.bindings.clone()).collect())
     }
 }

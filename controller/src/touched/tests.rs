@@ -41,7 +41,7 @@ async fn what_ends_a_right_waits_for_nothing_that_is_given() {
     let touched = touched();
     drop(touched.index.wrote_grant(&held("g", "2999-01-01T00:00:00Z")));
     let lane = |touch: &dyn Fn(&Touched)| {
-        let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+        let fresh = touched.with_empty_queue();
         touch(&fresh);
         fresh.queue.waiting()
     };
@@ -81,7 +81,7 @@ async fn an_endpoint_bears_on_the_rights_after_which_its_host_is_compared() {
     .unwrap();
     drop(touched.index.wrote_grant(&grant));
     let endpoint = |name: &str| {
-        let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+        let fresh = touched.with_empty_queue();
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         fresh.endpoint(&metadata, false);
         fresh.queue.waiting()
@@ -160,7 +160,7 @@ async fn whoever_gains_the_lease_looks_at_endpoints_that_nobody_holds() {
         ..ObjectMeta::default()
     };
     let looked_at = |touched: &Touched| {
-        let fresh = Touched { queue: Queue::new(Clock::default()), ..touched.clone() };
+        let fresh = touched.with_empty_queue();
         fresh.everything();
         fresh.queue.waiting()
     };

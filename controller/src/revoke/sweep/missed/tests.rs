@@ -4,7 +4,6 @@ use std::sync::Mutex;
 
 use http::{Request, Uri};
 use kube::client::Body;
-use lapse_cluster::clock::Clock;
 use lapse_cluster::watch::{Feed, FirstLists, Revision};
 use lapse_engine::attest::KeySet;
 use lapse_engine::grant::grant_name;
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::fake::{api_server, refusal, touched};
-use crate::queue::{Item, Lane, Queue};
+use crate::queue::{Item, Lane};
 use crate::revoke::Orphans;
 use crate::watch::Watches;
 
@@ -133,7 +132,7 @@ async fn found(world: &World, change: impl FnOnce(&World)) -> Vec<(Item, Lane)> 
     let feeding = tokio::spawn(async move { Box::pin(feed.run(&())).await });
     lists.all().await;
     change(world);
-    let touched = Touched { queue: Queue::new(Clock::default()), ..known };
+    let touched = known.with_empty_queue();
     let reader = Reader::new(client.clone(), touched.index.clone(), keys);
     let listener = Watches {
         client,

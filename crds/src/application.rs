@@ -57,6 +57,8 @@ pub struct Application {
     pub env: Vec<Variable>,
 }
 
+// No part of `Application`, although it has the same fields: `kubectl explain` tells who writes a policy what each may hold,
+// and who reads a Grant what it held. One struct would have one text for both.
 /// The program of an application, as its policy said when access was granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Program {

@@ -1,4 +1,4 @@
-// Pins and builds the commands of the control plane that the tests run on; see e2e/src/plane/tools.rs.
+// Pins and builds the commands of the control plane that the tests run on; see tools/src/module.rs.
 // k8s.io/kubernetes requires its staging modules at v0.0.0, hence one replacement for each.
 module lapse.dev/controlplane
 

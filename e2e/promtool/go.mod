@@ -1,4 +1,4 @@
-// Pins and builds promtool, by which the tests check metrics and alerts; see e2e/src/plane/tools.rs.
+// Pins and builds promtool, by which the tests check metrics and alerts; see tools/src/module.rs.
 module lapse.dev/promtool
 
 go 1.26.0

@@ -8,9 +8,19 @@ use super::request::Request;
 use super::run::Run;
 use super::status::Status;
 
+/// The exit status of who waits no longer: that of `kubectl jit`.
+pub(super) const TIMED_OUT: u8 = 4;
+const EXIT_STATUS: &str = "\
+Exit status:
+0    done; with --wait, you hold it
+1    the agent or Lapse refused, or could not be reached; with --wait, the request gets no access
+2    the command line is wrong
+4    --timeout passed first; the request stays
+run exits as its program does, and mode as its shell does.";
+
 /// What you hold on this host by Lapse: request it, see it, use it, and end it early.
 #[derive(Debug, Parser)]
-#[command(name = "lapse", version, about, long_about)]
+#[command(name = "lapse", version, about, long_about, after_long_help = EXIT_STATUS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -55,6 +65,12 @@ mod tests {
     #[case::without_a_reason("run dump --for 10m", ErrorKind::MissingRequiredArgument)]
     #[case::nothing_to_request("mode --command /bin/true", ErrorKind::MissingRequiredArgument)]
     #[case::what_is_held_already("mode g --reason x", ErrorKind::ArgumentConflict)]
+    #[case::a_limit_without_a_wait(
+        "request --admin --timeout 5m",
+        ErrorKind::MissingRequiredArgument
+    )]
+    #[case::a_limit_of_nothing("run dump --timeout 5m", ErrorKind::MissingRequiredArgument)]
+    #[case::no_limit("mode --reason x --timeout soon", ErrorKind::ValueValidation)]
     #[case::what_is_listed("run --list --reason x", ErrorKind::ArgumentConflict)]
     fn what_cannot_be_meant_is_refused(#[case] line: &str, #[case] expected: ErrorKind) {
         let words = std::iter::once("lapse").chain(line.split(' '));

@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::cli::{Cli, Command};
+use self::cli::{Cli, Command, TIMED_OUT};
+use self::wait::WaitError;
 use crate::places::Places;
 
 /// The name under which the program is the client.
@@ -47,8 +48,16 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(problem) => {
             eprintln!("{NAME}: {problem:#}");
-            ExitCode::FAILURE
+            ExitCode::from(code(&problem))
         }
+    }
+}
+
+/// What scripts go by.
+fn code(problem: &anyhow::Error) -> u8 {
+    match problem.downcast_ref::<WaitError>() {
+        Some(WaitError::TimedOut { .. }) => TIMED_OUT,
+        Some(WaitError::Over { .. }) | None => 1,
     }
 }
 
@@ -61,5 +70,14 @@ mod tests {
         let is_client = |program: &str| is_called(Some(OsStr::new(program)));
         assert!(is_client("lapse") && is_client("/usr/bin/lapse"));
         assert!(!is_client("/usr/bin/lapse-agent") && !is_client("") && !is_called(None));
+    }
+
+    #[test]
+    fn who_waits_no_longer_is_told_apart_from_who_gets_nothing() {
+        let name = || "web-1-al-0".to_owned();
+        let late = WaitError::TimedOut { name: name(), missing: "it waits".to_owned() };
+        let denied = WaitError::Over { name: name(), why: "it is denied".to_owned() };
+        let all = [anyhow::anyhow!("no"), denied.into(), late.into()];
+        assert_eq!(all.map(|problem| code(&problem)), [1, 1, 4]);
     }
 }

@@ -55,6 +55,9 @@ pub struct Request {
     /// Wait until you hold it.
     #[arg(long)]
     pub wait: bool,
+    /// Stop waiting after this long; the request stays. Default: never.
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    pub timeout: Option<GrantDuration>,
 }
 
 /// What is done with a local account, as people write it.
@@ -83,13 +86,16 @@ pub struct Why {
     /// With --reason: the policy under which you request.
     #[arg(long, value_name = "NAME", requires = "reason")]
     pub policy: Option<String>,
+    /// With --reason: stop waiting after this long; the request stays. Default: never.
+    #[arg(long, value_name = "DURATION", requires = "reason")]
+    pub timeout: Option<GrantDuration>,
 }
 
 impl Why {
     /// What is asked for, but for what it is; `None` if nothing is to be requested.
     #[must_use]
     pub fn wish(&self) -> Option<Wish> {
-        let Self { reason, duration, ticket, policy } = self.clone();
+        let Self { reason, duration, ticket, policy, timeout: _ } = self.clone();
         let reason = Some(reason?);
         Some(Wish { duration, reason, ticket, policy, ..Wish::default() })
     }
@@ -98,7 +104,7 @@ impl Why {
 /// Requests it, and waits for it if that is wanted.
 ///
 /// # Errors
-/// If it is not requested, or not given to who waits.
+/// If it is not requested, or not given in time to who waits.
 pub fn request(places: &Places, options: &Request) -> anyhow::Result<ExitCode> {
     let Request {
         admin,
@@ -111,13 +117,14 @@ pub fn request(places: &Places, options: &Request) -> anyhow::Result<ExitCode> {
         ticket,
         policy,
         wait,
+        timeout,
     } = options.clone();
     let wish =
         Wish { admin, commands, groups, application, account, duration, reason, ticket, policy };
     let requested = ask::request(places, &wish)?;
     println!("{}", asked(&requested));
     if wait {
-        until_held(places, &requested)?;
+        until_held(places, &requested, timeout)?;
         println!("You hold it: `lapse status` shows for how long.");
     }
     Ok(ExitCode::SUCCESS)

@@ -56,7 +56,7 @@ pub fn run(places: &Places, options: &Run) -> anyhow::Result<ExitCode> {
     if let Some(wish) = options.why.wish() {
         let wish = Wish { application: Some(name.clone()), ..wish };
         if !holds(&standing(places, LISTING)?, name) {
-            obtain(places, &wish)?;
+            obtain(places, &wish, options.why.timeout)?;
         }
     }
     let before = tcgetattr(io::stdin()).ok();

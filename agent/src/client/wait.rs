@@ -1,12 +1,11 @@
 //! What is requested at the moment of use, until it is held.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::bail;
-use lapse_crds::{OrderState, RequestPhase};
+use lapse_crds::{GrantDuration, OrderState, RequestPhase};
 
-use super::ask::{AskError, Standing, request, standing};
+use super::ask::{AskError, BRIEF, Standing, request, standing};
 use super::status::time;
 use crate::local::protocol::Held;
 use crate::places::Places;
@@ -18,14 +17,41 @@ const PACE: Duration = Duration::from_secs(1);
 /// How long the agent may take to say how it stands.
 const WITHIN: Duration = Duration::from_secs(10);
 
+/// Why somebody does not hold what they have waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WaitError {
+    /// It comes to nothing.
+    #[error("{name}: {why}")]
+    Over {
+        /// The request.
+        name: String,
+        /// What has become of it.
+        why: String,
+    },
+    /// The time for waiting is over.
+    #[error(
+        "no access yet: {missing}. The request stays: `lapse status` shows it, `lapse end {name}` withdraws it"
+    )]
+    TimedOut {
+        /// The request.
+        name: String,
+        /// What it waits for.
+        missing: String,
+    },
+}
+
 /// Requests something and waits until it is held.
 ///
 /// # Errors
-/// If it is not requested, or comes to nothing.
-pub(super) fn obtain(places: &Places, wish: &Wish) -> anyhow::Result<()> {
+/// If it is not requested, comes to nothing, or is not held in time.
+pub(super) fn obtain(
+    places: &Places,
+    wish: &Wish,
+    timeout: Option<GrantDuration>,
+) -> anyhow::Result<()> {
     let requested = request(places, wish)?;
     eprintln!("{}", asked(&requested));
-    until_held(places, &requested)
+    Ok(until_held(places, &requested, timeout)?)
 }
 
 /// What is said of something that was requested.
@@ -35,24 +61,48 @@ pub(super) fn asked(Requested { name, what, .. }: &Requested) -> String {
     )
 }
 
-/// Waits until something is held, and tells meanwhile what is missing. Whoever interrupts it leaves the request as it is.
+/// Waits until something is held, and tells meanwhile what is missing. Whoever interrupts it leaves the request as it is, and
+/// so does whoever waits no longer.
 ///
 /// # Errors
-/// If it comes to nothing.
-pub(super) fn until_held(places: &Places, requested: &Requested) -> anyhow::Result<()> {
+/// If it comes to nothing, or is not held in time.
+pub(super) fn until_held(
+    places: &Places,
+    requested: &Requested,
+    timeout: Option<GrantDuration>,
+) -> Result<(), WaitError> {
     let name = requested.full_name();
+    let timeout = timeout.map(|timeout| Duration::from_secs(timeout.seconds().into()));
+    wait(&requested.name, timeout, |within| look(standing(places, within), &name))
+}
+
+/// Looks until it is held; for the last time when the time for waiting is over.
+fn wait(
+    name: &str,
+    timeout: Option<Duration>,
+    mut look: impl FnMut(Duration) -> Stand,
+) -> Result<(), WaitError> {
+    let began = Instant::now();
+    // What is left of the time, if there is an end to it.
+    let left = || timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
     let mut said = String::new();
     loop {
-        let words = match look(standing(places, WITHIN), &name) {
+        let left_before = left();
+        // An agent that hangs makes nobody wait much longer than they want to.
+        let within = left_before.map_or(WITHIN, |left| left.clamp(BRIEF, WITHIN));
+        let words = match look(within) {
             Stand::Held => return Ok(()),
-            Stand::Over(why) => bail!("{}: {why}", requested.name),
+            Stand::Over(why) => return Err(WaitError::Over { name: name.to_owned(), why }),
             Stand::Waits(words) => words,
         };
+        if left_before.is_some_and(|left| left.is_zero()) {
+            return Err(WaitError::TimedOut { name: name.to_owned(), missing: words });
+        }
         if words != said {
             eprintln!("Lapse: {words}.");
             said = words;
         }
-        sleep(PACE);
+        sleep(left().map_or(PACE, |left| left.min(PACE)));
     }
 }
 
@@ -201,6 +251,35 @@ pub(super) mod tests {
     #[test]
     fn an_agent_that_is_restarted_is_waited_for() {
         assert!(matches!(look(Err(AskError::Absent), "ops/fix"), Stand::Waits(_)));
+    }
+
+    #[test]
+    fn what_is_given_at_the_last_moment_is_held() {
+        let timeout = Some(Duration::from_millis(20));
+        let began = Instant::now();
+        let given = |_| {
+            let is_late = began.elapsed() >= Duration::from_millis(20);
+            if is_late { Stand::Held } else { waits("it waits for 1 of olga") }
+        };
+        assert_eq!(wait("fix", timeout, given), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_no_longer_is_told_what_is_missing_and_that_the_request_stays() {
+        let timeout = Some(Duration::from_millis(20));
+        let mut asked = Vec::new();
+        let error = wait("web-1-al-0", timeout, |within| {
+            asked.push(within);
+            waits("it waits for 1 of olga")
+        });
+        insta::assert_snapshot!(
+            error.unwrap_err(),
+            @"no access yet: it waits for 1 of olga. The request stays: `lapse status` shows it, `lapse end web-1-al-0` withdraws it"
+        );
+        // The agent is given a moment, however little is left.
+        assert!(asked.iter().all(|within| *within == BRIEF), "{asked:?}");
+        let denied = wait("web-1-al-0", timeout, |_| over("it is denied"));
+        assert_eq!(denied.unwrap_err().to_string(), "web-1-al-0: it is denied");
     }
 
     #[test]

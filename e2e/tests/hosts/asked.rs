@@ -183,7 +183,18 @@ async fn what_is_needed_is_asked_for_at_the_moment_of_use() {
     site.host.as_user("bob", &format!("lapse end {name}")).await.unwrap().ok().unwrap();
     phase(&site, &name, RequestPhase::Withdrawn).await;
 
+    // Who waits no longer leaves the request as it is.
     let run = "lapse run who --reason 'Who am I' --for 10m";
+    let late = site.host.as_user("bob", &format!("{run} --timeout 2s")).await.unwrap();
+    assert_eq!(late.status, 4, "{}", late.stderr);
+    let name = late.stderr.split_whitespace().find(|word| word.starts_with("asked-use-bob-"));
+    let name = name.unwrap().to_owned();
+    let stays = format!("The request stays: `lapse status` shows it, `lapse end {name}` withdraws");
+    assert!(late.stderr.contains(&stays), "{}", late.stderr);
+    shown(&site, "bob", &["Pending", &name]).await;
+    site.host.as_user("bob", &format!("lapse end {name}")).await.unwrap().ok().unwrap();
+    phase(&site, &name, RequestPhase::Withdrawn).await;
+
     let said = approved_meanwhile(&site, &doing(&site, "bob", run), "bob").await;
     assert!(said.ends_with("root\n"), "{said}");
     // It is held now, and not asked for once more.

@@ -66,7 +66,7 @@ pub fn mode(places: &Places, options: &Mode) -> anyhow::Result<ExitCode> {
     if let Some(wish) = wish(options)
         && !standing.held.iter().any(is_usable)
     {
-        obtain(places, &wish)?;
+        obtain(places, &wish, options.why.timeout)?;
         standing = ask::standing(places, PATIENCE)?;
     }
     let held = choose(&standing, options.grant.as_deref())?;

@@ -183,6 +183,15 @@ impl Fault {
         }
     }
 
+    /// Whether it may be stored later than now: the API server did not say itself that it was not.
+    pub(crate) fn may_be_stored_yet(&self) -> bool {
+        match self.status() {
+            // It has given up waiting, or what stands before it has.
+            Some(status) => matches!(status.code, 502 | 504),
+            None => self.is_in_doubt(),
+        }
+    }
+
     /// The code and the message that the API server answered, if it answered.
     pub(crate) fn answer(&self) -> Option<(u16, &str)> {
         self.status().map(|status| (status.code, &*status.message))
@@ -326,18 +335,21 @@ mod tests {
     #[test]
     fn what_got_no_answer_may_be_stored_all_the_same() {
         let late = Fault::api("creating it", kube::Error::Service(Late(30).into()));
+        let broken = connection("SendRequest", "connection closed before message completed");
+        // Whether it may be stored, and whether that may be so later.
         let cases = [
-            (answer(409, "AlreadyExists", "", "fix"), true),
-            (answer(409, "Conflict", "", "fix"), false),
-            (answer(504, "Timeout", "", ""), true),
-            (answer(403, "NotAllowed", "", ""), false),
-            (late, true),
-            (connection("SendRequest", "connection closed before message completed"), true),
-            (connection("Connect", "Connection refused"), false),
-            (Fault::Usage(String::new()), false),
+            (answer(409, "AlreadyExists", "", "fix"), (true, false)),
+            (answer(409, "Conflict", "", "fix"), (false, false)),
+            (answer(500, "InternalError", "failed calling webhook", ""), (true, false)),
+            (answer(504, "Timeout", "", ""), (true, true)),
+            (answer(403, "NotAllowed", "", ""), (false, false)),
+            (late, (true, true)),
+            (broken, (true, true)),
+            (connection("Connect", "Connection refused"), (false, false)),
+            (Fault::Usage(String::new()), (false, false)),
         ];
-        for (fault, is_in_doubt) in cases {
-            assert_eq!(fault.is_in_doubt(), is_in_doubt, "{fault}");
+        for (fault, expected) in cases {
+            assert_eq!((fault.is_in_doubt(), fault.may_be_stored_yet()), expected, "{fault}");
         }
     }
 

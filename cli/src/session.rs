@@ -195,7 +195,8 @@ impl Session {
     }
 
     /// Creates an object. A field that the API server does not know is refused: were it dropped, as the API server would by
-    /// itself, an older Lapse would store something else than what was asked for.
+    /// itself, an older Lapse would store something else than what was asked for. And the API server gives up when we do, so
+    /// that nothing is stored long after nobody waits for it.
     pub(crate) async fn create<K>(
         &self,
         what: impl Into<String>,
@@ -210,7 +211,8 @@ impl Session {
             let data = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
             let request = Request::new(api.resource_url()).create(params, data);
             let (mut parts, body) = request.map_err(kube::Error::BuildRequest)?.into_parts();
-            let uri = format!("{}&fieldValidation=Strict", parts.uri).parse::<http::Uri>();
+            let (uri, limit) = (&parts.uri, self.limit.as_secs());
+            let uri = format!("{uri}&fieldValidation=Strict&timeout={limit}s").parse::<http::Uri>();
             parts.uri = uri.map_err(|error| kube::Error::HttpError(error.into()))?;
             self.client.request(http::Request::from_parts(parts, body)).await
         };

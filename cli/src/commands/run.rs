@@ -14,7 +14,7 @@ use lapse_crds::{AccessRequest, GrantDuration};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use self::ending::{LEAVE, end, remains};
+use self::ending::{LEAVE, LOOKS, end, remains};
 use super::ask;
 use crate::args::{Ask, DryRun};
 use crate::fault::Fault;
@@ -115,7 +115,7 @@ async fn request(
     }
 }
 
-/// Makes it; and if no answer says whether it was made, looks for it.
+/// Makes it; and if no answer says whether it was made, looks for it, for a while if it may be stored later.
 async fn made(
     session: &Session,
     draft: &AccessRequest,
@@ -126,11 +126,15 @@ async fn made(
         made => return made,
     };
     let (api, name) = (session.requests(), draft.name_any());
-    match session.call(format!("reading request {name}"), api.get_opt(&name)).await {
-        Ok(Some(request)) => Ok(request),
-        Ok(None) => Err(fault),
-        Err(_) => Err(Fault::Other(format!("{fault}; {}", maybe(draft)))),
+    for look in 1..=LOOKS.0 {
+        match session.call(format!("reading request {name}"), api.get_opt(&name)).await {
+            Ok(Some(request)) => return Ok(request),
+            Ok(None) if !fault.may_be_stored_yet() => return Err(fault),
+            Ok(None) if look < LOOKS.0 => tokio::time::sleep(LOOKS.1).await,
+            Ok(None) | Err(_) => break,
+        }
     }
+    Err(Fault::Other(format!("{fault}; {}", maybe(draft))))
 }
 
 /// That a request is withdrawn once it is known to be made.
@@ -185,9 +189,63 @@ fn code(status: ExitStatus) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::testing::{refusal, session};
+
+    /// What the API server answers to the request, and at which look it has stored it.
+    #[rstest]
+    #[case::stored_at_once(None, 0, Ok("edit-0a1b2c3d"))]
+    #[case::stored_a_little_later(None, 4, Ok("edit-0a1b2c3d"))]
+    #[case::not_stored_yet(
+        None,
+        usize::MAX,
+        Err(
+            "requesting access: no answer within 30 s; request edit-0a1b2c3d may have been made all the same: `kubectl jit end -n shop edit-0a1b2c3d` withdraws it"
+        )
+    )]
+    #[case::it_gave_up_itself(
+        Some(refusal(504, "Timeout", "did not complete")),
+        usize::MAX,
+        Err(
+            "requesting access: did not complete; request edit-0a1b2c3d may have been made all the same: `kubectl jit end -n shop edit-0a1b2c3d` withdraws it"
+        )
+    )]
+    #[case::stored_before_it_failed(
+        Some(refusal(500, "InternalError", "etcd is away")),
+        0,
+        Ok("edit-0a1b2c3d")
+    )]
+    #[case::failed(
+        Some(refusal(500, "InternalError", "etcd is away")),
+        1,
+        Err("requesting access: etcd is away")
+    )]
+    #[tokio::test(start_paused = true)]
+    async fn a_request_whose_answer_is_lost_is_looked_for(
+        #[case] answer: Option<Value>,
+        #[case] stored_at: usize,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let draft = crate::testing::request("edit-0a1b2c3d", &json!({}));
+        let (stored, looks) = (draft.clone(), AtomicUsize::new(0));
+        let session = session(30, move |call| match call.last() {
+            "accessrequests" => {
+                assert_eq!(call.parameter("timeout").as_deref(), Some("30s"));
+                answer.clone()
+            }
+            _ if looks.fetch_add(1, Ordering::Relaxed) >= stored_at => Some(stored.clone()),
+            _ => Some(refusal(404, "NotFound", "there is none")),
+        });
+        let draft = serde_json::from_value(draft).unwrap();
+        let made = made(&session, &draft, false).await;
+        let made = made.map(|made| made.name_any()).map_err(|fault| fault.to_string());
+        assert_eq!(made, expected.map(ToOwned::to_owned).map_err(ToOwned::to_owned));
+    }
 
     #[test]
     fn what_may_have_been_made_is_told_with_how_to_withdraw_it() {

@@ -21,8 +21,9 @@ use crate::story;
 const TRIES: u32 = 3;
 /// How long it takes until it is asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often, and after which pauses, it is looked whether what is refused to be ended is over.
-const LOOKS: (u32, Duration) = (10, Duration::from_millis(500));
+/// How often, and after which pauses, it is looked for what may come late: the end of what is refused to be ended, or a request
+/// whose making was not answered.
+pub(super) const LOOKS: (u32, Duration) = (10, Duration::from_millis(500));
 
 /// Withdraws a request or ends its access, and tells how that went. Whoever interrupts it is told that it goes on, and whoever does
 /// so again, that it is left, and what remains. `by` is what has interrupted before; returned is that, or what has since.

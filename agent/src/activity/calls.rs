@@ -3,7 +3,8 @@
 //! The log names no process. But it says when sudo was called, to the nanosecond, and a session says when its process was started
 //! and when it was let go on, between which sudo was called. What a command starts has the time of its call up to sudo 1.9.13. Since
 //! 1.9.14 it has one of its own, and an ID of its own: then it belongs to the calls that have not ended, and to which of several
-//! is not known.
+//! is not known. Where both name a terminal they belong together only if it is the same: a sudo that waits for a password in one
+//! is not what a shell in another one starts meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,6 +38,8 @@ pub struct Session {
     pub started_at: DateTime<Utc>,
     /// When it was let go on.
     pub opened_at: DateTime<Utc>,
+    /// The terminal that sudo was called on.
+    pub terminal: Option<String>,
     /// Whether sudo has logged what was called, or it is not looked whether it has.
     pub is_logged: bool,
 }
@@ -62,6 +65,8 @@ struct Open {
     id: String,
     /// Since when it starts something, at the latest.
     since: DateTime<Utc>,
+    /// The terminal that sudo was called on.
+    terminal: Option<String>,
     by: By,
 }
 
@@ -87,7 +92,8 @@ impl Calls {
                 session: None,
             };
             let (uid, id, since) = (session.uid, String::new(), session.opened_at);
-            self.begin(Open { uid, id, since, by });
+            let terminal = session.terminal.clone();
+            self.begin(Open { uid, id, since, terminal, by });
         }
         self.sessions.push(session);
     }
@@ -136,8 +142,8 @@ impl Calls {
         let by = By { session: Some(session), ..by };
         self.known.insert((uid, called.called_at), By { is_child: true, ..by.clone() });
         if !by.is_child && by.grant.is_some() {
-            let (id, since) = (called.id.clone(), called.called_at);
-            self.begin(Open { uid, id, since, by: by.clone() });
+            let Called { id, called_at: since, terminal, .. } = called.clone();
+            self.begin(Open { uid, id, since, terminal, by: by.clone() });
         }
         Some(by)
     }
@@ -158,7 +164,8 @@ impl Calls {
         if let Some(known) = self.known.get(&(uid, called_at)) {
             return known.clone();
         }
-        let sessions: Vec<&Session> = self.around(uid, called_at).collect();
+        // The end of a command names no terminal.
+        let sessions: Vec<&Session> = self.around(uid, called_at, None).collect();
         let by = by(&sessions, called_at);
         self.open.retain(|open| by.process.is_none() || open.by.process != by.process);
         by
@@ -176,9 +183,16 @@ impl Calls {
         .collect()
     }
 
-    fn around(&self, uid: u32, called_at: DateTime<Utc>) -> impl Iterator<Item = &Session> {
+    /// The sessions of which something can be that was called then, on this terminal if that is known.
+    fn around(
+        &self,
+        uid: u32,
+        called_at: DateTime<Utc>,
+        terminal: Option<&str>,
+    ) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(move |session| {
             session.uid == uid
+                && is_same(session.terminal.as_deref(), terminal) != Some(false)
                 && session.started_at - SLACK <= called_at
                 && called_at <= session.opened_at + SLACK
         })
@@ -188,7 +202,8 @@ impl Calls {
         if let Some(known) = self.known.get(&(uid, called.called_at)) {
             return Some(known.clone());
         }
-        let around: Vec<&Session> = self.around(uid, called.called_at).collect();
+        let terminal = called.terminal.as_deref();
+        let around: Vec<&Session> = self.around(uid, called.called_at, terminal).collect();
         // What is called is logged before its session is opened, and what it starts after that.
         let is_child = |session: &&Session| called.at > session.opened_at;
         let fresh: Vec<&Session> =
@@ -214,10 +229,15 @@ impl Calls {
     /// By what something was started that has a time of its own.
     fn started(&self, uid: u32, called: &Called) -> By {
         let is_it = |open: &&Open| open.uid == uid && open.since <= called.called_at;
-        let mut calls = self.open.iter().filter(is_it);
-        let Some(first) = calls.next() else { return By::default() };
-        let is_alone = calls.clone().next().is_none();
-        let is_one_grant = calls.all(|other| other.by.grant == first.by.grant);
+        let terminal = called.terminal.as_deref();
+        let is_there = |open: &&Open| is_same(open.terminal.as_deref(), terminal) == Some(true);
+        let mut calls: Vec<&Open> = self.open.iter().filter(is_it).collect();
+        if calls.iter().any(is_there) {
+            calls.retain(is_there);
+        }
+        let [first, others @ ..] = calls.as_slice() else { return By::default() };
+        let is_alone = others.is_empty();
+        let is_one_grant = others.iter().all(|other| other.by.grant == first.by.grant);
         By {
             grant: first.by.grant.clone().filter(|_| is_one_grant),
             process: first.by.process.filter(|_| is_alone),
@@ -225,6 +245,14 @@ impl Calls {
             session: first.by.session.filter(|_| is_alone),
         }
     }
+}
+
+/// Whether two terminals are the same, if both are known.
+fn is_same(one: Option<&str>, other: Option<&str>) -> Option<bool> {
+    fn plain(path: &str) -> &str {
+        path.strip_prefix("/dev/").unwrap_or(path)
+    }
+    Some(plain(one?) == plain(other?))
 }
 
 fn distance(session: &Session, called_at: DateTime<Utc>) -> TimeDelta {

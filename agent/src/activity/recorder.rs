@@ -239,10 +239,11 @@ impl Recorder {
 
     /// The session that a note is of, if it is of one.
     fn session(&self, name: &str, note: &Note) -> Option<Session> {
-        let What::Session { process, started_at, .. } = note.what else { return None };
-        let uid = self.record(&Id::of(&note.grant))?.right?.uid;
-        let (note, grant, opened_at) = (name.to_owned(), note.grant.clone(), note.at);
-        Some(Session { note, grant, uid, process, started_at, opened_at, is_logged: false })
+        let Note { grant, at: opened_at, what } = note.clone();
+        let What::Session { process, started_at, terminal, called: _ } = what else { return None };
+        let uid = self.record(&Id::of(&grant))?.right?.uid;
+        let (note, is_logged) = (name.to_owned(), false);
+        Some(Session { note, grant, uid, process, started_at, opened_at, terminal, is_logged })
     }
 
     fn record(&self, id: &Id) -> Option<Record> {

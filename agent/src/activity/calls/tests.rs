@@ -13,6 +13,7 @@ fn session(grant: &str, process: u32, started: i64, opened: i64) -> Session {
         process,
         started_at,
         opened_at,
+        terminal: None,
         is_logged: false,
     }
 }
@@ -164,6 +165,33 @@ fn what_is_called_at_the_same_time_is_told_apart_as_far_as_it_can_be() {
     calls.open(session("b", 2, 5000, 5050));
     assert_eq!(of(&mut calls, 1000, &called(5005, 5010), at(9500)), found("b", 2, false));
     assert_eq!(of(&mut calls, 1000, &called(5, 8990), at(9500)), found("a", 1, false));
+}
+
+/// Sudo 1.9.16 says of what a shell starts when that was, and not by which call.
+#[test]
+fn what_a_shell_starts_is_not_by_the_right_for_which_a_password_is_typed_elsewhere() {
+    let on = |terminal: &str, called: Called| Called { terminal: Some(terminal.into()), ..called };
+    let there = |terminal: &str, session: Session| {
+        let terminal = Some(terminal.to_owned());
+        Session { terminal, ..session }
+    };
+    let mut calls = Calls::default();
+    calls.open(there("pts/1", session("a", 7, 0, 40)));
+    let shell = on("/dev/pts/1", with_id("1", called(5, 20)));
+    assert_eq!(of(&mut calls, 1000, &shell, at(100)), found("a", 7, false));
+    calls.open(there("/dev/pts/2", session("b", 8, 1000, 5000)));
+    let child = on("/dev/pts/1", with_id("2", called(3000, 3000)));
+    assert_eq!(of(&mut calls, 1000, &child, at(8000)), found("a", 7, true));
+    let typed = on("/dev/pts/2", with_id("3", called(1005, 4990)));
+    assert_eq!(of(&mut calls, 1000, &typed, at(8000)), found("b", 8, false));
+    // And what both start is told apart.
+    let mut started =
+        |id: &str, called: Called| of(&mut calls, 1000, &with_id(id, called), at(20_000));
+    assert_eq!(started("4", on("/dev/pts/1", called(6000, 6000))), found("a", 7, true));
+    assert_eq!(started("5", on("/dev/pts/2", called(6001, 6001))), found("b", 8, true));
+    let unknown = By { is_child: true, ..By::default() };
+    assert_eq!(started("6", called(6002, 6002)), Some(unknown.clone()));
+    assert_eq!(started("7", on("/dev/pts/3", called(6003, 6003))), Some(unknown));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::backoff::{Backoff, jittered};
 use crate::certificate::{check_next, validity};
+use crate::chance::random_name;
 use crate::clock::{Clock as _, HostClock};
 use crate::durable;
 use crate::identity::{HostKey, Identity, IdentityError, write_identity};
@@ -356,11 +357,4 @@ pub fn said_of_itself(report: &AgentReport) -> (String, Vec<String>) {
 /// Whether a third of a certificate's time has passed.
 fn is_worn(certificate: &str, now: DateTime<Utc>) -> bool {
     validity(certificate).is_ok_and(|(from, to)| now - from > (to - from) / 3)
-}
-
-/// A name that nobody else has by chance.
-#[must_use]
-pub fn random_name() -> String {
-    let [one, other] = [(); 2].map(|()| getrandom::u64().unwrap_or_default());
-    format!("{one:016x}{other:016x}")
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::attach::random_name;
+use crate::chance::random_name;
 use crate::identity::Enrolled;
 use crate::link::{LinkError, Trusting, connect};
 use crate::outbox::signed;

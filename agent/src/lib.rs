@@ -14,6 +14,7 @@
 //!   outlast a right.
 //! - [`local`]: people on the host, and [`client`], by which they talk to it; [`notices`]: what they are told. [`asked`],
 //!   [`text`]: what is shown of an order, and how. [`shares`]: how much of the agent one person takes.
+//!   [`chance`]: names that are made up.
 //! - [`origin`]: what the host says of requests that people make on it. [`requests`]: what they request by the agent itself.
 //! - [`link`], [`backoff`], [`enrol`], [`attach`], [`farewell`], [`standing`]: the gateway. [`worker`]: the thread that carries out orders.
 
@@ -25,6 +26,7 @@ pub mod attach;
 pub mod backoff;
 pub mod bus;
 pub mod certificate;
+pub mod chance;
 pub mod cli;
 pub mod client;
 pub mod clock;

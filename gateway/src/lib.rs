@@ -9,7 +9,8 @@
 //! - `identity`, `caller`, `tls`, `shares`, `turns`, `listen`: who connects. `attached`: who is connected. `metrics`: what is
 //!   counted.
 //! - `watchman`: what follows from these two. `watches`: what is followed in the cluster.
-//! - `activity`: the record of what is done on hosts, and where it goes.
+//! - `intake`: the record of what is done on hosts, as an agent sends it. `activity`: where it goes.
+//! - `chance`: names that are made up.
 //! - `service`: what agents call; `session`: one of them; `scribe`: what it says is written, in turn (`pens`).
 
 mod activity;
@@ -18,9 +19,11 @@ pub mod beats;
 pub mod book;
 mod caller;
 mod carry;
+mod chance;
 pub mod cli;
 mod endpoints;
 mod identity;
+mod intake;
 mod lanes;
 pub mod limits;
 mod listen;

@@ -1,6 +1,5 @@
 //! The parts, put together.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use tracing::info;
 
 use crate::activity::Export;
 use crate::beats::Beats;
+use crate::chance::random_name;
 use crate::cli::Run;
 use crate::limits::{Limit, Rate};
 use crate::listen;
@@ -166,10 +166,4 @@ async fn become_ready(
     first_lists.all().await;
     of_orders.set(true);
     info!("ready");
-}
-
-/// A name that nobody else has by chance.
-pub(crate) fn random_name() -> String {
-    let [one, other] = [(); 2].map(|()| RandomState::new().hash_one(()));
-    format!("{one:016x}{other:016x}")
 }

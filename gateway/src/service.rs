@@ -20,10 +20,10 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::caller::Caller;
+use crate::chance::random_name;
 use crate::endpoints::{self, is_of};
 use crate::identity::{Identity, is_object_name};
 use crate::metrics::{EnrolmentOutcome, RefusalReason};
-use crate::run::random_name;
 use crate::session::{MOST_GRANTS, Session, Welcome};
 use crate::shared::{Answer, Shared};
 use crate::status::{Opened, is_twice};

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
-use crate::activity::{Intake, Step};
 use crate::attached::{Ears, EndCause};
 use crate::book::{DELETED, Stand, Tell};
 use crate::carry::{Carrier, look};
 use crate::endpoints::{self, is_of};
 use crate::identity::Identity;
+use crate::intake::{Intake, Step};
 use crate::metrics::{ReceiptOutcome, RefusalReason};
 use crate::requests;
 use crate::scribe::scribe;

@@ -22,7 +22,7 @@ use super::note::{Note, What, waiting};
 use super::page::{Author, Page};
 use super::spool::{MOST, Spool};
 use super::under;
-use crate::attach::random_name;
+use crate::chance::random_name;
 use crate::clock::{Clock, ClockError, HostClock};
 use crate::journal::{Journal, JournalError};
 use crate::outbox::Noted;

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Takings;
+use super::takings::Takings;
 
 /// How many batches may wait to be written.
 const WAITING: usize = 32;

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{RecordError, Recorder};
 use crate::activity::calls::By;
 use crate::activity::page::{Author, Page, event_of};
-use crate::attach::random_name;
+use crate::chance::random_name;
 use crate::durable;
 use crate::places::{Id, SUDO_LOGS};
 use crate::probe::is_apart;

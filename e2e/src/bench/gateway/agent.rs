@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lapse_agent::attach::{OPEN, random_name};
+use lapse_agent::attach::OPEN;
 use lapse_agent::backoff::{Backoff, jittered};
+use lapse_agent::chance::random_name;
 use lapse_agent::identity::HostKey;
 use lapse_agent::link::{CONNECT, KEEP_ALIVE};
 use lapse_crds::OrderState;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use lapse_agent::attach::random_name;
+use lapse_agent::chance::random_name;
 use lapse_agent::identity::HostKey;
 use lapse_crds::OrderState;
 use lapse_engine::order::{

@@ -1,4 +1,4 @@
-//! What one connection says of the record.
+//! What one connection says of the record of what is done on its host.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
-use super::recent::{Seen, hold, seen};
+use crate::activity::{Seen, hold, seen};
 use crate::identity::Identity;
 use crate::metrics::BatchOutcome;
 use crate::shared::Shared;

@@ -1,21 +1,15 @@
 //! Whether the file of a program is the one that was approved. That nobody but root may change it is looked at in
 //! [`crate::right`]; so what could differ between this look and the start of the program is what root does in between.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use lapse_crds::Program;
-use sha2::{Digest as _, Sha256};
+use lapse_platforms::digest::{check_size, sha256_of};
 
 use crate::places::Places;
 use crate::system::System;
-
-/// How large a program may be that is looked at each time, in bytes: others wait meanwhile.
-const MOST: u64 = 256 * 1024 * 1024;
-/// How much is read at once, in bytes.
-const PART: usize = 64 * 1024;
 
 /// Looks at the file of a program: that it has the digest, or is as its package installed it, whichever was approved.
 ///
@@ -33,46 +27,15 @@ pub fn verify(system: &dyn System, places: &Places, program: &Program) -> Result
 }
 
 fn check_digest(places: &Places, path: &str, expected: &str) -> Result<(), String> {
-    let found = sha256_of(&places.at(path)).map_err(|error| format!("reading {path}: {error}"))?;
+    // By one descriptor from its beginning to its end.
+    let found = File::open(places.at(path)).and_then(|mut file| sha256_of(&mut file));
+    let found = found.map_err(|error| format!("reading {path}: {error}"))?;
     if found == expected {
         return Ok(());
     }
     Err(format!(
         "{path} has the digest {found}, and the one that was approved has {expected}: install that file, or have the policy \
          name this one"
-    ))
-}
-
-/// The digest of a file, by one descriptor from its beginning to its end.
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let (mut digest, mut part, mut count) = (Sha256::new(), vec![0; PART], 0);
-    loop {
-        let read = match file.read(&mut part) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        if read == 0 {
-            break;
-        }
-        count += read as u64;
-        if count > MOST {
-            return Err(too_large());
-        }
-        digest.update(&part[..read]);
-    }
-    let mut text = "sha256:".to_owned();
-    for byte in digest.finalize() {
-        // What cannot be written to memory is written nowhere.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
-}
-
-fn too_large() -> io::Error {
-    let limit = MOST / 1024 / 1024;
-    io::Error::other(format!(
-        "it is larger than {limit} MiB, which is too much to look at each time"
     ))
 }
 
@@ -99,9 +62,7 @@ fn check_package(
         ));
     }
     let file = places.at(path);
-    if fs::metadata(&file).map_err(reading)?.len() > MOST {
-        return Err(reading(too_large()));
-    }
+    fs::metadata(&file).and_then(|found| check_size(found.len())).map_err(reading)?;
     let ran = system.run("md5sum", &["--", &file.display().to_string()]);
     let ran = ran.map_err(|error| format!("there is no md5sum ({error})"))?;
     let found = ran.stdout.split_whitespace().next().filter(|_| ran.is_ok());
@@ -272,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_file_without_end_is_not_read_to_it() {
-        let error = sha256_of(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert_eq!(error, "it is larger than 256 MiB, which is too much to look at each time");
+        let (_folder, places) = host();
+        symlink("/dev/zero", places.at("/usr/bin/endless")).unwrap();
+        let error = verify(&Dpkg(true), &places, &program("/usr/bin/endless", Some(ABC), None));
+        let said = "reading /usr/bin/endless: it is larger than 256 MiB, which is too much to look at each time";
+        assert_eq!(error, Err(said.to_owned()));
     }
 }

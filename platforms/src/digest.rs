@@ -1,4 +1,4 @@
-//! The digest of a file.
+//! The digest of a file, and how large one may be that is looked at each time.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -29,12 +29,7 @@ fn digest_of(file: &mut dyn Read, most: u64) -> io::Result<String> {
             break;
         }
         count += read as u64;
-        if count > most {
-            let limit = most / 1024 / 1024;
-            return Err(io::Error::other(format!(
-                "it is larger than {limit} MiB, which is too much to look at each time"
-            )));
-        }
+        check(count, most)?;
         digest.update(&part[..read]);
     }
     let mut text = "sha256:".to_owned();
@@ -43,6 +38,24 @@ fn digest_of(file: &mut dyn Read, most: u64) -> io::Result<String> {
         let _ = write!(text, "{byte:02x}");
     }
     Ok(text)
+}
+
+/// Whether a file of this size, in bytes, may be looked at each time.
+///
+/// # Errors
+/// If it is too large.
+pub fn check_size(size: u64) -> io::Result<()> {
+    check(size, MOST)
+}
+
+fn check(size: u64, most: u64) -> io::Result<()> {
+    if size <= most {
+        return Ok(());
+    }
+    let limit = most / 1024 / 1024;
+    Err(io::Error::other(format!(
+        "it is larger than {limit} MiB, which is too much to look at each time"
+    )))
 }
 
 #[cfg(test)]
@@ -63,5 +76,6 @@ mod tests {
     fn what_is_too_large_is_not_read_to_its_end() {
         let said = digest_of(&mut io::repeat(0), 1024 * 1024).unwrap_err().to_string();
         assert_eq!(said, "it is larger than 1 MiB, which is too much to look at each time");
+        assert!(check_size(MOST).is_ok() && check_size(MOST + 1).is_err());
     }
 }

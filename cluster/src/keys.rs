@@ -7,16 +7,9 @@ use lapse_engine::attest::KeySet;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::names::ATTESTATION_KEYS;
 use crate::watch::{FIRST_LIST, FirstLists, Follow, Restarts};
 use crate::{CallError, bounded};
-
-/// The config map with the public keys, which only the webhook writes.
-pub const ATTESTATION_KEYS: &str = "lapse-attestation-keys";
-/// The `ConfigMap` with what hosts are to trust.
-pub const ENDPOINT_TRUST: &str = "lapse-endpoint-trust";
-
-/// The config map in which the processes of the gateway show one another that they live.
-pub const GATEWAYS: &str = "lapse-gateways";
 
 fn read(map: &ConfigMap) -> KeySet {
     let (keys, errors) = KeySet::read(map.data.iter().flatten());

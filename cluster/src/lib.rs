@@ -23,6 +23,7 @@ pub mod clock;
 mod connect;
 pub mod index;
 mod keys;
+mod names;
 pub mod objects;
 mod observe;
 mod occasion;
@@ -46,7 +47,8 @@ pub use call::{
     rest_of_list,
 };
 pub use connect::{ConnectError, connect, connect_with};
-pub use keys::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, follow_keys, read_keys};
+pub use keys::{follow_keys, read_keys};
+pub use names::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, LEASE};
 pub use observe::ObserveError;
 pub use occasion::Occasion;
 pub use reader::{Reader, read};

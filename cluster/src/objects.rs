@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{
 use kube::api::{ApiResource, DynamicObject, ObjectMeta};
 use kube::{Api, Client};
 use lapse_crds::{
-    EMERGENCY, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE,
+    EMERGENCY, EXPIRES_AT, GRANT_LABEL, GRANT_UID, Grant, MANAGED_BY, MANAGED_BY_LAPSE, RBAC_GROUP,
     REQUEST_UID, RbacKind, RoleRule, SubjectKind, TICKET,
 };
 use lapse_engine::Read;
@@ -19,8 +19,6 @@ use serde_json::{Value, json};
 
 use crate::reader::read;
 use crate::{CALL_LIMIT, bounded_read};
-
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Where an object stands, by its kind.
 pub struct ObjectPlace<'a> {
@@ -83,7 +81,7 @@ fn data(content: &Content) -> Value {
 
 fn binding(role: &lapse_crds::RoleRef, subjects: &[lapse_crds::Subject]) -> Value {
     let (kind, name) = (role.kind.to_string(), role.name.clone());
-    let role_ref = RoleRef { api_group: RBAC.to_owned(), kind, name };
+    let role_ref = RoleRef { api_group: RBAC_GROUP.to_owned(), kind, name };
     let subjects: Vec<Subject> = subjects.iter().map(subject).collect();
     json!({ "roleRef": role_ref, "subjects": subjects })
 }
@@ -116,7 +114,7 @@ fn subject(subject: &lapse_crds::Subject) -> Subject {
     // A service account has no API group (`k8s.io/api/rbac/v1`, type Subject).
     let is_account = subject.kind == SubjectKind::ServiceAccount;
     Subject {
-        api_group: (!is_account).then(|| RBAC.to_owned()),
+        api_group: (!is_account).then(|| RBAC_GROUP.to_owned()),
         kind: format!("{:?}", subject.kind),
         name: subject.name.clone(),
         namespace: subject.namespace.clone(),

@@ -15,7 +15,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lapse_cluster::process::Heartbeat;
 use lapse_cluster::watch::Revision;
-use lapse_cluster::{CallError, bounded, clock};
+use lapse_cluster::{CallError, LEASE, bounded, clock};
 use lapse_crds::micro_time;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,8 +26,6 @@ pub(crate) use self::hold::Hold;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 
-/// The name of the lease, which the chart creates. One that somebody deletes is made again.
-const NAME: &str = "lapse-controller";
 /// How long a lease is worth without renewal.
 const DURATION: Duration = Duration::from_secs(8);
 /// How often a holder renews, and others look: with the duration, a new holder within 10 s.
@@ -233,7 +231,7 @@ impl Candidate {
                 Err(error) => return Err(error),
             }
         }
-        let lease = match bounded("reading the lease", self.api.get(NAME)).await {
+        let lease = match bounded("reading the lease", self.api.get(LEASE)).await {
             Err(error) if error.is_not_found() => return self.make_again(error).await,
             other => other?,
         };
@@ -301,13 +299,13 @@ impl Candidate {
 
     async fn replace(&self, lease: &Lease) -> Result<Lease, CallError> {
         let post = PostParams::default();
-        bounded("writing the lease", self.api.replace(NAME, &post, lease)).await
+        bounded("writing the lease", self.api.replace(LEASE, &post, lease)).await
     }
 
     /// Gives the lease back, so that another process need not wait for it to lapse.
     async fn release(&self) -> Result<(), CallError> {
         self.publish(None);
-        let mut lease = bounded("reading the lease", self.api.get(NAME)).await?;
+        let mut lease = bounded("reading the lease", self.api.get(LEASE)).await?;
         match &mut lease.spec {
             Some(spec) if spec.holder_identity.as_ref() == Some(&self.me) => {
                 spec.holder_identity = None;
@@ -321,7 +319,7 @@ impl Candidate {
 /// What a lease that is made in place of this one has of it: the API server makes one of a write that names no version.
 fn labelled(metadata: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
-        name: Some(NAME.to_owned()),
+        name: Some(LEASE.to_owned()),
         labels: metadata.labels.clone(),
         annotations: metadata.annotations.clone(),
         ..ObjectMeta::default()

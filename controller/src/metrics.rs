@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use lapse_cluster::process::count_panics_in;
 use lapse_crds::EndReason;
+use lapse_engine::grant::NOT_GIVEN;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -85,9 +86,6 @@ pub(crate) struct Reason {
 
 /// Where else a panic is counted, and ends nothing.
 const PANICS_IN: [&str; 4] = ["watch", "sweep", "orphan", "event"];
-
-/// The reason of a grant that ended without ever having given its right.
-const NOT_GIVEN: &str = "NotGiven";
 
 /// What the controller counts and measures.
 pub(crate) struct Metrics {

@@ -11,6 +11,8 @@ pub const ALLOWS: &str = "lapse.dev/allows";
 pub const TRACK_WORKLOADS: &str = "lapse.dev/track-workloads";
 /// The API group of every kind of Lapse.
 pub const API_GROUP: &str = "lapse.dev";
+/// The API group of roles and bindings of Kubernetes.
+pub const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// The version of the API.
 pub const API_VERSION: &str = "v1alpha1";
 /// Annotation with the signature of the webhook over what it stamped.
@@ -39,8 +41,8 @@ pub const EMERGENCY: &str = "lapse.dev/emergency";
 pub const STARTED_BY: &str = "lapse.dev/started-by";
 /// Annotation of a definition with the release that it is of.
 pub const RELEASE: &str = "lapse.dev/version";
-/// Environment variable of an ephemeral container, which has no labels, with the name of the Grant that it
-/// was started under.
+/// Environment variable with the name of the Grant that something was started under: of an ephemeral container, which has no
+/// labels, and on a host of applications and of the shell of `lapse mode`.
 pub const GRANT_VARIABLE: &str = "LAPSE_GRANT";
 /// The same, with the UID of the Grant.
 pub const GRANT_UID_VARIABLE: &str = "LAPSE_GRANT_UID";

@@ -6,6 +6,9 @@ use lapse_crds::{EndpointUser, Grant, Identity, Subject, SubjectKind};
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>).
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
+/// The group of all service accounts. That of those of a namespace has a colon and the namespace behind it.
+pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+
 /// What the user name of a local user of a host begins with who belongs to nobody of the cluster. The API server
 /// authenticates nobody by such a name of whom a policy would know: see [`matches`].
 const ENDPOINT_USER_PREFIX: &str = "lapse:endpoint:";
@@ -25,12 +28,18 @@ pub fn service_account_name(namespace: &str, name: &str) -> String {
 /// The groups that the API server gives with the token of the service account of this user name; none to anybody else.
 #[must_use]
 pub fn service_account_groups(username: &str) -> Vec<String> {
-    let name = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
-    let groups = |(namespace, _)| {
-        let all = "system:serviceaccounts";
-        vec![all.to_owned(), format!("{all}:{namespace}")]
-    };
-    name.map(groups).unwrap_or_default()
+    let groups = |(namespace, _)| vec![SERVICE_ACCOUNTS.to_owned(), accounts_of(namespace)];
+    named_account(username).map(groups).unwrap_or_default()
+}
+
+/// The group of the service accounts of a namespace.
+pub(crate) fn accounts_of(namespace: &str) -> String {
+    format!("{SERVICE_ACCOUNTS}:{namespace}")
+}
+
+/// Namespace and name of the service account that a user name is of.
+pub(crate) fn named_account(username: &str) -> Option<(&str, &str)> {
+    username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')
 }
 
 /// Whether the identity is the subject, or in the group.
@@ -154,9 +163,8 @@ pub fn matches_any(identity: &Identity, subjects: &[Subject]) -> bool {
 /// the user name of a service account; the groups that the API server gives with a token tell the
 /// two apart.
 pub(crate) fn service_account(identity: &Identity) -> Option<(&str, &str)> {
-    let (namespace, name) =
-        identity.username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
-    let group = format!("system:serviceaccounts:{namespace}");
+    let (namespace, name) = named_account(&identity.username)?;
+    let group = accounts_of(namespace);
     (!name.contains(':') && identity.groups.contains(&group)).then_some((namespace, name))
 }
 

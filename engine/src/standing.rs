@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use lapse_crds::SubjectKind;
 
+use crate::identity::named_account;
+
 /// The cluster roles that are privileged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrivilegedRoles(BTreeSet<String>);
@@ -137,10 +139,9 @@ impl StandingSubjects {
 
 /// A service account may be written as a user, too, and is one all the same.
 fn named(subject: &Subject, namespace: Option<&str>) -> Option<Named> {
-    const ACCOUNT: &str = "system:serviceaccount:";
     let name = subject.name.as_str();
     match subject.kind.as_str() {
-        "User" => match name.strip_prefix(ACCOUNT).and_then(|rest| rest.split_once(':')) {
+        "User" => match named_account(name) {
             Some((of, name)) => Some((SubjectKind::ServiceAccount, of.to_owned(), name.to_owned())),
             None => Some((SubjectKind::User, String::new(), name.to_owned())),
         },

@@ -2,9 +2,7 @@
 
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionRequest;
-use lapse_crds::{API_GROUP, API_VERSION, RbacKind};
-
-const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+use lapse_crds::{API_GROUP, API_VERSION, RBAC_GROUP, RbacKind};
 
 /// What the API server asks.
 pub(crate) type Request = AdmissionRequest<DynamicObject>;

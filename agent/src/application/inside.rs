@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
+use lapse_crds::GRANT_VARIABLE;
 use nix::sys::signal::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -91,7 +92,7 @@ fn try_run(system: &dyn System, clock: &dyn Clock, places: &Places, id: &Id) -> 
 fn origin(record: &Record) -> impl Iterator<Item = (&'static str, String)> {
     let asked = record.asked.as_ref();
     let all = [
-        ("LAPSE_GRANT", Some(record.grant.clone())),
+        (GRANT_VARIABLE, Some(record.grant.clone())),
         ("LAPSE_REQUEST", asked.map(|asked| asked.request.clone())),
         ("LAPSE_TICKET", asked.and_then(|asked| asked.ticket.clone())),
     ];

@@ -6,12 +6,11 @@ use lapse_crds::DriftKind;
 use super::compare::Holder;
 use super::deviation::{Deviation, Repair};
 use super::period::Period;
-use super::walk::{Special, Walk};
+use super::walk::{SET_IDS, Special, Walk};
 
 /// How far the clock of files lags behind that of the wall, in nanoseconds.
 const LAG: i64 = 100_000_000;
 const SETUID: u32 = 0o4000;
-const SET_IDS: u32 = 0o6000;
 
 /// What is compared.
 pub(super) struct Programs<'a> {

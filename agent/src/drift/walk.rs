@@ -24,7 +24,7 @@ const MOST_LOOKED_AT: usize = 20_000_000;
 /// How long it may take.
 const LONGEST: Duration = Duration::from_mins(15);
 /// The bits of a mode by which a program runs as its owner or its group.
-const SET_IDS: u32 = 0o6000;
+pub(super) const SET_IDS: u32 = 0o6000;
 /// The longest path that the kernel takes.
 const LONGEST_PATH: usize = 4095;
 /// How many folders wait to be looked at: whoever makes more in one place must not take the memory of the agent.

@@ -11,8 +11,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subje
 use kube::api::ObjectMeta;
 use lapse_crds::{
     Approval, DurationBounds, Emergency, EmergencyReview, GrantDuration, JitPolicy, JitPolicySpec,
-    KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget, ReasonRule, Stage,
-    Subject, SubjectKind,
+    KubernetesTargets, NamespaceSet, PolicyEffect, PolicyMode, PolicyTarget, RBAC_GROUP,
+    ReasonRule, Stage, Subject, SubjectKind,
 };
 use lapse_engine::policy::{PolicyState, lint};
 use serde::Serialize;
@@ -24,8 +24,6 @@ use crate::output::{plain, say};
 use crate::role;
 use crate::session::warn;
 
-/// The API group of roles and bindings.
-const RBAC: &str = "rbac.authorization.k8s.io";
 /// How long at most, unless somebody says otherwise.
 const MAX: &str = "4h";
 /// How long, if a request does not say.
@@ -201,13 +199,13 @@ fn metadata(name: String, namespace: Option<&String>) -> ObjectMeta {
 }
 
 fn role_ref(name: &str) -> RoleRef {
-    let (api_group, kind) = (RBAC.to_owned(), "ClusterRole".to_owned());
+    let (api_group, kind) = (RBAC_GROUP.to_owned(), "ClusterRole".to_owned());
     RoleRef { api_group, kind, name: name.to_owned() }
 }
 
 fn bound(subjects: &[Subject]) -> Vec<Bound> {
     let bound = |Subject { kind, name, namespace, endpoint: _ }: &Subject| Bound {
-        api_group: (*kind != SubjectKind::ServiceAccount).then(|| RBAC.to_owned()),
+        api_group: (*kind != SubjectKind::ServiceAccount).then(|| RBAC_GROUP.to_owned()),
         kind: format!("{kind:?}"),
         name: name.clone(),
         namespace: namespace.clone(),

@@ -1,10 +1,10 @@
 //! The list itself.
 
-use lapse_crds::{API_GROUP, RoleKind};
+use lapse_crds::{API_GROUP, RBAC_GROUP, RoleKind};
 
 use super::{Names, Need, Place, When};
+use crate::names::{ATTESTATION_KEYS, ENDPOINT_TRUST, GATEWAYS, LEASE};
 
-const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// A right everywhere, on all objects, always.
@@ -85,22 +85,27 @@ pub(super) const CONTROLLER: &[Need] = &[
         "to remove what is over when the retention of its policy has passed",
     ),
     need(
-        RBAC,
+        RBAC_GROUP,
         &["rolebindings", "clusterrolebindings", "roles", "clusterroles"],
         &["get", "list", "watch", "delete"],
         "to end what this release, an earlier one or other values granted, wherever it is, to compare \
          the rules of roles with those that were approved, and to count who is privileged for good; an \
          admission policy keeps deletion to names of Lapse",
     ),
-    need(RBAC, &["rolebindings"], &["create"], "to give a role in a namespace"),
+    need(RBAC_GROUP, &["rolebindings"], &["create"], "to give a role in a namespace"),
     Need {
         when: When::ClusterWide,
-        ..need(RBAC, &["clusterrolebindings"], &["create"], "to give a role in the whole cluster")
+        ..need(
+            RBAC_GROUP,
+            &["clusterrolebindings"],
+            &["create"],
+            "to give a role in the whole cluster",
+        )
     },
     Need {
         when: When::Rules,
         ..need(
-            RBAC,
+            RBAC_GROUP,
             &["roles"],
             &["create"],
             "to make a role of the rules that a request spells out",
@@ -108,15 +113,20 @@ pub(super) const CONTROLLER: &[Need] = &[
     },
     Need {
         when: When::ClusterWideRules,
-        ..need(RBAC, &["clusterroles"], &["create"], "the same, in the whole cluster")
+        ..need(RBAC_GROUP, &["clusterroles"], &["create"], "the same, in the whole cluster")
     },
     Need {
         names: Names::Bindable(RoleKind::ClusterRole),
-        ..need(RBAC, &["clusterroles"], &["bind"], "to give roles that it does not hold itself")
+        ..need(
+            RBAC_GROUP,
+            &["clusterroles"],
+            &["bind"],
+            "to give roles that it does not hold itself",
+        )
     },
     Need {
         names: Names::Bindable(RoleKind::Role),
-        ..need(RBAC, &["roles"], &["bind"], "to give roles that it does not hold itself")
+        ..need(RBAC_GROUP, &["roles"], &["bind"], "to give roles that it does not hold itself")
     },
     need(
         "",
@@ -166,12 +176,12 @@ pub(super) const CONTROLLER: &[Need] = &[
     own(
         "coordination.k8s.io",
         &["leases"],
-        &["lapse-controller"],
+        &[LEASE],
         &["get", "update", "create"],
         "so that one controller at a time grants, also after somebody deleted it",
     ),
     own(
-        RBAC,
+        RBAC_GROUP,
         &["roles"],
         &["lapse-elevated-enforce", "lapse-elevated-audit", "lapse-elevated-off"],
         &["bind"],
@@ -179,12 +189,12 @@ pub(super) const CONTROLLER: &[Need] = &[
     ),
     Need {
         when: When::Gateway,
-        ..own("", &["configmaps"], &["lapse-gateways"], &["get"], "to notice that no gateway runs")
+        ..own("", &["configmaps"], &[GATEWAYS], &["get"], "to notice that no gateway runs")
     },
     own(
         "",
         &["configmaps"],
-        &["lapse-attestation-keys"],
+        &[ATTESTATION_KEYS],
         &["list", "watch"],
         "the public keys by which it knows what the webhook has signed",
     ),
@@ -211,22 +221,22 @@ pub(super) const WEBHOOK: &[Need] = &[
         &["patch"],
         "to record which pods the holder of a right goes into; an admission policy keeps it to that",
     ),
-    need(RBAC, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
+    need(RBAC_GROUP, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
     Need {
         when: When::ClusterWideRules,
         ..need(
-            RBAC,
+            RBAC_GROUP,
             &["clusterroles"],
             &["list"],
             "whether another would take over the rules of one that is made, by labels that others put on it",
         )
     },
     need("", &["serviceaccounts"], &["list"], "as whom the holder of a role could act"),
-    need(RBAC, &["rolebindings", "clusterrolebindings"], &["list"], "and what these hold"),
+    need(RBAC_GROUP, &["rolebindings", "clusterrolebindings"], &["list"], "and what these hold"),
     Need {
         place: Place::OwnNamespace,
         ..need(
-            RBAC,
+            RBAC_GROUP,
             &["rolebindings"],
             &["get"],
             "the marker of a right, which stands there before any binding of the right is let through",
@@ -258,7 +268,7 @@ pub(super) const WEBHOOK: &[Need] = &[
     own(
         "",
         &["configmaps"],
-        &["lapse-attestation-keys"],
+        &[ATTESTATION_KEYS],
         &["get", "list", "watch", "update"],
         "to publish its public keys",
     ),
@@ -277,7 +287,7 @@ pub(super) const WEBHOOK: &[Need] = &[
         ..own(
             "",
             &["configmaps"],
-            &["lapse-endpoint-trust"],
+            &[ENDPOINT_TRUST],
             &["get", "update"],
             "to say what hosts are to trust",
         )
@@ -309,7 +319,7 @@ pub(super) const GATEWAY: &[Need] = &[
         ..own(
             "",
             &["configmaps"],
-            &["lapse-endpoint-trust"],
+            &[ENDPOINT_TRUST],
             &["get", "list", "watch"],
             "to tell hosts what to trust",
         )
@@ -319,7 +329,7 @@ pub(super) const GATEWAY: &[Need] = &[
         ..own(
             "",
             &["configmaps"],
-            &["lapse-gateways"],
+            &[GATEWAYS],
             &["get", "list", "watch", "patch"],
             "to show that it lives, and to miss the hosts of one that does not",
         )

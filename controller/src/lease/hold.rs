@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use lapse_cluster::{CALL_LIMIT, CallError, bounded, clock};
+use lapse_cluster::{CALL_LIMIT, CallError, LEASE, bounded, clock};
 use lapse_crds::micro_time;
 use tracing::warn;
 
-use super::{DURATION, LONGEST, NAME, PERIOD, labelled};
+use super::{DURATION, LONGEST, PERIOD, labelled};
 
 /// How often it is tried to write the lease while its holder writes it, too.
 const TRIES: usize = 10;
@@ -75,7 +75,7 @@ impl Hold {
     async fn write(&self, held_for: Option<Duration>) -> Result<Option<String>, CallError> {
         let mut tries = 0;
         loop {
-            let lease = match bounded("reading the lease", self.api.get(NAME)).await {
+            let lease = match bounded("reading the lease", self.api.get(LEASE)).await {
                 Err(error) if error.is_not_found() && held_for.is_none() => return Ok(None),
                 // A controller would make it again, and give.
                 Err(error) if error.is_not_found() => {
@@ -102,7 +102,7 @@ impl Hold {
             };
             let lease = Lease { spec: Some(spec), ..lease };
             let post = PostParams::default();
-            match bounded("writing the lease", self.api.replace(NAME, &post, &lease)).await {
+            match bounded("writing the lease", self.api.replace(LEASE, &post, &lease)).await {
                 Ok(_) => return Ok(was),
                 // Somebody wrote it in between.
                 Err(error) if is_anothers(&error) && tries < TRIES => tries += 1,

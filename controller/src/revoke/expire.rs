@@ -14,7 +14,6 @@ use futures::channel::mpsc;
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::Client;
-use lapse_cluster::jitter;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::{TRACES, bounded_text};
 use lapse_crds::{GrantPhase, RbacRef};
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, error, info_span, warn};
 
-use super::pace::Pace;
+use super::pace::{Pace, pause};
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
 use crate::queue::{Item, Lane, place_is_due};
@@ -35,8 +34,6 @@ const AT_ONCE: usize = 32;
 const AGAIN_AT_ONCE: usize = 8;
 /// How long what follows an end waits while others lose their bindings.
 const AFTER_OTHERS: Duration = Duration::from_secs(1);
-/// The first and the longest wait between two tries.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// How many tries after which the Grant says why its right does not go; before that only what is refused is said.
 const SAID_AFTER: u32 = 10;
 
@@ -248,14 +245,6 @@ impl Taker {
         let is_over = self.touched.has_expired(grant);
         is_over.then(|| grant.live.iter().flat_map(|live| live.bindings.clone()).collect())
     }
-}
-
-/// How long to wait after so many tries.
-fn pause(tries: u32) -> Duration {
-    let (first, most) = AGAIN;
-    let pause = first.saturating_mul(1 << tries.min(8)).min(most);
-    // Those that failed together do not try again together.
-    pause.mul_f64(0.5 + jitter() / 2.0)
 }
 
 #[cfg(test)]

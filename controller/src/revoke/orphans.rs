@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
@@ -10,13 +9,14 @@ use futures::future::BoxFuture;
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
 use lapse_cluster::process::caught_in;
-use lapse_cluster::{CallError, Reader, clock::Clock, jitter, reads_for_an_end};
+use lapse_cluster::{CallError, Reader, clock::Clock, reads_for_an_end};
 use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::{Fate, ObjectMarks, fate};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::pace::pause;
 use crate::elevate::kubernetes;
 use crate::metrics::Metrics;
 
@@ -24,9 +24,6 @@ use crate::metrics::Metrics;
 /// again and again in one namespace keeps none that shows in another.
 const AT_ONCE: usize = 16;
 const AGAIN_AT_ONCE: usize = 8;
-/// The first and the longest wait until one is looked at again that could not be judged or removed: whatever kept it, it goes
-/// within a second of that being over.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Where objects are named that seem to have no grant.
 #[derive(Clone)]
@@ -125,14 +122,6 @@ impl Looks {
     }
 }
 
-/// How long to wait after so many tries.
-fn pause(tries: u32) -> Duration {
-    let (first, most) = AGAIN;
-    let pause = first.saturating_mul(1 << tries.min(8)).min(most);
-    // Those that failed together do not try again together.
-    pause.mul_f64(0.5 + jitter() / 2.0)
-}
-
 /// Removes an object that this Grant of its is no reason for, and says whether it is gone.
 pub(crate) async fn judge(
     reader: &Reader,
@@ -176,6 +165,7 @@ pub(crate) async fn remove(
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use http::Method;
     use lapse_crds::RbacKind;

@@ -1,13 +1,24 @@
-//! While the API server says that it has too much to do, tries are spaced: what fails is tried again each second, and a
-//! thousand that fail are not to keep it from coming to itself.
+//! When what could not be taken or removed is tried again: within a second, whatever kept it. While the API server says that it has
+//! too much to do, tries are spaced: a thousand that fail each second are not to keep it from coming to itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lapse_cluster::jitter;
 use tokio::time::Instant;
 
+/// The first and the longest wait between two tries.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// The space between two tries. With [`super::expire`]'s places taken, the last of them waits for less than a second.
 const SPACE: Duration = Duration::from_millis(25);
+
+/// How long to wait after so many tries.
+pub(super) fn pause(tries: u32) -> Duration {
+    let (first, most) = AGAIN;
+    let pause = first.saturating_mul(1 << tries.min(8)).min(most);
+    // Those that failed together do not try again together.
+    pause.mul_f64(0.5 + jitter() / 2.0)
+}
 
 /// When the next may try, while tries are spaced.
 #[derive(Default)]

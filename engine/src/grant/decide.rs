@@ -134,7 +134,8 @@ pub(super) const RETRY: TimeDelta = TimeDelta::seconds(1);
 /// How soon what could not be looked up is looked up again, where no right is held.
 pub(super) const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
-pub(super) const ACTIVE: &str = "Active";
+/// The condition of a grant whose right is held; before that, of what keeps it from being given.
+pub(crate) const ACTIVE: &str = "Active";
 
 /// When to decide again about a right that is not over: at its end at the latest, and so soon if something could not be looked
 /// up.
@@ -280,8 +281,8 @@ pub(super) fn end(observed: &Observed, (reason, why): End, now: DateTime<Utc>) -
     }
 }
 
-/// The reason of the condition `Active` of a grant whose right could never be given.
-pub(crate) const NOT_GIVEN: &str = "NotGiven";
+/// Why there is no right that could never be given: the reason of the condition `Active` of the grant, and of what follows it.
+pub const NOT_GIVEN: &str = "NotGiven";
 
 /// The objects of this grant that still stand: those that it recorded, and those that say they were
 /// made for it. What somebody else made under the same name is left alone. Bindings go first: they are

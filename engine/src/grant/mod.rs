@@ -18,7 +18,8 @@ mod warnings;
 #[cfg(test)]
 mod messages;
 
-pub use decide::{Action, Plan, decide};
+pub(crate) use decide::ACTIVE;
+pub use decide::{Action, NOT_GIVEN, Plan, decide};
 pub use drain::drain;
 pub use late::{late, unheard_for};
 pub use name::{grant_name, object_name};

@@ -11,13 +11,13 @@ use super::evaluate::Unasked;
 use super::report::Writer;
 use super::{Observed, Plan};
 use crate::Read;
-use crate::grant::REVIEWED;
+use crate::grant::{ACTIVE, NOT_GIVEN, REVIEWED};
 use crate::identity::holder;
-use crate::lifetime::is_settled;
+use crate::lifetime::{self, is_settled};
 use crate::notice::Notice;
 use crate::target::ResolvedTarget;
 
-const ACTIVE: &str = "Active";
+/// The condition of a request whose right is gone.
 pub(super) const ENDED: &str = "Ended";
 
 /// The Grant of the request's name exists.
@@ -141,7 +141,7 @@ fn ending(
     let endpoint = request.spec.target.endpoint.as_ref().map(|endpoint| endpoint.name.as_str());
     let message = taken_back(endpoint, &cause(conditions));
     let phase = request.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    let short = reason.map_or_else(|| "NotGiven".to_owned(), |reason| reason.to_string());
+    let short = reason.map_or_else(|| NOT_GIVEN.to_owned(), |reason| reason.to_string());
     writer
         .condition(GRANTED, ConditionStatus::False, &short, &message)
         .condition(ENDED, ConditionStatus::False, "Unverified", &message)
@@ -218,9 +218,9 @@ fn ended(writer: Writer<'_>, reason: EndReason, message: &str) -> Plan {
 }
 
 fn failed(writer: Writer<'_>, message: &str) -> Plan {
-    writer.condition(GRANTED, ConditionStatus::False, "NotGiven", message).becomes(
+    writer.condition(GRANTED, ConditionStatus::False, NOT_GIVEN, message).becomes(
         RequestPhase::Failed,
-        "NotGiven",
+        NOT_GIVEN,
         message,
         None,
     )
@@ -228,7 +228,7 @@ fn failed(writer: Writer<'_>, message: &str) -> Plan {
 
 /// Why the right ended, in words, as the Grant keeps it.
 fn cause(conditions: &[Condition]) -> String {
-    let ended = conditions.iter().find(|condition| condition.r#type == ENDED);
+    let ended = conditions.iter().find(|condition| condition.r#type == lifetime::ENDED);
     ended.map(|condition| condition.message.clone()).unwrap_or_default()
 }
 

@@ -20,6 +20,7 @@ use super::catalogue::IMPERSONATING_ACCOUNTS;
 use super::entry::ActsAs;
 use super::words::{fit, short};
 use super::{Finding, Reach, Risk, assess};
+use crate::identity::{SERVICE_ACCOUNTS, accounts_of, named_account};
 
 /// How many service accounts are named; the others are counted.
 const NAMED: usize = 10;
@@ -100,13 +101,9 @@ pub fn is_bound(
             let named = subject.namespace.as_deref().filter(|named| !named.is_empty());
             named.or(binding_namespace) == Some(namespace) && subject.name == name
         }
-        "User" => subject.name == format!("system:serviceaccount:{namespace}:{name}"),
-        "Group" => [
-            "system:serviceaccounts",
-            &format!("system:serviceaccounts:{namespace}"),
-            "system:authenticated",
-        ]
-        .contains(&subject.name.as_str()),
+        "User" => named_account(&subject.name) == Some((namespace, name)),
+        "Group" => [SERVICE_ACCOUNTS, &accounts_of(namespace), "system:authenticated"]
+            .contains(&subject.name.as_str()),
         _ => false,
     }
 }
@@ -116,10 +113,9 @@ pub fn is_bound(
 pub fn may_be_bound(subject: &Subject) -> bool {
     match subject.kind.as_str() {
         "ServiceAccount" => true,
-        "User" => subject.name.starts_with("system:serviceaccount:"),
+        "User" => named_account(&subject.name).is_some(),
         "Group" => {
-            subject.name == "system:authenticated"
-                || subject.name.starts_with("system:serviceaccounts")
+            subject.name == "system:authenticated" || subject.name.starts_with(SERVICE_ACCOUNTS)
         }
         _ => false,
     }

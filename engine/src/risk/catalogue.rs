@@ -12,6 +12,8 @@
 //! templates (nothing runs them), writing Endpoints and `EndpointSlices` (they steer traffic, not
 //! rights), and writing `ConfigMaps`, which matters in the protected namespaces alone.
 
+use lapse_crds::RBAC_GROUP;
+
 use super::entry::{ActsAs, Entry, Pattern, Severity, Source};
 
 const CREATE: &[&str] = &["create"];
@@ -19,7 +21,7 @@ const READ: &[&str] = &["get", "list", "watch"];
 const CHANGE: &[&str] = &["update", "patch"];
 const SET: &[&str] = &["create", "update", "patch"];
 const WRITE: &[&str] = &["create", "update", "patch", "delete", "deletecollection"];
-const RBAC: &[&str] = &["rbac.authorization.k8s.io"];
+const RBAC: &[&str] = &[RBAC_GROUP];
 const CORE: &[&str] = &[""];
 const CERTIFICATES: &[&str] = &["certificates.k8s.io"];
 /// Impersonation looks in the core group, constrained impersonation in the other.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use lapse_crds::OrderState;
+use lapse_crds::{GRANT_VARIABLE, OrderState};
 
 use super::ask::{self, AskError, BRIEF, Standing, have_done, standing};
 use super::request::Why;
@@ -23,8 +23,6 @@ use crate::requests::wish::Wish;
 
 /// How long the agent may take to say what is held.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The variable that names the Grant in such a shell.
-const GRANT: &str = "LAPSE_GRANT";
 
 /// How to enter it, and to leave it.
 #[derive(Clone, Debug, Args)]
@@ -57,7 +55,7 @@ pub struct Mode {
 /// # Errors
 /// If there is nothing to use in it, or the access cannot be ended afterwards.
 pub fn mode(places: &Places, options: &Mode) -> anyhow::Result<ExitCode> {
-    let inside = std::env::var(GRANT).ok();
+    let inside = std::env::var(GRANT_VARIABLE).ok();
     if options.prompt {
         print!("{}", prompt(standing(places, BRIEF), inside.as_deref()));
         return Ok(ExitCode::SUCCESS);
@@ -76,7 +74,7 @@ pub fn mode(places: &Places, options: &Mode) -> anyhow::Result<ExitCode> {
         held.grant
     );
     eprint!("{}", words::banner(&standing.agent.endpoint, held, options.keep));
-    let command = shell::command(places, options.shell.clone(), (GRANT, &held.grant));
+    let command = shell::command(places, options.shell.clone(), (GRANT_VARIABLE, &held.grant));
     let name = command.get_program().display().to_string();
     let over = || is_over(places, held).then(words::ended);
     let code = shell::run(command, over).with_context(|| format!("running {name}"))?;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use lapse_cluster::LEASE;
 use lapse_cluster::clock::TOLERANCE;
 use lapse_crds::from_micro_time;
 
@@ -11,9 +12,6 @@ use super::installation::Installation;
 use super::trust::now;
 use crate::countdown::span;
 use crate::session::Session;
-
-/// The lease that giving needs.
-const LEASE: &str = "lapse-controller";
 
 /// Whether somebody leads.
 pub(super) async fn examine(session: &Session, installation: &Installation) -> Examined {

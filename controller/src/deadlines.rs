@@ -15,11 +15,7 @@ use lapse_engine::summary::GrantSummary;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::moment::Moment;
-
-/// The longest sleep. The clocks are read again after each, so that a suspended machine, or a clock
-/// that was set, delays no end by more than this.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+use crate::moment::{LONGEST_SLEEP, Moment};
 
 /// When each grant expires.
 #[derive(Clone, Default)]

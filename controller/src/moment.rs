@@ -10,6 +10,10 @@ use tokio::time::Instant;
 /// in one instant, and what the API server says of its clock is not exact: whoever looks is to find that the time has come.
 const BESIDE: Duration = Duration::from_millis(250);
 
+/// The longest sleep of whoever waits for one. The clocks are read again after each, so that a suspended machine, or a clock that
+/// was set, delays nothing by more than this.
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {

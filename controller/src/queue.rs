@@ -28,7 +28,7 @@ pub(crate) use self::state::{Item, Job};
 pub(crate) use self::work::place_is_due;
 use crate::error::ReconcileError;
 use crate::metrics::{KindLabel, Metrics};
-use crate::moment::Moment;
+use crate::moment::{LONGEST_SLEEP, Moment};
 
 /// What a reconciliation comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,6 @@ impl Done {
 
 /// How a reconciliation came out.
 pub(crate) type Reconciled = Result<Done, ReconcileError>;
-
-/// The longest sleep. The clocks are read again after each, so that a suspended machine, or a clock
-/// that was set, delays nothing by more than this.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// The queue. A copy is the same queue.
 #[derive(Clone)]

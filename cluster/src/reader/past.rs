@@ -12,11 +12,9 @@ use tracing::warn;
 
 use super::Reader;
 use crate::index::Part;
+use crate::watch::{PAGE, PAGE_OF_GRANTS};
 use crate::{Stored, bounded, next_page};
 
-/// How many objects are listed at once: those of people may take 100 KiB each, Grants take 7.
-const PAGE_OF_REQUESTS: u32 = 100;
-const PAGE_OF_GRANTS: u32 = 500;
 /// How many pages are read for one person. Whoever has more waits until all that is over has been read.
 const MOST_PAGES: usize = 5;
 
@@ -49,7 +47,7 @@ impl Reader {
             Part::RequestsOf { namespace, requester } => {
                 let api: Api<Stored<AccessRequest>> = self.namespaced(namespace);
                 let fields = format!("spec.requester.username={}", escaped(requester));
-                let params = ListParams::default().fields(&fields).limit(PAGE_OF_REQUESTS);
+                let params = ListParams::default().fields(&fields).limit(PAGE);
                 pages(api, params, |request| index.apply_early_request(list, request)).await
             }
         };

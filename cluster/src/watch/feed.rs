@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tracing::error;
 
 use super::live::{LIVE_GRANTS, LIVE_REQUESTS, live, page_of};
-use super::{Doubt, FIRST_LIST, FirstLists, Follow, Restarts, config};
+use super::{Doubt, FIRST_LIST, FirstLists, Follow, PAGE, PAGE_OF_GRANTS, Restarts, config};
 use crate::Stored;
 use crate::index::{About, Change, Index, Indexed, KnownGrant, KnownPolicy, KnownRequest};
 use crate::process::caught;
@@ -224,12 +224,6 @@ fn doubted(index: &Index, kind: Indexed, why: Doubt) {
         Doubt::Backwards => index.forget(kind),
     }
 }
-
-/// The most objects of people that are listed at once. Each may take 100 KiB (`lapse_engine::size`), so a page takes
-/// 10 MiB at the most.
-pub(super) const PAGE: u32 = 100;
-/// Grants are the controller's, and take 7 KiB.
-pub(super) const PAGE_OF_GRANTS: u32 = 500;
 
 /// What is live of a kind, and then everything that happens.
 fn what_is_live<K>(

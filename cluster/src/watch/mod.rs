@@ -37,6 +37,12 @@ const WELL: Duration = Duration::from_secs(20);
 /// begins anew; with a list or two that are not answered, either, it is replaced within a minute.
 const LASTS: u32 = 30;
 
+/// The most objects of people that are listed at once. Each may take 100 KiB (`lapse_engine::size`), so a page takes
+/// 10 MiB at the most.
+pub(crate) const PAGE: u32 = 100;
+/// The most Grants. They are the controller's, and take 7 KiB.
+pub(crate) const PAGE_OF_GRANTS: u32 = 500;
+
 /// A dead watch is noticed after its timeout; `kube` sets none of its own that would do.
 #[must_use]
 pub fn config() -> Config {

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::feed::{PAGE, PAGE_OF_GRANTS, told};
-use super::{Feed, Listener};
+use super::feed::told;
+use super::{Feed, Listener, PAGE, PAGE_OF_GRANTS};
 use crate::call::{bounded, next_page, rest_of_list};
 use crate::index::{Indexed, KnownGrant, KnownRequest};
 use crate::process::caught;

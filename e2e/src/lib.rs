@@ -1,4 +1,4 @@
-//! A real control plane as a library, and on it the benchmarks, the demo, the playground and the end-to-end tests.
+//! A real control plane and real hosts as a library, and on them the benchmarks, the demo, the playground and the end-to-end tests.
 
 pub mod audit;
 pub mod bench;

@@ -1,9 +1,9 @@
 //! Every decision of Lapse, pure.
 //!
 //! Nothing here holds a client, reads a clock, starts a task or draws a random number: what a
-//! decision needs is passed in, what is to be done is returned. Both components use it: the
-//! controller to decide what to grant and to revoke, the webhook to judge what people submit, and so
-//! the two cannot disagree.
+//! decision needs is passed in, what is to be done is returned. All components use it: the
+//! controller to decide what to grant and to revoke, the webhook to judge what people submit, the gateway and the agents to tell
+//! what is signed, `kubectl jit` to judge policies in files; and so they cannot disagree.
 //!
 //! - [`policy`]: a `JitPolicy` becomes a [`policy::Policy`] that cannot be invalid.
 //! - [`checks`]: the rules that a request must pass, one file each.

@@ -30,6 +30,7 @@ impl Files for HostFiles {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no path of a file"));
         };
+        // Its end keeps sudo from reading it, in a folder of rules.
         let mut beside = std::ffi::OsString::from(".");
         beside.push(name);
         beside.push("~");
@@ -45,35 +46,42 @@ impl Files for HostFiles {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            #[cfg(unix)]
-            Ok(()) => path.parent().map_or(Ok(()), settle),
-            // A folder cannot be written through there. What comes back after a power cut is removed once more.
-            #[cfg(windows)]
-            Ok(()) => Ok(()),
+        if let Err(error) = fs::remove_file(path) {
+            // A file system that cannot be written says so also of what is not there.
+            return if is_there(path) { Err(error) } else { Ok(()) };
         }
+        // On Windows a folder cannot be written through. What comes back there after a power cut is removed once more.
+        #[cfg(unix)]
+        path.parent().map_or(Ok(()), settle)?;
+        Ok(())
     }
 }
 
+fn is_there(path: &Path) -> bool {
+    let found = fs::symlink_metadata(path);
+    !found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    // One that somebody put there is not written through.
-    options.write(true).create_new(true);
-    with_mode(&mut options, mode);
-    let mut file = options.open(path)?;
+    let mut file = create(path, mode)?;
     file.write_all(content)?;
     file.sync_all()
 }
 
+/// Makes a file. One that somebody put there, or a link, is not written through.
 #[cfg(unix)]
-fn with_mode(options: &mut OpenOptions, mode: u32) {
-    std::os::unix::fs::OpenOptionsExt::mode(options, mode);
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // The umask may have taken bits away.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 #[cfg(windows)]
-fn with_mode(_: &mut OpenOptions, _: u32) {}
+fn create(path: &Path, _: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
 
 #[cfg(unix)]
 fn put(from: &Path, to: &Path, folder: &Path) -> io::Result<()> {
@@ -117,6 +125,29 @@ mod tests {
         HostFiles.remove(&path).unwrap();
         HostFiles.remove(&path).unwrap();
         assert_eq!(read(&path).unwrap(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_its_mode_whatever_it_had_before() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for mode in [0o600, 0o440, 0o666] {
+            HostFiles.replace(&path, b"1", mode).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_waits_under_the_temporary_name_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join(".x~")).unwrap();
+        HostFiles.replace(&folder.path().join("x"), b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"kept");
     }
 
     #[test]

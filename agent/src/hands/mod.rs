@@ -75,8 +75,8 @@ impl Hands {
     }
 
     /// The same, where it is known what its sudo understands.
-    #[must_use]
-    pub fn knowing(self, dialect: Dialect) -> Self {
+    #[cfg(test)]
+    pub(crate) fn knowing(self, dialect: Dialect) -> Self {
         Self { dialect: OnceCell::from(dialect), ..self }
     }
 

@@ -154,7 +154,7 @@ impl Watch {
         let now = self.guardian.now()?;
         let purpose = if !over.is_empty() {
             Purpose::Compare(over)
-        } else if !self.guardian.is_open() && self.is_old(now) {
+        } else if !self.guardian.is_open() && self.is_old(now.wall) {
             Purpose::Refresh
         } else {
             return Ok(());

@@ -1,5 +1,6 @@
 //! On a host that is a folder.
 
+use chrono::Utc;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,12 +1,11 @@
 //! On a host that is a folder.
 
-use chrono::Utc;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use lapse_crds::DriftFinding;
 use rstest::rstest;
 

@@ -170,7 +170,8 @@ impl Hands {
         let words = |error: std::io::Error| format!("logging the user off: {error}");
         let names = accounts::names_of(&self.places, right.uid).map_err(words)?;
         if !names.is_empty() && !names.contains(&right.user) {
-            warn!(user = right.user, ?names, "nobody is logged off: the user ID is another's now");
+            let names = names.join(", ");
+            warn!(user = right.user, names, "nobody is logged off: the user ID is another's now");
             return Ok(());
         }
         if is_within_session_of(&self.places, right.uid).unwrap_or_default() {

@@ -66,7 +66,7 @@ pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
     let in_force = records.values().filter(|record| record.is_open()).count();
     ensure!(
         in_force == 0,
-        "{in_force} grants are in force here: end them first (lapse-agent remove)"
+        "{in_force} grants are in force here: end them first (`lapse end GRANT` as root, or `lapse-agent remove` for all of them)"
     );
     let token = read_token(&options)?;
     let cli::Enrol { gateway, endpoint, pin, .. } = options;
@@ -136,7 +136,7 @@ pub async fn serve() -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("drift".to_owned())
         .spawn(move || watching.run())
-        .context("starting the thread that looks for what outlasts rights")?;
+        .context("starting the thread that looks for what outlasts access")?;
     tokio::spawn(notices::tell(places.clone(), known.clone()));
     let own = (identity.endpoint.clone(), key.clone());
     let (counter, courier) = requests::open(&places, own.0.clone(), own.1.clone());
@@ -282,7 +282,7 @@ pub fn status() -> anyhow::Result<()> {
         println!("No grant is in force.");
         return Ok(());
     }
-    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "RIGHT", "UNTIL");
+    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "ACCESS", "UNTIL");
     for record in open {
         let Some(right) = &record.right else { continue };
         let until = right.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -369,7 +369,14 @@ pub async fn remove() -> anyhow::Result<()> {
         );
     }
     copied::forget(&places)?;
-    println!("Nothing is in force, and this host is no Endpoint any more.");
+    println!(
+        "Nothing is in force, and this host is no Endpoint any more. To use it again, enrol it with a new token."
+    );
+    if standing::is_running(&places) {
+        println!(
+            "The agent still runs as that Endpoint, and could be given new orders: `systemctl stop lapse-agent`."
+        );
+    }
     Ok(())
 }
 

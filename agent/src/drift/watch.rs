@@ -83,7 +83,7 @@ impl Watch {
         loop {
             let began = Instant::now();
             let pause = self.turn().unwrap_or_else(|error| {
-                error!(%error, "what outlasts rights cannot be looked for yet");
+                error!(%error, "what outlasts access cannot be looked for yet");
                 WATCHFUL
             });
             let untold = self.tell();

@@ -103,9 +103,29 @@ pub enum Drift {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{Arg, CommandFactory as _};
 
     use super::*;
+
+    /// Every command and flag that is for people stands in the document.
+    #[test]
+    fn the_document_has_every_command() {
+        let document = include_str!("../../docs/endpoints.md");
+        let command = Cli::command();
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let mut below = command.get_subcommands().map(clap::Command::get_name).peekable();
+            if below.peek().is_none() {
+                assert!(document.contains(&format!("| `lapse-agent {name}` |")), "{name}");
+            }
+            for below in below {
+                assert!(document.contains(&format!("`lapse-agent {name} {below}`")), "{name}");
+            }
+            for flag in command.get_arguments().filter_map(Arg::get_long) {
+                assert!(document.contains(&format!("`--{flag}`")), "{name} --{flag}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -95,7 +95,7 @@ pub async fn serve() -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("drift".to_owned())
         .spawn(move || watching.run())
-        .context("starting the thread that looks for what outlasts rights")?;
+        .context("starting the thread that looks for what outlasts access")?;
     tokio::spawn(notices::tell(places.clone(), known.clone()));
     let own = (identity.endpoint.clone(), key.clone());
     let (counter, courier) = requests::open(&places, own.0.clone(), own.1.clone());

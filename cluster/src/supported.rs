@@ -29,7 +29,7 @@ pub async fn supported(client: Client) {
             }
             Ok(Some(why)) => {
                 if told.as_ref() != Some(&why) {
-                    error!(%why, "nothing is given in this cluster; what was given still ends");
+                    error!(%why, "nothing is granted in this cluster; what was granted still ends");
                     told = Some(why);
                 }
                 ROUND

@@ -114,6 +114,15 @@ impl Elevation {
         }
     }
 
+    /// Whether its holder calls sudo: then what they do can be recorded.
+    #[must_use]
+    pub fn is_sudo(&self) -> bool {
+        match self {
+            Self::Admin | Self::Commands(_) => true,
+            Self::Group(_) | Self::Application { .. } | Self::Account(_) => false,
+        }
+    }
+
     /// Whether all of another lies within this one. Those of different kinds are not compared: who may run everything as
     /// root has no need of the rest. An application is known by its name, whatever program it was.
     #[must_use]

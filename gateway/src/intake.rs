@@ -58,9 +58,15 @@ impl Intake {
         let batch = Batch { series, first, last, lines };
         let Identity { public_key, uid, name, .. } = &*self.identity;
         let verified = verify_batch(public_key, uid, &batch, &signature);
-        if self.under_way.is_some() || verified.is_err() {
-            let error = verified.err();
-            warn!(endpoint = name, ?error, "a part of the record is not taken");
+        let refusal = match &verified {
+            _ if self.under_way.is_some() => {
+                Some("it came before the one ahead of it was noted".to_owned())
+            }
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = refusal {
+            warn!(endpoint = name, why, "a part of the record is not taken");
             self.shared.metrics.batch(BatchOutcome::refused);
             return false;
         }

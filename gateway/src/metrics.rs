@@ -120,6 +120,8 @@ pub(crate) struct Metrics {
     pub(crate) writes: Histogram,
     /// How late rights on hosts ended by their time, by the clocks of the hosts, in seconds.
     pub(crate) lateness: Histogram,
+    /// When the certificate in force ends, in seconds since 1970; 0 before there is one.
+    pub(crate) certificate_expires: Gauge,
     receipts: Family<OfReceipt, Counter>,
     batches: Family<OfBatch, Counter>,
     enrolments: Family<OfEnrolment, Counter>,
@@ -143,6 +145,7 @@ impl Metrics {
             duplicates: Counter::default(),
             writes: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             lateness: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            certificate_expires: Gauge::default(),
             receipts: Family::default(),
             batches: Family::default(),
             enrolments: Family::default(),
@@ -208,6 +211,11 @@ impl Metrics {
             "host_end_lateness_seconds",
             "From the expiry of access on a host to its end there, by the clock of the host",
             all.lateness.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "Expiry of the certificate that hosts are shown; 0 before there is one",
+            all.certificate_expires.clone(),
         );
         // What has not happened yet is shown as zero: the first time is a step that an alert can see.
         for outcome in [ReceiptOutcome::recorded, ReceiptOutcome::refused, ReceiptOutcome::full] {

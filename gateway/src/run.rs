@@ -103,6 +103,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let serving = {
         let (shared, stop) = (shared.clone(), stop.clone());
+        let expires = metrics.certificate_expires.clone();
         let counted = (metrics, first_lists.clone());
         // One task, so that none of its parts ends without the others.
         tokio::spawn(async move {
@@ -126,7 +127,7 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
                 );
             tokio::select! {
                 ((), served) = async { tokio::join!(accepting, serving) } => served,
-                () = tls.follow() => Ok(()),
+                () = tls.follow(expires) => Ok(()),
             }
         })
     };

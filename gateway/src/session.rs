@@ -91,7 +91,8 @@ impl Session {
         }
         let is_current = self.shared.attached().detach(&self.identity.uid, number);
         self.shared.metrics.agents.dec();
-        info!(endpoint = %self.identity.name, ?cause, "an agent is disconnected");
+        let why = cause.map(tracing::field::debug);
+        info!(endpoint = %self.identity.name, cause = why, "an agent is disconnected");
         if cause == Some(EndCause::Replaced) {
             self.shared.metrics.replaced.inc();
         }

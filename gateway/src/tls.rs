@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tracing::{info, warn};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -46,9 +48,15 @@ impl Tls {
         self.current.read().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
-    /// Looks again and again.
-    pub(crate) async fn follow(self) {
+    /// When the certificate ends, in seconds since 1970; 0 if it does not say so.
+    pub(crate) fn expires_at(&self) -> i64 {
+        expiry(&self.current.read().unwrap_or_else(PoisonError::into_inner).0[0])
+    }
+
+    /// Looks again and again, and shows when the certificate in force ends.
+    pub(crate) async fn follow(self, expires: Gauge) {
         loop {
+            expires.set(self.expires_at());
             tokio::time::sleep(LOOK).await;
             match self.reload() {
                 Ok(true) => {
@@ -71,6 +79,12 @@ impl Tls {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (files, config);
         Ok(true)
     }
+}
+
+fn expiry(certificates: &[u8]) -> i64 {
+    let Some(Ok(leaf)) = CertificateDer::pem_slice_iter(certificates).next() else { return 0 };
+    let read = X509Certificate::from_der(&leaf);
+    read.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp())
 }
 
 fn read(folder: &Path) -> Result<Files, TlsError> {

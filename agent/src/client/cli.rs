@@ -47,10 +47,24 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use clap::error::ErrorKind;
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::{Arg, CommandFactory as _, Parser as _};
     use rstest::rstest;
 
     use super::*;
+
+    /// Every command and flag that is for people stands in the document.
+    #[test]
+    fn the_document_has_every_command() {
+        let document = include_str!("../../../docs/endpoints.md");
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(document.contains(&format!("| `lapse {name}")), "{name}");
+            let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+            for flag in shown.filter_map(Arg::get_long) {
+                assert!(document.contains(&format!("--{flag}")), "{name} --{flag}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -83,7 +83,7 @@ impl Watch {
         loop {
             let began = Instant::now();
             let pause = self.turn().unwrap_or_else(|error| {
-                error!(%error, "what outlasts rights cannot be looked for yet");
+                error!(%error, "what outlasts access cannot be looked for yet");
                 WATCHFUL
             });
             let untold = self.tell();
@@ -154,7 +154,7 @@ impl Watch {
         let now = self.guardian.now()?;
         let purpose = if !over.is_empty() {
             Purpose::Compare(over)
-        } else if !self.guardian.is_open() && self.is_old(now) {
+        } else if !self.guardian.is_open() && self.is_old(now.wall) {
             Purpose::Refresh
         } else {
             return Ok(());

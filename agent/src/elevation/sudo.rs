@@ -115,7 +115,7 @@ impl<'bench> Driver<Bench<'bench>, Undo> for Sudo<'_> {
         let own = self.right.expires_at.timestamp() + 1;
         let until = until_of(bench.others.iter()).map_or(own, |others| others.max(own));
         (bench.system.replace(&bench.places.until(), format!("{until}\n").as_bytes(), 0o600))
-            .map_err(|error| failed("writing until when rights last", &error))?;
+            .map_err(|error| failed("writing until when access lasts", &error))?;
         let path = bench.places.rule(self.id);
         (bench.system.replace(&path, text.as_bytes(), 0o440))
             .map_err(|error| failed(&format!("writing {}", path.display()), &error))?;

@@ -336,7 +336,7 @@ impl Hands {
                 rest,
             );
             if let Err(error) = armed {
-                warn!(grant = record.grant, %error, "a right is in force without its timers");
+                warn!(grant = record.grant, %error, "access is held without its timers");
             }
         }
         drop(lock);

@@ -28,11 +28,11 @@ impl Hands {
         match self.try_give(record, right, others) {
             Ok(()) => {
                 let (Right { user, elevation, expires_at, .. }, grant) = (right, &record.grant);
-                info!(grant, user, what = %elevation, until = %expires_at, "a right is given");
+                info!(grant, user, what = %elevation, until = %expires_at, "access is granted");
                 Ok(())
             }
             Err(why) => {
-                warn!(grant = record.grant, why, "a right cannot be given");
+                warn!(grant = record.grant, why, "access cannot be granted");
                 record.failed = true;
                 self.end(record, others, Some(&why))
             }
@@ -98,7 +98,7 @@ impl Hands {
             match self.remember(record) {
                 Ok(()) => written = record.clone(),
                 Err(error) => {
-                    warn!(grant = record.grant, %error, "that a right ends cannot be written down");
+                    warn!(grant = record.grant, %error, "that access ends cannot be written down");
                 }
             }
         }
@@ -107,11 +107,11 @@ impl Hands {
                 record.say(record.why.clone());
                 // As of now, when it was seen to be gone.
                 record.go(Stage::Over, &self.now().unwrap_or(now));
-                info!(grant = record.grant, why = record.why, "a right has ended");
+                info!(grant = record.grant, why = record.why, "access has ended");
             }
             Err(problem) => {
                 if record.message.as_ref() != Some(&problem) {
-                    error!(grant = record.grant, problem, "a right is not gone yet");
+                    error!(grant = record.grant, problem, "access is not gone yet");
                 }
                 record.say(Some(problem));
             }
@@ -170,7 +170,8 @@ impl Hands {
         let words = |error: std::io::Error| format!("logging the user off: {error}");
         let names = accounts::names_of(&self.places, right.uid).map_err(words)?;
         if !names.is_empty() && !names.contains(&right.user) {
-            warn!(user = right.user, ?names, "nobody is logged off: the user ID is another's now");
+            let names = names.join(", ");
+            warn!(user = right.user, names, "nobody is logged off: the user ID is another's now");
             return Ok(());
         }
         if is_within_session_of(&self.places, right.uid).unwrap_or_default() {

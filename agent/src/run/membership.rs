@@ -18,6 +18,7 @@ use crate::hands::Hands;
 use crate::identity::Enrolled;
 use crate::places::Places;
 use crate::record::Record;
+use crate::standing;
 
 /// Becomes the agent of an Endpoint.
 ///
@@ -35,7 +36,7 @@ pub async fn enrol_host(options: cli::Enrol) -> anyhow::Result<()> {
     let in_force = records.values().filter(|record| record.is_open()).count();
     ensure!(
         in_force == 0,
-        "{in_force} grants are in force here: end them first (lapse-agent remove)"
+        "{in_force} grants are in force here: end them first (`lapse end GRANT` as root, or `lapse-agent remove` for all of them)"
     );
     let token = read_token(&options)?;
     let cli::Enrol { gateway, endpoint, pin, .. } = options;
@@ -81,7 +82,14 @@ pub async fn remove() -> anyhow::Result<()> {
         );
     }
     copied::forget(&places)?;
-    println!("Nothing is in force, and this host is no Endpoint any more.");
+    println!(
+        "Nothing is in force, and this host is no Endpoint any more. To use it again, enrol it with a new token."
+    );
+    if standing::is_running(&places) {
+        println!(
+            "The agent still runs as that Endpoint, and could be given new orders: `systemctl stop lapse-agent`."
+        );
+    }
     Ok(())
 }
 

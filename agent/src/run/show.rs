@@ -37,7 +37,7 @@ pub fn status() -> anyhow::Result<()> {
         println!("No grant is in force.");
         return Ok(());
     }
-    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "RIGHT", "UNTIL");
+    println!("{:<10} {:<16} {:<24} {:<20} GRANT", "STATE", "USER", "ACCESS", "UNTIL");
     for record in open {
         let Some(right) = &record.right else { continue };
         let until = right.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

@@ -56,18 +56,18 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["patch"],
         "to say of an object that cannot be read what is wrong with it",
     ),
-    need(API_GROUP, &["grants"], &["create"], "to record a right before it is given"),
+    need(API_GROUP, &["grants"], &["create"], "to record access before it is granted"),
     need(
         API_GROUP,
         &["grants"],
         &["patch"],
-        "to let a Grant go, by its finalizer, once its right is gone",
+        "to let a Grant go, by its finalizer, once its access is gone",
     ),
     need(
         API_GROUP,
         &["endpoints"],
         &["patch"],
-        "to keep an Endpoint, by its finalizer, while there are rights on its host; an admission policy keeps it to that",
+        "to keep an Endpoint, by its finalizer, while access is held on its host; an admission policy keeps it to that",
     ),
     Need {
         when: When::Gateway,
@@ -185,7 +185,7 @@ pub(super) const CONTROLLER: &[Need] = &[
         &["roles"],
         &["lapse-elevated-enforce", "lapse-elevated-audit", "lapse-elevated-off"],
         &["bind"],
-        "to mark the holder of a right where the API server can ask",
+        "to mark the holder of access where the API server can ask",
     ),
     Need {
         when: When::Gateway,
@@ -212,14 +212,14 @@ pub(super) const WEBHOOK: &[Need] = &[
         API_GROUP,
         &["accessrequests", "accessdecisions", "jitpolicies", "grants"],
         &["list", "watch"],
-        "and by the requests, decisions, policies and rights beside it, which it follows; so is what the \
+        "and by the requests, decisions, policies and grants beside it, which it follows; so is what the \
          controller makes",
     ),
     need(
         API_GROUP,
         &["grants/status"],
         &["patch"],
-        "to record which pods the holder of a right goes into; an admission policy keeps it to that",
+        "to record which pods a holder of access enters; an admission policy keeps it to that",
     ),
     need(RBAC_GROUP, &["clusterroles", "roles"], &["get"], "the rules that an approval is for"),
     Need {
@@ -239,7 +239,7 @@ pub(super) const WEBHOOK: &[Need] = &[
             RBAC_GROUP,
             &["rolebindings"],
             &["get"],
-            "the marker of a right, which stands there before any binding of the right is let through",
+            "the marker of a grant, which stands there before any binding of the grant is let through",
         )
     },
     need("", &["namespaces"], &["get"], "their labels say which policies offer them"),

@@ -95,7 +95,7 @@ async fn look(
         match action {
             Action::Delete { object, uid } => {
                 kubernetes::delete(client, &ObjectPlace::of(&object), &uid).await?;
-                info!(object = %object.describe(), gave = object.gives(), "took an object back");
+                info!(object = %object.describe(), gave = object.gives(), "revoked an object");
             }
             Action::Stop { started: workload, grace_seconds } => {
                 started::stop(client, &workload, grace_seconds).await?;

@@ -51,7 +51,7 @@ pub(crate) async fn drain(options: OnceOptions) -> anyhow::Result<()> {
     let client = connect(&clock, "lapse-controller").await?;
     let me = format!("lapse-drain-{:08x}", getrandom::u32()?);
     let hold = Hold::take(&client, &settings.namespace, me).await;
-    let hold = hold.context("keeping others from giving rights")?;
+    let hold = hold.context("keeping others from granting access")?;
     info!("the lease is taken: nothing is given any more");
     let drained = tokio::select! {
         drained = rounds(&client, &clock, settings, hold.quiet_from) => drained,
@@ -59,7 +59,7 @@ pub(crate) async fn drain(options: OnceOptions) -> anyhow::Result<()> {
     };
     match drained {
         Ok(()) => {
-            let was_held = hold.leave().await.context("keeping others from giving rights")?;
+            let was_held = hold.leave().await.context("keeping others from granting access")?;
             anyhow::ensure!(
                 was_held,
                 "a controller took the lease meanwhile, and may have granted access: run it again"
@@ -105,7 +105,7 @@ async fn rounds(
             endpoints::let_go(client, &mut round).await;
         }
         if round.left.is_empty() && found_nothing {
-            info!(ended, removed, "no right is left");
+            info!(ended, removed, "no access is left");
             if !round.unreviewed.is_empty() {
                 warn!(
                     grants = %named(&round.unreviewed),

@@ -94,7 +94,7 @@ async fn do_one(context: &Context, grant: &Grant, action: &Action) -> Result<Eff
                 context.metrics.revocation_failures.inc();
             }
             taken?;
-            info!(object = %object.describe(), gave = object.gives(), "took an object back");
+            info!(object = %object.describe(), gave = object.gives(), "revoked an object");
         }
         Action::Stop { started: workload, grace_seconds } => {
             started::stop(&context.client(), workload, *grace_seconds).await?;
@@ -119,7 +119,7 @@ async fn create(
                 context.touched.grant(grant.metadata.name.as_deref().unwrap_or_default());
             }
             let (subject, gives) = (&grant.spec.subject, object.gives());
-            info!(object = %object.describe(), %subject, gives, "made an object");
+            info!(object = %object.describe(), %subject, gives, "created an object");
             // What the API server answers is what it has stored.
             Ok(match objects::live(&object.content, made) {
                 Ok(live) => Effect::Made(Box::new((object.clone(), live))),

@@ -56,7 +56,7 @@ pub(crate) async fn begin(
             converged.written
         }
         Err(error) => {
-            warn!(%error, "a right could not be given at once");
+            warn!(%error, "access could not be granted at once");
             // It may have come to its end meanwhile, and stand.
             let lane = if error.keeps_a_right() { Lane::End } else { lane };
             queue.soon(item, lane, error.retry_after(0, 1.0, lane.may_end()));

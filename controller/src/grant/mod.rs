@@ -211,8 +211,8 @@ async fn converge(
 async fn say_in_time(context: &Context, grant: &Grant, status: Option<GrantStatus>) {
     match timeout(SAID_WITHIN, report::report(context, grant, status).boxed()).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => warn!(%error, "why a right stands is not written"),
-        Err(_) => warn!("why a right stands is not written yet"),
+        Ok(Err(error)) => warn!(%error, "why access is not revoked yet could not be written"),
+        Err(_) => warn!("why access is not revoked yet was not written in time"),
     }
 }
 

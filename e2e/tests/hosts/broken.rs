@@ -189,7 +189,7 @@ async fn removing_the_package_ends_everything() {
     site.host.sh("dpkg --purge lapse-agent").await.unwrap();
     site.assert_clean().await;
     assert!(!site.sudo("true").await);
-    let left = "ls -d /var/lib/lapse /etc/pam.d/lapse-* /usr/lib/lapse /etc/systemd/system/*.wants/lapse-* 2>/dev/null; true";
+    let left = "ls -d /var/lib/lapse /etc/lapse /etc/pam.d/lapse-* /usr/lib/lapse /etc/systemd/system/*.wants/lapse-* 2>/dev/null; true";
     assert_eq!(site.host.sh(left).await.unwrap(), "");
     for grant in [fix, member] {
         let status = site.ended(&grant).await.status.unwrap();

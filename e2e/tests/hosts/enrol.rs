@@ -57,6 +57,12 @@ async fn a_host_that_cannot_enrol_says_what_to_do() {
         keys.lines().all(|line| line.starts_with("600 ") || line == "700 /var/lib/lapse"),
         "{keys}"
     );
+
+    // Who removes it by hand is told what is left to do.
+    let removed = site.host.sh("lapse-agent remove").await.unwrap();
+    for words in ["enrol it with a new token", "systemctl stop lapse-agent"] {
+        assert!(removed.contains(words), "{words}: {removed}");
+    }
 }
 
 /// What the host cannot do is not offered: the request says so, and nothing is sent to the host.

@@ -75,7 +75,7 @@ async fn nothing_is_given_and_what_was_given_ends() {
     world.approve(&world.bob, "fix").await.unwrap();
     eventually("it to be said", SOON, async || {
         let log = fs::read_to_string(&process.spec().log)?;
-        let words = ["nothing is given in this cluster", "Kubernetes 1.31, and Lapse needs 1.32"];
+        let words = ["nothing is granted in this cluster", "Kubernetes 1.31, and Lapse needs 1.32"];
         Ok(words.iter().all(|words| log.contains(words)).then_some(()))
     })
     .await

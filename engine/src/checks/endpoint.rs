@@ -1,6 +1,6 @@
 //! The endpoint exists, its agent can do what is asked for, and the requester is a local user there.
 
-use lapse_crds::{AccountAction, Capability};
+use lapse_crds::{AccountAction, Capability, Recording};
 
 use super::{CheckResult, Context};
 use crate::Read;
@@ -76,11 +76,19 @@ pub(super) fn check(context: &Context<'_>, endpoint: &Read<EndpointFacts>) -> Ch
         Privilege::Elevation(elevation) => more_of(&elevation),
         Privilege::Role(_) | Privilege::Rules(_) => None,
     };
+    let is_unrecorded = elevation.is_sudo()
+        && policy.session().record == Some(Recording::Children)
+        && !facts.records();
+    let unrecorded = if is_unrecorded { UNRECORDED } else { "" };
     CheckResult::Pass(format!(
-        "{elevation} on {name} is offered, as local user {local_user}.{}",
+        "{elevation} on {name} is offered, as local user {local_user}.{}{unrecorded}",
         more.unwrap_or_default()
     ))
 }
+
+/// What approvers must know of a host that cannot do what the policy wants: access is given there all the same.
+const UNRECORDED: &str = " What the commands start is not recorded there, although the policy says session.record: \
+                          Children: its agent does not have SessionRecord.";
 
 /// What the name of an elevation does not say.
 fn more_of(elevation: &Elevation) -> Option<String> {

@@ -1,10 +1,12 @@
 //! What is allowed in a policy and yet unwise: told to whoever applies it, never refused.
 
 mod hosts;
+mod idle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::hosts::hosts;
+use self::idle::idle;
 use super::approval::{approval_rules, short_of_people};
 use super::emergency::has_no_reviewer;
 use lapse_crds::{
@@ -16,7 +18,7 @@ use lapse_crds::{
 /// at 256 characters.
 #[must_use]
 pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
-    let rules: [fn(&JitPolicySpec) -> Vec<String>; 9] = [
+    let rules: [fn(&JitPolicySpec) -> Vec<String>; 10] = [
         requesters,
         targets,
         hosts,
@@ -26,6 +28,7 @@ pub fn lint(spec: &JitPolicySpec) -> Vec<String> {
         reason,
         default_duration,
         guard,
+        idle,
     ];
     rules.iter().flat_map(|rule| rule(spec)).collect()
 }
@@ -120,7 +123,10 @@ fn everybody(spec: &JitPolicySpec) -> Vec<String> {
     let reviewers = spec.emergency.iter();
     let reviewers =
         reviewers.map(|emergency| ("spec.emergency.review.reviewers", &emergency.review.reviewers));
-    lists.chain(stages).chain(reviewers).filter_map(wide).collect()
+    let escalation = spec.approval.iter().filter_map(|approval| approval.escalation.as_ref());
+    let escalation =
+        escalation.map(|added| ("spec.approval.escalation.approvers", &added.approvers));
+    lists.chain(stages).chain(escalation).chain(reviewers).filter_map(wide).collect()
 }
 
 /// Nobody approves an own request, unless the policy says so: a requester who is needed as an approver
@@ -203,7 +209,9 @@ fn stages(spec: &JitPolicySpec) -> &[Stage] {
 
 #[cfg(test)]
 mod tests {
-    use lapse_crds::{Approval, DurationBounds, PolicyTarget, ReasonRule, RoleKind, Session};
+    use lapse_crds::{
+        Approval, DurationBounds, Escalation, PolicyTarget, ReasonRule, RoleKind, Session,
+    };
     use rstest::rstest;
 
     use super::*;
@@ -219,6 +227,12 @@ mod tests {
     fn approved_by(spec: &mut JitPolicySpec, required: u32, approvers: Vec<Subject>) {
         let stages = vec![stage("manager", required, approvers)];
         spec.approval = Some(Approval { stages, ..Approval::default() });
+    }
+
+    fn escalated_to(spec: &mut JitPolicySpec, approvers: Vec<Subject>) {
+        approved_by(spec, 1, vec![group("managers")]);
+        let escalation = Escalation { after: "30m".parse().unwrap(), approvers };
+        spec.approval.as_mut().unwrap().escalation = Some(escalation);
     }
 
     fn lasting(spec: &mut JitPolicySpec, default: &str, max: &str) {
@@ -240,6 +254,8 @@ mod tests {
     #[case(|s: &mut Spec| kubernetes(s).allow_escalation = true, Some("spec.targets[0].kubernetes.allowEscalation"))]
     #[case(|s: &mut Spec| s.requesters.push(group("system:authenticated")), Some("spec.requesters names the group system:authenticated"))]
     #[case(|s: &mut Spec| approved_by(s, 1, vec![group("system:authenticated")]), Some("spec.approval.stages names the group"))]
+    #[case(|s: &mut Spec| escalated_to(s, vec![group("system:authenticated")]), Some("spec.approval.escalation.approvers names the group"))]
+    #[case(|s: &mut Spec| escalated_to(s, vec![group("directors")]), None)]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga")]); }, Some("(manager) cannot be completed for requests by user olga"))]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 2, vec![user("olga"), user("bob")]); }, Some("cannot be completed for requests by user olga"))]
     #[case(|s: &mut Spec| { s.requesters = vec![user("olga")]; approved_by(s, 1, vec![user("olga"), user("bob")]); }, None)]

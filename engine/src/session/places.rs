@@ -3,7 +3,6 @@
 use lapse_crds::{GrantSession, Guard, LastingChanges, LocalSessions, Recording};
 
 use crate::Read;
-use crate::elevation::Elevation;
 use crate::endpoint::EndpointFacts;
 use crate::target::Privilege;
 
@@ -53,7 +52,7 @@ pub(crate) fn of_host(
 }
 
 fn is_sudo(privilege: &Privilege) -> bool {
-    matches!(privilege, Privilege::Elevation(Elevation::Admin | Elevation::Commands(_)))
+    matches!(privilege, Privilege::Elevation(elevation) if elevation.is_sudo())
 }
 
 #[cfg(test)]
@@ -62,6 +61,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::elevation::Elevation;
 
     fn policy() -> GrantSession {
         GrantSession {

@@ -68,6 +68,7 @@ fn certificates(folder: &Path) -> TlsConnector {
         CertificateParams::new(vec!["localhost".to_owned()]).unwrap(),
     );
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.not_after = rcgen::date_time_ymd(2099, 1, 1);
     let serving = params.signed_by(&key, &authority).unwrap();
     for (name, text) in
         [("ca.crt", authority.pem()), ("tls.crt", serving.pem()), ("tls.key", key.serialize_pem())]
@@ -129,4 +130,12 @@ async fn who_does_not_go_on_loses_their_turn() {
     let _connection = gate.next().await;
     assert!(began.elapsed() < HANDSHAKE);
     agent.abort();
+}
+
+#[test]
+fn it_is_known_when_the_certificate_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(certificates(folder.path()));
+    let tls = Tls::load(folder.path()).unwrap();
+    assert_eq!(tls.expires_at(), 4_070_908_800, "the year 2099");
 }

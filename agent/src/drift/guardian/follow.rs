@@ -47,7 +47,7 @@ impl Guardian {
         let before = read_before(&self.places).unwrap_or_default();
         self.open = file.zip(before).map(|(period, before)| Open { period, before });
         if let Some(why) = broken {
-            error!(why, "what the host was before a right was given is lost");
+            error!(why, "what the host was before access was granted is lost");
         }
         let release = self.open.as_ref().map(|open| open.period.release.clone());
         if let Some(release) = release.filter(|release| release != RELEASE) {

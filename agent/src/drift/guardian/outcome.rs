@@ -59,10 +59,10 @@ pub(super) fn log(
     let Deviation { kind, path, change, .. } = of;
     let grants = grants.join(", ");
     match undone {
-        Some(Ok(())) => warn!(%kind, path, change, grants, "undone: it would outlast a right"),
+        Some(Ok(())) => warn!(%kind, path, change, grants, "undone: it would outlast access"),
         Some(Err(why)) => {
-            error!(%kind, path, change, grants, why, "not undone: it outlasts a right");
+            error!(%kind, path, change, grants, why, "not undone: it outlasts access");
         }
-        None => warn!(%kind, path, change, grants, "it outlasts a right"),
+        None => warn!(%kind, path, change, grants, "it outlasts access"),
     }
 }

@@ -92,7 +92,7 @@ fn stands(endpoint: &Endpoint, now: DateTime<Utc>) -> Vec<Finding> {
         if order.state == OrderState::Ending && age > SLOW {
             let why = order.message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!(
-                "on Endpoint {name} the right of Grant {} has been ending for {}{why}",
+                "on Endpoint {name} the access of Grant {} has been ending for {}{why}",
                 order.grant,
                 span(age)
             );

@@ -117,7 +117,7 @@ fn unheard(grant: &GrantSummary, now: DateTime<Utc>) -> Option<Finding> {
     let since = unheard_for(grant, now).filter(|since| *since > SLOW)?;
     let host = &grant.live.as_ref()?.target.as_ref()?.scope.endpoint()?.name;
     let message = format!(
-        "the right of {} on Endpoint {host} was revoked {} ago, which the host has not confirmed: until it hears of it, it \
+        "the access of {} on Endpoint {host} was revoked {} ago, which the host has not confirmed: until it hears of it, it \
          goes on to {} (Grant {})",
         grant.subject,
         span(since),
@@ -167,7 +167,7 @@ mod tests {
             json!({"endpoint": {"name": "web-1", "uid": "e", "localUser": "al", "admin": {}}});
         let grant_of = |target: &Value| GrantSummary::of(&grant(target));
         let told = unheard(&grant_of(&host), at("2026-01-01T00:15:00Z")).unwrap().message;
-        insta::assert_snapshot!(told, @"the right of user alice on Endpoint web-1 was revoked 5m ago, which the host has not confirmed: until it hears of it, it goes on to 2026-01-01T01:00:00Z (in 45m) (Grant fix-0a)");
+        insta::assert_snapshot!(told, @"the access of user alice on Endpoint web-1 was revoked 5m ago, which the host has not confirmed: until it hears of it, it goes on to 2026-01-01T01:00:00Z (in 45m) (Grant fix-0a)");
         assert_eq!(unheard(&grant_of(&host), at("2026-01-01T00:11:00Z")), None, "it is still new");
         assert_eq!(
             unheard(&grant_of(&host), at("2026-01-01T01:00:00Z")),

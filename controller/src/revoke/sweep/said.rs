@@ -75,7 +75,7 @@ impl Looked {
             // Otherwise it may be listing already.
             Ok(now) if is_early() => self.state().until = now,
             Ok(_) => {}
-            Err(error) => warn!(%error, "what was said will be listed right by right"),
+            Err(error) => warn!(%error, "what was said will be listed grant by grant"),
         }
     }
 }
@@ -113,7 +113,7 @@ impl Said<'_> {
                     None
                 }
                 Err(error) => {
-                    warn!(%error, "what was said is listed right by right");
+                    warn!(%error, "what was said is listed grant by grant");
                     None
                 }
             };

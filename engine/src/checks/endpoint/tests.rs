@@ -4,7 +4,7 @@ mod requirement;
 use std::collections::BTreeSet;
 
 use lapse_crds::{
-    Admin, EndpointTarget, EndpointTargets, LocalUser, LocalUsers, PolicyTarget, Subject,
+    Admin, EndpointTarget, EndpointTargets, LocalUser, LocalUsers, PolicyTarget, Session, Subject,
     SubjectKind, Target,
 };
 use rstest::rstest;
@@ -169,4 +169,31 @@ fn who_is_called_the_same_is_one_where_the_policy_says_so() {
     offered.local_users = Some(LocalUsers::SameName);
     let message = said(fixture.outcome(target::check));
     assert_eq!(message, "admin on web-1 is offered, as local user alice.");
+}
+
+#[rstest]
+#[case::it_cannot(admin(), false, Some(Recording::Children), true)]
+#[case::it_can(admin(), true, Some(Recording::Children), false)]
+#[case::nobody_wants_that(admin(), false, Some(Recording::Commands), false)]
+#[case::nothing_is_said(admin(), false, None, false)]
+#[case::no_sudo(EndpointTarget { group: Some("adm".into()), ..on("web-1") }, false, Some(Recording::Children), false)]
+fn a_host_that_cannot_record_as_the_policy_says_is_told(
+    #[case] wish: EndpointTarget,
+    #[case] records: bool,
+    #[case] record: Option<Recording>,
+    #[case] is_told: bool,
+) {
+    let mut endpoint = facts();
+    let capabilities = endpoint.capabilities.as_mut().unwrap();
+    capabilities.insert(Capability::Group);
+    if records {
+        capabilities.insert(Capability::SessionRecord);
+    }
+    let mut fixture = asking(wish, Read::Found(endpoint));
+    fixture.policy.spec.session = Some(Session { record, ..Session::default() });
+    let outcome = fixture.outcome(target::check);
+    assert!(matches!(outcome, CheckResult::Pass(_)), "{outcome:?}");
+    let expected = " What the commands start is not recorded there, although the policy says session.record: Children: \
+                    its agent does not have SessionRecord.";
+    assert_eq!(said(outcome).ends_with(expected), is_told);
 }

@@ -56,7 +56,7 @@ impl Drop for Cgroup {
 /// Removes a cgroup with all below it, for which the kernel needs a moment after the last process; returns whether it
 /// is gone. The watchdog tries again later.
 fn remove(folder: &Path) -> bool {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         remove_below(folder);
         if !folder.exists() {
             return true;

@@ -11,21 +11,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{BOUNDING_SET, ENTER, Host, machine};
-use crate::plane::{Answer, Process};
-
-/// How long a command may take.
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::plane::{Answer, Process, SOON};
 
 /// Enters all namespaces of a process; its number follows. Who enters has all capabilities.
 const NAMESPACES: &str = "nsenter --mount --uts --ipc --net --pid --cgroup --root --wd --target";
 
 impl Host {
-    /// Runs a program as root to its end, for 30 seconds at most. What it leaves running may go on.
+    /// Runs a program as root to its end, for [`SOON`] at most. What it leaves running may go on.
     ///
     /// # Errors
     /// If it could not be run, or did not end in time.
     pub async fn run(&self, args: &[&str]) -> Result<Answer> {
-        self.run_within(LIMIT, args).await
+        self.run_within(SOON, args).await
     }
 
     /// Runs a program as root to its end. It is killed at the limit.

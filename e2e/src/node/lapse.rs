@@ -13,7 +13,7 @@ use super::Cluster;
 use crate::plane::install::{NAMESPACE, chart};
 
 /// How long Helm waits. Long: the machine may be building at the same time.
-const PATIENCE: &str = "--timeout=3m";
+const PATIENCE: &str = "--timeout=5m";
 
 impl Cluster {
     /// Installs or upgrades the chart, with values for Helm's `--set`, and waits until Helm says that it is done. The

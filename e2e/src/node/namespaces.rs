@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::cgroups::{Cgroups, Hierarchies};
-use crate::plane::{Ground, Process, Spec, eventually};
+use crate::plane::{Ground, Process, SOON, Spec, eventually};
 
 const START: &str = include_str!("start.sh");
 
@@ -65,7 +64,7 @@ impl Namespaces {
         })?;
         let what = format!("{} to be there", first.name());
         let started = folder.join("started");
-        eventually(&what, Duration::from_secs(20), async || {
+        eventually(&what, SOON, async || {
             Ok((started.exists() || first.exit().is_some()).then_some(()))
         })
         .await

@@ -7,6 +7,7 @@ use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 fn admin() -> Value {
@@ -47,7 +48,7 @@ async fn a_right_ends_with_the_agent_dead(
     #[case] what: Value,
 ) {
     let site = Site::new(name).await;
-    let (grant, end) = site.given("fix", &what, "12s").await;
+    let (grant, end) = site.given("fix", &what, SHORT).await;
     site.host.as_user("alice", SLEEPER).await.unwrap();
     site.host
         .sh("systemctl mask --now lapse-agent; pkill -9 -x lapse-agent || true")
@@ -83,7 +84,7 @@ async fn a_right_ends_with_the_agent_dead(
 #[tokio::test]
 async fn each_end_is_enough_alone(#[case] name: &str, #[case] taken: &str) {
     let site = Site::new(name).await;
-    let (_, end) = site.given("fix", &admin(), "12s").await;
+    let (_, end) = site.given("fix", &admin(), SHORT).await;
     site.host.as_user("alice", SLEEPER).await.unwrap();
     eventually("it to run", SOON, async || Ok(sleeps(&site).await.then_some(()))).await.unwrap();
     // What NOTAFTER ends has no part in this, but where it is looked at.
@@ -101,15 +102,15 @@ async fn each_end_is_enough_alone(#[case] name: &str, #[case] taken: &str) {
 #[tokio::test]
 async fn a_host_that_is_cut_off_ends_rights_and_says_so_later() {
     let mut site = Site::new("alone-cut").await;
-    let (grant, end) = site.given("fix", &admin(), "12s").await;
+    let (grant, end) = site.given("fix", &admin(), SHORT).await;
     site.host.cut().unwrap();
     let cut = Instant::now();
-    refused(&site, "sudo", end).await;
-    site.assert_clean().await;
     // By a connection that is tried, long before TCP gives it up.
     site.ready(ConditionStatus::False).await;
     println!("missed {:?} after it was cut off", cut.elapsed());
-    assert!(cut.elapsed() < Duration::from_secs(40), "{:?}", cut.elapsed());
+    assert!(cut.elapsed() < Duration::from_mins(1), "{:?}", cut.elapsed());
+    refused(&site, "sudo", end).await;
+    site.assert_clean().await;
     let waiting = site.grants().get(&grant).await.unwrap().status.unwrap();
     assert_ne!(waiting.phase, lapse_crds::GrantPhase::Ended, "nobody has said so");
     site.host.join().unwrap();
@@ -128,7 +129,7 @@ async fn the_power_goes_across_the_end(
     #[case] what: Value,
 ) {
     let mut site = Site::new(name).await;
-    let (grant, end) = site.given("fix", &what, "12s").await;
+    let (grant, end) = site.given("fix", &what, SHORT).await;
     site.host.crash().unwrap();
     until(end).await;
     site.host.boot().await.unwrap();
@@ -140,7 +141,7 @@ async fn the_power_goes_across_the_end(
 #[tokio::test]
 async fn a_right_goes_on_after_a_restart_within_its_time_and_then_ends() {
     let mut site = Site::new("power-within").await;
-    let (grant, end) = site.given("fix", &admin(), "25s").await;
+    let (grant, end) = site.given("fix", &admin(), "1m").await;
     site.host.crash().unwrap();
     site.host.boot().await.unwrap();
     assert!(site.sudo("true").await, "{}", site.journal().await);

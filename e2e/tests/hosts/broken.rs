@@ -5,6 +5,7 @@ use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 fn admin() -> Value {
@@ -70,7 +71,7 @@ async fn what_cannot_be_given_is_not_half_given(
         .sh(&format!("echo 'bob ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/bob; {broken}"))
         .await
         .unwrap();
-    site.ask("fix", &what, "1m").await;
+    site.ask("fix", &what, "10m").await;
     site.decide(&site.bob, "fix", "Approve").await.unwrap();
     let status = site.phase("fix", RequestPhase::Failed).await;
     let status = serde_json::to_string(&status).unwrap();
@@ -150,7 +151,7 @@ async fn without_its_agent_a_host_locks_nobody_out(
     let rules =
         "for u in alice bob; do echo \"$u ALL=(root) NOPASSWD: ALL\" > /etc/sudoers.d/aa-$u; done";
     site.host.sh(rules).await.unwrap();
-    let (_, end) = site.given("fix", &admin(), "12s").await;
+    let (_, end) = site.given("fix", &admin(), SHORT).await;
     let damage = format!(
         "systemctl mask --now lapse-agent; cp /usr/bin/lapse-agent /root/; rm -f /usr/bin/lapse-agent.new; {broken}"
     );
@@ -211,7 +212,8 @@ async fn removing_the_package_waits_for_no_network() {
     let said = site.host.sh("dpkg --remove lapse-agent").await.unwrap();
     let took = began.elapsed();
     println!("removed without a network in {took:?}");
-    assert!(took < std::time::Duration::from_secs(30), "{took:?}");
+    // It waits for an answer for 15 s, and then for nothing.
+    assert!(took < std::time::Duration::from_mins(1), "{took:?}");
     assert!(said.contains("The cluster was not told: "), "{said}");
     site.assert_clean().await;
     assert!(!site.sudo("true").await);

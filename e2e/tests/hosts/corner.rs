@@ -27,6 +27,10 @@ use tokio::sync::OnceCell;
 pub(crate) const CARRIED_TO: &str = "default";
 pub(crate) const TOKEN: &str = "0f3a-a-token-with-enough-randomness-in-it";
 
+/// How long a right lasts whose end a test waits for. Its time begins with the approval: a slow machine must have given it, and
+/// done with it what the test does before the end.
+pub(crate) const SHORT: &str = "30s";
+
 static LAPSE: OnceCell<Arc<Lapse>> = OnceCell::const_new();
 
 async fn lapse() -> Arc<Lapse> {

@@ -3,6 +3,7 @@
 use lapse_e2e::plane::{SOON, eventually, until};
 use serde_json::json;
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 /// The program runs on as root when its user kills or stops their own sudo; at the end it is dead all the same.
@@ -11,7 +12,7 @@ async fn who_kills_or_stops_their_own_sudo_gains_nothing() {
     let site = Site::new("hostile-sudo").await;
     let commands = json!({"commands": [{"path": "/usr/bin/id", "args": ["-u"]}]});
     let (first, _) = site.given("first", &commands, "10m").await;
-    let (_, end) = site.given("fix", &json!({"admin": {}}), "15s").await;
+    let (_, end) = site.given("fix", &json!({"admin": {}}), SHORT).await;
     for (signal, seconds) in [("KILL", 301), ("STOP", 302)] {
         // As soon as the program runs.
         let script = format!(
@@ -108,10 +109,13 @@ async fn who_starves_the_helper_starts_nothing() {
     site.given("fix", &json!({"admin": {}}), "10m").await;
     assert!(site.sudo("true").await);
     for limit in ["-v 30000", "-v 15000", "-n 4", "-f 0", "-t 0", "-u 1"] {
-        let script = format!("ulimit {limit}; sudo -n sleep 301 & sleep 1.5");
+        // Until it runs, or was refused; one that hangs is not waited for.
+        let script = format!(
+            "(ulimit {limit}; exec sudo -n sleep 301) & \
+             for i in $(seq 50); do [ -d /proc/$! ] || break; pgrep -f '^sleep 301' && break; sleep 0.1; done"
+        );
         let _ = site.host.as_user("alice", &script).await.unwrap();
-        let loose =
-            "for p in $(pgrep -f '^sleep 301'); do grep -L lapse.slice /proc/$p/cgroup; done";
+        let loose = "for p in $(pgrep -f '^sleep 301'); do grep -L lapse.slice /proc/$p/cgroup; done 2>/dev/null; true";
         let loose = site.host.sh(loose).await.unwrap();
         assert_eq!(loose, "", "with ulimit {limit}");
         site.host.sh("pkill -9 -f '^sleep 301' || true").await.unwrap();

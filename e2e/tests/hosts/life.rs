@@ -7,6 +7,7 @@ use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 fn admin() -> Value {
@@ -28,7 +29,7 @@ const STUBBORN: &str = "sudo -n bash -c 'trap \"\" TERM HUP INT; (trap \"\" TERM
 async fn somebody_is_root_for_a_time_and_not_longer(#[case] release: Release) {
     let site = Site::of(&format!("life-{release:?}").to_lowercase(), release).await;
     assert!(!site.sudo("id -u").await, "nobody gave it yet");
-    let (grant, end) = site.given("fix", &admin(), "12s").await;
+    let (grant, end) = site.given("fix", &admin(), SHORT).await;
     assert!(site.sudo("id -u").await, "{}", site.journal().await);
     assert!(site.sudo("-i true").await);
     let bob = site.host.as_user("bob", "sudo -n id -u").await.unwrap();
@@ -49,7 +50,7 @@ async fn somebody_is_root_for_a_time_and_not_longer(#[case] release: Release) {
     site.phase("fix", RequestPhase::Ended).await;
     site.assert_clean().await;
     // And again, as nothing of the first is in the way.
-    site.given("again", &admin(), "1m").await;
+    site.given("again", &admin(), "10m").await;
     assert!(site.sudo("true").await);
 }
 
@@ -60,7 +61,7 @@ async fn somebody_runs_exactly_what_was_approved() {
         {"path": "/usr/bin/id", "args": ["-u"]},
         {"path": "/usr/bin/head", "argsPattern": "^-n [0-9]+ /etc/shadow$"},
     ]});
-    site.given("fix", &commands, "1m").await;
+    site.given("fix", &commands, "10m").await;
     assert!(site.sudo("id -u").await, "{}", site.journal().await);
     assert!(site.sudo("/usr/bin/head -n 1 /etc/shadow").await);
     for other in [
@@ -86,7 +87,7 @@ async fn somebody_is_in_a_group_for_a_time() {
         .unwrap();
     let reads = async || site.host.as_user("alice", "cat /srv/book").await.unwrap().status == 0;
     assert!(!reads().await);
-    let (grant, end) = site.given("fix", &group(), "10s").await;
+    let (grant, end) = site.given("fix", &group(), SHORT).await;
     assert!(reads().await, "{}", site.journal().await);
     // A shell that was opened meanwhile keeps the group, whatever the files say.
     let shell = site.host.spawn(&["su", "--login", "alice", "--command", "sleep 300"]).unwrap();
@@ -160,7 +161,7 @@ async fn rights_that_overlap_take_nothing_from_one_another() {
 async fn what_a_host_cannot_do_is_said_on_the_request() {
     let site = Site::new("life-cannot").await;
     let failed = async |request: &str, what: Value, words: &str| {
-        site.ask(request, &what, "1m").await;
+        site.ask(request, &what, "10m").await;
         site.decide(&site.bob, request, "Approve").await.unwrap();
         let status = site.phase(request, RequestPhase::Failed).await;
         let said = serde_json::to_string(&status).unwrap();

@@ -8,6 +8,7 @@ use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 fn admin() -> Value {
@@ -140,7 +141,7 @@ async fn who_holds_a_right_ends_it_without_a_network() {
 #[tokio::test]
 async fn a_crowd_keeps_nobody_out() {
     let site = Site::new("people-crowd").await;
-    let (grant, end) = site.given("fix", &admin(), "45s").await;
+    let (grant, _) = site.given("fix", &admin(), "10m").await;
     let crowd = "perl -MIO::Socket::UNIX -e '\
                  $SIG{PIPE} = \"IGNORE\"; my @all; \
                  while (1) { \
@@ -163,7 +164,7 @@ async fn a_crowd_keeps_nobody_out() {
         let said = site.host.as_user(user, "lapse status").await.unwrap().ok().unwrap();
         println!("{user} was answered in {:?}", began.elapsed());
         assert!(said.contains(&grant), "{said}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
     // Nor is the worker kept from anything.
     let began = Instant::now();
@@ -171,12 +172,16 @@ async fn a_crowd_keeps_nobody_out() {
     println!("given in {:?}", began.elapsed());
     let said = site.host.as_user("alice", &format!("lapse end {second}")).await.unwrap();
     assert!(said.ok().unwrap().starts_with("Ended: "), "{}", site.journal().await);
+    let said = site.host.as_user("alice", &format!("lapse end {grant}")).await.unwrap();
+    assert!(said.ok().unwrap().starts_with("Ended: "), "{}", site.journal().await);
+    site.ended(&grant).await;
+    let (third, end) = site.given("third", &admin(), SHORT).await;
     until(end).await;
     eventually("the right to be gone", SOON, async || Ok((!site.sudo("true").await).then_some(())))
         .await
         .unwrap();
     println!("gone {} after the end", lapse_cluster::clock::now() - end);
-    site.ended(&grant).await;
+    site.ended(&third).await;
     drop(bobs);
     let memory = "systemctl show --property=MemoryPeak,NRestarts lapse-agent";
     println!("{}", site.host.sh(memory).await.unwrap());
@@ -214,7 +219,8 @@ async fn a_holder_is_told_and_a_stopped_terminal_delays_nothing() {
         }
     };
 
-    let (grant, end) = site.given("fix", &admin(), "28s").await;
+    // Warnings that are over when it begins are not told.
+    let (grant, end) = site.given("fix", &admin(), "50s").await;
     told("Lapse: you have sudo on this host until ", 1).await;
     // 20 s before the end, and 5 s before it.
     let warning = "your access to this host (sudo, request people-told/fix) ends in ";
@@ -235,12 +241,12 @@ async fn a_holder_is_told_and_a_stopped_terminal_delays_nothing() {
     // By the list of the policy, and at an early end.
     let mut offer = commands();
     offer["names"] = json!([site.name]);
-    site.policy_named("people-told-list", offer, json!({"warnings": ["9m55s"]})).await;
+    site.policy_named("people-told-list", offer, json!({"warnings": ["9m30s"]})).await;
     site.ask_by("people-told-list", "list", &commands(), "10m").await;
     site.decide(&site.bob, "list", "Approve").await.unwrap();
     let grant = site.phase("list", RequestPhase::Active).await.grant.unwrap().name;
     told("you have sudo /usr/bin/id -u on this host", 1).await;
-    told("people-told/list) ends in 9m5", 1).await;
+    told("people-told/list) ends in 9m", 1).await;
     site.host.as_user("alice", &format!("lapse end {grant}")).await.unwrap().ok().unwrap();
     told("has ended before its time: ended on the host by alice", 1).await;
     let stopped = site.host.sh("cat /tmp/stopped").await.unwrap();
@@ -270,10 +276,12 @@ async fn somebody_is_in_the_mode_and_leaves_it() {
     assert!(site.sudo("true").await, "{}", site.journal().await);
 
     // It ends while she is inside, and her shell goes on.
-    let inside = format!("lapse end {grant}; sleep 2.5; sudo -n true; echo on $?");
-    let over = mode(&inside, "").await;
+    let goes_on = "this shell goes on as an ordinary one";
+    let inside = format!(
+        "lapse end {grant}; until grep -q \"{goes_on}\" /tmp/mode; do sleep 0.1; done; sudo -n true; echo on $?"
+    );
+    let over = mode(&inside, "2>/tmp/mode").await;
     assert!(over.stdout.contains("Ended: ") && over.stdout.contains("on 1"), "{}", over.stdout);
-    assert!(over.stderr.contains("this shell goes on as an ordinary one"), "{}", over.stderr);
     site.ended(&grant).await;
 
     let (grant, _) = site.given("again", &admin(), "10m").await;

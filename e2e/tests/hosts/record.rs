@@ -175,8 +175,10 @@ async fn nobody_forges_what_is_recorded() {
 async fn who_kills_their_own_sudo_starts_nothing_unrecorded() {
     let site = Site::new("record-killed").await;
     site.given_by("fix", json!({"record": "Children"}), "10m").await;
-    let script = "sudo -n bash -c 'sleep 1; touch /srv/unseen; id -u unseen' & \
-                  until pgrep -fx 'sleep 1' >/dev/null; do sleep 0.05; done; pkill -9 -x sudo; sleep 2";
+    // Until what was started has gone on, or could not.
+    let script = "sudo -n bash -c 'sleep 5; touch /srv/unseen; id -u unseen' & \
+                  until pgrep -fx 'sleep 5' >/dev/null; do sleep 0.05; done; pkill -9 -x sudo; \
+                  while pgrep -u root -f '^bash -c sleep 5' >/dev/null; do sleep 0.1; done";
     site.host.as_user("alice", script).await.unwrap();
     site.sudo("echo end").await;
     let entries = exported(&site, "the end", |all| !with_last(all, "end").is_empty()).await;
@@ -191,7 +193,8 @@ async fn who_kills_their_own_sudo_starts_nothing_unrecorded() {
 #[tokio::test]
 async fn who_fills_the_log_hurts_nobody_and_is_told_of() {
     let site = Site::new("record-full").await;
-    let (grant, end) = site.given("fix", &admin(), "30s").await;
+    // Sudo is called many times before the end, with much to log.
+    let (grant, end) = site.given("fix", &admin(), "90s").await;
     assert!(site.sudo("echo before").await);
     exported(&site, "the first", |all| !with_last(all, "before").is_empty()).await;
     site.host.sh("systemctl stop lapse-agent").await.unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use lapse_e2e::plane::{SOON, eventually};
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +21,9 @@ const PLACES: [&str; 7] = [
     "/var/lib/kubelet",
     "/var/log/pods",
 ];
+
+/// How long a cluster may take to start that builds its images first, beside another one.
+const STARTING: Duration = Duration::from_mins(15);
 
 /// The cgroups below a folder that have these words in their name.
 fn cgroups(folder: &Path, words: &str) -> Vec<String> {
@@ -65,7 +69,7 @@ async fn a_cluster_that_is_killed_leaves_nothing_behind() {
         }
         false
     };
-    assert!(tokio::time::timeout(SOON, installing).await.unwrap(), "it ended before");
+    assert!(tokio::time::timeout(STARTING, installing).await.unwrap(), "it ended before");
     let root = Path::new("/sys/fs/cgroup");
     assert!(!cgroups(root, &words).is_empty() && !processes(&words).is_empty());
     // The number of a process that this test has started and not waited for is nobody else's.

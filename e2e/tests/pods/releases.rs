@@ -22,13 +22,19 @@ async fn names(town: &Town) -> Vec<String> {
 /// Until a program says that it is ready nobody asks whether it still is, so that its start is no warning to anybody.
 async fn begun_without_a_warning(town: &Town, pods: &[String]) {
     let events: Api<Event> = Api::namespaced(town.admin.client.clone(), NAMESPACE);
-    let events = events.list(&ListParams::default()).await.unwrap();
     let about = |event: &&Event| {
         event.involved_object.name.as_ref().is_some_and(|name| pods.contains(name))
     };
     let told = |event: &Event| event.message.clone().unwrap_or_default();
-    let told: Vec<String> = events.iter().filter(about).map(told).collect();
-    assert!(told.iter().any(|message| message == "Container started"), "{told:#?}");
+    // A kubelet tells of what it does a while later.
+    let told: Vec<String> = eventually("their starts to be told", SOON, async || {
+        let events = events.list(&ListParams::default()).await?;
+        let told: Vec<String> = events.iter().filter(about).map(told).collect();
+        let starts = told.iter().filter(|message| *message == "Container started").count();
+        Ok((starts >= pods.len()).then_some(told))
+    })
+    .await
+    .unwrap();
     assert!(!told.iter().any(|message| message.contains("Readiness probe failed")), "{told:#?}");
 }
 
@@ -74,13 +80,19 @@ async fn an_uninstallation_ends_rights_first() {
     town.shop().await;
     let grant = town.granted("leave").await;
     town.helm(&["uninstall", "lapse", "--wait", "--timeout=3m"]).await.ok().unwrap();
-    assert!(!town.may_exec().await);
+    town.kept_out().await;
     let status = town.grant(&grant.name_any()).await.status.unwrap();
     assert_eq!(
         (status.phase, status.end_reason),
         (GrantPhase::Ended, Some(EndReason::Uninstalled))
     );
-    assert_eq!(town.pods("controller").await.len() + town.pods("drain").await.len(), 0);
+    // Helm waits for what it has made, and not for the pods of that.
+    eventually("the pods to go", SOON, async || {
+        let left = town.pods("controller").await.len() + town.pods("drain").await.len();
+        Ok((left == 0).then_some(()))
+    })
+    .await
+    .unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(town.admin.client.clone());
     let kept = definitions.list(&ListParams::default()).await.unwrap();
     assert_eq!(kept.iter().filter(|one| one.spec.group == "lapse.dev").count(), 5);

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt as _};
 use lapse_crds::{ConditionStatus, Conditions as _};
 use lapse_e2e::node::SHELL;
 use lapse_e2e::plane::install::NAMESPACE;
-use lapse_e2e::plane::{SOON, eventually};
+use lapse_e2e::plane::{SOON, eventually, policy_reported};
 use serde_json::{Value, json};
 
 use crate::streams::Stream;
@@ -31,6 +31,7 @@ impl Town {
         self.kubectl(&self.admin, &label).await.ok().unwrap();
         let session = json!({"session": {"onEnd": on_end}});
         self.repair_with("10m", &session).await.unwrap();
+        policy_reported(&self.admin.client, "shop-repair").await.unwrap();
     }
 
     async fn starts(&self, name: &str, spec: &Value) {
@@ -70,7 +71,9 @@ async fn what_was_started_is_gone_soon_after_the_right() {
     town.apply(&town.alice, &made).await.unwrap();
     let ready = ["wait", "deployment/made", "--for=condition=Available", "--timeout=2m"];
     town.kubectl(&town.admin, &ready).await.ok().unwrap();
-    assert_eq!(town.deaf_pods().await.len(), 3);
+    // What another test has left goes, too.
+    let three = async || Ok((town.deaf_pods().await.len() == 3).then_some(()));
+    eventually("three to run", SOON, three).await.unwrap();
     // The kubelet heeds the first time to stop that a pod is given, and no shorter one later.
     let late = ["delete", "pod", "slow", "--grace-period=3600", "--wait=false"];
     let late = town.kubectl(&town.alice, &late).await;
@@ -111,7 +114,8 @@ async fn what_was_started_is_gone_soon_after_the_right() {
 async fn a_pod_ends_with_its_right_without_lapse() {
     let town = Town::take().await;
     town.tracking(&deleted()).await;
-    let grant = town.granted_for("alone", "1m").await;
+    // The pod is to run, and both programs are to have stopped, before the end.
+    let grant = town.granted_for("alone", "2m").await;
     town.starts("alone", &deaf(3600)).await;
     let scale = async |replicas: &str| {
         let all = ["deployment/lapse-controller", "deployment/lapse-webhook"];
@@ -119,13 +123,21 @@ async fn a_pod_ends_with_its_right_without_lapse() {
         town.kubectl(&town.admin, &scale).await.ok().unwrap();
     };
     scale("--replicas=0").await;
+    let programs = "--selector=app.kubernetes.io/component in (controller,webhook)";
+    let programs = ["get", "pods", programs, "--output=name", "--namespace", NAMESPACE];
+    let stopped = eventually("neither program to run", SOON, async || {
+        let left = town.kubectl(&town.admin, &programs).await.ok()?;
+        Ok(left.is_empty().then(lapse_cluster::clock::now))
+    })
+    .await;
     let pods: Api<Pod> = Api::namespaced(town.admin.client.clone(), SHOP);
-    let over = eventually("the pod to be over", Duration::from_mins(3), async || {
+    let over = eventually("the pod to be over", Duration::from_mins(5), async || {
         let status = pods.get("alone").await?.status.unwrap();
         Ok((status.phase.as_deref() == Some("Failed")).then_some(status))
     })
     .await;
     scale("--replicas=2").await;
+    assert!(stopped.unwrap() < grant.spec.expires_at.time(), "the programs stopped too late");
     assert_eq!(over.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
     let now = lapse_cluster::clock::now();
     assert!(now >= grant.spec.expires_at.time() - chrono::TimeDelta::seconds(2), "not before");

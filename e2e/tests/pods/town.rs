@@ -133,8 +133,22 @@ impl Town {
         })
         .await
         .unwrap();
-        eventually("alice to be kept out", SOON, async || {
-            Ok((!self.may_exec().await).then_some(()))
+        self.kept_out().await;
+    }
+
+    /// Waits until alice is kept out. The authorizer learns of it a moment later, and a pod that goes meanwhile says something
+    /// else.
+    pub(crate) async fn kept_out(&self) {
+        let look = async || Ok(is_forbidden(&self.exec().await).then_some(()));
+        eventually("alice to be kept out", SOON, look).await.unwrap();
+    }
+
+    /// Waits until alice is let in, who is never told that she may not.
+    pub(crate) async fn still_let_in(&self) {
+        eventually("alice to be let in still", SOON, async || {
+            let answer = self.exec().await;
+            assert!(!is_forbidden(&answer), "{answer:?}");
+            Ok(answer.success().then_some(()))
         })
         .await
         .unwrap();
@@ -147,14 +161,17 @@ impl Town {
 
     /// Whether alice can really run something in a pod of the shop.
     pub(crate) async fn may_exec(&self) -> bool {
+        let answer = self.exec().await;
+        assert!(answer.success() || is_forbidden(&answer), "{answer:?}");
+        answer.success()
+    }
+
+    /// What alice is told who runs something there.
+    async fn exec(&self) -> Answer {
         let answer =
             self.kubectl(&self.alice, &["exec", "deployment/checkout", "--", "id", "-u"]).await;
-        if answer.success() {
-            assert_eq!(answer.stdout.trim(), "65534");
-        } else {
-            assert!(answer.stderr.contains("Forbidden"), "{answer:?}");
-        }
-        answer.success()
+        assert!(!answer.success() || answer.stdout.trim() == "65534", "{answer:?}");
+        answer
     }
 
     /// The pods of a program that run and are to stay.
@@ -181,6 +198,10 @@ impl Town {
         let args = [args, &["--namespace", NAMESPACE]].concat();
         self.cluster.plane().helm(&args).await.unwrap()
     }
+}
+
+fn is_forbidden(answer: &Answer) -> bool {
+    !answer.success() && answer.stderr.contains("Forbidden")
 }
 
 /// It writes a line a second to its log, and answers on a port.

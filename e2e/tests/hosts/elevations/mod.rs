@@ -11,6 +11,7 @@ use lapse_e2e::plane::{SOON, eventually, until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::corner::SHORT;
 use crate::site::Site;
 
 /// What ignores what can be ignored, in sessions of its own.
@@ -187,7 +188,7 @@ async fn given(
 
 /// What is said of a request that came to nothing.
 async fn failed(site: &Site, request: &str, what: &Value, words: &str) {
-    site.ask_by(&policy(site), request, what, "1m").await;
+    site.ask_by(&policy(site), request, what, "10m").await;
     site.decide(&site.bob, request, "Approve").await.unwrap();
     let status = site.phase(request, RequestPhase::Failed).await;
     let said = serde_json::to_string(&status).unwrap();
@@ -212,7 +213,7 @@ async fn it_ends_on_time_and_when_somebody_ends_it(
 ) {
     let place = Place::of(name, kind, release).await;
     let site = &place.site;
-    let (grant, end, _running) = place.given("by-time", "25s").await;
+    let (grant, end, _running) = place.given("by-time", SHORT).await;
     until(end).await;
     place.is_over().await;
     println!("{name} is over {} after the end", lapse_cluster::clock::now() - end);
@@ -248,7 +249,7 @@ async fn it_ends_on_time_and_when_somebody_ends_it(
 #[tokio::test]
 async fn it_ends_with_the_agent_dead(#[case] name: &str, #[case] kind: Kind) {
     let place = Place::new(name, kind).await;
-    let (grant, end, running) = place.given("fix", "25s").await;
+    let (grant, end, running) = place.given("fix", SHORT).await;
     let kill = "systemctl mask --now lapse-agent; pkill -9 -x lapse-agent || true";
     place.site.host.sh(kill).await.unwrap();
     assert!(place.is_held().await, "it goes on: {:?}", running.said());
@@ -271,7 +272,7 @@ async fn it_ends_with_the_agent_dead(#[case] name: &str, #[case] kind: Kind) {
 #[tokio::test]
 async fn it_ends_when_the_power_goes_across_the_end(#[case] name: &str, #[case] kind: Kind) {
     let mut place = Place::new(name, kind).await;
-    let (grant, end, running) = place.given("fix", "25s").await;
+    let (grant, end, running) = place.given("fix", SHORT).await;
     place.site.host.crash().unwrap();
     drop(running);
     until(end).await;
@@ -290,7 +291,7 @@ async fn it_ends_when_the_power_goes_across_the_end(#[case] name: &str, #[case] 
 #[tokio::test]
 async fn it_ends_where_the_host_is_cut_off(#[case] name: &str, #[case] kind: Kind) {
     let mut place = Place::new(name, kind).await;
-    let (grant, end, _running) = place.given("fix", "25s").await;
+    let (grant, end, _running) = place.given("fix", SHORT).await;
     place.site.host.cut().unwrap();
     until(end).await;
     place.is_over().await;

@@ -13,6 +13,7 @@ mod elevations;
 mod enrol;
 mod harness;
 mod hostile;
+mod hundred;
 mod life;
 mod machine;
 mod people;

@@ -18,4 +18,5 @@ mod life;
 mod machine;
 mod people;
 mod record;
+mod releases;
 mod site;

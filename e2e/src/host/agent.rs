@@ -1,7 +1,7 @@
 //! Lapse's agent on a host, installed as people install it: by its package.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -40,9 +40,16 @@ impl Host {
     /// # Errors
     /// If it cannot be built, or `dpkg` refuses it.
     pub async fn install_agent(&self) -> Result<()> {
-        let package = package().await?;
+        self.install(&package().await?).await
+    }
+
+    /// Installs this package of the agent, also in the place of one of another release.
+    ///
+    /// # Errors
+    /// If it is not there, or `dpkg` refuses it.
+    pub async fn install(&self, package: &Path) -> Result<()> {
         let name = "lapse-agent.deb";
-        fs::copy(&package, self.share().join(name)).context("handing the package to the host")?;
+        fs::copy(package, self.share().join(name)).context("handing the package to the host")?;
         self.sh(&format!("dpkg --install /mnt/{name}")).await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// Where the programs of a machine lie, and those of a host.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -51,6 +51,33 @@ pub(crate) fn ready() -> Result<PathBuf> {
     Ok(cgroups.unwrap_or_default())
 }
 
+/// How many instances of inotify a user may have. The root of all hosts is one user to the kernel.
+const WATCHERS: &str = "/proc/sys/fs/inotify/max_user_instances";
+
+/// How many of them one host takes at the most: systemd five, D-Bus and logind one each, and more for who logs in. The
+/// default of the kernel, 128, is that of some fifteen hosts.
+const WATCHERS_OF_A_HOST: usize = 12;
+
+/// Whether so many hosts may run at once. Without that, systemd would not start on those beyond.
+///
+/// # Errors
+/// If they may not, with what to do.
+pub(crate) fn room_for(hosts: usize) -> Result<()> {
+    let most = fs::read_to_string(WATCHERS).with_context(|| format!("reading {WATCHERS}"))?;
+    let most = most.trim().parse::<usize>().with_context(|| format!("{WATCHERS} is no number"))?;
+    is_enough(most, hosts)
+}
+
+fn is_enough(most: usize, hosts: usize) -> Result<()> {
+    let needed = hosts * WATCHERS_OF_A_HOST;
+    ensure!(
+        most >= needed,
+        "{hosts} hosts at once take up to {needed} instances of inotify, and this machine allows {most}: \
+         sysctl -w fs.inotify.max_user_instances={needed}"
+    );
+    Ok(())
+}
+
 /// The mount point of cgroups of version 2, as the kernel lists mounts.
 fn cgroup2(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
@@ -64,6 +91,15 @@ fn cgroup2(mounts: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_has_room_for_so_many_hosts_or_says_what_to_set() {
+        assert!(is_enough(128, 4).is_ok());
+        assert!(is_enough(1200, 100).is_ok());
+        let error = is_enough(128, 100).unwrap_err().to_string();
+        assert!(error.contains("allows 128: sysctl"), "{error}");
+        assert!(error.ends_with("fs.inotify.max_user_instances=1200"), "{error}");
+    }
 
     #[test]
     fn version_2_is_found_beside_version_1_and_alone() {

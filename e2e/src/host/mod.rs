@@ -56,6 +56,14 @@ pub fn possible() -> Result<()> {
     machine::ready().map(drop)
 }
 
+/// Whether so many hosts may run on this machine at once.
+///
+/// # Errors
+/// If they may not, with what to do.
+pub fn room_for(hosts: usize) -> Result<()> {
+    machine::room_for(hosts)
+}
+
 /// A host. Dropping it ends it and all that runs in it, and removes its disk; so does the end of this process, however
 /// it comes.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use lapse_crds::{
 };
 use lapse_e2e::plane::install::NAMESPACE;
 use lapse_e2e::plane::{
-    InstallOptions, Lapse, PlaneOptions, SOON, User, apply, eventually, policy_reported,
+    Answer, InstallOptions, Lapse, PlaneOptions, SOON, User, apply, eventually, policy_reported,
 };
 use lapse_engine::activity::STREAM;
 use lapse_engine::endpoint::hash_of_token;
@@ -54,7 +54,11 @@ pub(crate) struct Corner {
 impl Corner {
     /// With a policy by which alice may be given anything on the Endpoint.
     pub(crate) async fn new(name: &str) -> Self {
-        let lapse = lapse().await;
+        Self::of(lapse().await, name).await
+    }
+
+    /// The same, of another installation than that which the tests share.
+    pub(crate) async fn of(lapse: Arc<Lapse>, name: &str) -> Self {
         let plane = lapse.plane();
         let group = |of: &str| format!("{name}-{of}");
         let alice = plane.user(&group("alice"), &[&group("people")]).await.unwrap();
@@ -193,7 +197,14 @@ impl Corner {
         found.await.with_context(|| format!("{last:#?}"))
     }
 
-    async fn apply(&self, object: Value) {
+    /// Runs `kubectl jit` with these words as somebody, for the namespace of the corner.
+    pub(crate) async fn jit(&self, who: &User, line: &str) -> Answer {
+        let place = ["--namespace", self.name.as_str()];
+        let args: Vec<&str> = place.into_iter().chain(line.split(' ')).collect();
+        self.lapse.plane().jit(who, &args).await.unwrap()
+    }
+
+    pub(crate) async fn apply(&self, object: Value) {
         apply(&self.admin.client, &self.name, object).await.unwrap();
     }
 

@@ -1,10 +1,11 @@
 //! A host beside the cluster, with an agent.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use lapse_crds::{AccessRequestStatus, ConditionStatus, Grant, RequestPhase};
-use lapse_e2e::host::{Host, Relay, Release, Root, Wire};
+use lapse_e2e::host::{Host, Relay, Release, Root, Wire, package};
 use lapse_e2e::plane::{SOON, eventually};
 use serde_json::{Value, json};
 
@@ -39,12 +40,16 @@ impl Site {
     }
 
     pub(crate) async fn without_agent(name: &str, release: Release) -> Self {
-        let corner = Corner::new(name).await;
+        Self::with(Corner::new(name).await, release, &package().await.unwrap()).await
+    }
+
+    /// A host for the Endpoint of this corner, with this package of the agent. It has not enrolled.
+    pub(crate) async fn with(corner: Corner, release: Release, package: &Path) -> Self {
         let (root, wire) = (Root::ready(release).await.unwrap(), Wire::new().unwrap());
         let relay = wire.relay(8443, corner.gateway()).unwrap();
-        let host = Host::start(&root, &wire, name).await.unwrap();
+        let host = Host::start(&root, &wire, &corner.name).await.unwrap();
         host.sh("groupadd ops").await.unwrap();
-        host.install_agent().await.unwrap();
+        host.install(package).await.unwrap();
         Self { host, corner, _relay: relay, _wire: wire }
     }
 

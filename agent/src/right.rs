@@ -11,6 +11,7 @@ use lapse_crds::{
     AccountAction, AccountTarget, Command, GrantSession, Guard, LastingChanges, LocalSessions,
     Program, Recording,
 };
+use lapse_engine::elevation::root_equal;
 use lapse_engine::order::VerifiedOrder;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,7 @@ pub struct Right {
     /// Whether the user is logged off when it ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub log_off: bool,
-    /// What is done about changes that would outlast it, if its holder acts as root.
+    /// What is done about changes that would outlast it, if its holder may act as root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
     /// Whether what is started with sudo is recorded, too.
@@ -52,7 +53,7 @@ pub struct Right {
     pub records_children: bool,
 }
 
-/// What is done about changes that would outlast a right by which somebody acts as root.
+/// What is done about changes that would outlast a right by which somebody may act as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Containment {
@@ -132,12 +133,15 @@ impl fmt::Display for Elevation {
 }
 
 impl Elevation {
-    /// Whether its holder acts as root: then what they change on the host may outlast it.
+    /// Whether its holder acts as root, or may by a group that is equivalent to it: then what they change on the host may
+    /// outlast it.
     #[must_use]
     pub fn gives_root(&self) -> bool {
         match self {
             Self::Admin | Self::Commands(_) | Self::Application { .. } => true,
-            Self::Group { .. } | Self::Account { .. } => false,
+            Self::Group { .. } | Self::Account { .. } => {
+                self.groups().iter().any(|(name, _)| root_equal::of_group(name).is_some())
+            }
         }
     }
 

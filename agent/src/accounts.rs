@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub use self::shadow::{Password, Shadow, shadow};
 use crate::places::Places;
 
+/// Where the homes lie of the accounts that Lapse makes, by their names.
+pub const HOMES: &str = "/home";
+
 /// A user of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

@@ -45,7 +45,7 @@ pub struct Right {
     /// Whether the user is logged off when it ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub log_off: bool,
-    /// What is done about changes that would outlast it, if its holder acts as root.
+    /// What is done about changes that would outlast it, if its holder may act as root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
     /// Whether what is started with sudo is recorded, too.
@@ -53,7 +53,7 @@ pub struct Right {
     pub records_children: bool,
 }
 
-/// What is done about changes that would outlast a right by which somebody acts as root.
+/// What is done about changes that would outlast a right by which somebody may act as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Containment {

@@ -26,10 +26,11 @@ pub struct Session {
     /// service accounts, certificate signing requests, admission configurations, `CustomResourceDefinitions`, API
     /// services, and most objects of Lapse. It applies to everything that the person does while the access is held,
     /// whatever else permits it. `Enforce`: such a write is denied. `Audit`: it is allowed, and recorded in the API
-    /// server's audit log. `Off`: it is allowed. For access as root on a host (`admin`, `commands`, an application):
-    /// changes of sudoers, PAM, polkit, keys, groups of administrators, accounts with the user ID 0, cron and the
-    /// agent, whoever makes them meanwhile, are undone at once and reported (`Enforce`), reported (`Audit`), or looked
-    /// at when the access ends (`Off`). Applies to access that starts from then on. Absent: Enforce.
+    /// server's audit log. `Off`: it is allowed. For access as root on a host (`admin`, `commands`, an application, a
+    /// group that is equivalent to root, or an account with one): changes of sudoers, PAM, polkit, keys, groups of
+    /// administrators, accounts with the user ID 0, cron and the agent, whoever makes them meanwhile, are undone at once
+    /// and reported (`Enforce`), reported (`Audit`), or looked at when the access ends (`Off`). Applies to access that
+    /// starts from then on. Absent: Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
     /// What is recorded of what a holder of `admin` or `commands` does on a host with `sudo`. `Commands`: each call, and
@@ -77,8 +78,9 @@ pub struct OnEnd {
     /// Absent: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_sessions: Option<LocalSessions>,
-    /// What happens, when access as root on a host ends (`admin`, `commands`, an application), to what was changed
-    /// there meanwhile and would outlast it. Only if a target is an endpoint. Absent: Report.
+    /// What happens, when access as root on a host ends (`admin`, `commands`, an application, a group that is
+    /// equivalent to root, or an account with one), to what was changed there meanwhile and would outlast it. Only if a
+    /// target is an endpoint. Absent: Report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<LastingChanges>,
     /// The longest time that a pod has to stop when it is deleted at the end of access, such as `30s`. A pod with a
@@ -125,11 +127,11 @@ pub enum LocalSessions {
     LogOff,
 }
 
-/// What happens, when access as root on a host ends (`admin`, `commands`, an application), to what was changed there
-/// meanwhile and would outlast it: setuid programs and capabilities, sudoers, PAM, polkit, accounts, groups, keys,
-/// units, cron and the like. `Report`: the Grant and the Endpoint say what it is (condition `Drifted`). `Revert`: it is
-/// undone, too: files are restored or removed, setuid bits and capabilities are taken off, new accounts are locked, new
-/// members of groups are taken out. Absent: Report.
+/// What happens, when access as root on a host ends (`admin`, `commands`, an application, a group that is equivalent to
+/// root, or an account with one), to what was changed there meanwhile and would outlast it: setuid programs and
+/// capabilities, sudoers, PAM, polkit, accounts, groups, keys, units, cron and the like. `Report`: the Grant and the
+/// Endpoint say what it is (condition `Drifted`). `Revert`: it is undone, too: files are restored or removed, setuid bits
+/// and capabilities are taken off, new accounts are locked, new members of groups are taken out. Absent: Report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LastingChanges {
     /// The Grant and the Endpoint say what it is.
@@ -142,10 +144,11 @@ pub enum LastingChanges {
 /// accounts, certificate signing requests, admission configurations, `CustomResourceDefinitions`, API services, and
 /// most objects of Lapse. It applies to everything that the person does while the access is held, whatever else permits
 /// it. `Enforce`: such a write is denied. `Audit`: it is allowed, and recorded in the API server's audit log. `Off`: it
-/// is allowed. For access as root on a host (`admin`, `commands`, an application): changes of sudoers, PAM, polkit,
-/// keys, groups of administrators, accounts with the user ID 0, cron and the agent, whoever makes them meanwhile, are
-/// undone at once and reported (`Enforce`), reported (`Audit`), or looked at when the access ends (`Off`). A policy's
-/// setting applies to access that starts from then on. Absent: Enforce.
+/// is allowed. For access as root on a host (`admin`, `commands`, an application, a group that is equivalent to root, or
+/// an account with one): changes of sudoers, PAM, polkit, keys, groups of administrators, accounts with the user ID 0,
+/// cron and the agent, whoever makes them meanwhile, are undone at once and reported (`Enforce`), reported (`Audit`), or
+/// looked at when the access ends (`Off`). A policy's setting applies to access that starts from then on. Absent:
+/// Enforce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Guard {
     /// It is denied.

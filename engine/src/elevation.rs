@@ -105,12 +105,15 @@ impl Elevation {
         }
     }
 
-    /// Whether its holder acts as root: then what they change on the host may outlast it.
+    /// Whether its holder acts as root, or may by a group that is equivalent to it: then what they change on the host may
+    /// outlast it.
     #[must_use]
     pub fn gives_root(&self) -> bool {
         match self {
             Self::Admin | Self::Commands(_) | Self::Application { .. } => true,
-            Self::Group(_) | Self::Account(_) => false,
+            Self::Group(_) | Self::Account(_) => {
+                self.groups().iter().any(|group| of_group(group).is_some())
+            }
         }
     }
 

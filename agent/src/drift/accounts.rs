@@ -6,14 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lapse_crds::DriftKind;
 use lapse_engine::elevation::root_equal;
 
+use super::critical::{ACCOUNTS, GROUP, GSHADOW, PASSWD, SHADOW};
 use super::deviation::{Deviation, Edit, Repair};
 use super::entry::{Entries, text};
 use super::own::Members;
-
-const PASSWD: &str = "/etc/passwd";
-const SHADOW: &str = "/etc/shadow";
-const GROUP: &str = "/etc/group";
-const GSHADOW: &str = "/etc/gshadow";
 
 /// The fields that users change of themselves: what they are called, and their shell.
 const OWN_FIELDS: [usize; 2] = [4, 6];
@@ -317,8 +313,20 @@ fn secrets_of_groups(
     found
 }
 
-/// The accounts without those members that a right put there: at its end they go.
-pub(super) fn without_members(entries: &mut Entries, members: &Members) {
+/// The accounts without what rights in force put there: at their end it goes. Of an account that is enabled there is no
+/// line with its password then, and so nothing to compare one with, or to put back.
+pub(super) fn without_own(entries: &mut Entries, members: &Members) {
+    for path in ACCOUNTS {
+        if let Some(entry) = entries.get_mut(path)
+            && let super::entry::Content::Text(text) = &mut entry.content
+        {
+            let others = text.lines().filter(|line| {
+                let name = line.split(':').next().unwrap_or_default();
+                !members.has_written(path, name)
+            });
+            *text = others.map(|line| line.to_owned() + "\n").collect();
+        }
+    }
     let names: Vec<(String, u32)> = lines(text(entries, GROUP))
         .into_iter()
         .map(|((name, _), fields)| (name.to_owned(), id(&fields, 2)))

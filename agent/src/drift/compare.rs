@@ -20,6 +20,15 @@ pub(super) struct Holder {
     pub(super) home: Option<String>,
 }
 
+impl Holder {
+    /// Whether something lies in their home.
+    pub(super) fn has_at_home(&self, path: &str) -> bool {
+        self.home.as_deref().is_some_and(|home| {
+            path.strip_prefix(home).is_some_and(|inside| inside.starts_with('/'))
+        })
+    }
+}
+
 /// What is compared.
 pub(super) struct Comparison<'a> {
     /// What there was.
@@ -28,7 +37,7 @@ pub(super) struct Comparison<'a> {
     pub(super) now: &'a Entries,
     /// What Lapse has put there.
     pub(super) own: &'a Own,
-    /// Who holds rights.
+    /// Who holds rights, and whom Lapse has made for a time.
     pub(super) holders: &'a [Holder],
     /// Whether all was looked at, or what the guard looks after alone.
     pub(super) is_all: bool,
@@ -98,12 +107,9 @@ impl Comparison<'_> {
     /// Whether a file is what its owner may change without any right: their own keys and jobs.
     fn is_of_holder(&self, path: &str, entry: &Entry) -> bool {
         self.holders.iter().any(|holder| {
-            let is_home = holder.home.as_deref().is_some_and(|home| {
-                path.strip_prefix(home).is_some_and(|inside| inside.starts_with('/'))
-            });
             let is_job = path.starts_with(SPOOL)
                 && (path.ends_with(&format!("/{}", holder.name)) || entry.owner.uid == holder.uid);
-            holder.uid != 0 && (is_home || is_job)
+            holder.uid != 0 && (holder.has_at_home(path) || is_job)
         })
     }
 }

@@ -68,15 +68,23 @@ pub(super) const AT_NOTES: [&str; 4] = [
     "/var/spool/at/.SEQ",
     "/var/spool/at/spool/",
 ];
+/// The users.
+pub(super) const PASSWD: &str = "/etc/passwd";
+/// Their passwords, and when they expire.
+pub(super) const SHADOW: &str = "/etc/shadow";
+/// The groups.
+pub(super) const GROUP: &str = "/etc/group";
+/// Their passwords, and who may change them.
+pub(super) const GSHADOW: &str = "/etc/gshadow";
 /// The users and groups, whose lines are compared one by one.
-pub(super) const ACCOUNTS: [&str; 4] = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
+pub(super) const ACCOUNTS: [&str; 4] = [PASSWD, SHADOW, GROUP, GSHADOW];
 
 /// All places, but for the keys of users, which follow from the accounts.
 pub(super) const SPOTS: &[Spot] = &[
-    guarded("/etc/passwd", Shape::Alone, DriftKind::Account),
-    guarded("/etc/shadow", Shape::Alone, DriftKind::Account),
-    guarded("/etc/group", Shape::Alone, DriftKind::Group),
-    guarded("/etc/gshadow", Shape::Alone, DriftKind::Group),
+    guarded(PASSWD, Shape::Alone, DriftKind::Account),
+    guarded(SHADOW, Shape::Alone, DriftKind::Account),
+    guarded(GROUP, Shape::Alone, DriftKind::Group),
+    guarded(GSHADOW, Shape::Alone, DriftKind::Group),
     guarded("/etc/sudoers", Shape::Alone, DriftKind::Sudoers),
     guarded(RULES, Shape::Tree(1), DriftKind::Sudoers),
     guarded("/etc/sudo.conf", Shape::Alone, DriftKind::Sudoers),

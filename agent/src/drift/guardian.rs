@@ -23,7 +23,7 @@ use super::findings::{Ledger, Noted};
 use super::look::{Cache, Scope, look};
 use super::own::Own;
 use super::pace::{Key, Paces};
-use super::period::{Period, Watched, read_before, read_walk, write_walk};
+use super::period::{Period, Watched, made_accounts, read_before, read_walk, write_walk};
 use super::privileged::Programs;
 use super::restore::Restorer;
 use super::walk::Walk;
@@ -257,16 +257,14 @@ impl Guardian {
     }
 
     fn holders(&self) -> Vec<Holder> {
-        self.open
-            .as_ref()
-            .map(|open| open.period.holders(&self.places, &open.before))
-            .unwrap_or_default()
+        self.open.as_ref().map(|open| open.period.holders()).unwrap_or_default()
     }
 
     /// What is not as it was, and what there is.
     fn deviations(&mut self, records: &Records, scope: Scope) -> (Vec<Deviation>, Snapshot) {
-        let holders = self.holders();
         let (own, is_all) = (Own::of(records), scope == Scope::All);
+        let mut holders = self.holders();
+        holders.extend(made_accounts(&self.places, &own));
         // What is compared at the end is read anew, whatever the times of a file say.
         let cache = (!is_all).then_some(&mut self.cache);
         let now = look(&self.places, scope, cache);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lapse_crds::{AccountAction, DriftKind};
 
-use super::critical::{RULES, UNITS, UNITS_OF_BOOT};
+use super::critical::{RULES, SHADOW, UNITS, UNITS_OF_BOOT};
 use super::deviation::{Deviation, Repair};
 use super::entry::{Content, Entries, Entry};
 use super::name::last;
@@ -20,6 +20,10 @@ use crate::timers;
 pub(super) struct Members {
     groups: BTreeMap<u32, BTreeMap<String, bool>>,
     accounts: BTreeSet<String>,
+    /// The accounts that are there by a right in force alone, with their numbers.
+    made: BTreeMap<String, u32>,
+    /// Those that a right in force has enabled.
+    enabled: BTreeSet<String>,
 }
 
 impl Members {
@@ -39,6 +43,16 @@ impl Members {
         self.accounts.contains(name)
     }
 
+    /// The accounts that are there by a right in force alone, with their numbers.
+    pub(super) fn made(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.made.iter().map(|(name, uid)| (name.as_str(), *uid))
+    }
+
+    /// Whether a line of a file with accounts is there, or is as it is, by a right in force alone.
+    pub(super) fn has_written(&self, path: &str, name: &str) -> bool {
+        self.made.contains_key(name) || (path == SHADOW && self.enabled.contains(name))
+    }
+
     fn join(&mut self, gid: u32, user: &str, was_member: bool) {
         self.groups.entry(gid).or_default().insert(user.to_owned(), was_member);
     }
@@ -49,10 +63,16 @@ impl Members {
             Elevation::Group { gid, .. } => {
                 self.join(*gid, &right.user, undo.is_some_and(|undo| undo.was_member));
             }
-            Elevation::Account { groups, .. } => {
+            Elevation::Account { action, groups, .. } => {
                 for group in groups {
                     let was_member = undo.is_some_and(|undo| undo.was_in.contains(&group.gid));
                     self.join(group.gid, &right.user, was_member);
+                }
+                let user = right.user.clone();
+                match action {
+                    AccountAction::Provision => _ = self.made.insert(user, right.uid),
+                    AccountAction::Enable => _ = self.enabled.insert(user),
+                    AccountAction::Raise => {}
                 }
             }
             Elevation::Admin | Elevation::Commands(_) | Elevation::Application { .. } => {}

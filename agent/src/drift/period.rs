@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use lapse_crds::Guard;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::without_members;
+use super::accounts::without_own;
 use super::compare::Holder;
-use super::critical::TRUST;
+use super::critical::{PASSWD, TRUST};
 use super::entry::{Content, Snapshot};
 use super::findings::Findings;
 use super::keys::resolved;
@@ -21,6 +21,7 @@ use super::mounts::Mounts;
 use super::name::shown;
 use super::own::{Own, is_own};
 use super::walk::Walk;
+use crate::accounts::HOMES;
 use crate::clock::Reading;
 use crate::journal::{Journal, JournalError, read};
 use crate::places::Places;
@@ -31,7 +32,7 @@ use crate::system::System;
 /// The release of this agent.
 pub(super) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// A right by which somebody acts as root.
+/// A right by which somebody may act as root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Watched {
@@ -41,6 +42,9 @@ pub(super) struct Watched {
     pub(super) user: String,
     /// Their number.
     pub(super) uid: u32,
+    /// Their home, as it was before they were given it: who is root may put a link to another folder in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) home: Option<String>,
     /// What is done about changes.
     pub(super) containment: Containment,
     /// Whether it is over, and the files of the host were compared after it: then its programs are still to be.
@@ -90,6 +94,17 @@ fn remove(system: &dyn System, path: PathBuf) -> Result<(), JournalError> {
 }
 
 impl Period {
+    /// One that begins now.
+    fn new(places: &Places, now: &Reading) -> Self {
+        Self {
+            began: now.wall,
+            boot: now.boot_id.clone(),
+            release: RELEASE.to_owned(),
+            devices: Mounts::read(places).devices(),
+            watched: Vec::new(),
+        }
+    }
+
     /// The one that is open, if one is.
     pub(super) fn read(places: &Places) -> Result<Option<Self>, JournalError> {
         read(path(places, "period.json"))
@@ -140,21 +155,36 @@ impl Period {
     }
 
     /// Who holds the rights.
-    pub(super) fn holders(&self, places: &Places, before: &Snapshot) -> Vec<Holder> {
-        let mounts = Mounts::read(places);
-        let homes = before.text("/etc/passwd");
-        let home = |name: &str| {
-            let rows = homes.lines().map(|line| line.split(':').collect::<Vec<_>>());
-            let own =
-                rows.filter(|row| row.first() == Some(&name)).find_map(|row| row.get(5).copied());
-            let own = own.filter(|home| home.len() > 1)?;
-            // As what lies there is called.
-            resolved(places, &mounts, Path::new(own)).map(|home| shown(&home))
-        };
-        let holder =
-            |of: &Watched| Holder { name: of.user.clone(), uid: of.uid, home: home(&of.user) };
-        self.watched.iter().map(holder).collect()
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let watched = self.watched.iter();
+        watched
+            .map(|of| Holder { name: of.user.clone(), uid: of.uid, home: of.home.clone() })
+            .collect()
     }
+}
+
+/// The home of a user, as what lies there is called.
+fn home_of(places: &Places, before: &Snapshot, user: &str) -> Option<String> {
+    let rows = before.text(PASSWD).lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut own = rows.filter(|row| row.first() == Some(&user));
+    let own = own.find_map(|row| row.get(5).copied()).filter(|home| home.len() > 1)?;
+    placed(places, &Mounts::read(places), Path::new(own))
+}
+
+/// A home without links on its way. It may be made by whoever logs in first.
+fn placed(places: &Places, mounts: &Mounts, home: &Path) -> Option<String> {
+    let there = resolved(places, mounts, home);
+    let later = || Some(resolved(places, mounts, home.parent()?)?.join(home.file_name()?));
+    there.or_else(later).map(|home| shown(&home))
+}
+
+/// The accounts that Lapse has made for rights in force, each with its home: all that lies there is theirs, and goes with them.
+/// A link in its place leads nobody elsewhere.
+pub(super) fn made_accounts(places: &Places, own: &Own) -> Vec<Holder> {
+    let homes = resolved(places, &Mounts::read(places), Path::new(HOMES));
+    let home = |name: &str| homes.as_ref().map(|homes| shown(&homes.join(name)));
+    let made = own.members.made();
+    made.map(|(name, uid)| Holder { name: name.to_owned(), uid, home: home(name) }).collect()
 }
 
 /// What the host was before the first right.
@@ -195,12 +225,14 @@ pub(super) fn make_folder(places: &Places) -> Result<(), JournalError> {
 /// What the host is now, without what Lapse has put there for a time.
 pub(super) fn snapshot(places: &Places, own: &Own) -> Snapshot {
     let mut found = look(places, Scope::All, None);
-    found.entries.retain(|path, _| !is_own(path));
-    without_members(&mut found.entries, &own.members);
+    let made = made_accounts(places, own);
+    let is_of_made = |path: &str| made.iter().any(|holder| holder.has_at_home(path));
+    found.entries.retain(|path, _| !is_own(path) && !is_of_made(path));
+    without_own(&mut found.entries, &own.members);
     found
 }
 
-/// Takes down what the host is before a right is given by which somebody acts as root, and that it is to be compared with
+/// Takes down what the host is before a right is given by which somebody may act as root, and that it is to be compared with
 /// that. Called while nobody else changes anything of Lapse's.
 ///
 /// # Errors
@@ -214,34 +246,34 @@ pub fn begin(
 ) -> Result<(), JournalError> {
     let Some(containment) = right.containment else { return Ok(()) };
     make_folder(places)?;
-    let watched = Watched {
+    // One that cannot be read says nothing of what there was: what there is now is all that can be known.
+    let open = Period::read(places).unwrap_or_default();
+    let open = open.zip(read_before(places).unwrap_or_default());
+    let is_known = |of: &Watched| of.grant == record.grant;
+    if open.as_ref().is_some_and(|(period, _)| period.watched.iter().any(is_known)) {
+        return Ok(());
+    }
+    let (mut period, before) = match open {
+        Some((period, before)) if !period.is_settled() => (period, before),
+        // Nothing was looked after, or nothing was since.
+        open => {
+            let before = snapshot(places, &Own::of(&journal.all()?));
+            write_before(system, places, &before)?;
+            let period = open.map(|(period, _)| period);
+            (period.unwrap_or_else(|| Period::new(places, now)), before)
+        }
+    };
+    period.watched.push(Watched {
         grant: record.grant.clone(),
         user: right.user.clone(),
         uid: right.uid,
+        home: home_of(places, &before, &right.user),
         containment,
         is_settled: false,
         found: 0,
         reverted: 0,
-    };
-    // One that cannot be read says nothing of what there was: what there is now is all that can be known.
-    let open = Period::read(places).unwrap_or_default();
-    let open = open.filter(|_| matches!(read_before(places), Ok(Some(_))));
-    if let Some(mut period) = open {
-        if period.watched.iter().any(|known| known.grant == record.grant) {
-            return Ok(());
-        }
-        if period.is_settled() {
-            // Nothing was looked after since.
-            write_before(system, places, &snapshot(places, &Own::of(&journal.all()?)))?;
-        }
-        period.watched.push(watched);
-        return period.write(system, places);
-    }
-    write_before(system, places, &snapshot(places, &Own::of(&journal.all()?)))?;
-    let devices = Mounts::read(places).devices();
-    let (release, watched) = (RELEASE.to_owned(), vec![watched]);
-    let (began, boot) = (now.wall, now.boot_id.clone());
-    Period { began, boot, release, devices, watched }.write(system, places)
+    });
+    period.write(system, places)
 }
 
 /// Takes down that the agent itself has changed whom it trusts. Called while nobody else changes anything of Lapse's.

@@ -57,13 +57,15 @@ impl Hands {
             Some(undo) => undo,
             None => self.with_bench(others, |bench| driver.prepare(bench))?,
         };
+        // From now on an account that is made is somebody.
+        let uid = undo.made.map_or(right.uid, |made| made.uid);
+        let right = &Right { uid, ..right.clone() };
         // What the host was before is written down before anybody may change it.
         drift::begin(self.system(), &self.places, &self.journal, (record, right), &now)
             .map_err(|error| words(&error))?;
         record.undo = Some(undo.clone());
-        if let (Some(right), Some(made)) = (&mut record.right, undo.made) {
-            // From now on the account is somebody.
-            right.uid = made.uid;
+        if let Some(right) = &mut record.right {
+            right.uid = uid;
         }
         record.go(Stage::Giving, &now);
         self.remember(record).map_err(|error| words(&error))?;

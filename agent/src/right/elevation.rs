@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lapse_crds::{AccountAction, Command, Program};
+use lapse_engine::elevation::root_equal;
 use serde::{Deserialize, Serialize};
 
 /// What may be done.
@@ -66,12 +67,15 @@ impl fmt::Display for Elevation {
 }
 
 impl Elevation {
-    /// Whether its holder acts as root: then what they change on the host may outlast it.
+    /// Whether its holder acts as root, or may by a group that is equivalent to it: then what they change on the host may
+    /// outlast it.
     #[must_use]
     pub fn gives_root(&self) -> bool {
         match self {
             Self::Admin | Self::Commands(_) | Self::Application { .. } => true,
-            Self::Group { .. } | Self::Account { .. } => false,
+            Self::Group { .. } | Self::Account { .. } => {
+                self.groups().iter().any(|(name, _)| root_equal::of_group(name).is_some())
+            }
         }
     }
 

@@ -20,7 +20,7 @@ fn host() -> (tempfile::TempDir, Places) {
     }
     fs::write(places.at("/etc/passwd"), "al:x:1000:1000::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
         .unwrap();
-    fs::write(places.at("/etc/group"), "adm:x:4:bo\nal:x:1000:\n").unwrap();
+    fs::write(places.at("/etc/group"), "adm:x:4:bo\ndocker:x:998:\nal:x:1000:\n").unwrap();
     fs::write(places.at("/usr/bin/id"), "").unwrap();
     (folder, places)
 }
@@ -73,6 +73,32 @@ fn an_order_is_what_its_host_knows() {
     let right = right_of(&places, &order("pat", &account), &now(1)).unwrap();
     assert_eq!((right.user.as_str(), right.uid), ("pat", UNMADE));
     assert_eq!(check(&places, &right), Ok(()));
+}
+
+#[rstest]
+#[case::everything("al", json!({"admin": {}}), true)]
+#[case::a_group("al", json!({"group": "adm"}), false)]
+#[case::a_group_of_root("al", json!({"group": "docker"}), true)]
+#[case::raised("al", json!({"account": {"action": "Raise", "groups": ["adm"]}}), false)]
+#[case::raised_to_root("al", json!({"account": {"action": "Raise", "groups": ["adm", "docker"]}}), true)]
+#[case::provisioned("pat", json!({"account": {"action": "Provision"}}), false)]
+#[case::provisioned_as_root("pat", json!({"account": {"action": "Provision", "groups": ["docker"]}}), true)]
+#[case::as_it_was_before("al", json!({"account": {"action": "Enable"}}), false)]
+fn who_may_act_as_root_is_contained_as_the_order_says(
+    #[case] user: &str,
+    #[case] what: Value,
+    #[case] is_root: bool,
+) {
+    let (_folder, places) = host();
+    let mut order = order(user, &what);
+    let contained = |order: &VerifiedOrder| right_of(&places, order, &now(1)).unwrap().containment;
+    // One of a release that says nothing of that: it is looked at when it has ended.
+    let nothing = Containment { guard: Guard::Off, reverts: false };
+    assert_eq!(contained(&order), is_root.then_some(nothing));
+    let session = json!({"guard": "Audit", "changes": "Revert"});
+    order.spec.session = Some(serde_json::from_value(session).unwrap());
+    let all = Containment { guard: Guard::Audit, reverts: true };
+    assert_eq!(contained(&order), is_root.then_some(all));
 }
 
 #[rstest]

@@ -1,5 +1,7 @@
 //! What would outlast a right by which somebody acts as root: undone at once, or told and undone at its end.
 
+mod groups;
+
 use std::time::{Duration, Instant};
 
 use lapse_crds::{Conditions as _, DriftFinding, DriftKind, RequestPhase};

@@ -60,6 +60,21 @@ fn each_needs_an_agent_that_can(#[case] what: Value, #[case] needs: &[Capability
 }
 
 #[rstest]
+#[case::admin(json!({"admin": {}}), true)]
+#[case::commands(commands(&["/usr/bin/id"]), true)]
+#[case::application(json!({"application": "dump"}), true)]
+#[case::a_group(json!({"group": "adm"}), false)]
+#[case::a_group_of_root(json!({"group": "docker"}), true)]
+#[case::raised(account("Raise", &["adm"]), false)]
+#[case::raised_to_root(account("Raise", &["adm", "disk"]), true)]
+#[case::provisioned(account("Provision", &[]), false)]
+#[case::provisioned_as_root(account("Provision", &["lxd"]), true)]
+#[case::as_it_was_before(account("Enable", &[]), false)]
+fn who_may_act_as_root_is_known(#[case] what: Value, #[case] expected: bool) {
+    assert_eq!(elevation(&what).unwrap().gives_root(), expected);
+}
+
+#[rstest]
 #[case::the_same(application("dump", "/usr/bin/dump"), json!({"application": "dump"}), true)]
 #[case::another_program_of_the_name(
     application("dump", "/usr/bin/dump"),

@@ -21,7 +21,7 @@ use crate::order::DriftReport;
 /// For how long after its end a host is awaited that has not said what it found.
 const AWAITED: TimeDelta = TimeDelta::days(1);
 
-/// The host of a grant by which somebody acts as root.
+/// The host of a grant by which somebody may act as root.
 fn watched(observed: &Observed) -> Option<&EndpointTarget> {
     let target = observed.grant.spec.target.endpoint.as_ref()?;
     Elevation::of(target)?.gives_root().then_some(target)
@@ -150,8 +150,8 @@ pub(super) fn outlook(
             let found = said.and_then(|said| said.verdict());
             let found = found.map(|(_, _, found)| format!(" {found}")).unwrap_or_default();
             let message = format!(
-                "Endpoint {host} was not compared with what it was before: its agent is gone, was replaced or removed, or \
-                 has not done so within a day.{found}"
+                "Endpoint {host} was not compared with what it was before: its agent is gone, was replaced or removed, \
+                 is of a release that does not do so, or has not done so within a day.{found}"
             );
             set(observed, status, (ConditionStatus::Unknown, "NotCompared", message), now);
             None

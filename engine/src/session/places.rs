@@ -17,7 +17,7 @@ pub(crate) fn of_cluster(policy: &GrantSession) -> GrantSession {
     }
 }
 
-/// What a Grant on a host says, if it says anything. What was changed matters where its holder acts as root; and nothing
+/// What a Grant on a host says, if it says anything. What was changed matters where its holder may act as root; and nothing
 /// that is held there is used in the cluster. An agent that warns nobody knows no list of warnings, and would refuse the order.
 pub(crate) fn of_host(
     policy: &GrantSession,
@@ -59,6 +59,7 @@ fn is_sudo(privilege: &Privilege) -> bool {
 mod tests {
     use lapse_crds::{Capability, GrantDuration, OpenStreams, StartedWorkloads};
     use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::elevation::Elevation;
@@ -100,6 +101,19 @@ mod tests {
         };
         let host = of_host(&plain, &admin, None).unwrap();
         assert_eq!((host.guard, host.local_sessions, host.changes), (Guard::Enforce, None, None));
+    }
+
+    #[rstest]
+    #[case::a_group(json!({"group": "docker"}))]
+    #[case::raised(json!({"account": {"action": "Raise", "groups": ["adm", "disk"]}}))]
+    #[case::provisioned(json!({"account": {"action": "Provision", "groups": ["lxd"]}}))]
+    fn who_is_root_by_a_group_is_watched(#[case] what: Value) {
+        let mut target = json!({"name": "web-1"});
+        target.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        let elevation = Elevation::of(&serde_json::from_value(target).unwrap()).unwrap();
+        let host = of_host(&policy(), &Privilege::Elevation(elevation), None).unwrap();
+        assert_eq!((host.guard, host.changes), (Guard::Enforce, Some(LastingChanges::Revert)));
+        assert_eq!(host.record, None);
     }
 
     #[test]

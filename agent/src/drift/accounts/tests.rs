@@ -2,6 +2,7 @@ use rstest::rstest;
 
 use super::super::entry::{Content, Entry};
 use super::*;
+use crate::record::Undo;
 use crate::unfollowed::Owner;
 
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nal:x:1000:1000::/home/al:/bin/sh\nbo:x:1001:1001::/home/bo:/bin/sh\n";
@@ -217,8 +218,59 @@ fn who_is_in_a_group_by_a_right_is_expected_and_goes_with_it() {
     // Once it has ended, whoever is there was put there by somebody else.
     assert_eq!(compared(&Members::default(), &with).len(), 1);
     // What there was before it is what there is without it.
-    without_members(&mut with, &members);
+    without_own(&mut with, &members);
     assert_eq!(with, before());
+}
+
+/// What there is of accounts by rights in force is not what there was: it goes, whether anybody still knows of it or not.
+#[test]
+fn accounts_that_are_there_by_a_right_are_not_what_there_was() {
+    use crate::right::{Elevation, LocalGroup};
+    let now = crate::clock::Reading {
+        wall: chrono::DateTime::UNIX_EPOCH,
+        boottime_ms: 0,
+        boot_id: "a".into(),
+    };
+    let mut records = crate::journal::Records::default();
+    let mut hold = |user: &str, uid: u32, action: lapse_crds::AccountAction, groups: &[&str]| {
+        let local = |name: &&str| LocalGroup { name: (*name).to_owned(), gid: 27 };
+        let groups = groups.iter().map(local).collect();
+        let right = crate::right::Right {
+            user: user.into(),
+            uid,
+            starts_at: now.wall,
+            expires_at: now.wall + chrono::TimeDelta::hours(1),
+            elevation: Elevation::Account { action, groups, authorized_keys: vec![] },
+            log_off: false,
+            containment: None,
+            records_children: false,
+        };
+        let mut record = crate::record::Record::received(user.into(), "u".into(), right, &now);
+        record.undo = Some(Undo::default());
+        record.go(crate::record::Stage::Active, &now);
+        records.read.insert(crate::places::Id::of(user), record);
+    };
+    hold("pat", 50_000, lapse_crds::AccountAction::Provision, &["sudo"]);
+    hold("bo", 1001, lapse_crds::AccountAction::Enable, &[]);
+    let members = super::super::own::Own::of(&records).members;
+    let with = entries([
+        &format!("{USERS}pat:x:50000:50000::/home/pat:/bin/bash\n"),
+        &format!("{PASSWORDS}pat:!:1:0:9:7::20001:\n"),
+        &format!("{GROUPS}pat:x:50000:\n").replace("sudo:x:27:al", "sudo:x:27:al,pat"),
+        &format!("{SECRETS}pat:!::\n").replace("sudo:*::al", "sudo:*::al,pat"),
+    ]);
+    let mut left = with.clone();
+    without_own(&mut left, &members);
+    let without_bo = PASSWORDS.replace("bo:$y$1:1:0:9:7::20000:\n", "");
+    assert_eq!(left, entries([USERS, &without_bo, GROUPS, SECRETS]));
+    // Neither while it is there, nor when it is gone and forgotten, and bo is disabled again.
+    let disabled = PASSWORDS.replace("bo:$y$1:1:0:9:7::20000:", "bo:!$y$1:1:0:9:7::1:");
+    let gone = entries([USERS, &disabled, GROUPS, SECRETS]);
+    let holders = BTreeSet::new();
+    for (members, now) in [(&members, &with), (&Members::default(), &gone)] {
+        let found = compare(&Accounts { before: &left, now, members, holders: &holders });
+        assert_eq!(found, []);
+    }
 }
 
 #[test]

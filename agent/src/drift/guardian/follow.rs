@@ -4,7 +4,7 @@ use lapse_crds::DriftKind;
 use tracing::error;
 
 use super::super::DriftError;
-use super::super::accounts::without_members;
+use super::super::accounts::without_own;
 use super::super::critical::{ACCOUNTS, PROGRAM};
 use super::super::deviation::{Deviation, Edit, Repair};
 use super::super::entry::{Content, Entry, Snapshot};
@@ -123,7 +123,7 @@ impl Guardian {
                 }
                 open.before.entries.insert(path.to_owned(), entry);
             }
-            without_members(&mut open.before.entries, &Own::of(records).members);
+            without_own(&mut open.before.entries, &Own::of(records).members);
         }
         write_before(&*self.system, &self.places, &open.before)?;
         Ok(())

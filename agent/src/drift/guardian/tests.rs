@@ -1,5 +1,7 @@
 //! On a host that is a folder.
 
+mod accounts;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -186,6 +188,7 @@ fn what_is_known_outlives_the_agent_and_those_who_work_against_it() {
             grant: record.grant,
             user: "al".into(),
             uid: 4242,
+            home: None,
             containment: Containment { guard: Guard::Off, reverts: false },
             is_settled: false,
             found: 0,

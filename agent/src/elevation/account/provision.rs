@@ -8,7 +8,7 @@ use lapse_crds::AccountAction;
 use super::expiry::{day_of_others, expire_on, is_as_ordered, last_until, lock, others};
 use super::raise::{memberships, with_each};
 use super::spools;
-use crate::accounts::{self, shadow};
+use crate::accounts::{self, HOMES, shadow};
 use crate::elevation::files::{Aim, change, keep_reserve, unreadable};
 use crate::elevation::membership::Membership;
 use crate::elevation::{Bench, Driver};
@@ -59,7 +59,7 @@ impl Provision<'_> {
     }
 
     fn home(&self) -> String {
-        format!("/home/{}", self.right.user)
+        format!("{HOMES}/{}", self.right.user)
     }
 
     fn memberships(&self, made: Made) -> impl Iterator<Item = Membership<'_>> {

@@ -145,7 +145,7 @@ async fn state(site: &Site) -> String {
 }
 
 /// Has alice be this local user, who has these keys if Lapse makes them.
-async fn be(site: &Site, user: &str, keys: &[&str]) {
+pub(crate) async fn be(site: &Site, user: &str, keys: &[&str]) {
     let subject = json!({"kind": "User", "name": site.alice.name});
     let users = json!([{"subject": subject, "localUser": user, "authorizedKeys": keys}]);
     let patch = Patch::Merge(json!({"spec": {"users": users}}));

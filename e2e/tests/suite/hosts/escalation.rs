@@ -1,6 +1,6 @@
 //! Root on a host under another name.
 
-use lapse_crds::RequestPhase;
+use lapse_crds::{Guard, RequestPhase};
 use serde_json::json;
 
 use super::{enrolled, world};
@@ -30,4 +30,6 @@ async fn a_group_that_makes_root_needs_a_policy_that_accepts_it() {
     world.approve(&world.bob, "accepted").await.unwrap();
     let order = agent.judge(&attached.order().await);
     assert_eq!(order.target.group.as_deref(), Some("docker"));
+    // Its members are root, and looked after as such.
+    assert_eq!(order.spec.session.map(|session| session.guard), Some(Guard::Enforce));
 }

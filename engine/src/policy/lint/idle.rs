@@ -5,6 +5,8 @@ use lapse_crds::{
     OpenStreams, Permission, Recording, StartedWorkloads,
 };
 
+use crate::elevation::root_equal::of_group;
+
 type Idle = fn(&JitPolicySpec) -> Option<String>;
 
 /// A rule that does nothing is taken for protection by whoever reads the policy.
@@ -88,10 +90,10 @@ fn without_sudo(spec: &JitPolicySpec) -> Option<String> {
 
 fn without_root(spec: &JitPolicySpec) -> Option<String> {
     let changes = on_end(spec)?.changes;
-    let has_root = hosts(spec).any(|host| offers_sudo(host) || !host.applications.is_empty());
+    let has_root = hosts(spec).any(offers_root);
     (changes == Some(LastingChanges::Revert) && !has_root).then(|| {
-        "spec.session.onEnd.changes is about access as root on hosts, and no target offers admin, commands or \
-         applications: it has no effect; leave it out"
+        "spec.session.onEnd.changes is about access as root on hosts, and no target offers admin, commands, applications \
+         or a group that is equivalent to root: it has no effect; leave it out"
             .to_owned()
     })
 }
@@ -115,6 +117,14 @@ fn hosts(spec: &JitPolicySpec) -> impl Iterator<Item = &EndpointTargets> {
 
 fn offers_sudo(host: &EndpointTargets) -> bool {
     host.admin.is_some() || !host.commands.is_empty()
+}
+
+fn offers_root(host: &EndpointTargets) -> bool {
+    let of_accounts = host.accounts.iter().flat_map(|account| &account.groups);
+    let mut groups = host.groups.iter().chain(of_accounts);
+    offers_sudo(host)
+        || !host.applications.is_empty()
+        || groups.any(|group| of_group(group).is_some())
 }
 
 #[cfg(test)]
@@ -157,7 +167,10 @@ mod tests {
     #[case::sudo_is_recorded(on_host(&json!({"admin": {}}), &json!({"record": "Children", "onEnd": {"changes": "Revert"}})), None)]
     #[case::a_program_is_root(on_host(&json!({"applications": [{"name": "dump", "path": "/usr/bin/dump"}]}), &json!({"onEnd": {"changes": "Revert"}})), None)]
     #[case::no_sudo_to_record(on_host(&json!({"groups": ["adm"]}), &json!({"record": "Children"})), Some("spec.session.record is about sudo on hosts, and no target offers admin or commands: it has no effect; leave it out"))]
-    #[case::nobody_is_root(on_host(&json!({"groups": ["adm"]}), &json!({"onEnd": {"changes": "Revert"}})), Some("spec.session.onEnd.changes is about access as root on hosts, and no target offers admin, commands or applications: it has no effect; leave it out"))]
+    #[case::nobody_is_root(on_host(&json!({"groups": ["adm"]}), &json!({"onEnd": {"changes": "Revert"}})), Some("spec.session.onEnd.changes is about access as root on hosts, and no target offers admin, commands, applications or a group that is equivalent to root: it has no effect; leave it out"))]
+    #[case::no_account_is_root(on_host(&json!({"accounts": [{"action": "Enable"}, {"action": "Raise", "groups": ["adm"]}]}), &json!({"onEnd": {"changes": "Revert"}})), Some("spec.session.onEnd.changes is about access as root on hosts, and no target offers admin, commands, applications or a group that is equivalent to root: it has no effect; leave it out"))]
+    #[case::a_group_is_root(on_host(&json!({"groups": ["adm", "docker"], "allowEscalation": true}), &json!({"onEnd": {"changes": "Revert"}})), None)]
+    #[case::an_account_is_root(on_host(&json!({"accounts": [{"action": "Provision", "groups": ["disk"]}], "allowEscalation": true}), &json!({"onEnd": {"changes": "Revert"}})), None)]
     #[case::a_role_may_widen(json!({"onRoleWidened": "Keep"}), None)]
     #[case::no_role_widens(json!({"onRoleWidened": "Keep", "targets": []}), Some("spec.onRoleWidened is about roles, and no target offers one: it has no effect; leave it out"))]
     fn what_has_no_effect_is_told(#[case] changes: Value, #[case] expected: Option<&str>) {

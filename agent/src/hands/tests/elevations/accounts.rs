@@ -88,6 +88,23 @@ fn an_account_that_is_made_is_whole_and_goes_whole() {
     assert!(uids.contains(&(FIRST + 1)), "{uids:?}");
 }
 
+/// What is looked after from before they are there is theirs by the number that they are given.
+#[test]
+fn who_is_made_and_watched_is_known_by_their_number() {
+    let (_folder, fake, hands) = host();
+    let groups = "adm:x:4:bo\ndocker:x:6:\nops:x:5:\n";
+    fs::write(places(&fake).at("/etc/group"), groups).unwrap();
+    let made = account(AccountAction::Provision, &[("adm", 4), ("docker", 6)]);
+    hands.remember(&order(&fake, "g", &made, 60)).unwrap();
+    let record = hands.round().unwrap().records.remove(0);
+    assert_eq!(record.stage, Stage::Active, "{:?}", record.message);
+    assert_eq!(fake.members("docker"), ["pat"]);
+    let period = fs::read(places(&fake).drift().join("period.json")).unwrap();
+    let period: serde_json::Value = serde_json::from_slice(&period).unwrap();
+    assert_eq!(period["watched"][0]["user"], "pat");
+    assert_eq!(period["watched"][0]["uid"], FIRST);
+}
+
 #[rstest]
 #[case::a_user(
     "/etc/passwd",

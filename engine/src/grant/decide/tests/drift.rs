@@ -2,6 +2,7 @@
 
 use lapse_crds::{ComparedGrant, Conditions as _, DriftFinding, DriftKind, GrantPhase, OrderState};
 use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::host::{active, agent, endpoint, says, step};
 use crate::Read;
@@ -157,7 +158,7 @@ fn a_host_that_says_nothing_is_not_awaited_for_ever(
     assert_eq!(plan.wake_at.is_none(), is_given_up);
     step(&mut observed, at);
     let expected = "Unknown NotCompared: Endpoint web-1 was not compared with what it was before: its agent is gone, was \
-                    replaced or removed, or has not done so within a day.";
+                    replaced or removed, is of a release that does not do so, or has not done so within a day.";
     assert_eq!(drifted(&observed) == expected, is_given_up, "{}", drifted(&observed));
     assert_eq!(GrantSummary::of(&observed.grant).is_settled(), is_given_up);
 }
@@ -167,5 +168,40 @@ fn a_host_that_says_nothing_is_not_awaited_for_ever(
 fn an_agent_that_does_not_look_is_not_awaited() {
     let observed = ended(None);
     assert_eq!(drifted(&observed), "");
+    assert!(GrantSummary::of(&observed.grant).is_settled());
+}
+
+/// Who is root by a group is awaited as who is root by sudo. An agent of a release that compares nothing after these says
+/// nothing of them, and is given up after a day.
+#[rstest]
+#[case::of_root(json!({"group": "docker"}), true)]
+#[case::of_others(json!({"group": "adm"}), false)]
+#[case::of_an_account(json!({"account": {"action": "Raise", "groups": ["adm", "disk"]}}), true)]
+#[case::no_group(json!({"account": {"action": "Enable"}}), false)]
+fn a_group_that_is_equivalent_to_root_is_compared_after(
+    #[case] what: Value,
+    #[case] is_root: bool,
+) {
+    let mut target = json!({"name": "web-1", "uid": "u-1", "localUser": "al"});
+    target.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+    let held = || {
+        let mut observed = active();
+        let target = serde_json::from_value(target.clone()).unwrap();
+        observed.grant.spec.target.endpoint = Some(target);
+        finds(&mut observed, DriftReport::default());
+        says(&mut observed, OrderState::Ended, None);
+        assert_eq!(step(&mut observed, EXPIRES_AT).0, GrantPhase::Ended);
+        observed
+    };
+    let said = |observed: &Observed| drifted(observed).split(':').next().unwrap().to_owned();
+    let mut observed = held();
+    assert_eq!(said(&observed), if is_root { "Unknown Comparing" } else { "" });
+    finds(&mut observed, DriftReport { compared: compared(0, 0), ..DriftReport::default() });
+    step(&mut observed, EXPIRES_AT + 5);
+    assert_eq!(said(&observed), if is_root { "False Clean" } else { "" });
+
+    let mut observed = held();
+    step(&mut observed, EXPIRES_AT + DAY);
+    assert_eq!(said(&observed), if is_root { "Unknown NotCompared" } else { "" });
     assert!(GrantSummary::of(&observed.grant).is_settled());
 }

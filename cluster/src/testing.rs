@@ -40,7 +40,16 @@ pub(crate) fn approval(name: &str) -> Value {
 
 /// An API server whose store has these objects, by the last part of their path, and nothing else.
 pub(crate) fn api_server(stored: Vec<(&'static str, Value)>) -> Client {
+    api_server_telling(stored, |_| {})
+}
+
+/// The same, which tells what it is asked.
+pub(crate) fn api_server_telling(
+    stored: Vec<(&'static str, Value)>,
+    tell: impl Fn(&Request<Body>) + Send + 'static,
+) -> Client {
     let service = tower::service_fn(move |asked: Request<Body>| {
+        tell(&asked);
         let last = asked.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
         let found = stored.iter().find(|(name, _)| *name == last);
         let (code, body) = found.map_or_else(

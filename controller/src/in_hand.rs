@@ -40,6 +40,11 @@ impl InHand {
         self.names().contains_key(name)
     }
 
+    /// How many grants are in hand.
+    pub(crate) fn count(&self) -> usize {
+        self.names().len()
+    }
+
     /// Whether a grant is in hand; if so, it is looked at when it is let go.
     pub(crate) fn defers(&self, name: &str, lane: Lane) -> bool {
         let mut names = self.names();

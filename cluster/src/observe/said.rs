@@ -10,7 +10,7 @@ use lapse_crds::{AccessDecision, Verdict};
 use lapse_engine::Read;
 use lapse_engine::attest::Attested;
 
-use crate::{Reader, Stored};
+use crate::Reader;
 
 /// Approvals that were looked up in the store: by their UID, whether they stand.
 pub(super) type Standing = HashMap<String, Read<()>>;
@@ -56,15 +56,14 @@ impl Reader {
         are_any
     }
 
+    /// Whether this very decision is stored. What it says never changes, so its metadata tells.
     async fn stands(&self, known: &AccessDecision) -> Read<()> {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (namespace, name) = (text(&known.metadata.namespace), text(&known.metadata.name));
-        let api = self.namespaced::<Stored<AccessDecision>>(&namespace);
+        let api = self.namespaced::<AccessDecision>(&namespace);
         let seen = crate::index::version(&known.metadata);
-        match self.get_known(api, &name, Some(seen)).await {
-            Read::Found(now) if kube::Resource::meta(&now).uid == known.metadata.uid => {
-                Read::Found(())
-            }
+        match self.get_known_metadata(api, &name, seen).await {
+            Read::Found(now) if now.uid == known.metadata.uid => Read::Found(()),
             Read::Found(_) | Read::Missing => Read::Missing,
             Read::Failed(why) => Read::Failed(why),
         }
@@ -99,12 +98,14 @@ fn only_standing(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use lapse_crds::RequestRef;
     use rstest::rstest;
     use serde_json::json;
 
     use crate::Occasion;
-    use crate::testing::{api_server, approval, reader, request};
+    use crate::testing::{api_server, api_server_telling, approval, reader, request};
 
     use super::*;
 
@@ -136,6 +137,27 @@ mod tests {
         let reader = reader(api_server(stored));
         assert_eq!(said(&reader).await, Read::Found(vec!["yes".to_owned()]));
         assert!(reader.index().is_complete(), "a decision may have been deleted a moment ago");
+    }
+
+    /// An approval keeps the rules of the role: kilobytes, which would be read twice for each right.
+    #[tokio::test]
+    async fn of_an_approval_nothing_but_its_metadata_is_read() {
+        let wanted: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = wanted.clone();
+        let stored =
+            vec![("fix", request("7")), ("yes", approval("yes")), ("also", approval("also"))];
+        let client = api_server_telling(stored, move |asked| {
+            if asked.uri().path().contains("/accessdecisions/") {
+                let accept = asked.headers()[http::header::ACCEPT].to_str().unwrap();
+                told.lock().unwrap().push(accept.to_owned());
+            }
+        });
+        let Read::Found(mut names) = said(&reader(client)).await else { panic!("they stand") };
+        names.sort();
+        assert_eq!(names, ["also", "yes"]);
+        let wanted = wanted.lock().unwrap();
+        let of_metadata = wanted.iter().filter(|what| what.contains("as=PartialObjectMetadata"));
+        assert_eq!((of_metadata.count(), wanted.len()), (2, 2), "{wanted:?}");
     }
 
     /// Objects only grow newer, so one that is older than it was shows that all that was seen may never have been.

@@ -18,6 +18,7 @@ use futures::future::{join_all, join3};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::ObjectMeta;
 use kube::{Api, Client, Resource};
 use lapse_crds::{AccessRequest, Endpoint, Grant, Identity, Origin, RoleKind, RoleRef};
 use lapse_engine::attest::{Attested, KeySet};
@@ -148,6 +149,25 @@ impl Reader {
             self.ran_backwards(version(now.meta()), seen);
         }
         read
+    }
+
+    /// The same, of its metadata alone: what an object says need not be told when it never changes.
+    pub(crate) async fn get_known_metadata<K>(
+        &self,
+        api: Api<K>,
+        name: &str,
+        seen: u64,
+    ) -> Read<ObjectMeta>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let what = format!("reading {} {name}", K::kind(&()));
+        let found = read(bounded_read(self.limit, what, || api.get_metadata(name)).await);
+        let found = found.map(|object| object.metadata);
+        if let Read::Found(now) = &found {
+            self.ran_backwards(version(now), seen);
+        }
+        found
     }
 
     /// Compares the version of what was just read or written with one that was seen before that was asked for. Whether it

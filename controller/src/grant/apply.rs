@@ -21,6 +21,11 @@ use crate::finalizers;
 /// How many calls are made at once.
 const AT_ONCE: usize = 8;
 
+/// From how many rights on that are being given at once a binding waits in the controller for its marker, and not in the
+/// webhook, which asks for that again and again: one after the other costs a call's time, which matters while little goes
+/// on, and together costs calls, which matter while much does.
+const MANY: usize = 5;
+
 /// What was made, and whether all of it was: an object whose name was taken was not.
 #[derive(Default)]
 pub(super) struct Made {
@@ -37,8 +42,8 @@ pub(super) async fn apply(
     actions: &[Action],
 ) -> Result<Made, CallError> {
     let mut made = Made { is_all: true, ..Made::default() };
-    let with_roles = actions.iter().any(makes_role);
-    for step in actions.chunk_by(|one, next| stage(one, with_roles) == stage(next, with_roles)) {
+    let in_turn = actions.iter().any(makes_role) || context.touched.in_hand.count() >= MANY;
+    for step in actions.chunk_by(|one, next| stage(one, in_turn) == stage(next, in_turn)) {
         let done: Vec<BoxFuture<'_, _>> =
             step.iter().map(|action| do_one(context, grant, action).boxed()).collect();
         let outcomes: Vec<_> = stream::iter(done).buffer_unordered(AT_ONCE).collect().await;
@@ -66,13 +71,13 @@ fn makes_role(action: &Action) -> bool {
 }
 
 /// What must be done before what follows. Objects are made together, since the webhook lets no binding through
-/// before its marker stands, but for a role, which must be there to be bound. They are taken back one after the
-/// other: what gives the right first, the marker last.
-fn stage(action: &Action, with_roles: bool) -> (Discriminant<Action>, Option<usize>) {
+/// before its marker stands; `in_turn`: bindings come after all else, as a role must be there to be bound. They are taken
+/// back one after the other: what gives the right first, the marker last.
+fn stage(action: &Action, in_turn: bool) -> (Discriminant<Action>, Option<usize>) {
     let of = match action {
         Action::Create(object) => {
             let is_binding = matches!(object.content, Content::Binding { .. });
-            Some(usize::from(with_roles && is_binding))
+            Some(usize::from(in_turn && is_binding))
         }
         Action::Delete { object, .. } => Some(match object.content {
             Content::Binding { .. } => 0,
@@ -140,4 +145,41 @@ pub(crate) async fn remove_finalizer(
     let name = metadata.name.as_deref().unwrap_or_default();
     let others: Vec<&str> = finalizers::of_others(metadata).collect();
     finalizers::set::<Grant>(client, format!("letting Grant {name} go"), metadata, &others).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::fake::{api_server, context, held};
+
+    const CALL: Duration = Duration::from_millis(5);
+
+    /// How many calls' time it takes to give a right while so many are given, this one among them.
+    #[tokio::test(start_paused = true)]
+    async fn while_many_are_given_a_binding_waits_for_its_marker_here() {
+        for (given, calls) in [(1, 1_u32), (MANY - 1, 1), (MANY, 2), (2 * MANY, 2)] {
+            let client = api_server(async |_| {
+                sleep(CALL).await;
+                let metadata = json!({"name": "lapse:fix", "uid": "u", "resourceVersion": "5"});
+                (201, json!({"metadata": metadata}))
+            });
+            let context = context(client);
+            let mut grant = held("fix", "2999-01-01T00:00:00Z");
+            grant.spec.session = serde_json::from_value(json!({"guard": "Enforce"})).unwrap();
+            let objects = ObjectSpec::all_of(&grant, "lapse-system");
+            assert_eq!(objects.len(), 2, "a marker and a binding");
+            let actions: Vec<Action> = objects.into_iter().map(Action::Create).collect();
+            let in_hand = &context.touched.in_hand;
+            let _all: Vec<_> = (0..given).map(|number| in_hand.take(&number.to_string())).collect();
+            let begun = Instant::now();
+            let made = apply(&context, &grant, &actions).await.unwrap();
+            assert!(made.is_all && made.objects.len() == 2);
+            assert_eq!(begun.elapsed(), calls * CALL, "while {given} are given");
+        }
+    }
 }

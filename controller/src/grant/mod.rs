@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use lapse_cluster::Occasion;
-use lapse_cluster::index::KnownGrant;
+use lapse_cluster::index::{KnownGrant, version};
 use lapse_crds::{Grant, GrantPhase, GrantStatus};
 use lapse_engine::Read;
 use lapse_engine::grant::{Action, Observed, Obstacle, decide};
@@ -159,8 +159,8 @@ async fn converge(
                     report::report(context, &observed.grant, plan.status).await?;
                 } else if !gives {
                     unsaid = Some((observed.grant.clone(), plan.status));
-                }
-                if gives && made.is_all {
+                    seen = with_what_stands(context, &known, observed).await;
+                } else if made.is_all {
                     // What was made is recorded as it was stored: the rest was seen a moment ago.
                     for (object, live) in made.objects {
                         let mut places = observed.objects.iter_mut();
@@ -207,6 +207,20 @@ async fn converge(
     Err(ReconcileError::Unstable(ROUNDS))
 }
 
+/// What was observed of a right that is being taken back, with what stands of its objects now: nothing else bears on whether
+/// it is gone. `None` if its Grant has changed since, as far as is known, so that it is to be read again.
+async fn with_what_stands(
+    context: &Context,
+    known: &GrantSummary,
+    mut observed: Box<Observed>,
+) -> Option<Box<Observed>> {
+    // One that is over has no objects by its summary.
+    known.live.as_ref()?;
+    observed.objects = context.reader.objects(known).boxed().await;
+    let shown = context.reader.index().grant(&known.name)?.version;
+    (shown <= version(&observed.grant.metadata)).then_some(observed)
+}
+
 /// Says why something could not be taken. Whatever becomes of that, it is tried again to take it, and not later for it.
 async fn say_in_time(context: &Context, grant: &Grant, status: Option<GrantStatus>) {
     match timeout(SAID_WITHIN, report::report(context, grant, status).boxed()).await {
@@ -240,94 +254,4 @@ async fn observe(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use http::Method;
-    use serde_json::json;
-
-    use super::*;
-    use crate::fake::{api_server, context, held, refusal};
-    use crate::lease::Leadership;
-
-    /// What becomes of a right that is to be given, looked at in this lane by who leads, and whether anything is written.
-    async fn looked_at(lane: Lane, is_emergency: bool) -> (Done, bool) {
-        let mut grant = held("fix", "2999-01-01T00:00:00Z");
-        grant.spec.emergency = is_emergency;
-        grant.status.as_mut().unwrap().phase = GrantPhase::Pending;
-        let (written, stored) = (Arc::new(Mutex::new(false)), json!(grant));
-        let writes = written.clone();
-        let client = api_server(move |request| {
-            *writes.lock().unwrap() |= *request.method() != Method::GET;
-            let is_asked_for = request.uri().path().contains("/grants/fix");
-            let answer =
-                if is_asked_for { (200, stored.clone()) } else { refusal(500, "Internal") };
-            async move { answer }
-        });
-        let context = Context { leadership: Leadership::of_the_leader(), ..context(client) };
-        drop(context.touched.index.wrote_grant(&grant));
-        let done = reconcile(&context, "fix", lane).await.unwrap();
-        let is_written = *written.lock().unwrap();
-        (done, is_written)
-    }
-
-    /// It cannot be deleted, and who stores status hangs.
-    #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_taken_is_tried_again_whether_or_not_that_can_be_said() {
-        let grant = held("fix", "2026-01-02T00:00:00Z");
-        let stored = json!(grant);
-        let client = api_server(move |request| {
-            let stored = stored.clone();
-            async move {
-                let path = request.uri().path().to_owned();
-                match *request.method() {
-                    Method::DELETE => refusal(500, "Internal"),
-                    Method::PUT => std::future::pending().await,
-                    _ if path.ends_with("/grants/fix") => (200, stored),
-                    _ if path.ends_with("/rolebindings/lapse:fix") => {
-                        (200, json!({"metadata": {"name": "lapse:fix", "uid": "b"}}))
-                    }
-                    _ => refusal(404, "NotFound"),
-                }
-            }
-        });
-        let context = context(client);
-        drop(context.touched.index.wrote_grant(&grant));
-        let begun = tokio::time::Instant::now();
-        let failure = reconcile(&context, "fix", Lane::Follow).await.unwrap_err();
-        assert!(failure.keeps_a_right(), "{failure}");
-        assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
-    }
-
-    /// An outage: what else may end it is not looked up.
-    #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_told_of_a_right_is_looked_for_again_beside_what_ends() {
-        for (phase, lane) in [(GrantPhase::Active, Lane::Follow), (GrantPhase::Ending, Lane::End)] {
-            let mut grant = held("fix", "2999-01-01T00:00:00Z");
-            grant.status.as_mut().unwrap().phase = phase;
-            let stored = json!(grant);
-            let client = api_server(move |request| {
-                let is_asked_for = request.uri().path().contains("/grants/fix");
-                let answer =
-                    if is_asked_for { (200, stored.clone()) } else { refusal(500, "Internal") };
-                async move { answer }
-            });
-            let context = context(client);
-            drop(context.touched.index.wrote_grant(&grant));
-            let done = reconcile(&context, "fix", lane).await;
-            assert!(matches!(done, Ok(Done::UnsureUntil(_))), "{phase}: {done:?}");
-        }
-    }
-
-    /// Somebody denied it, say, and the decision counts for nothing.
-    #[tokio::test(start_paused = true)]
-    async fn what_is_to_be_given_is_given_in_no_place_of_what_ends() {
-        for (is_emergency, to_give) in [(false, Lane::Give), (true, Lane::Emergency)] {
-            for lane in [Lane::End, Lane::Held, Lane::Again, Lane::Give, Lane::Follow] {
-                let (done, is_written) = looked_at(lane, is_emergency).await;
-                assert!(matches!(done, Done::ToGive(lane, _) if lane == to_give), "{done:?}");
-                assert_eq!(is_written, !lane.may_end(), "in {lane:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! Who acts as a service account is guarded as in person; the account itself, and who holds nothing, are not.
 
-use lapse_crds::RequestPhase;
+use kube::Api;
+use kube::api::PostParams;
+use lapse_crds::{AccessRequest, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
@@ -85,4 +87,29 @@ async fn who_comes_with_a_token_from_a_secret_is_nobody_in_disguise() {
     let name = format!("system:serviceaccount:{}:old", world.ns);
     refused(world.tries(&impersonating(&world.alice, &name).await, &binding).await, DISGUISED);
     world.tries(&old, &binding).await.unwrap();
+}
+
+/// Somebody gave the controller's own account a right. It goes on for everybody, and takes that right back as any other.
+#[tokio::test]
+async fn a_right_of_the_controller_itself_keeps_nobody_from_theirs() {
+    let world = World::own("guarded-lapse", InstallOptions::default()).await;
+    let account = rbac::account("lapse-system", "lapse-controller");
+    let developers = json!({"kind": "Group", "name": format!("{}-developers", world.ns)});
+    world.policy(json!({"requesters": [developers, account]})).await;
+    world.bind("controller-asks", "lapse:requester", &account).await;
+    let controller =
+        world.lapse.plane().service_account("lapse-system", "lapse-controller").await.unwrap();
+    let view = json!({"kubernetes": {"role": {"kind": "ClusterRole", "name": "view"}}});
+    let requests: Api<AccessRequest> = world.api(&controller);
+    let own = world.request("own", json!({"target": view}));
+    requests.create(&PostParams::default(), &own).await.unwrap();
+    world.approve(&world.bob, "own").await.unwrap();
+    world.phase("own", RequestPhase::Active).await;
+
+    world.granted("fix", json!({})).await;
+    for name in ["fix", "own"] {
+        world.decide(&world.bob, name, json!({"verdict": "Deny"})).await.unwrap();
+        world.phase(name, RequestPhase::Ended).await;
+    }
+    world.locked_out(&world.alice).await;
 }

@@ -170,6 +170,10 @@ async fn who_holds_a_right_does_not_make_it_last() {
             .await,
         LASTING,
     );
+    // What Lapse says of it is no way either, and refused to everybody.
+    let said = Patch::Merge(json!({"status": {"activeGrants": 7}}));
+    let said = policies.patch_status(&world.ns, &params, &said).await;
+    refused(said.map_err(Into::into), "written by Lapse alone");
     let delete = async |args: &[&str]| world.kubectl(&world.alice, args, None).await;
     refused(delete(&["delete", "crd", "grants.lapse.dev"]).await, LASTING);
     refused(delete(&["delete", "mutatingwebhookconfiguration", "lapse"]).await, LASTING);

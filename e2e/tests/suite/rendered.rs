@@ -319,3 +319,24 @@ async fn whoever_hands_out_reading_secrets_is_warned() {
     assert!(!notes(&named).await.contains(warning));
     assert!(!notes(&json!([])).await.contains(warning));
 }
+
+/// The API server evaluates each of several conditions, whatever the others say. What looks at all markers is part of the
+/// only one, behind what is cheap.
+#[tokio::test]
+async fn whether_somebody_holds_a_right_is_asked_only_where_it_matters() {
+    let rendered = Rendered::with(&["gateway.enabled=true", "controller.endWorkloads=true"]).await;
+    let mut asking = 0;
+    for object in rendered.objects() {
+        let webhooks = object["webhooks"].as_array().into_iter().flatten();
+        for entry in webhooks.chain([&object["spec"]]) {
+            let conditions = entry["matchConditions"].as_array().into_iter().flatten();
+            let all: Vec<&str> =
+                conditions.map(|condition| condition["expression"].as_str().unwrap()).collect();
+            if all.iter().any(|expression| expression.contains("authorizer.")) {
+                assert_eq!(all.len(), 1, "{} {}", object["metadata"]["name"], entry["name"]);
+                asking += 1;
+            }
+        }
+    }
+    assert!(asking >= 6, "{asking}");
+}

@@ -120,7 +120,7 @@ async fn early_marker(reader: &Reader, grant: &str) -> Option<(ObjectSpec, Read<
     Some((marker, live))
 }
 
-/// Waits for the marker of a Grant, which the controller sends beside its bindings.
+/// Waits for the marker of a Grant, which the controller sends before its bindings or beside them.
 async fn marked(
     reader: &Reader,
     grant: &Grant,

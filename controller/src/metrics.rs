@@ -84,7 +84,7 @@ pub(crate) struct Reason {
 }
 
 /// Where else a panic is counted, and ends nothing.
-const PANICS_IN: [&str; 4] = ["watch", "sweep", "orphan", "event"];
+const PANICS_IN: [&str; 5] = ["watch", "sweep", "expiry", "orphan", "event"];
 
 /// The reason of a grant that ended without ever having given its right.
 const NOT_GIVEN: &str = "NotGiven";

@@ -28,7 +28,7 @@ impl Watches {
         let touches = |binding: &PartialObjectMeta<K>, change| {
             self.rights_changed(kind, &binding.metadata, change);
         };
-        self.metadata_and_lists(what, touches, lists).await;
+        self.metadata_and_lists(what, None, touches, lists).await;
     }
 
     /// An object of RBAC came, changed or went.

@@ -182,6 +182,12 @@ impl Touched {
         live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.held(grant));
     }
 
+    /// The Grants that are not over of which this holds, if it is likely to end those that are held.
+    pub(crate) fn ending_that(&self, are_ended: impl Fn(&GrantSummary) -> bool) {
+        let live = self.index.live_grants();
+        live.iter().filter(|grant| are_ended(grant)).for_each(|grant| self.ending(&grant.name));
+    }
+
     /// A Grant that is not over, of which what others did may end the right. Of one that is to be given, some may stand; the
     /// rest is given in other places than those in which that ends.
     fn held(&self, grant: &GrantSummary) {

@@ -46,11 +46,14 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         // A binding that comes back under its name is an orphan, and removed as one.
         Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
         // Whoever writes it begins it.
-        Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
-        Ok(grant) => {
-            let converged = converge(context, grant, None, lane).boxed().await?;
-            Ok(converged.done())
-        }
+        Ok(grant) => match context.touched.in_hand.defers(name, lane) {
+            Some(wait) if lane.may_end() => Ok(Done::HeldUntil(context.clock.now() + wait)),
+            Some(_) => Ok(Done::Until(None)),
+            None => {
+                let converged = converge(context, grant, None, lane).boxed().await?;
+                Ok(converged.done())
+            }
+        },
         // Its bindings carry their own end: the sweep takes them.
         Err(why) => poison::report::<Grant>(context, None, name, why, "Active").await,
     }
@@ -247,7 +250,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fake::{api_server, context, held, refusal};
+    use crate::fake::{api_server, context, gone, held, refusal};
     use crate::lease::Leadership;
 
     /// What becomes of a right that is to be given, looked at in this lane by who leads, and whether anything is written.
@@ -297,6 +300,45 @@ mod tests {
         let failure = reconcile(&context, "fix", Lane::Follow).await.unwrap_err();
         assert!(failure.keeps_a_right(), "{failure}");
         assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
+    }
+
+    /// Whoever gives it waits for an answer that was swallowed, and somebody denies it.
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_a_right_waits_a_second_at_the_most_for_who_gives_it() {
+        let grant = held("fix", "2026-01-02T00:00:00Z");
+        let (stored, deleted) = (json!(grant), Arc::new(Mutex::new(false)));
+        let done = deleted.clone();
+        let client = api_server(move |request| {
+            let (stored, path) = (stored.clone(), request.uri().path().to_owned());
+            let mut done = done.lock().unwrap();
+            *done |= *request.method() == Method::DELETE;
+            let answer = match *request.method() {
+                Method::DELETE => gone(),
+                Method::PUT => refusal(500, "Internal"),
+                _ if path.ends_with("/grants/fix") => (200, stored),
+                _ if path.ends_with("/rolebindings/lapse:fix") && !*done => {
+                    (200, json!({"metadata": {"name": "lapse:fix", "uid": "b"}}))
+                }
+                _ => refusal(404, "NotFound"),
+            };
+            async move { answer }
+        });
+        let context = context(client);
+        drop(context.touched.index.wrote_grant(&grant));
+        let given = context.touched.in_hand.take("fix");
+        for lane in [Lane::Give, Lane::Follow] {
+            let waits = reconcile(&context, "fix", lane).await;
+            assert!(matches!(waits, Ok(Done::Until(None))), "{waits:?}");
+        }
+        let waits = reconcile(&context, "fix", Lane::End).await;
+        assert!(matches!(waits, Ok(Done::HeldUntil(_))), "{waits:?}");
+        assert!(!*deleted.lock().unwrap());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(reconcile(&context, "fix", Lane::End).await);
+        assert!(*deleted.lock().unwrap());
+        let waits = reconcile(&context, "fix", Lane::Give).await;
+        assert!(matches!(waits, Ok(Done::Until(None))), "it is given by one alone: {waits:?}");
+        drop(given);
     }
 
     /// An outage: what else may end it is not looked up.

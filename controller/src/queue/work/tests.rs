@@ -196,6 +196,37 @@ async fn what_cannot_be_told_is_looked_for_at_a_pace_and_at_once_when_it_can_be(
     drop(workers);
 }
 
+/// Of two thousand rights it cannot be told whether they end, for a policy that cannot be read, say. Somebody denies one of
+/// them, and something that must be looked up for that fails once.
+#[tokio::test(start_paused = true)]
+async fn a_deny_that_could_not_be_told_waits_behind_none_that_only_may_end() {
+    const RIGHTS: usize = 2000;
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+    let (queue, stop) = (Queue::new(Clock::default()), CancellationToken::new());
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    let workers = queue.work(&metrics, &Work::default(), &stop, move |job| {
+        let (sender, lane) = (sender.clone(), job.lane);
+        async move {
+            if job.item.to_string() == "denied" && lane != Lane::End {
+                sender.send(()).unwrap();
+                return Ok(Done::Until(None));
+            }
+            Ok(Done::UnsureUntil(clock::now() + TimeDelta::seconds(1)))
+        }
+    });
+    tokio::spawn(queue.clone().keep_time(Heartbeat::new()));
+    for number in 0..RIGHTS {
+        queue.now(Item::Grant(format!("held-{number}")), Lane::Held);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    queue.now(Item::Grant("denied".to_owned()), Lane::End);
+    let begun = Instant::now();
+    done.recv().await.unwrap();
+    let took = begun.elapsed();
+    assert!(took <= Duration::from_secs(2), "it waited for {took:?}");
+    drop(workers);
+}
+
 #[tokio::test]
 async fn a_panic_is_counted_and_stops_no_other() {
     let mut registry = Registry::default();

@@ -54,8 +54,12 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
                 Ok(converged.done())
             }
         },
-        // Its bindings carry their own end: the sweep takes them.
-        Err(why) => poison::report::<Grant>(context, None, name, why, "Active").await,
+        // Its bindings carry their own end.
+        Err(why) => {
+            let next = left::take_due(context, name).await?;
+            poison::report::<Grant>(context, None, name, why, "Active").await?;
+            Ok(next.map_or(Done::Until(None), Done::HeldUntil))
+        }
     }
 }
 

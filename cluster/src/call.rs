@@ -114,10 +114,21 @@ impl CallError {
         matches!(self.code(), Some(403 | 404 | 409 | 410))
     }
 
-    /// Whether the API server has too much to do.
+    /// Whether whatever else is asked now fails, too, and as soon: the API server has too much to do, or cannot be reached.
     #[must_use]
-    pub fn is_throttled(&self) -> bool {
-        matches!(self.code(), Some(429 | 503))
+    pub fn is_outage(&self) -> bool {
+        match self.answer() {
+            // Or a load balancer says so in its stead.
+            Some(kube::Error::Api(status)) => matches!(status.code, 429 | 502..=504),
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => true,
+            Some(_) | None => false,
+        }
+    }
+
+    /// Whether no answer came in time.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
     }
 
     /// Whether the object is not as the call expected (another version, or another UID).
@@ -282,6 +293,23 @@ mod tests {
     #[case::too_much(429, "TooManyRequests", false)]
     fn what_passes_is_tried_again(#[case] code: u16, #[case] reason: &str, #[case] lasting: bool) {
         assert_eq!(refused(code, reason, "no").is_lasting(), lasting);
+    }
+
+    #[test]
+    fn what_fails_for_all_is_told_from_what_fails_for_one() {
+        let failed = |source: kube::Error| {
+            let source = Box::new(source);
+            CallError::Api { what: "deleting RoleBinding x".to_owned(), source }
+        };
+        let refusal = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert!(failed(kube::Error::Service(refusal.into())).is_outage());
+        for (code, is_outage) in
+            [(429, true), (503, true), (504, true), (500, false), (403, false), (409, false)]
+        {
+            assert_eq!(refused(code, "", "no").is_outage(), is_outage, "{code}");
+        }
+        let late = CallError::TimedOut { what: String::new(), limit: CALL_LIMIT };
+        assert!(late.is_late() && !late.is_outage(), "it has taken its time already");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,12 +5,15 @@
 //! Grant finds one that is settled. So what stands is remembered until an event shows that it is gone, and is looked at
 //! once more when its Grant is over.
 //!
-//! Memory is bounded by the bindings that stand: of each its kind, its namespace and two UIDs.
+//! And of a Grant that cannot be read, its bindings say when their own end comes.
+//!
+//! Memory is bounded by the bindings that stand: of each its kind, its namespace, two UIDs and a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use lapse_crds::RbacKind;
 use lapse_engine::grant::{ObjectMarks, object_name};
 use tokio::time::Instant;
@@ -41,6 +44,8 @@ struct Standing {
     namespace: Option<Box<str>>,
     uid: Box<str>,
     grant_uid: Option<Box<str>>,
+    /// Its own end.
+    expires_at: Option<DateTime<Utc>>,
     /// The list in which, or after which, it was shown last.
     list: u64,
 }
@@ -76,6 +81,7 @@ impl Bindings {
                 namespace: object.namespace.as_deref().map(Into::into),
                 uid: object.uid.as_str().into(),
                 grant_uid: object.grant_uid.as_deref().map(Into::into),
+                expires_at: object.expires_at,
                 list,
             });
         }
@@ -130,6 +136,20 @@ impl Bindings {
             _ => Left::These(of_grant.standing.iter().map(|known| known.marks(grant)).collect()),
         }
     }
+
+    /// The bindings of a Grant whose own end has come by now, and when that of the next comes.
+    pub(crate) fn due_of(
+        &self,
+        grant: &str,
+        now: DateTime<Utc>,
+    ) -> (Vec<ObjectMarks>, Option<DateTime<Utc>>) {
+        let state = self.state();
+        let standing = || state.by_grant.get(grant).into_iter().flat_map(|all| &all.standing);
+        let is_due = |known: &&Standing| known.expires_at.is_some_and(|at| at <= now);
+        let due = standing().filter(is_due).map(|known| known.marks(grant)).collect();
+        let next = standing().filter_map(|known| known.expires_at).filter(|at| *at > now).min();
+        (due, next)
+    }
 }
 
 /// The Grant of a binding that bears its name.
@@ -144,7 +164,6 @@ impl Standing {
         self.kind == object.kind && *self.uid == *object.uid
     }
 
-    /// Without its own end, which a Grant that is over makes no difference to.
     fn marks(&self, grant: &str) -> ObjectMarks {
         ObjectMarks {
             kind: self.kind,
@@ -153,7 +172,7 @@ impl Standing {
             uid: self.uid.to_string(),
             grant: Some(grant.to_owned()),
             grant_uid: self.grant_uid.as_deref().map(Into::into),
-            expires_at: None,
+            expires_at: self.expires_at,
             is_ours: true,
         }
     }

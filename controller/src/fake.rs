@@ -1,6 +1,6 @@
 //! What unit tests need: an API server that answers as a test says, and rights that are held.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -31,13 +31,28 @@ pub(crate) fn api_server<F>(
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
 {
+    reached_at_times(move |request| {
+        let answer = answer(request);
+        async move { Some(answer.await) }
+    })
+}
+
+/// The same of one to which no connection can be made where there is no answer.
+pub(crate) fn reached_at_times<F>(
+    answer: impl Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+) -> Client
+where
+    F: Future<Output = Option<(u16, Value)>> + Send + 'static,
+{
     let service = tower::service_fn(move |request| {
         let answer = answer(request);
         async move {
-            let (code, body) = answer.await;
+            let Some((code, body)) = answer.await else {
+                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+            };
             let body = Body::from(body.to_string().into_bytes());
             let answer = Response::builder().status(code).body(body);
-            Ok::<_, Infallible>(answer.expect("a code that there is"))
+            Ok(answer.expect("a code that there is"))
         }
     });
     Client::new(service, "default")

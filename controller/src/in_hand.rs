@@ -2,16 +2,28 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::queue::{Item, Lane, Queue};
+
+/// For how long what may end a right waits for whoever gives it: the answer to a write may come late, and the right be held
+/// meanwhile. What is stored after the end goes as what another controller stores then.
+const END_WAITS: Duration = Duration::from_secs(1);
 
 /// The grants that are being decided, written and begun: their own reconciliation waits, so that nothing is made twice
 /// and nothing that happens meanwhile is missed.
 #[derive(Clone)]
 pub(crate) struct InHand {
-    /// With each, in which lane it is to be looked at when it is let go: somebody denied it meanwhile, say.
-    names: Arc<Mutex<HashMap<String, Option<Lane>>>>,
+    names: Arc<Mutex<HashMap<String, Held>>>,
     queue: Queue,
+}
+
+struct Held {
+    since: Instant,
+    /// In which lane it is to be looked at when it is let go: somebody denied it meanwhile, say.
+    after: Option<Lane>,
 }
 
 /// Holds a grant until it is dropped. What happened to it meanwhile is looked at then.
@@ -25,13 +37,14 @@ impl InHand {
         Self { names: Arc::default(), queue }
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<String, Option<Lane>>> {
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Held>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a grant in hand, before it is written: what happens while it is decided bears on it, too.
     pub(crate) fn take(&self, name: &str) -> InHandGuard {
-        self.names().entry(name.to_owned()).or_default();
+        let held = || Held { since: Instant::now(), after: None };
+        self.names().entry(name.to_owned()).or_insert_with(held);
         InHandGuard { in_hand: self.clone(), name: name.to_owned() }
     }
 
@@ -45,18 +58,20 @@ impl InHand {
         self.names().len()
     }
 
-    /// Whether a grant is in hand; if so, it is looked at when it is let go.
-    pub(crate) fn defers(&self, name: &str, lane: Lane) -> bool {
+    /// For how long a look in this lane waits for whoever has a grant in hand, if it does: for as long as that takes, or for
+    /// this time, if it may end the right. It is looked at when it is let go, too.
+    pub(crate) fn defers(&self, name: &str, lane: Lane) -> Option<Duration> {
         let mut names = self.names();
-        let Some(after) = names.get_mut(name) else { return false };
-        *after = Some(after.map_or(lane, |known| known.min(lane)));
-        true
+        let held = names.get_mut(name)?;
+        held.after = Some(held.after.map_or(lane, |known| known.min(lane)));
+        let left = END_WAITS.saturating_sub(held.since.elapsed());
+        (!lane.may_end() || !left.is_zero()).then_some(left)
     }
 }
 
 impl Drop for InHandGuard {
     fn drop(&mut self) {
-        let after = self.in_hand.names().remove(&self.name).flatten();
+        let after = self.in_hand.names().remove(&self.name).and_then(|held| held.after);
         if let Some(lane) = after {
             self.in_hand.queue.now(Item::Grant(self.name.clone()), lane);
         }
@@ -73,9 +88,11 @@ mod tests {
     async fn what_happens_meanwhile_is_looked_at_when_it_is_let_go() {
         let queue = Queue::new(Clock::default());
         let in_hand = InHand::new(queue.clone());
-        assert!(!in_hand.defers("g", Lane::End), "nobody holds it");
+        assert_eq!(in_hand.defers("g", Lane::End), None, "nobody holds it");
         let held = in_hand.take("g");
-        assert!(in_hand.defers("g", Lane::Follow) && in_hand.defers("g", Lane::End));
+        for lane in [Lane::Follow, Lane::End] {
+            assert!(in_hand.defers("g", lane).is_some());
+        }
         assert!(queue.waiting().is_empty());
         drop(held);
         assert_eq!(queue.waiting(), [(Item::Grant("g".to_owned()), Lane::End)]);

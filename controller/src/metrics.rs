@@ -85,7 +85,7 @@ pub(crate) struct Reason {
 }
 
 /// Where else a panic is counted, and ends nothing.
-const PANICS_IN: [&str; 4] = ["watch", "sweep", "orphan", "event"];
+const PANICS_IN: [&str; 5] = ["watch", "sweep", "expiry", "orphan", "event"];
 
 /// What the controller counts and measures.
 pub(crate) struct Metrics {

@@ -110,7 +110,38 @@ fn is_said(object: &Value, condition: &str, generation: Option<i64>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
     use super::*;
+    use crate::fake::{api_server, context, held};
+    use crate::notify::Notifier;
+
+    /// However often that happens.
+    #[tokio::test]
+    async fn that_the_program_panicked_is_told_on_the_object_once() {
+        let (sender, mut written) = tokio::sync::mpsc::unbounded_channel();
+        let client = api_server(move |request| {
+            let sender = sender.clone();
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let event: Value = serde_json::from_slice(&body).unwrap();
+                sender.send(event.clone()).unwrap();
+                (201, event)
+            }
+        });
+        let (notifier, writers) = Notifier::new(client.clone(), "me", Counter::default());
+        tokio::spawn(writers.run());
+        let context = Context { notifier, ..context(client) };
+        drop(context.touched.index.wrote_grant(&held("fix", "2999-01-01T00:00:00Z")));
+        for _ in 0..3 {
+            panicked(&context, &Item::Grant("fix".to_owned()));
+        }
+        context.notifier.finish().await;
+        let event = written.recv().await.unwrap();
+        assert_eq!(event["regarding"]["uid"], "request-of-fix");
+        assert_eq!(event["metadata"]["name"], "request-of-fix.panicked");
+        assert!(written.try_recv().is_err());
+    }
 
     #[test]
     fn what_is_said_is_not_said_again_in_other_words() {

@@ -156,7 +156,7 @@ impl Queue {
                 match done {
                     Done::Until(Some(at)) => self.at(job.item, job.lane, at),
                     Done::HeldUntil(at) => self.at(job.item, job.lane.min(Lane::Held), at),
-                    Done::UnsureUntil(at) => self.at(job.item, Lane::Again, at),
+                    Done::UnsureUntil(at) => self.at(job.item, job.lane.again(), at),
                     Done::ToGive(lane, at) => self.at(job.item, lane, at),
                     Done::Until(None) => {}
                     Done::InCommonTurn => {
@@ -226,6 +226,7 @@ mod tests {
             (Lane::Emergency, Lane::Held),
             (Lane::Give, Lane::Held),
             (Lane::Check, Lane::Held),
+            (Lane::EndAgain, Lane::Held),
             (Lane::Again, Lane::Held),
             (Lane::Follow, Lane::Held),
         ] {
@@ -245,7 +246,9 @@ mod tests {
         let unread = || Err(ReconcileError::Unknown("no answer".to_owned()));
         let unsure = || Ok(Done::UnsureUntil(at));
         for (lane, outcome, later) in [
-            (Lane::End, unsure(), Lane::Again),
+            (Lane::End, unsure(), Lane::EndAgain),
+            (Lane::EndAgain, unsure(), Lane::EndAgain),
+            (Lane::EndAgain, unread(), Lane::EndAgain),
             (Lane::Held, unsure(), Lane::Again),
             (Lane::Follow, unsure(), Lane::Again),
             (Lane::Held, unread(), Lane::Again),

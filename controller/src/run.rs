@@ -295,3 +295,22 @@ async fn wake(touched: Touched, mut leadership: Leadership, mut keys: watch::Rec
         () = on_keys => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::fake::{api_server, context, refusal};
+
+    /// All of them see it at the same moment.
+    #[tokio::test]
+    async fn replicas_take_what_is_over_one_after_the_other_and_the_leader_first() {
+        assert_eq!(staggered(Leadership::of_the_leader(), 7)(), Duration::ZERO);
+        let follower = context(api_server(async |_| refusal(500, "InternalError"))).leadership;
+        let waits: BTreeSet<Duration> =
+            (0..STAGGER_SHARES).map(|number| staggered(follower.clone(), number)()).collect();
+        assert_eq!(waits.len(), 4, "{waits:?}");
+        assert!(waits.first() >= Some(&STAGGER) && waits.last() <= Some(&(4 * STAGGER)));
+    }
+}

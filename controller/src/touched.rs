@@ -180,9 +180,10 @@ impl Touched {
 
     /// The requests that wait of which this holds. One that has its right follows that, whatever else happens.
     pub(crate) fn waiting_that(&self, are_touched: impl Fn(&KnownRequest) -> bool) {
-        let open = self.index.open_requests();
-        open.iter()
-            .filter(|request| request.waits() && are_touched(request))
+        let waiting = self.index.waiting_requests();
+        waiting
+            .iter()
+            .filter(|request| are_touched(request))
             .for_each(|request| self.request_in(request, Lane::Check));
     }
 
@@ -190,6 +191,12 @@ impl Touched {
     pub(crate) fn grants_that(&self, are_touched: impl Fn(&GrantSummary) -> bool) {
         let live = self.index.live_grants();
         live.iter().filter(|grant| are_touched(grant)).for_each(|grant| self.held(grant));
+    }
+
+    /// The Grants that are not over of which this holds, if it is likely to end those that are held.
+    pub(crate) fn ending_that(&self, are_ended: impl Fn(&GrantSummary) -> bool) {
+        let live = self.index.live_grants();
+        live.iter().filter(|grant| are_ended(grant)).for_each(|grant| self.ending(&grant.name));
     }
 
     /// A Grant that is not over, of which what others did may end the right. Of one that is to be given, some may stand; the
@@ -314,14 +321,12 @@ impl Touched {
         }
     }
 
-    /// What is over cannot be extended any more.
+    /// What is over cannot be extended any more. Ends come by the thousand, so none looks through all that people ask for.
     fn extensions_of(&self, grant: &GrantSummary) {
         let of = &grant.request;
-        self.waiting_that(|request| {
-            let extends =
-                request.summary.as_ref().ok().and_then(|summary| summary.extends.as_ref());
-            extends == Some(&of.name) && request.namespace == of.namespace
-        });
+        for request in self.index.extending(&of.namespace, &of.name) {
+            self.request_in(&request, Lane::Check);
+        }
     }
 
     /// The Grant of a request, if it has one. It ends with its request, and as soon as somebody deletes that, or it is over.

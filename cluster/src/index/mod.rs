@@ -302,6 +302,18 @@ impl Index {
         self.tables().requests.open()
     }
 
+    /// The requests that have no right yet, and may get one. There may be many that have theirs, of which nothing is copied.
+    #[must_use]
+    pub fn waiting_requests(&self) -> Vec<KnownRequest> {
+        self.tables().requests.waiting()
+    }
+
+    /// Those of them that extend the right of the request of this name.
+    #[must_use]
+    pub fn extending(&self, namespace: &str, name: &str) -> Vec<KnownRequest> {
+        self.tables().requests.extending(namespace, name)
+    }
+
     /// The names of all policies.
     #[must_use]
     pub fn policy_names(&self) -> Vec<String> {

@@ -308,6 +308,19 @@ impl Requests {
         all.filter(|known| !known.is_settled).cloned().collect()
     }
 
+    pub(super) fn waiting(&self) -> Vec<KnownRequest> {
+        let all = self.by_uid.values().map(|(known, _)| known);
+        all.filter(|known| !known.is_settled && known.waits()).cloned().collect()
+    }
+
+    /// Those that wait, and extend the right of the request of this name.
+    pub(super) fn extending(&self, namespace: &str, name: &str) -> Vec<KnownRequest> {
+        let place = (namespace.to_owned(), name.to_owned());
+        let of_place = self.extending.get(&place).into_iter().flatten();
+        let all = of_place.filter_map(|uid| self.by_uid.get(uid)).map(|(known, _)| known);
+        all.filter(|known| !known.is_settled && known.waits()).cloned().collect()
+    }
+
     pub(super) fn count_unreadable(&self) -> usize {
         self.by_uid.values().filter(|(known, _)| known.summary.is_err()).count()
     }

@@ -7,8 +7,10 @@ use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use lapse_cluster::{CallError, bounded};
 use serde::de::DeserializeOwned;
 
-/// Deletes the object of this UID, and says whether it was there. That it is gone already, or that another stands under
-/// its name, is no error: a live read tells.
+/// Deletes the object of this UID, and says whether it was there. That it is gone already is no error.
+///
+/// A conflict says that another stands under its name, if the API server says it; somebody's admission webhook may say so,
+/// too, of what stands.
 ///
 /// It has `grace_period_seconds` to stop, or as long as it asks for.
 pub(super) async fn delete_by_uid<K>(
@@ -28,7 +30,7 @@ where
         ..DeleteParams::default()
     };
     match bounded(format!("deleting {what}"), api.delete(name, &params)).await {
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(false),
+        Err(error) if error.is_not_found() => Ok(false),
         other => other.map(|_| true),
     }
 }

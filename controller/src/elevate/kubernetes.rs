@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kube::Client;
 use kube::api::{DynamicObject, PostParams};
+use kube::{Api, Client};
 use lapse_cluster::objects::{ObjectPlace, manifest};
 use lapse_cluster::{CallError, bounded};
 use lapse_crds::Grant;
@@ -33,72 +33,112 @@ const ASKED_AGAIN: Duration = Duration::from_secs(1);
 /// their turn. When what kept them is over, those that hold the places are answered or have had their second, so that all
 /// go one after the other.
 const AGAIN_AT_ONCE: usize = 64;
-static AGAIN: Semaphore = Semaphore::const_new(AGAIN_AT_ONCE);
+static AGAIN: Semaphore = {
+    // Tests run side by side, each by a clock of its own: none is to wait for another.
+    Semaphore::const_new(if cfg!(test) { Semaphore::MAX_PERMITS } else { AGAIN_AT_ONCE })
+};
 
 /// Deletes the object of a Grant, whoever takes it back: that it is gone gives this process no reason to look.
-///
-/// One that gets no answer is asked for once more each second, beside the first: what swallowed that may be over, and where
-/// every deletion takes long, the first comes through.
 pub(crate) async fn take_back(
     client: &Client,
     echoes: &Echoes,
     place: &ObjectPlace<'_>,
     uid: &str,
 ) -> Result<(), CallError> {
-    take_back_beside(&AGAIN, client, echoes, place, uid).await
-}
-
-async fn take_back_beside(
-    again: &Semaphore,
-    client: &Client,
-    echoes: &Echoes,
-    place: &ObjectPlace<'_>,
-    uid: &str,
-) -> Result<(), CallError> {
     let writing = echoes.begin(Object::at(place));
-    let first = delete(client, place, uid);
-    tokio::select! {
-        outcome = first => { outcome?; }
-        () = asked_again(again, client, place, uid) => {}
-    }
+    insist(&AGAIN, client, place, uid).await?;
     writing.deleted();
     Ok(())
 }
 
+/// Deletes the object of this UID, and says whether it was there.
+///
+/// A deletion that gets no answer is asked for once more each second, beside the first: what swallowed that may be over, and
+/// where every deletion takes long, the first comes through.
+pub(crate) async fn delete_in_time(
+    client: &Client,
+    place: &ObjectPlace<'_>,
+    uid: &str,
+) -> Result<bool, CallError> {
+    insist(&AGAIN, client, place, uid).await
+}
+
+async fn insist(
+    again: &Semaphore,
+    client: &Client,
+    place: &ObjectPlace<'_>,
+    uid: &str,
+) -> Result<bool, CallError> {
+    tokio::select! {
+        first = delete(client, place, uid) => first,
+        was_there = asked_again(again, client, place, uid) => Ok(was_there),
+    }
+}
+
 /// Asks for a deletion until that succeeds.
-async fn asked_again(again: &Semaphore, client: &Client, place: &ObjectPlace<'_>, uid: &str) {
+async fn asked_again(
+    again: &Semaphore,
+    client: &Client,
+    place: &ObjectPlace<'_>,
+    uid: &str,
+) -> bool {
     let mut at = Instant::now() + ASKED_AGAIN;
     loop {
         sleep_until(at).await;
         // It is never closed.
         let _allowed = again.acquire().await;
         at = Instant::now() + ASKED_AGAIN;
-        if let Ok(Ok(_)) = timeout_at(at, delete(client, place, uid)).await {
-            return;
+        if let Ok(Ok(was_there)) = timeout_at(at, delete(client, place, uid)).await {
+            return was_there;
         }
     }
 }
 
 /// Deletes the object of this UID, and says whether it was there. That it is gone already, or that another stands under
-/// its name, is no error: a live read tells.
+/// its name, is no error.
 pub(crate) async fn delete(
     client: &Client,
     place: &ObjectPlace<'_>,
     uid: &str,
 ) -> Result<bool, CallError> {
     let what = format!("{} {}", place.kind, place.name);
-    delete_by_uid(&place.api(client), place.name, uid, None, what).await
+    let api = place.api(client);
+    match delete_by_uid(&api, place.name, uid, None, what).await {
+        Err(error) if error.is_conflict() => {
+            if stands(&api, place, uid).await? {
+                Err(error)
+            } else {
+                Ok(false)
+            }
+        }
+        outcome => outcome,
+    }
+}
+
+async fn stands(
+    api: &Api<DynamicObject>,
+    place: &ObjectPlace<'_>,
+    uid: &str,
+) -> Result<bool, CallError> {
+    let what = format!("reading {} {}", place.kind, place.name);
+    match bounded(what, api.get_metadata(place.name)).await {
+        Ok(found) => Ok(found.metadata.uid.as_deref() == Some(uid)),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
+    use http::Method;
     use lapse_crds::RbacKind;
+    use serde_json::json;
     use tokio::time::sleep;
 
     use super::*;
-    use crate::fake::{api_server, gone};
+    use crate::fake::{api_server, gone, refusal};
 
     /// How long a deletion takes in a cluster that answers those asked for since then so late.
     async fn took(swallowed_for: Duration, answers_after: Duration) -> Duration {
@@ -120,8 +160,28 @@ mod tests {
         });
         let namespace = Some("shop");
         let place = ObjectPlace { kind: RbacKind::RoleBinding, namespace, name: "lapse:fix" };
-        take_back_beside(again, &client, &Echoes::default(), &place, "b").await.unwrap();
+        insist(again, &client, &place, "b").await.unwrap();
         begun.elapsed()
+    }
+
+    /// An admission webhook may refuse with any code.
+    #[tokio::test]
+    async fn a_conflict_is_believed_if_another_stands_there() {
+        let deleted = async |stands: Option<&'static str>| {
+            let client = api_server(move |request| async move {
+                match stands {
+                    _ if *request.method() == Method::DELETE => refusal(409, "Conflict"),
+                    Some(uid) => (200, json!({"metadata": {"name": "lapse:fix", "uid": uid}})),
+                    None => refusal(404, "NotFound"),
+                }
+            });
+            let namespace = Some("shop");
+            let place = ObjectPlace { kind: RbacKind::RoleBinding, namespace, name: "lapse:fix" };
+            delete(&client, &place, "b").await
+        };
+        assert!(deleted(Some("b")).await.unwrap_err().is_conflict(), "it was refused");
+        assert!(!deleted(Some("c")).await.unwrap());
+        assert!(!deleted(None).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,5 +16,9 @@ pub(crate) async fn stop(
     let Started { kind, namespace, name, uid, .. } = started;
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &resource_of(*kind));
-    delete_by_uid(&api, name, uid, grace_seconds, started.to_string()).await.map(drop)
+    match delete_by_uid(&api, name, uid, grace_seconds, started.to_string()).await {
+        // What stands nevertheless is found by the next look.
+        Err(error) if !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
 }

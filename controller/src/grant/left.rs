@@ -1,6 +1,8 @@
-//! Bindings that stand though their Grant is over.
+//! Bindings that stand though their Grant is over, or though their own end has come and their Grant cannot be read.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
+use lapse_crds::Grant;
 use lapse_engine::Read;
 use lapse_engine::grant::ObjectMarks;
 
@@ -30,6 +32,25 @@ pub(super) async fn take(context: &Context, name: &str) -> Result<(), ReconcileE
     if let Read::Failed(why) = grant {
         return Err(ReconcileError::NotJudged(why));
     }
+    remove(context, bindings, &grant).await
+}
+
+/// Removes what stands of a Grant that cannot be decoded and whose own end has come. Returns when the end of more comes.
+pub(super) async fn take_due(
+    context: &Context,
+    name: &str,
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
+    let (due, next) = context.touched.bindings.due_of(name, context.clock.now());
+    let unread = Read::Failed("it cannot be decoded".to_owned());
+    remove(context, due, &unread).await?;
+    Ok(next)
+}
+
+async fn remove(
+    context: &Context,
+    bindings: Vec<ObjectMarks>,
+    grant: &Read<Grant>,
+) -> Result<(), ReconcileError> {
     let Context { reader, clock, metrics, .. } = context;
     // The marker goes last: what it marks is guarded until then.
     let home = reader.settings().namespace.as_str();
@@ -37,7 +58,7 @@ pub(super) async fn take(context: &Context, name: &str) -> Result<(), ReconcileE
         bindings.into_iter().partition(|object| object.namespace.as_deref() == Some(home));
     let judge = async |object: ObjectMarks| {
         // It may have gone before anybody watched, so that no event will say so.
-        if revoke::judge(reader, clock, metrics, &object, &grant).await? {
+        if revoke::judge(reader, clock, metrics, &object, grant).await? {
             context.touched.bindings.gone(&object);
         }
         Ok(())
@@ -55,6 +76,8 @@ pub(super) async fn take(context: &Context, name: &str) -> Result<(), ReconcileE
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use chrono::TimeDelta;
+    use lapse_cluster::Stored;
     use lapse_crds::{Grant, GrantPhase, RbacKind};
     use lapse_engine::grant::{ObjectMarks, object_name};
     use serde_json::json;
@@ -136,6 +159,31 @@ mod tests {
         );
         assert!(!looked_at(&context).await);
         assert_eq!(asked.lock().unwrap().len(), 2, "it is gone");
+    }
+
+    /// A Grant of a newer release, say.
+    #[tokio::test(start_paused = true)]
+    async fn a_binding_goes_at_its_own_end_where_its_grant_cannot_be_decoded() {
+        let (context, asked) = watched(ended());
+        let odd = json!({"metadata": {"name": "fix", "uid": "uid-of-fix"}, "spec": 1});
+        let odd: Stored<Grant> = serde_json::from_str(&odd.to_string()).unwrap();
+        drop(context.touched.index.apply_grant(&odd));
+        let now = context.clock.now();
+        let later = now + TimeDelta::hours(1);
+        for (uid, at) in [("b", later), ("c", now)] {
+            let binding = ObjectMarks { uid: uid.to_owned(), expires_at: Some(at), ..binding() };
+            context.touched.bindings.stands(&binding);
+        }
+        for _ in 0..2 {
+            let done = reconcile(&context, "fix", Lane::Follow).await.unwrap();
+            assert_eq!(done, Done::HeldUntil(later));
+            assert_eq!(
+                *asked.lock().unwrap(),
+                [
+                    "DELETE /apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/lapse:fix"
+                ]
+            );
+        }
     }
 
     /// As it is when a restored store shows an earlier state.

@@ -46,13 +46,20 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         // A binding that comes back under its name is an orphan, and removed as one.
         Ok(grant) if grant.is_settled() => Ok(Done::Until(None)),
         // Whoever writes it begins it.
-        Ok(_) if context.touched.in_hand.defers(name, lane) => Ok(Done::Until(None)),
-        Ok(grant) => {
-            let converged = converge(context, grant, None, lane).boxed().await?;
-            Ok(converged.done())
+        Ok(grant) => match context.touched.in_hand.defers(name, lane) {
+            Some(wait) if lane.may_end() => Ok(Done::HeldUntil(context.clock.now() + wait)),
+            Some(_) => Ok(Done::Until(None)),
+            None => {
+                let converged = converge(context, grant, None, lane).boxed().await?;
+                Ok(converged.done())
+            }
+        },
+        // Its bindings carry their own end.
+        Err(why) => {
+            let next = left::take_due(context, name).await?;
+            poison::report::<Grant>(context, None, name, why, "Active").await?;
+            Ok(next.map_or(Done::Until(None), Done::HeldUntil))
         }
-        // Its bindings carry their own end: the sweep takes them.
-        Err(why) => poison::report::<Grant>(context, None, name, why, "Active").await,
     }
 }
 

@@ -56,6 +56,45 @@ async fn what_could_not_be_taken_is_tried_again_whether_or_not_that_can_be_said(
     assert!(begun.elapsed() < 2 * SAID_WITHIN, "it took {:?}", begun.elapsed());
 }
 
+/// Whoever gives it waits for an answer that was swallowed, and somebody denies it.
+#[tokio::test(start_paused = true)]
+async fn what_ends_a_right_waits_a_second_at_the_most_for_who_gives_it() {
+    let grant = held("fix", "2026-01-02T00:00:00Z");
+    let (stored, deleted) = (json!(grant), Arc::new(Mutex::new(false)));
+    let done = deleted.clone();
+    let client = api_server(move |request| {
+        let (stored, path) = (stored.clone(), request.uri().path().to_owned());
+        let mut done = done.lock().unwrap();
+        *done |= *request.method() == Method::DELETE;
+        let answer = match *request.method() {
+            Method::DELETE => gone(),
+            Method::PUT => refusal(500, "Internal"),
+            _ if path.ends_with("/grants/fix") => (200, stored),
+            _ if path.ends_with("/rolebindings/lapse:fix") && !*done => {
+                (200, json!({"metadata": {"name": "lapse:fix", "uid": "b"}}))
+            }
+            _ => refusal(404, "NotFound"),
+        };
+        async move { answer }
+    });
+    let context = context(client);
+    drop(context.touched.index.wrote_grant(&grant));
+    let given = context.touched.in_hand.take("fix");
+    for lane in [Lane::Give, Lane::Follow] {
+        let waits = reconcile(&context, "fix", lane).await;
+        assert!(matches!(waits, Ok(Done::Until(None))), "{waits:?}");
+    }
+    let waits = reconcile(&context, "fix", Lane::End).await;
+    assert!(matches!(waits, Ok(Done::HeldUntil(_))), "{waits:?}");
+    assert!(!*deleted.lock().unwrap());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    drop(reconcile(&context, "fix", Lane::End).await);
+    assert!(*deleted.lock().unwrap());
+    let waits = reconcile(&context, "fix", Lane::Give).await;
+    assert!(matches!(waits, Ok(Done::Until(None))), "it is given by one alone: {waits:?}");
+    drop(given);
+}
+
 /// An outage: what else may end it is not looked up.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_told_of_a_right_is_looked_for_again_beside_what_ends() {

@@ -7,7 +7,9 @@ pub(crate) enum Lane {
     End,
     /// What others did, or a policy or the time says, may end a right that is held.
     Held,
-    /// The same could not be told when it was looked at.
+    /// A right was looked at as one that ends, and it could not be told whether it does, or has.
+    EndAgain,
+    /// The same of what may end.
     Again,
     /// Somebody asks in an emergency.
     Emergency,
@@ -20,9 +22,10 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::End,
         Self::Held,
+        Self::EndAgain,
         Self::Again,
         Self::Emergency,
         Self::Give,
@@ -35,11 +38,25 @@ impl Lane {
         self.pool().may_end()
     }
 
+    /// In which lane that is looked for again which could not be told in this one. Somebody denied it, say, and waits behind
+    /// none of the thousands that only may end.
+    pub(super) fn again(self) -> Self {
+        match self {
+            Self::End | Self::EndAgain => Self::EndAgain,
+            Self::Held
+            | Self::Again
+            | Self::Emergency
+            | Self::Give
+            | Self::Check
+            | Self::Follow => Self::Again,
+        }
+    }
+
     pub(super) fn pool(self) -> Pool {
         match self {
             Self::End => Pool::End,
             Self::Held => Pool::Held,
-            Self::Again => Pool::Again,
+            Self::EndAgain | Self::Again => Pool::Again,
             Self::Emergency | Self::Give | Self::Check => Pool::Give,
             Self::Follow => Pool::Follow,
         }

@@ -274,6 +274,11 @@ impl State {
         vec![job.lane.pool()]
     }
 
+    /// Whether a job is an end that has failed before, in one of their places.
+    pub(super) fn is_failing(&self, job: &Job) -> bool {
+        self.running.get(&job.item).is_some_and(|running| running.is_failing)
+    }
+
     /// How many have given their place back.
     pub(super) fn without_place(&self) -> usize {
         self.without_place.len()

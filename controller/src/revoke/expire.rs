@@ -4,18 +4,18 @@
 //! What cannot be taken is tried again by itself, and nothing else is read for that: whatever kept it from going, it goes
 //! within a second of that being over.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::future::join_all;
-use futures::{FutureExt as _, StreamExt as _};
 use kube::Client;
 use lapse_cluster::objects::ObjectPlace;
-use lapse_cluster::process::{TRACES, bounded_text};
+use lapse_cluster::process::{TRACES, bounded_text, caught_in};
 use lapse_crds::{GrantPhase, RbacRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -28,10 +28,12 @@ use crate::metrics::Metrics;
 use crate::queue::{Item, Lane, place_is_due};
 use crate::touched::Touched;
 
-/// How many grants are taken at once, and how many of those beside them that are tried again. The turns of all of them
-/// ([`Pace`]) take a second.
+/// As what a panic is counted.
+const PANIC: &str = "expiry";
+
+/// How many grants are taken at once, and as many beside them of those that are tried again: when what kept them is over,
+/// they go as fast as any.
 const AT_ONCE: usize = 32;
-const AGAIN_AT_ONCE: usize = 8;
 /// How long what follows an end waits while others lose their bindings.
 const AFTER_OTHERS: Duration = Duration::from_secs(1);
 /// How many tries after which the Grant says why its right does not go; before that only what is refused is said.
@@ -69,8 +71,8 @@ enum Taken {
     All,
     /// That is not what it needs, or not yet: its reconciliation knows.
     Nothing,
-    /// Some are left, and whether the API server has too much to do.
-    Some { left: Vec<RbacRef>, is_throttled: bool },
+    /// Some are left, and whether that is so of whatever is tried now ([`Pace`]).
+    Some { left: Vec<RbacRef>, is_outage: bool },
 }
 
 impl Taken {
@@ -113,8 +115,9 @@ impl Expired {
             metrics,
             left: expiry.left,
             pace: Pace::default(),
-            again: Arc::new(Semaphore::new(AGAIN_AT_ONCE)),
+            again: Arc::new(Semaphore::new(AT_ONCE)),
             hanging: AtomicUsize::new(0),
+            failing: Mutex::default(),
         });
         let places = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(due) = named.next().await {
@@ -136,24 +139,42 @@ struct Taker {
     pace: Pace,
     /// Places of those that are tried again, so that what comes to its end waits for none of them.
     again: Arc<Semaphore>,
-    /// How many wait for an answer without a place.
+    /// How many deletions wait for an answer without a place.
     hanging: AtomicUsize,
+    /// The grants that are tried again: each new list may say once more that the time of one is up.
+    failing: Mutex<HashSet<String>>,
 }
 
 impl Taker {
+    fn failing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn end(self: Arc<Self>, mut due: Due, mut place: OwnedSemaphorePermit) {
+        if self.failing().contains(&due.name) {
+            self.left.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         loop {
             let taken = self.attempt(&due, place).await;
             let others = self.left.fetch_sub(1, Ordering::Relaxed) - 1;
             match taken {
-                Taken::All if others >= AT_ONCE => {
-                    return self.touched.queue.soon(Item::Grant(due.name), Lane::End, AFTER_OTHERS);
+                Taken::All | Taken::Nothing => {
+                    self.failing().remove(&due.name);
+                    if matches!(taken, Taken::All) && others >= AT_ONCE {
+                        let item = Item::Grant(due.name);
+                        return self.touched.queue.soon(item, Lane::End, AFTER_OTHERS);
+                    }
+                    return self.touched.ending(&due.name);
                 }
-                Taken::All | Taken::Nothing => return self.touched.ending(&due.name),
-                Taken::Some { left, is_throttled } => {
-                    // Its reconciliation says why it does not go. That reads more than it takes to try again, so who has
-                    // too much to do is spared it for a while.
-                    if due.tries == SAID_AFTER || (due.tries == 0 && !is_throttled) {
+                Taken::Some { left, is_outage } => {
+                    let is_first = self.failing().insert(due.name.clone());
+                    if !is_first && due.tries == 0 {
+                        return;
+                    }
+                    // Its reconciliation says why it does not go. That reads more than it takes to try again, so where
+                    // nothing can be read it is spared for a while.
+                    if due.tries == SAID_AFTER || (due.tries == 0 && !is_outage) {
                         self.touched.ending(&due.name);
                     }
                     tokio::time::sleep(pause(due.tries)).await;
@@ -180,24 +201,26 @@ impl Taker {
         );
         self.pace.turn().await;
         let taken = {
-            let taking = self.take(due).instrument(span.clone());
-            let mut taking = pin!(AssertUnwindSafe(taking).catch_unwind());
+            let count = AtomicUsize::new(0);
+            let taking = self.take(due, &count).instrument(span.clone());
+            let mut taking = pin!(caught_in(PANIC, taking));
             let hanging = || self.hanging.load(Ordering::Relaxed);
             let early = tokio::select! {
                 taken = &mut taking => Some(taken),
-                () = place_is_due(Instant::now(), hanging) => None,
+                () = place_is_due(Instant::now(), &self.touched.clock, hanging) => None,
             };
             drop(place);
             if let Some(taken) = early {
                 taken
             } else {
-                self.hanging.fetch_add(1, Ordering::Relaxed);
+                let count = count.load(Ordering::Relaxed);
+                self.hanging.fetch_add(count, Ordering::Relaxed);
                 let taken = taking.await;
-                self.hanging.fetch_sub(1, Ordering::Relaxed);
+                self.hanging.fetch_sub(count, Ordering::Relaxed);
                 taken
             }
         };
-        let taken = taken.unwrap_or_else(|_| {
+        let taken = taken.unwrap_or_else(|| {
             error!(grant = %due.name, "taking the bindings of a grant panicked");
             Taken::Nothing
         });
@@ -205,7 +228,8 @@ impl Taker {
         taken
     }
 
-    async fn take(&self, due: &Due) -> Taken {
+    /// Takes what is left, and says how many deletions that is.
+    async fn take(&self, due: &Due, count: &AtomicUsize) -> Taken {
         let bindings = match &due.left {
             // Of a right that is over nothing comes back: whatever became of its Grant, they go, each by its UID.
             Some(left) => left.clone(),
@@ -217,24 +241,33 @@ impl Taker {
                 None => return Taken::Nothing,
             },
         };
-        let attempts = bindings.into_iter().map(async |binding| {
+        count.store(bindings.len(), Ordering::Relaxed);
+        let attempts = bindings.into_iter().enumerate().map(async |(number, binding)| {
+            // One that is held in many places has as many turns to wait for.
+            if number > 0 {
+                self.pace.turn().await;
+            }
             let RbacRef { kind, namespace, name, uid } = &binding;
             let place = ObjectPlace { kind: *kind, namespace: namespace.as_deref(), name };
             let taken =
                 kubernetes::take_back(&self.client, &self.touched.echoes, &place, uid).await;
+            match &taken {
+                Err(error) if error.is_outage() => self.pace.fails(),
+                Err(error) if error.is_late() => {}
+                Ok(()) | Err(_) => self.pace.is_answered(),
+            }
             (binding, taken)
         });
-        let (mut left, mut is_throttled) = (Vec::new(), false);
+        let (mut left, mut is_outage) = (Vec::new(), false);
         for (binding, outcome) in join_all(attempts).await {
             if let Err(error) = outcome {
                 warn!(grant = %due.name, %error, "it will be tried again");
                 self.metrics.revocation_failures.inc();
-                is_throttled |= error.is_throttled();
+                is_outage |= error.is_outage();
                 left.push(binding);
             }
         }
-        self.pace.heard(is_throttled);
-        if left.is_empty() { Taken::All } else { Taken::Some { left, is_throttled } }
+        if left.is_empty() { Taken::All } else { Taken::Some { left, is_outage } }
     }
 
     /// The bindings of a grant whose time is up.

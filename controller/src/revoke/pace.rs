@@ -1,15 +1,20 @@
-//! When what could not be taken or removed is tried again: within a second, whatever kept it. While the API server says that it has
-//! too much to do, tries are spaced: a thousand that fail each second are not to keep it from coming to itself.
+//! When what could not be taken or removed is tried again: within a second, whatever kept it. While the API server has too much
+//! to do, or cannot be reached, tries are spaced: thousands that fail at once are not to keep it from coming to itself, nor
+//! this process busy with failing.
+//!
+//! Whoever waits for a turn goes on as soon as one of the others is answered, so that nothing ends later for it.
 
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapse_cluster::jitter;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The first and the longest wait between two tries.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// The space between two tries. With [`super::expire`]'s places taken, the last of them waits for less than a second.
+/// The space between two tries: by so much later than it could, the first of them comes when it is over.
 const SPACE: Duration = Duration::from_millis(25);
 
 /// How long to wait after so many tries.
@@ -22,32 +27,43 @@ pub(super) fn pause(tries: u32) -> Duration {
 
 /// When the next may try, while tries are spaced.
 #[derive(Default)]
-pub(super) struct Pace(Mutex<Option<Instant>>);
+pub(super) struct Pace {
+    next: Mutex<Option<Instant>>,
+    is_over: Notify,
+}
 
 impl Pace {
     fn next(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for one's turn.
     pub(super) async fn turn(&self) {
+        // Whoever looks and then waits misses nothing that is said in between.
+        let mut is_over = pin!(self.is_over.notified());
+        is_over.as_mut().enable();
         let at = self.next().as_mut().map(|next| {
             let at = (*next).max(Instant::now());
             *next = at + SPACE;
             at
         });
         if let Some(at) = at {
-            tokio::time::sleep_until(at).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = is_over => {}
+            }
         }
     }
 
-    /// The API server has answered: whether that it has too much to do.
-    pub(super) fn heard(&self, is_throttled: bool) {
-        let mut next = self.next();
-        if is_throttled {
-            next.get_or_insert_with(|| Instant::now() + SPACE);
-        } else {
-            *next = None;
+    /// A try failed as any other would.
+    pub(super) fn fails(&self) {
+        self.next().get_or_insert_with(|| Instant::now() + SPACE);
+    }
+
+    /// A try was answered.
+    pub(super) fn is_answered(&self) {
+        if self.next().take().is_some() {
+            self.is_over.notify_waiters();
         }
     }
 }
@@ -57,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn tries_are_spaced_from_a_throttled_one_to_one_that_goes_well() {
+    async fn tries_are_spaced_from_one_that_fails_to_one_that_is_answered() {
         let pace = Pace::default();
         let turns = async |count: u32| {
             let before = Instant::now();
@@ -67,10 +83,24 @@ mod tests {
             before.elapsed()
         };
         assert_eq!(turns(1_000).await, Duration::ZERO);
-        pace.heard(true);
+        pace.fails();
         assert_eq!(turns(40).await, 40 * SPACE);
-        pace.heard(true);
-        pace.heard(false);
+        pace.fails();
+        pace.is_answered();
         assert_eq!(turns(1_000).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_when_one_is_answered() {
+        let pace = Pace::default();
+        pace.fails();
+        let begun = Instant::now();
+        let waiting = futures::future::join_all((0..1_000).map(|_| pace.turn()));
+        let answered = async {
+            tokio::time::sleep(2 * SPACE).await;
+            pace.is_answered();
+        };
+        tokio::join!(waiting, answered);
+        assert_eq!(begun.elapsed(), 2 * SPACE);
     }
 }

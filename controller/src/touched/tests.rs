@@ -171,3 +171,47 @@ async fn whoever_gains_the_lease_looks_at_endpoints_that_nobody_holds() {
     touched.endpoint(&metadata("gone", &[]), false);
     assert_eq!(looked_at(&touched), [(Item::Endpoint("web-1".to_owned()), Lane::Follow)]);
 }
+
+/// Somebody asks for a great many things, and many rights end. What extends one of them is looked at, and nothing else.
+#[tokio::test]
+async fn an_end_costs_nothing_for_what_others_ask_for() {
+    const WAITING: usize = 20_000;
+    const ENDS: usize = 2_000;
+    let touched = touched();
+    for number in 0..WAITING {
+        let mut asked = request();
+        asked.object.metadata.name = Some(format!("other-{number}"));
+        asked.object.metadata.uid = Some(format!("other-{number}"));
+        drop(touched.index.wrote_request(asked));
+    }
+    let mut extension = request();
+    extension.object.metadata.name = Some("more".to_owned());
+    extension.object.spec.extends = Some("fix-7".to_owned());
+    drop(touched.index.wrote_request(extension));
+    let ends = (0..ENDS).map(|number| {
+        let live = held(&format!("fix-{number}"), "2999-01-01T00:00:00Z");
+        drop(touched.index.wrote_grant(&live));
+        let mut ended = live;
+        ended.metadata.resource_version = Some("2".to_owned());
+        ended.status.as_mut().unwrap().phase = GrantPhase::Ended;
+        touched.index.wrote_grant(&ended).unwrap()
+    });
+    let ends: Vec<_> = ends.collect();
+    let begun = std::time::Instant::now();
+    ends.iter().for_each(|change| touched.by_grant(change));
+    let took = begun.elapsed();
+    println!("{ENDS} ends beside {WAITING} requests: {took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let looked_at = touched.queue.waiting();
+    let requests: Vec<_> =
+        looked_at.iter().filter(|(item, _)| matches!(item, Item::Request { .. })).collect();
+    let more = (
+        Item::Request {
+            namespace: "shop".to_owned(),
+            name: "more".to_owned(),
+            requester: "alice".to_owned(),
+        },
+        Lane::Check,
+    );
+    assert_eq!(requests, [&more]);
+}

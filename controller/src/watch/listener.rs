@@ -34,6 +34,10 @@ impl Listener for Watches {
             let spec = request.object.as_ref().map(|object| &object.spec);
             all || spec.is_none_or(|spec| may_decide(&name, spec.policy.as_deref()))
         });
+        // Who is locked out does not wait until the rights of all others have been looked at.
+        if let Some(after) = after.as_ref().filter(|known| known.state.denies()) {
+            self.touched.ending_that(|grant| after.state.bans_by_name(&grant.subject));
+        }
         self.touched.grants_that(|grant| all || *grant.policy == *name);
     }
 
@@ -102,16 +106,58 @@ fn holds_as_account(known: Option<&KnownGrant>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lapse_cluster::Reader;
     use lapse_cluster::watch::{FirstLists, Revision};
+    use lapse_cluster::{Reader, Stored};
+    use lapse_crds::JitPolicy;
     use lapse_engine::attest::KeySet;
     use lapse_engine::grant::grant_name;
+    use serde_json::json;
     use tokio::sync::watch;
 
     use super::*;
     use crate::fake::{api_server, held, refusal, touched};
     use crate::queue::{Item, Lane};
     use crate::revoke::Orphans;
+    use crate::touched::Touched;
+
+    fn watches(touched: &Touched) -> Watches {
+        let client = api_server(async |_| refusal(500, "InternalError"));
+        let (_, keys) = watch::channel(KeySet::default());
+        Watches {
+            client: client.clone(),
+            reader: Reader::new(client, touched.index.clone(), keys),
+            touched: touched.clone(),
+            orphans: Orphans::new().0,
+            restarts: Revision::new(|| ()).1,
+            first_lists: FirstLists::new(0),
+        }
+    }
+
+    /// A Deny policy bears on every right there is, and names one person.
+    #[tokio::test]
+    async fn who_is_locked_out_by_name_waits_behind_nobody() {
+        let touched = touched();
+        let mut other = held("other", "2999-01-01T00:00:00Z");
+        other.spec.subject.name = "bob".to_owned();
+        for grant in [held("fix", "2999-01-01T00:00:00Z"), other] {
+            drop(touched.index.wrote_grant(&grant));
+        }
+        let lockout = json!({
+            "apiVersion": "lapse.dev/v1alpha1", "kind": "JitPolicy",
+            "metadata": {"name": "lockout", "uid": "l", "resourceVersion": "2", "generation": 1},
+            "spec": {
+                "effect": "Deny", "mode": "Enforce", "targets": [{"all": true}],
+                "requesters": [{"kind": "User", "name": "alice"}],
+            },
+        });
+        let stored: Stored<JitPolicy> = serde_json::from_str(&lockout.to_string()).unwrap();
+        let change = touched.index.catch_up_policy("lockout", None, Some(&stored)).unwrap();
+        watches(&touched).policy(change, false);
+        let waiting = touched.queue.waiting();
+        for (name, lane) in [("fix", Lane::End), ("other", Lane::Held)] {
+            assert!(waiting.contains(&(Item::Grant(name.to_owned()), lane)), "{waiting:?}");
+        }
+    }
 
     /// A list of all decisions shows each that let a right be given.
     #[tokio::test]
@@ -128,18 +174,13 @@ mod tests {
             let mut grant = held("fix", "2999-01-01T00:00:00Z");
             grant.metadata.name = Some(name.clone());
             drop(touched.index.wrote_grant(&grant));
-            let client = api_server(async |_| refusal(500, "InternalError"));
-            let (_, keys) = watch::channel(KeySet::default());
-            let watches = Watches {
-                client: client.clone(),
-                reader: Reader::new(client, touched.index.clone(), keys),
-                touched: touched.clone(),
-                orphans: Orphans::new().0,
-                restarts: Revision::new(|| ()).1,
-                first_lists: FirstLists::new(0),
-            };
             let (namespace, about) = ("shop".to_owned(), "fix".to_owned());
-            watches.decision(About { namespace, name: about, uid: Some(uid.clone()), verdict });
+            watches(&touched).decision(About {
+                namespace,
+                name: about,
+                uid: Some(uid.clone()),
+                verdict,
+            });
             assert_eq!(touched.queue.waiting(), [(Item::Grant(name.clone()), lane)], "{verdict}");
         }
     }

@@ -6,6 +6,7 @@
 mod listener;
 mod named;
 mod objects;
+mod seen;
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ impl Watches {
         let touches = |binding: &PartialObjectMeta<K>, change| {
             self.rights_changed(kind, &binding.metadata, change);
         };
-        self.metadata_and_lists(what, touches, lists).await;
+        self.metadata_and_lists(what, None, touches, lists).await;
     }
 
     /// An object of RBAC came, changed or went.
@@ -72,7 +72,7 @@ impl Watches {
             let known = self.touched.index.grant(name);
             known.is_some_and(|known| match &known.summary {
                 Ok(grant) => marks.is_of(grant, home),
-                // What cannot be decoded is not known to have ended; the sweep goes by its bindings.
+                // What cannot be decoded is not known to have ended; its bindings go at their own end.
                 Err(_) => true,
             })
         });

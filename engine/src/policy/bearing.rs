@@ -1,8 +1,8 @@
 //! What a change of a policy bears on.
 
-use lapse_crds::PolicyMode;
+use lapse_crds::{PolicyMode, Subject};
 
-use super::PolicyState;
+use super::{PolicyState, Rule};
 
 impl PolicyState {
     /// Whether it bears on what others decide: it bans rights whoever gives them, keeps policies apart, or is
@@ -14,6 +14,16 @@ impl PolicyState {
             || self.mode == PolicyMode::Audit
             || self.keeps_apart
             || self.is_unreadable()
+    }
+
+    /// Whether it forbids something to somebody by name. Who else it is for, by a group, follows from their requests.
+    #[must_use]
+    pub fn bans_by_name(&self, who: &Subject) -> bool {
+        let is_named = |rule: &Rule| match rule {
+            Rule::Deny(ban) => ban.requesters().contains(who),
+            Rule::Allow(_) => false,
+        };
+        self.mode == PolicyMode::Enforce && self.compiled.as_ref().is_ok_and(is_named)
     }
 }
 
@@ -32,7 +42,7 @@ mod tests {
     use crate::Read;
     use crate::request::decide;
     use crate::testing::life::{self, APPROVED_AT, time};
-    use crate::testing::{group, policy};
+    use crate::testing::{group, policy, user};
 
     /// What is decided for a request that names another policy changes with this one only if it says so.
     #[rstest]
@@ -66,6 +76,19 @@ mod tests {
             let changes = decide(&alone, now) != decide(&beside, now);
             assert!(expected || !changes, "{:?}", decide(&beside, now));
         }
+    }
+
+    #[rstest]
+    #[case::bans(|_: &mut Spec| (), true)]
+    #[case::is_for_others(|spec: &mut Spec| spec.requesters = vec![user("bob")], false)]
+    #[case::allows(|spec: &mut Spec| spec.effect = PolicyEffect::Allow, false)]
+    #[case::is_on_trial(|spec: &mut Spec| spec.mode = PolicyMode::Audit, false)]
+    fn who_is_locked_out_is_known_by_name(#[case] change: fn(&mut Spec), #[case] expected: bool) {
+        let mut lockout = policy("lockout");
+        lockout.spec.effect = PolicyEffect::Deny;
+        lockout.spec.requesters = vec![group("developers"), user("mallory")];
+        change(&mut lockout.spec);
+        assert_eq!(life::state(&lockout).bans_by_name(&user("mallory")), expected);
     }
 
     #[test]

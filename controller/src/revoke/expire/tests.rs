@@ -1,14 +1,15 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use http::Method;
+use lapse_cluster::clock;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::*;
-use crate::fake::{api_server, gone, held, refusal, touched};
+use crate::fake::{api_server, gone, held, reached_at_times, refusal, touched};
 
 const LONG_AGO: &str = "2026-01-02T00:00:00Z";
 
@@ -32,14 +33,19 @@ where
         }
     });
     let touched = touched();
-    let (expiry, expired) = Expiry::new(|| Duration::ZERO);
-    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
-    tokio::spawn(expired.run(client, touched.clone(), metrics));
+    let expiry = expire_in(&touched, client);
     for name in names {
         drop(touched.index.wrote_grant(&held(&name, LONG_AGO)));
         expiry.is_up(&name);
     }
     touched
+}
+
+fn expire_in(touched: &Touched, client: Client) -> Expiry {
+    let (expiry, expired) = Expiry::new(|| Duration::ZERO);
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+    tokio::spawn(expired.run(client, touched.clone(), metrics));
+    expiry
 }
 
 /// When what was asked for was done.
@@ -126,4 +132,104 @@ async fn who_has_too_much_to_do_is_not_asked_more_for_it() {
     assert!(late <= Duration::from_secs(1), "{late:?}");
     let refused = refused.load(Ordering::Relaxed);
     assert!(refused <= 30 * 40 + 2 * AT_ONCE as u64, "{refused} in 30 s");
+}
+
+/// Two thousand rights in two places each are over, and nobody listens where the API server was: each try fails at once.
+#[tokio::test(start_paused = true)]
+async fn where_nobody_listens_tries_are_spaced_and_all_go_when_somebody_does() {
+    const GRANTS: usize = 2_000;
+    let over = Instant::now() + Duration::from_secs(30);
+    let (times, refused) = (Times::default(), Arc::new(AtomicU64::new(0)));
+    let (taken, count) = (times.clone(), refused.clone());
+    let client = reached_at_times(move |request| {
+        let (taken, count) = (taken.clone(), count.clone());
+        async move {
+            if Instant::now() < over {
+                count.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            sleep(Duration::from_millis(1)).await;
+            taken.lock().unwrap().insert(request.uri().path().to_owned(), Instant::now());
+            Some(gone())
+        }
+    });
+    let touched = touched();
+    let expiry = expire_in(&touched, client);
+    for number in 0..GRANTS {
+        let mut grant = held(&format!("g-{number}"), LONG_AGO);
+        let bindings = &mut grant.status.as_mut().unwrap().bindings;
+        let elsewhere = RbacRef { namespace: Some("bank".to_owned()), ..bindings[0].clone() };
+        bindings.push(elsewhere);
+        drop(touched.index.wrote_grant(&grant));
+        expiry.is_up(&format!("g-{number}"));
+    }
+    let late = until(&times, 2 * GRANTS).await - over;
+    println!("the last of {GRANTS} went {late:?} after");
+    assert!(late <= Duration::from_secs(1), "{late:?}");
+    let refused = refused.load(Ordering::Relaxed);
+    // Those that had begun when the first failed, and forty each second.
+    assert!(refused <= 30 * 40 + 4 * AT_ONCE as u64, "{refused} in 30 s");
+    assert!(refused >= 30 * 20, "{refused} in 30 s");
+}
+
+/// Each new list says once more that its time is up.
+#[tokio::test(start_paused = true)]
+async fn what_is_named_again_while_it_is_tried_is_tried_no_more_for_that() {
+    let tries = Arc::new(AtomicU64::new(0));
+    let count = tries.clone();
+    let client = api_server(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { refusal(500, "InternalError") }
+    });
+    let touched = touched();
+    let expiry = expire_in(&touched, client);
+    drop(touched.index.wrote_grant(&held("fix", LONG_AGO)));
+    for _ in 0..30 {
+        expiry.is_up("fix");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let tries = tries.load(Ordering::Relaxed);
+    assert!((25..=70).contains(&tries), "{tries} in 30 s");
+    assert!(expiry.left.load(Ordering::Relaxed) <= 1, "it is one");
+}
+
+/// The API server answers nothing at all: a thousand more that are asked would take memory, and hang as well.
+#[tokio::test(start_paused = true)]
+async fn while_all_hangs_not_everything_is_asked_for_at_once() {
+    const GRANTS: usize = 1_000;
+    let (asked, times) = (Arc::new(Mutex::new(HashMap::new())), Times::default());
+    let (noted, taken) = (asked.clone(), times.clone());
+    let is_down = Arc::new(AtomicBool::new(true));
+    let (touched, down) = (touched(), is_down.clone());
+    let says = |clock: &clock::Clock| {
+        clock.observe(&clock::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    };
+    says(&touched.clock);
+    let heard = touched.clock.clone();
+    let client = api_server(move |request| {
+        let (noted, taken, heard) = (noted.clone(), taken.clone(), heard.clone());
+        let (path, down) = (request.uri().path().to_owned(), down.clone());
+        async move {
+            noted.lock().unwrap().insert(path.clone(), Instant::now());
+            while down.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(10)).await;
+            }
+            says(&heard);
+            taken.lock().unwrap().insert(path, Instant::now());
+            gone()
+        }
+    });
+    let expiry = expire_in(&touched, client);
+    for number in 0..GRANTS {
+        drop(touched.index.wrote_grant(&held(&format!("g-{number}"), LONG_AGO)));
+        expiry.is_up(&format!("g-{number}"));
+    }
+    sleep(Duration::from_secs(8)).await;
+    let begun = asked.lock().unwrap().len();
+    assert!((AT_ONCE..400).contains(&begun), "{begun} at once");
+    is_down.store(false, Ordering::Relaxed);
+    let over = Instant::now();
+    let late = until(&times, GRANTS).await - over;
+    println!("the last of {GRANTS} went {late:?} after");
+    assert!(late <= Duration::from_secs(1), "{late:?}");
 }

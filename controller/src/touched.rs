@@ -33,7 +33,7 @@ pub(crate) fn lane_to_give(grant: &GrantSummary) -> Lane {
 pub(crate) struct Touched {
     pub(crate) queue: Queue,
     pub(crate) index: Index,
-    clock: Clock,
+    pub(crate) clock: Clock,
     pub(crate) bindings: Bindings,
     pub(crate) deadlines: Deadlines,
     pub(crate) in_hand: InHand,

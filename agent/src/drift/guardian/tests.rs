@@ -1,7 +1,5 @@
 //! On a host that is a folder.
 
-mod accounts;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -15,6 +13,7 @@ use super::super::walk::walk;
 use super::*;
 use crate::right::Containment;
 
+mod accounts;
 mod host;
 
 fn told(guardian: &mut Guardian) -> Vec<String> {

@@ -2,11 +2,14 @@
 
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
+use chrono::TimeDelta;
 use lapse_crds::AccountAction;
 
 use super::*;
-use crate::record::Made;
-use crate::right::LocalGroup;
+use crate::drift::period::begin;
+use crate::record::{Made, Stage, Undo};
+use crate::right::{Elevation, LocalGroup, Right};
+use crate::timers;
 
 const ENFORCE: Option<Containment> = Some(Containment { guard: Guard::Enforce, reverts: true });
 const PAT: &str = "pat:x:50000:50000::/home/pat:/bin/bash\n";

@@ -47,7 +47,7 @@ pub(super) struct Host {
     _folder: tempfile::TempDir,
     pub(super) places: Places,
     pub(super) system: Quiet,
-    journal: Journal,
+    pub(super) journal: Journal,
 }
 
 const SUDOERS: &str = "root ALL=(ALL) ALL\n@includedir /etc/sudoers.d\n";

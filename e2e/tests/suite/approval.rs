@@ -38,7 +38,7 @@ async fn two_of_two_and_nobody_twice() {
     assert!(!world.can_write(&world.alice).await);
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 #[tokio::test]
@@ -78,9 +78,10 @@ async fn a_decision_in_the_same_millisecond_as_its_request() {
         // Nothing has looked at the request yet: admission judges what is stored, not the status.
         world.approve(&world.bob, &name).await.unwrap();
         world.phase(&name, RequestPhase::Active).await;
-        assert!(world.can_write(&world.alice).await);
+        world.let_in(&world.alice).await;
         world.decide(&world.alice, &name, json!({"verdict": "End"})).await.unwrap();
         world.phase(&name, RequestPhase::Ended).await;
+        world.locked_out(&world.alice).await;
     }
 }
 

@@ -109,7 +109,7 @@ async fn an_upgrade_keeps_keys_and_grants() {
     assert_eq!(maps.get("lapse-attestation-keys").await.unwrap().data, published);
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     // Narrowing is never refused, and says which policies it switches off.
     let words = "these policies have what was started or entered under a grant deleted:\nupgraded.";
     let narrower = ["controller.endWorkloads=false"];

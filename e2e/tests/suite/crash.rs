@@ -39,7 +39,7 @@ async fn life(world: &World, name: &str) -> String {
     world.ask(name, json!({})).await;
     world.approve(&world.bob, name).await.unwrap();
     world.phase(name, RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     world.decide(&world.alice, name, json!({"verdict": "End"})).await.unwrap();
     world.phase(name, RequestPhase::Ended).await;
     world.locked_out(&world.alice).await;

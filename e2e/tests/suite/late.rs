@@ -97,6 +97,7 @@ async fn what_arrives_whole_after_the_end_is_refused() {
     }
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
     for (path, begun) in begun {
         let answer = begun.end().await;
         let words = "allowed when the request began, and no longer is";
@@ -105,6 +106,7 @@ async fn what_arrives_whole_after_the_end_is_refused() {
 
     // Whoever is allowed it by anything else is not hindered.
     world.bind("late-edits", "edit", &rbac::user(&world.mallory.name)).await;
+    world.let_in(&world.mallory).await;
     for (path, body) in &all {
         let answer = Begun::new(&world.mallory, path, body).await.end().await;
         assert!(answer.contains(" 201 "), "{path}: {answer}");

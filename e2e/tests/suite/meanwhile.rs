@@ -109,7 +109,7 @@ async fn denied_meanwhile(world: &World, name: &str) -> Option<Duration> {
     .await
     .unwrap();
     let stood = ended.elapsed();
-    assert!(!world.can_write(&world.alice).await);
+    world.locked_out(&world.alice).await;
     world.phase(name, RequestPhase::Ended).await;
     is_stored.then_some(stood)
 }

@@ -3,7 +3,8 @@
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::Api;
 use kube::api::PostParams;
-use lapse_e2e::plane::eventually;
+use lapse_e2e::plane::{User, eventually};
+use lapse_engine::session::marks_of;
 use serde_json::{Value, json};
 
 use crate::world::{SOON, World, typed};
@@ -58,8 +59,7 @@ impl World {
         self.apply(binding("ClusterRoleBinding", name, &cluster_role(role), subject)).await;
     }
 
-    /// Somebody may do anything, by a right that is not Lapse's. The authorizer learns of a binding a moment after it
-    /// was made, so that is waited for.
+    /// Somebody may do anything, by a right that is not Lapse's.
     pub(crate) async fn standing_admin(&self, name: &str, subject: &Value) {
         let name = format!("{}-standing-{name}", self.ns);
         self.bind_everywhere(&name, "cluster-admin", subject).await;
@@ -69,14 +69,39 @@ impl World {
             None => who.to_owned(),
         };
         let anything = json!({"verb": "*", "group": "*", "resource": "*"});
-        let asked: SubjectAccessReview =
-            typed(json!({"metadata": {}, "spec": {"user": user, "resourceAttributes": anything}}));
+        self.authorized(&[user], &anything, true).await;
+    }
+
+    /// Waits until all of these users may do something, or not all may any more: the authorizer learns of a binding a
+    /// moment after it was made or went.
+    pub(crate) async fn authorized(&self, users: &[String], what: &Value, is_allowed: bool) {
         let reviews: Api<SubjectAccessReview> = Api::all(self.admin.client.clone());
-        eventually(&format!("{user} to be let do anything"), SOON, async || {
-            let answer = reviews.create(&PostParams::default(), &asked).await?;
-            Ok(answer.status.is_some_and(|status| status.allowed).then_some(()))
-        })
+        let words = if is_allowed { "may" } else { "may not" };
+        eventually(
+            &format!("the API server to know that {users:?} {words} {what}"),
+            SOON,
+            async || {
+                let mut all = true;
+                for user in users {
+                    let spec = json!({"user": user, "resourceAttributes": what});
+                    let asked: SubjectAccessReview = typed(json!({"metadata": {}, "spec": spec}));
+                    let answer = reviews.create(&PostParams::default(), &asked).await?;
+                    all &= answer.status.is_some_and(|status| status.allowed);
+                }
+                Ok((all == is_allowed).then_some(()))
+            },
+        )
         .await
         .unwrap();
+    }
+
+    /// Waits until the API server knows that somebody holds a right, or none any more. The guard goes by that, and of who
+    /// may do anything without a right nothing else shows it.
+    pub(crate) async fn marked(&self, user: &User, is_marked: bool) {
+        let home = "lapse-system";
+        let record = json!({
+            "verb": "record", "group": "lapse.dev", "resource": "sessions", "namespace": home,
+        });
+        self.authorized(&marks_of(&user.name, home), &record, is_marked).await;
     }
 }

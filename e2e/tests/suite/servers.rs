@@ -214,10 +214,10 @@ async fn clocks_that_disagree_give_nothing_and_end_everything(
     // By the next answer of the API server it may be up to a second earlier than by the one that the timer went by.
     assert_eq!(status.end_reason, Some(EndReason::Expired));
     assert_eq!(world.status("next").await.phase, RequestPhase::Pending, "nothing is given");
-    assert!(!world.can_write(&world.alice).await);
+    world.locked_out(&world.alice).await;
     // What requests say follows when the clocks agree.
     api.heal();
     world.phase("fix", RequestPhase::Ended).await;
     world.phase("next", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }

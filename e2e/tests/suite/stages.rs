@@ -48,7 +48,7 @@ async fn when_nobody_answers_others_are_asked() {
     );
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn what_is_short_and_harmless_needs_nobody() {
     let status = world.phase("fix", RequestPhase::Active).await;
     let approved = status.conditions.condition("Approved").unwrap();
     assert_eq!(approved.reason, "AutoApproved");
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     let waiting = world.status("climbs").await.approval.unwrap().waiting_for;
     assert_eq!(waiting.as_deref(), Some("1 of user bob-short"));
 }

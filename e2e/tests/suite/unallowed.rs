@@ -69,7 +69,7 @@ async fn a_refusal_that_passes_fails_no_request() {
     role.rules = whole;
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 /// A refusal is final, so whoever asks right after a policy was stored is not refused for want of it, however far the

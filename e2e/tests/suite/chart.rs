@@ -260,14 +260,18 @@ async fn what_is_changed_is_seen_and_mended() {
     kubectl(&[&webhooks[..], &[&patch.to_string()]].concat()).await;
     kubectl(&["delete", binding, "lapse-size"]).await;
     counted(1.0, 3.0).await;
-    let log = std::fs::read_to_string(&controller.process.spec().log).unwrap();
     for words in [
         "ValidatingAdmissionPolicy lapse-grants: failurePolicy, matchConditions",
         "ValidatingAdmissionPolicyBinding lapse-grants: validationActions",
         "ValidatingWebhookConfiguration lapse: validate.lapse.dev.namespaceSelector",
         "ValidatingAdmissionPolicyBinding lapse-size",
     ] {
-        assert!(log.contains(words), "{words}: {log}");
+        eventually(&format!("the log to say {words:?}"), SOON, async || {
+            let log = std::fs::read_to_string(&controller.process.spec().log)?;
+            Ok(log.contains(words).then_some(()))
+        })
+        .await
+        .unwrap();
     }
     refused(world.lapse.upgrade(&[]).await, "conflict with \"kubectl-patch\"");
 

@@ -13,7 +13,7 @@ use crate::world::{SOON, World};
 #[tokio::test]
 async fn with_the_webhook_down_nothing_is_given_until_it_answers() {
     let world = World::own("stolen-outage", InstallOptions::default()).await;
-    let start = lapse_cluster::clock::now() + TimeDelta::seconds(8);
+    let start = lapse_cluster::clock::now() + TimeDelta::seconds(20);
     world.ask("fix", json!({"startTime": lapse_crds::Timestamp::new(start)})).await;
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Scheduled).await;

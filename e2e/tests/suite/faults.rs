@@ -154,7 +154,7 @@ async fn another_controller_takes_over_and_revocation_waits_for_nobody() {
         lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
     };
     world.granted("fix", json!({})).await;
-    world.granted("short", json!({"duration": "12s"})).await;
+    world.granted("short", json!({"duration": "20s"})).await;
     let first = holder().await;
     let leader = world.lapse.controllers.iter().find(|c| first.contains(c.process.name())).unwrap();
     leader.process.kill();
@@ -172,7 +172,7 @@ async fn another_controller_takes_over_and_revocation_waits_for_nobody() {
 #[tokio::test]
 async fn revoking_needs_no_lease() {
     let world = World::own("no-lease", InstallOptions::default()).await;
-    world.granted("by-time", json!({"duration": "12s"})).await;
+    world.granted("by-time", json!({"duration": "20s"})).await;
     world.granted("by-deny", json!({})).await;
     let leases: Api<Lease> = Api::namespaced(world.admin.client.clone(), "lapse-system");
     // A lease that another one renews faster than it lapses.

@@ -69,7 +69,7 @@ async fn rules_in_the_whole_cluster_are_a_cluster_role_that_goes_too() {
     let target = json!({"kubernetes": {
         "rules": rules(&["create"], &["configmaps"]), "clusterWide": true,
     }});
-    world.ask("fix", json!({"target": target, "duration": "12s"})).await;
+    world.ask("fix", json!({"target": target, "duration": "20s"})).await;
     world.phase("fix", RequestPhase::Active).await;
     world.let_in(&world.alice).await;
     let name = world.grant("fix").await.status.unwrap().roles[0].name.clone();

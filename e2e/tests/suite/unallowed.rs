@@ -27,6 +27,11 @@ async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     };
     role.rules = Some(without.filter(is_one).collect());
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
+    let controller = "system:serviceaccount:lapse-system:lapse-controller".to_owned();
+    let group =
+        if resource.ends_with("bindings") { "rbac.authorization.k8s.io" } else { "lapse.dev" };
+    let taken = json!({"verb": verb, "group": group, "resource": resource});
+    world.authorized(&[controller], &taken, false).await;
 }
 
 /// A right that can no longer be given (the controller lost the right to bind) fails with the reason,

@@ -20,8 +20,8 @@ async fn admission_tells_people_why_not() {
     assert!(!world.can_write(&world.alice).await);
 
     world.approve(&world.bob, "fix").await.unwrap();
-    refused(world.approve(&world.bob, "fix").await, "already");
     world.phase("fix", RequestPhase::Active).await;
+    refused(world.approve(&world.bob, "fix").await, "already");
 }
 
 #[tokio::test]
@@ -32,6 +32,7 @@ async fn two_of_two_and_nobody_twice() {
     world.policy(json!({"approval": {"stages": stages}})).await;
     world.ask("fix", json!({})).await;
     world.approve(&world.bob, "fix").await.unwrap();
+    world.waits("fix", "1 of group two-of-two-managers").await;
     refused(world.approve(&world.bob, "fix").await, "has already approved");
     let status = world.phase("fix", RequestPhase::Pending).await;
     assert!(status.grant.is_none());

@@ -148,7 +148,7 @@ async fn what_cannot_be_recorded_keeps_people_out_only_where_that_was_asked_for(
     let writes = |rule: &PolicyRule| rule.resources.iter().flatten().any(|r| r == "grants/status");
     role.rules.as_mut().unwrap().retain(|rule| !writes(rule));
     roles.replace("lapse-webhook", &PostParams::default(), &role).await.unwrap();
-    let webhook = "system:serviceaccount:lapse-system:lapse-webhook".to_owned();
+    let webhook = rbac::account("lapse-system", "lapse-webhook");
     let record = json!({
         "verb": "patch", "group": "lapse.dev", "resource": "grants", "subresource": "status",
     });

@@ -7,6 +7,7 @@ use lapse_crds::{AccessRequest, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
+use crate::rbac;
 use crate::world::{SOON, World};
 
 /// Takes a right from the controller.
@@ -27,7 +28,7 @@ async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     };
     role.rules = Some(without.filter(is_one).collect());
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
-    let controller = "system:serviceaccount:lapse-system:lapse-controller".to_owned();
+    let controller = rbac::account("lapse-system", "lapse-controller");
     let group =
         if resource.ends_with("bindings") { "rbac.authorization.k8s.io" } else { "lapse.dev" };
     let taken = json!({"verb": verb, "group": group, "resource": resource});

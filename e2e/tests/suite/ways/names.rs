@@ -16,10 +16,6 @@ use crate::world::{World, refused, typed};
 async fn somebody(world: &World, name: &str, number: usize) -> User {
     let binding = format!("somebody-{number}");
     world.bind(&binding, "lapse:requester", &rbac::user(name)).await;
-    let ask = json!({
-        "verb": "create", "group": "lapse.dev", "resource": "accessrequests", "namespace": world.ns,
-    });
-    world.authorized(&[name.to_owned()], &ask, true).await;
     world.lapse.plane().user(name, &[]).await.unwrap()
 }
 

@@ -120,10 +120,18 @@ async fn writes_are_counted_by_user_in_the_audit_log() {
         let configmap = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
         configmaps.create(&PostParams::default(), &configmap).await.unwrap();
     }
-    let text = std::fs::read_to_string(plane.audit_log()).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let writes = events.filter(|event| event["user"]["username"] == "writer");
-    assert_eq!(writes.filter(|event| event["verb"] == "create").count(), 2);
+    let count = || {
+        let text = std::fs::read_to_string(plane.audit_log()).unwrap();
+        // What others do meanwhile may be half written.
+        let events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let writes =
+            events.filter(|event: &serde_json::Value| event["user"]["username"] == "writer");
+        writes.filter(|event| event["verb"] == "create").count()
+    };
+    eventually("both to be written down", SOON, async || Ok((count() >= 2).then_some(())))
+        .await
+        .unwrap();
+    assert_eq!(count(), 2);
 }
 
 #[tokio::test]

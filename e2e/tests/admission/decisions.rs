@@ -2,10 +2,11 @@
 
 use futures::future::join_all;
 use lapse_crds::{AccessDecision, Verdict};
+use lapse_e2e::plane::eventually;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::town::Town;
+use crate::town::{SOON, Town};
 
 #[tokio::test]
 async fn an_approval_is_confirmed_in_words_and_stamped() {
@@ -83,6 +84,14 @@ async fn what_is_decided_is_decided(
     town.ask("fix").await;
     let who = if who == "bob" { &town.bob } else { &town.alice };
     town.decide(who, "fix", json!({"verdict": verdict})).await.unwrap();
+    // The webhook learns by a watch of what was said before.
+    eventually(expected, SOON, async || {
+        let args = ["create", "--dry-run=server", "-f", "-"];
+        let tried = town.kubectl(&town.bob, &args, &town.decision("fix", &json!({}))).await;
+        Ok(tried.stderr.contains(expected).then_some(()))
+    })
+    .await
+    .unwrap();
     let error = town.decide(&town.bob, "fix", json!({})).await.unwrap_err();
     assert!(error.contains(expected), "{error}");
 }
@@ -106,6 +115,10 @@ async fn who_holds_the_verb_deny_may_deny() {
     ] {
         town.kubectl(&town.admin, &["apply", "-f", "-"], &object).await.ok().unwrap();
     }
+    let deny = json!({
+        "verb": "deny", "group": "lapse.dev", "resource": "jitpolicies", "name": "revoking",
+    });
+    town.authorized(&town.mallory, &deny).await;
     let made = town.decide(&town.mallory, "fix", json!({"verdict": "Deny"})).await.unwrap();
     town.attested::<AccessDecision>(&made.metadata.name.unwrap()).await.unwrap();
 }

@@ -2,7 +2,6 @@
 //! not, and what can mend itself does.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -65,7 +64,7 @@ async fn webhooks_come_and_go() {
     assert_eq!(key_of(&ask_soon(&town, "two").await), key);
     first.process.start().unwrap();
     first.ready().await.unwrap();
-    let stopped = second.process.terminate(Duration::from_secs(15)).await.unwrap();
+    let stopped = second.process.terminate(SOON).await.unwrap();
     assert!(stopped.success(), "{stopped:?}");
     assert_eq!(key_of(&ask_soon(&town, "three").await), key);
     let keys = published(&town).await;

@@ -1,9 +1,10 @@
 //! Policies: refused when they cannot work, warned about when they are unwise.
 
 use lapse_crds::JitPolicy;
+use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
-use crate::town::{Town, patch_cluster};
+use crate::town::{SOON, Town, patch_cluster};
 
 #[tokio::test]
 async fn a_policy_that_cannot_work_is_refused_with_its_field() {
@@ -67,9 +68,14 @@ async fn what_other_policies_and_the_roles_make_of_a_policy_is_told() {
         assert!(answer.success(), "{answer:?}");
         answer.stderr
     };
+    // The webhook learns by a watch of what is stored.
+    let told = eventually("the policy to be known", SOON, async || {
+        let told = dry_run("beside-easy", &json!({"approval": {"stages": []}})).await;
+        Ok(told.contains("of JitPolicy beside").then_some(told))
+    });
+    let told = told.await.unwrap();
     let own = dry_run("beside", &json!({"approval": {"stages": []}})).await;
     assert!(!own.contains("JitPolicy"), "a policy is compared with its older self: {own}");
-    let told = dry_run("beside-easy", &json!({"approval": {"stages": []}})).await;
     for words in [
         "group shop-developers can get ClusterRole edit under JitPolicy beside-easy without approval, which beside grants with 1 approval",
         "spec.priority is 100, the same as that of JitPolicy beside",

@@ -31,6 +31,10 @@ async fn a_service_account_asks_as_itself() {
     });
     town.kubectl(&town.admin, &["apply", "-f", "-"], &binding).await.ok().unwrap();
     let robot = town.lapse.plane().service_account("robots", "default").await.unwrap();
+    let ask = json!({
+        "verb": "create", "group": "lapse.dev", "resource": "accessrequests", "namespace": "robots",
+    });
+    town.authorized(&robot, &ask).await;
     let request = town.request("deploy", &json!({}));
     let created: AccessRequest = town.create(&robot, &request).await.unwrap();
     let requester = created.spec.requester.unwrap();

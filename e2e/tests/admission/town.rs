@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
@@ -10,7 +11,7 @@ use lapse_cluster::{Stored, read_keys};
 use lapse_crds::{AccessDecision, AccessRequest};
 pub(crate) use lapse_e2e::plane::SOON;
 use lapse_e2e::plane::install::NAMESPACE;
-use lapse_e2e::plane::{Answer, InstallOptions, Lapse, Plane, PlaneOptions, User};
+use lapse_e2e::plane::{Answer, InstallOptions, Lapse, Plane, PlaneOptions, User, eventually};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -91,7 +92,25 @@ impl Town {
             .await
             .ok()
             .unwrap();
+        let create = |resource: &str| json!({"verb": "create", "group": "lapse.dev", "resource": resource, "namespace": name});
+        town.authorized(&town.alice, &create("accessrequests")).await;
+        for who in [&town.bob, &town.olga, &town.mallory] {
+            town.authorized(who, &create("accessdecisions")).await;
+        }
         town
+    }
+
+    /// Waits until somebody may do this: the authorizer learns of a binding a moment after it was made.
+    pub(crate) async fn authorized(&self, who: &User, what: &Value) {
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(who.client.clone());
+        let asked = json!({"metadata": {}, "spec": {"resourceAttributes": what}});
+        let asked: SelfSubjectAccessReview = serde_json::from_value(asked).unwrap();
+        eventually(&format!("{} to be let {what}", who.name), SOON, async || {
+            let answer = reviews.create(&PostParams::default(), &asked).await?;
+            Ok(answer.status.is_some_and(|status| status.allowed).then_some(()))
+        })
+        .await
+        .unwrap();
     }
 
     /// The policy, with this merged over its spec.

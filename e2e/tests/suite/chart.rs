@@ -109,7 +109,7 @@ async fn an_upgrade_keeps_keys_and_grants() {
     assert_eq!(maps.get("lapse-attestation-keys").await.unwrap().data, published);
     world.approve(&world.bob, "waiting").await.unwrap();
     world.phase("waiting", lapse_crds::RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     // Narrowing is never refused, and says which policies it switches off.
     let words = "these policies have what was started or entered under a grant deleted:\nupgraded.";
     let narrower = ["controller.endWorkloads=false"];
@@ -260,14 +260,18 @@ async fn what_is_changed_is_seen_and_mended() {
     kubectl(&[&webhooks[..], &[&patch.to_string()]].concat()).await;
     kubectl(&["delete", binding, "lapse-size"]).await;
     counted(1.0, 3.0).await;
-    let log = std::fs::read_to_string(&controller.process.spec().log).unwrap();
     for words in [
         "ValidatingAdmissionPolicy lapse-grants: failurePolicy, matchConditions",
         "ValidatingAdmissionPolicyBinding lapse-grants: validationActions",
         "ValidatingWebhookConfiguration lapse: validate.lapse.dev.namespaceSelector",
         "ValidatingAdmissionPolicyBinding lapse-size",
     ] {
-        assert!(log.contains(words), "{words}: {log}");
+        eventually(&format!("the log to say {words:?}"), SOON, async || {
+            let log = std::fs::read_to_string(&controller.process.spec().log)?;
+            Ok(log.contains(words).then_some(()))
+        })
+        .await
+        .unwrap();
     }
     refused(world.lapse.upgrade(&[]).await, "conflict with \"kubectl-patch\"");
 

@@ -46,7 +46,7 @@ async fn nobody_holds_or_approves_both() {
     world.phase("held", RequestPhase::Active).await;
     world.ask("fix", json!({})).await;
     let words = format!("bob-duties holds access under JitPolicy {other} until");
-    refused(world.approve(&world.bob, "fix").await, &words);
+    world.refuses_approval(&world.bob, "fix", &words).await;
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
     assert_eq!(world.grant("fix").await.spec.approved_by, ["ben-duties"]);

@@ -56,7 +56,7 @@ async fn revoked_in_the_moment_in_which_it_is_given() {
 async fn two_overlapping_grants_do_not_end_one_another() {
     let world = World::shared("overlap").await;
     world.granted("long", json!({})).await;
-    world.granted("short", json!({"duration": "12s"})).await;
+    world.granted("short", json!({"duration": "20s"})).await;
     world.phase("short", RequestPhase::Ended).await;
     assert!(world.can_write(&world.alice).await, "the longer one is still held");
     world.decide(&world.alice, "long", json!({"verdict": "End"})).await.unwrap();

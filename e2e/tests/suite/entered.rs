@@ -148,6 +148,11 @@ async fn what_cannot_be_recorded_keeps_people_out_only_where_that_was_asked_for(
     let writes = |rule: &PolicyRule| rule.resources.iter().flatten().any(|r| r == "grants/status");
     role.rules.as_mut().unwrap().retain(|rule| !writes(rule));
     roles.replace("lapse-webhook", &PostParams::default(), &role).await.unwrap();
+    let webhook = rbac::account("lapse-system", "lapse-webhook");
+    let record = json!({
+        "verb": "patch", "group": "lapse.dev", "resource": "grants", "subresource": "status",
+    });
+    world.authorized(&[webhook], &record, false).await;
 
     let enter = ["exec", "web", "--", "id"];
     let mut tracked = json!({"metadata": {"labels": {"lapse.dev/track-workloads": "true"}}});

@@ -84,6 +84,16 @@ async fn every_role_for_people_reads_events_where_it_is_bound() {
 #[tokio::test]
 async fn a_store_of_events_that_hangs_delays_nothing() {
     let world = World::own("events-hang", InstallOptions::default()).await;
+    // A whole life of a right.
+    let life = async |name: &str| {
+        let begun = std::time::Instant::now();
+        world.granted(name, json!({})).await;
+        world.decide(&world.bob, name, json!({"verdict": "Deny"})).await.unwrap();
+        world.locked_out(&world.alice).await;
+        world.phase(name, RequestPhase::Ended).await;
+        begun.elapsed()
+    };
+    let usual = life("usual").await;
     // It is admission that hangs here: a listener that accepts, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -117,11 +127,7 @@ async fn a_store_of_events_that_hangs_delays_nothing() {
     })
     .await
     .unwrap();
-    // Within the ten seconds that one event takes until it is given up, a whole life of a right.
-    let begun = std::time::Instant::now();
-    world.granted("fix", json!({})).await;
-    world.decide(&world.bob, "fix", json!({"verdict": "Deny"})).await.unwrap();
-    world.locked_out(&world.alice).await;
-    world.phase("fix", RequestPhase::Ended).await;
-    assert!(begun.elapsed() < lapse_cluster::CALL_LIMIT, "it took {:?}", begun.elapsed());
+    // It ends within the ten seconds that one event takes until it is given up, where the machine is fast enough for that.
+    let took = life("fix").await;
+    assert!(took < lapse_cluster::CALL_LIMIT.max(3 * usual), "{took:?}, and {usual:?} before");
 }

@@ -48,10 +48,10 @@ async fn the_requests_of_the_playground() {
     assert!(own.unwrap_err().to_string().contains("nobody may approve their own request"));
     apply(&world.bob, "create", "requests/approve-fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Active).await;
-    assert!(world.may(&world.alice, "delete", "apps/deployments").await);
+    comes_to_hold(&world, true).await;
     apply(&world.alice, "create", "requests/end-fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Ended).await;
-    assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+    comes_to_hold(&world, false).await;
 
     let requests: Api<AccessRequest> = world.api(&world.alice);
     requests.delete("fix-checkout", &kube::api::DeleteParams::default()).await.unwrap();
@@ -65,10 +65,19 @@ async fn the_requests_of_the_playground() {
     world.phase("fix-checkout", RequestPhase::Active).await;
     apply(&world.bob, "create", "requests/deny-fix-checkout.yaml").await.unwrap();
     world.phase("fix-checkout", RequestPhase::Ended).await;
-    assert!(!world.may(&world.alice, "delete", "apps/deployments").await);
+    comes_to_hold(&world, false).await;
     let created = apply(&world.alice, "create", "requests/edit-shop.yaml").await.unwrap();
     assert!(created.contains("/edit-shop-"), "{created}");
     assert_eq!(unused, BTreeSet::new(), "an example that no test uses");
+}
+
+/// Waits until alice may delete Deployments, or no longer may: the authorizer learns of a binding a moment later.
+async fn comes_to_hold(world: &World, held: bool) {
+    eventually("the authorizer to know what alice holds", SOON, async || {
+        Ok((world.may(&world.alice, "delete", "apps/deployments").await == held).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// What is shipped for a situation can be applied as it is, gives nothing before somebody switches it on,

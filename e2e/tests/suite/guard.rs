@@ -144,6 +144,7 @@ async fn who_holds_a_right_does_not_make_it_last() {
     world.ask("fix", json!({})).await;
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
+    world.marked(&world.alice, true).await;
 
     for (object, words) in &ways {
         refused(world.tries(alice, object).await, words);
@@ -211,6 +212,7 @@ async fn who_holds_a_right_does_not_make_it_last() {
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     let status = world.phase("fix", RequestPhase::Ended).await;
     assert_eq!(status.end_reason, Some(EndReason::EndedByRequester));
+    world.marked(&world.alice, false).await;
     for (object, _) in &ways {
         world.tries(alice, object).await.unwrap();
     }
@@ -242,6 +244,7 @@ async fn nobody_is_taken_for_another_of_a_similar_name() {
         requests.create(&PostParams::default(), &world.request(&name, json!({}))).await.unwrap();
         world.approve(&world.bob, &name).await.unwrap();
         world.phase(&name, RequestPhase::Active).await;
+        world.marked(&holder, true).await;
         refused(world.tries(&holder.client, &binding).await, LASTING);
         world.tries(&other.client, &binding).await.unwrap();
     }
@@ -254,6 +257,7 @@ async fn a_policy_may_have_it_recorded_or_let_it_be() {
         world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
         world.policy(json!({"session": {"guard": mode}})).await;
         world.granted("fix", json!({})).await;
+        world.marked(&world.alice, true).await;
         let (binding, _) = world.ways_to_stay().swap_remove(0);
         world.tries(&world.alice.client, &binding).await.unwrap();
         let record = world.audited("rolebindings", "stay").await;
@@ -340,12 +344,17 @@ async fn nobody_approves_by_a_right_that_is_held() {
     world.phase("ops", RequestPhase::Active).await;
 
     world.ask("fix", json!({})).await;
-    refused(world.approve(&world.bob, "fix").await, "which also allows approving");
+    world.refuses_approval(&world.bob, "fix", "which also allows approving").await;
     world.ask("other", json!({})).await;
     world.decide(&world.bob, "other", json!({"verdict": "Deny"})).await.unwrap();
     world.decide(&world.bob, "ops", json!({"verdict": "End"})).await.unwrap();
     world.phase("ops", RequestPhase::Ended).await;
-    world.approve(&world.bob, "fix").await.unwrap();
+    // The webhook learns of the end a moment later.
+    eventually("bob to be let approve", SOON, async || {
+        Ok(world.approve(&world.bob, "fix").await.ok())
+    })
+    .await
+    .unwrap();
 }
 
 /// Who takes the mark away, to be rid of the guard, is rid of the right.

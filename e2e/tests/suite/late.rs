@@ -97,6 +97,7 @@ async fn what_arrives_whole_after_the_end_is_refused() {
     }
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.phase("fix", RequestPhase::Ended).await;
+    world.locked_out(&world.alice).await;
     for (path, begun) in begun {
         let answer = begun.end().await;
         let words = "allowed when the request began, and no longer is";

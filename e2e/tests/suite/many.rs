@@ -68,7 +68,7 @@ async fn held_until_together(world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
     let ends = grants.iter().map(|grant| grant.spec.expires_at.time());
     let (first, last) = (ends.clone().min().unwrap(), ends.max().unwrap());
     assert!(first - clock::now() > TimeDelta::seconds(2), "giving took too long");
-    assert!(last - first < TimeDelta::seconds(5), "{first} to {last}");
+    assert!(last - first < TimeDelta::seconds(15), "{first} to {last}");
     (first, last)
 }
 

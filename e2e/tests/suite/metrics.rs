@@ -117,13 +117,26 @@ async fn each_program_says_that_it_is_alive_and_ready() {
     ];
     for (component, alive, ready, gauge) in of {
         for (path, checks) in [("livez", alive), ("readyz", ready)] {
-            assert_eq!(component.says(&format!("/{path}")).await.unwrap(), "ok");
             let lines: Vec<String> = checks.iter().map(|check| format!("[+]{check} ok")).collect();
-            let expected = format!("{}\n{path} check passed\n", lines.join("\n"));
-            assert_eq!(component.says(&format!("/{path}?verbose")).await.unwrap(), expected);
+            let verbose = format!("{}\n{path} check passed\n", lines.join("\n"));
+            let short = (format!("/{path}"), "ok".to_owned());
+            for (path, expected) in [short, (format!("/{path}?verbose"), verbose)] {
+                // Beside many other tests one may be unready for a moment.
+                eventually(&format!("{path} to say {expected:?}"), SOON, async || {
+                    let said = component.says(&path).await?;
+                    anyhow::ensure!(said == expected, "it says {said:?}");
+                    Ok(Some(()))
+                })
+                .await
+                .unwrap();
+            }
         }
-        let is_ready = component.counted(gauge, &[]).await.unwrap();
-        assert!((is_ready - 1.0).abs() < f64::EPSILON, "{gauge} {is_ready}");
+        eventually(&format!("{gauge} to be 1"), SOON, async || {
+            let is_ready = component.counted(gauge, &[]).await?;
+            Ok(((is_ready - 1.0).abs() < f64::EPSILON).then_some(()))
+        })
+        .await
+        .unwrap();
     }
 }
 

@@ -68,7 +68,7 @@ async fn a_policy_that_cannot_be_read() {
     assert!(shown.reason.contains("cannot be read"), "{shown:?}");
     world.approve(&world.bob, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     assert!(logged(&world).contains("cannot be decoded"));
 }
 
@@ -150,7 +150,7 @@ async fn what_was_stored_past_every_check() {
     world.approve(&world.bob, "fix").await.unwrap();
     let status = world.phase("fix", RequestPhase::Active).await;
     assert_eq!(status.policy.unwrap().name, "unchecked");
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     world.decide(&world.alice, "fix", json!({"verdict": "End"})).await.unwrap();
     world.phase("fix", RequestPhase::Ended).await;
     world.locked_out(&world.alice).await;

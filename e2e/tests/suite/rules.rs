@@ -82,7 +82,7 @@ async fn a_right_starts_when_it_was_asked_for() {
     assert!(!world.can_write(&world.alice).await, "not before its time");
     let status = world.phase("later", RequestPhase::Active).await;
     assert_eq!(status.starts_at, Some(start));
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     world.decide(&world.alice, "later", json!({"verdict": "End"})).await.unwrap();
     world.phase("later", RequestPhase::Ended).await;
 

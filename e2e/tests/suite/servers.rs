@@ -43,7 +43,8 @@ async fn an_api_server_that_is_cut_off_from_the_store_keeps_no_right() {
     let expires = status.expires_at.unwrap().time();
     world.decide(&world.bob, "denied", json!({"verdict": "Deny"})).await.unwrap();
     eventually("what was denied to be gone", SOON, async || {
-        Ok((world.bindings().await.len() == 1).then_some(()))
+        // The other may be over meanwhile.
+        Ok((world.bindings().await.len() <= 1).then_some(()))
     })
     .await
     .unwrap();
@@ -95,7 +96,7 @@ async fn after_an_older_store_is_restored_rights_end_and_are_given() {
     let plane = world.lapse.plane();
     let (data, backup) = (plane.folder().join("etcd"), plane.folder().join("backup"));
     world.granted("kept", json!({})).await;
-    let status = world.granted("short", json!({"duration": "2m"})).await;
+    let status = world.granted("short", json!({"duration": "3m"})).await;
     let expires = status.expires_at.unwrap().time();
     world.ask("waiting", json!({})).await;
     world.phase("waiting", RequestPhase::Pending).await;
@@ -214,10 +215,10 @@ async fn clocks_that_disagree_give_nothing_and_end_everything(
     // By the next answer of the API server it may be up to a second earlier than by the one that the timer went by.
     assert_eq!(status.end_reason, Some(EndReason::Expired));
     assert_eq!(world.status("next").await.phase, RequestPhase::Pending, "nothing is given");
-    assert!(!world.can_write(&world.alice).await);
+    world.locked_out(&world.alice).await;
     // What requests say follows when the clocks agree.
     api.heal();
     world.phase("fix", RequestPhase::Ended).await;
     world.phase("next", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }

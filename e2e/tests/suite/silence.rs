@@ -144,6 +144,7 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
     world.standing_admin("alice", &rbac::user(&world.alice.name)).await;
     world.standing_admin("mallory", &rbac::user(&world.mallory.name)).await;
     world.granted("fix", json!({})).await;
+    world.marked(&world.alice, true).await;
     let admin = &world.admin.client;
     world.lapse.webhooks[0].process.kill();
     let (binding, words) = world.ways_to_stay().swap_remove(0);
@@ -198,5 +199,6 @@ async fn a_webhook_that_does_not_answer_lets_nothing_in_and_locks_nobody_out() {
     let params = DeleteParams { propagation_policy: None, ..DeleteParams::default() };
     world.grants().delete(&grant, &params).await.unwrap();
     world.phase("fix", RequestPhase::Ended).await;
+    world.marked(&world.alice, false).await;
     world.tries(&world.alice.client, &binding).await.unwrap();
 }

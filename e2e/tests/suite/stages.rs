@@ -1,10 +1,11 @@
 //! The order of stages, and what happens when nobody answers.
 
 use lapse_crds::{CheckName, Conditions as _, RequestPhase};
+use lapse_e2e::plane::eventually;
 use serde_json::{Value, json};
 
 use crate::rbac;
-use crate::world::{World, refused};
+use crate::world::{SOON, World, refused};
 
 fn one_of(name: &str, approver: &Value) -> Value {
     json!({"name": name, "required": 1, "approvers": [approver]})
@@ -23,6 +24,7 @@ async fn in_sequence_one_stage_after_the_other() {
     world.ask("fix", json!({})).await;
     refused(world.approve(&world.ben, "fix").await, "it waits for 1 of user bob-sequence; then");
     world.approve(&world.bob, "fix").await.unwrap();
+    world.waits("fix", "1 of user ben-sequence").await;
     assert!(!world.can_write(&world.alice).await);
     world.approve(&world.ben, "fix").await.unwrap();
     let status = world.phase("fix", RequestPhase::Active).await;
@@ -40,15 +42,19 @@ async fn when_nobody_answers_others_are_asked() {
     world.ask("fix", json!({})).await;
     refused(world.approve(&world.ben, "fix").await, "if nobody has answered by");
     world.told("fix", "Escalated").await;
-    let approval = world.status("fix").await.approval.unwrap();
-    assert!(approval.escalated_at.is_some());
+    let approval = eventually("the status to say so", SOON, async || {
+        let approval = world.status("fix").await.approval;
+        Ok(approval.filter(|approval| approval.escalated_at.is_some()))
+    })
+    .await
+    .unwrap();
     assert_eq!(
         approval.waiting_for.as_deref(),
         Some("1 of user bob-escalation, or user ben-escalation")
     );
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 #[tokio::test]
@@ -137,7 +143,7 @@ async fn what_is_short_and_harmless_needs_nobody() {
     let status = world.phase("fix", RequestPhase::Active).await;
     let approved = status.conditions.condition("Approved").unwrap();
     assert_eq!(approved.reason, "AutoApproved");
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
     let waiting = world.status("climbs").await.approval.unwrap().waiting_for;
     assert_eq!(waiting.as_deref(), Some("1 of user bob-short"));
 }

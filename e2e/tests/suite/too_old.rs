@@ -91,6 +91,10 @@ async fn nothing_is_given_and_what_was_given_ends() {
     // It is upgraded.
     minor.store(32, Ordering::Relaxed);
     world.phase("fix", RequestPhase::Active).await;
-    assert_eq!(http_status(controller.metrics, "/readyz").await.unwrap(), 200);
+    eventually("it to be ready", SOON, async || {
+        Ok((http_status(controller.metrics, "/readyz").await? == 200).then_some(()))
+    })
+    .await
+    .unwrap();
     process.terminate(SOON).await.unwrap();
 }

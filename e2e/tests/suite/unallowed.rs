@@ -7,6 +7,7 @@ use lapse_crds::{AccessRequest, RequestPhase};
 use lapse_e2e::plane::{InstallOptions, eventually};
 use serde_json::json;
 
+use crate::rbac;
 use crate::world::{SOON, World};
 
 /// Takes a right from the controller.
@@ -27,6 +28,11 @@ async fn take_the_right_to(world: &World, verb: &str, resource: &str) {
     };
     role.rules = Some(without.filter(is_one).collect());
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
+    let controller = rbac::account("lapse-system", "lapse-controller");
+    let group =
+        if resource.ends_with("bindings") { "rbac.authorization.k8s.io" } else { "lapse.dev" };
+    let taken = json!({"verb": verb, "group": group, "resource": resource});
+    world.authorized(&[controller], &taken, false).await;
 }
 
 /// A right that can no longer be given (the controller lost the right to bind) fails with the reason,
@@ -69,7 +75,7 @@ async fn a_refusal_that_passes_fails_no_request() {
     role.rules = whole;
     roles.replace("lapse-controller", &PostParams::default(), &role).await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 /// A refusal is final, so whoever asks right after a policy was stored is not refused for want of it, however far the

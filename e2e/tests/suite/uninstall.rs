@@ -102,7 +102,7 @@ impl World {
         let all = ["jitpolicies", "accessrequests", "accessdecisions", "grants", "endpoints"]
             .map(|of| format!("{of}.lapse.dev"));
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        let args = [&["delete", "crd", "--timeout=60s"], &all[..]].concat();
+        let args = [&["delete", "crd", "--timeout=3m"], &all[..]].concat();
         self.kubectl(&self.admin, &args, None).await.unwrap();
     }
 

@@ -107,7 +107,7 @@ spec:
     fs::write(chart.join("templates/policy.yaml"), policy).unwrap();
     let path = chart.to_str().unwrap();
     let plane = world.lapse.plane();
-    let waits = ["--wait", "--timeout", "60s"];
+    let waits = ["--wait", "--timeout", "3m"];
     plane.helm(&[&["install", "policies", path][..], &waits].concat()).await.unwrap().ok().unwrap();
     let off = ["upgrade", "policies", path, "--set", "mode=Disabled", "--rollback-on-failure"];
     plane.helm(&[&off[..], &waits].concat()).await.unwrap().ok().unwrap();

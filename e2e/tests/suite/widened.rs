@@ -80,7 +80,7 @@ async fn an_approval_is_void_when_the_role_gains_rules_before_the_start() {
     role(&world, json!(["create"])).await;
     world.approve(&world.ben, "fix").await.unwrap();
     world.phase("fix", RequestPhase::Active).await;
-    assert!(world.can_write(&world.alice).await);
+    world.let_in(&world.alice).await;
 }
 
 /// A role that takes over the rules of others gains some without being written by anybody.

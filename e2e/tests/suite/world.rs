@@ -312,6 +312,16 @@ impl World {
         reviewed
     }
 
+    /// Waits until somebody can write here: the authorizer learns of a binding a moment after it was made.
+    pub(crate) async fn let_in(&self, user: &User) {
+        eventually(&format!("{} to be let in", user.name), SOON, async || {
+            Ok(self.may(user, "create", "configmaps").await.then_some(()))
+        })
+        .await
+        .unwrap();
+        assert!(self.can_write(user).await);
+    }
+
     /// Waits until somebody can no longer write here.
     pub(crate) async fn locked_out(&self, user: &User) {
         eventually(&format!("{} to be locked out", user.name), SOON, async || {
@@ -334,13 +344,7 @@ impl World {
         self.ask(name, changes).await;
         self.approve(&self.bob, name).await.unwrap();
         let status = self.phase(name, RequestPhase::Active).await;
-        // The authorizer learns of a binding a moment after it was made.
-        eventually(&format!("{} to hold {name}", self.alice.name), SOON, async || {
-            Ok(self.may(&self.alice, "create", "configmaps").await.then_some(()))
-        })
-        .await
-        .unwrap();
-        assert!(self.can_write(&self.alice).await);
+        self.let_in(&self.alice).await;
         status
     }
 

@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lapse_e2e::plane::{Tool, User, jit_program, workspace};
+use lapse_e2e::plane::{Tool, User, eventually, jit_program, workspace};
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::world::World;
+use crate::world::{SOON, World};
 
 impl World {
     /// A program that finds `kubectl jit` and what completes it.
@@ -36,6 +36,17 @@ impl World {
         assert!(output.status.success(), "{output:?}");
         let told = String::from_utf8(output.stdout).unwrap();
         told.lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// Waits until kubectl completes to this: on a machine that is busy, the two seconds that it has may be over first.
+    async fn completes(&self, user: &User, words: &[&str], expected: &[&str]) {
+        let mut last = Vec::new();
+        let found = eventually(&format!("{words:?} to be completed"), SOON, async || {
+            last = self.completed(user, words).await;
+            Ok((last == expected).then_some(()))
+        })
+        .await;
+        found.unwrap_or_else(|error| panic!("{error:#}; the last were {last:?}"));
     }
 }
 
@@ -71,12 +82,11 @@ async fn kubectl_completes_names_that_make_sense_there() {
     ];
     for (user, words, expected) in cases {
         let expected: Vec<&str> = expected.iter().copied().chain([no_files]).collect();
-        assert_eq!(world.completed(user, words).await, expected, "{words:?}");
+        world.completes(user, words, &expected).await;
     }
-    let policies = world.completed(&world.admin, &["replay", "--without", "jit-nam"]).await;
-    assert_eq!(policies, ["jit-names", no_files]);
-    let namespaces = world.completed(&world.admin, &["status", "-n", "jit-nam"]).await;
-    assert_eq!(namespaces, ["jit-names", no_files]);
+    for words in [["replay", "--without", "jit-nam"], ["status", "-n", "jit-nam"]] {
+        world.completes(&world.admin, &words, &["jit-names", no_files]).await;
+    }
     // Nothing was asked for by that, nor decided.
     assert_eq!(
         world.jit(&world.alice, &["list", "-o", "name"]).await.ok().unwrap().lines().count(),
@@ -126,7 +136,7 @@ async fn who_completes_does_not_wait_for_a_server_that_hangs() {
     let told = world.lapse.plane().jit(&world.bob, &words).await.unwrap();
     assert_eq!((&*told.stdout, &*told.stderr), (":4\n", ""));
     // Two seconds, and what a busy machine adds.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -147,7 +157,14 @@ async fn bash_completes_the_plugin_by_itself() {
         _kubectl_jit kubectl-jit s =
         printf '%s\\n' \"${COMPREPLY[@]}\"
     ";
-    let mut bash = world.completing(&world.bob, Path::new("/bin/bash")).await;
-    let output = bash.args(["-c", script]).output().await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "fix-one\nserver\n", "{output:?}");
+    let mut last = None;
+    let found = eventually("bash to complete both", SOON, async || {
+        let mut bash = world.completing(&world.bob, Path::new("/bin/bash")).await;
+        let output = bash.args(["-c", script]).output().await?;
+        let is_it = output.stdout == b"fix-one\nserver\n";
+        last = Some(output);
+        Ok(is_it.then_some(()))
+    })
+    .await;
+    found.unwrap_or_else(|error| panic!("{error:#}; the last was {last:?}"));
 }

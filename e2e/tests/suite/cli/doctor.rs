@@ -200,7 +200,7 @@ async fn an_installation_is_whole_until_somebody_ruins_it() {
             }}]}),
         )
         .await;
-    world.granted("held", json!({"duration": "5s"})).await;
+    world.granted("held", json!({"duration": "20s"})).await;
     for controller in &world.lapse.controllers {
         controller.process.kill();
     }

@@ -68,7 +68,7 @@ async fn who_quits_leaves_no_access() {
     world.self_service().await;
     let folder = tempfile::tempdir().unwrap();
     let begun = folder.path().join("begun");
-    let command = format!("touch {}; sleep 1", begun.display());
+    let command = format!("touch {}; sleep 3", begun.display());
     let args: Vec<&str> = ASK.iter().chain(&["--", "/bin/sh", "-c", &command]).copied().collect();
     let running = world.jit_started(&world.alice, &args).await;
     let name = world.only_request(&world.alice).await.metadata.name.unwrap();

@@ -18,7 +18,7 @@ use crate::shell::{Ended, Script, write_program};
 const START: Duration = Duration::from_mins(15);
 
 /// How long the commands of one block may take.
-const BLOCK: Duration = Duration::from_mins(2);
+const BLOCK: Duration = Duration::from_mins(5);
 
 /// What the commands of the documents find.
 const BEFORE: &str = include_str!("before.sh");

@@ -127,7 +127,7 @@ pub(super) const BEFORE: [(&str, &str, &str); 19] = [
     ("docs/cli.md", "kubectl get clusterrole edit -o yaml > edit.yaml", "files"),
     ("docs/cli.md", "kubectl jit replay shop.yaml", "files"),
     ("docs/cli.md", "kubectl jit report --since 30d > access.csv", "audit_logs"),
-    ("docs/concepts.md", "# until access is held", "held fix-checkout 8s; of_fix_checkout"),
+    ("docs/concepts.md", "# until access is held", "held fix-checkout 20s; of_fix_checkout"),
     (
         "docs/concepts.md",
         r#"kubectl -n shop create -f request.yaml -o jsonpath='{.metadata.name} {.metadata.uid}{"\n"}' > request"#,

@@ -64,7 +64,7 @@ async fn several_hosts_are_asked_for_and_ended_together() {
         orders.push(order);
     }
 
-    let ending = jit("end --batch outage --timeout 8s");
+    let ending = jit("end --batch outage --timeout 20s");
     let hosts = async {
         told_to_end(&mut first).await;
         told_to_end(&mut second).await;

@@ -48,7 +48,8 @@ async fn an_endpoint_says_what_it_waits_for() {
     let now = lapse_cluster::clock::now();
     let over = set(now - chrono::TimeDelta::minutes(1)).await;
     refused(over.map_err(Into::into), "is in the past, so nobody could enrol with this token");
-    set(now + chrono::TimeDelta::seconds(3)).await.unwrap();
+    let soon = lapse_cluster::clock::now() + chrono::TimeDelta::seconds(10);
+    set(soon).await.unwrap();
     reason(&world, (ConditionStatus::False, "TokenExpired")).await;
     // What is not about the token may change all the same.
     let labelled = Patch::Merge(json!({"metadata": {"labels": {"role": "web", "floor": "2"}}}));

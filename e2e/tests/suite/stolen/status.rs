@@ -57,7 +57,7 @@ async fn has_nothing_granted_again_that_has_ended() {
     grants.delete(&ended.name_any(), &DeleteParams::default()).await.unwrap();
     let again = moved_to(&world, &ended, "other").await;
     confined(grants.create(&PostParams::default(), &again).await, "the request is Ended");
-    assert!(!world.can_write(&world.alice).await);
+    world.locked_out(&world.alice).await;
     let last = request(&world, "fix").await.status.unwrap();
     assert_eq!((last.phase, last.end_reason), (RequestPhase::Ended, Some(EndReason::GrantDeleted)));
     let recorded = last.grant.unwrap();

@@ -1,8 +1,6 @@
 //! A controller that dies at each of its writes, calls that are lost at each, and an API server that is gone while a right
 //! ends: what comes of it is what would have come of it anyway.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use k8s_openapi::api::rbac::v1::RoleBinding;

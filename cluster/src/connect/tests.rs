@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 
 /// Far longer than anything takes on one machine, and far shorter than a test may.
-const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_secs(2);
 const LIMITS: Limits = Limits { answer: SHORT, part: SHORT, event: SHORT, doubt: Duration::ZERO };
 
 /// An API server on a port of its own.

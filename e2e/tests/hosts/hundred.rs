@@ -224,7 +224,7 @@ async fn is_given_on_all_and_removed_from_all_that_can_be_reached(name: &str, co
         fleet.hosts[number].cut().unwrap();
     }
     // Two are never gone in time, so all of it is waited for.
-    let limit = 10 + 2 * count;
+    let limit = 30 + 2 * count;
     let ended = fleet.alice(&format!("end --batch {name} --timeout {limit}s")).await;
     assert_eq!(ended.status, 1, "{ended:?}");
     steps.done(&format!("ended, and waited {limit} s for that"));

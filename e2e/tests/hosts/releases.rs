@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::api::{Patch, PatchParams};
@@ -30,9 +29,6 @@ const PREVIOUS: &str = "LAPSE_PREVIOUS";
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 const GATEWAY: &str = "lapse-gateway";
-
-/// How long a gateway may take to stop.
-const GRACE: Duration = Duration::from_secs(15);
 
 fn previous() -> PathBuf {
     let Some(folder) = std::env::var_os(PREVIOUS) else {
@@ -275,7 +271,7 @@ async fn an_older_gateway_serves_a_newer_agent() {
 
 /// Stops a gateway, and starts that of this release in its place.
 async fn exchanged(gateway: &Component) -> Component {
-    gateway.process.terminate(GRACE).await.unwrap();
+    gateway.process.terminate(SOON).await.unwrap();
     let program = newest(GATEWAY).await;
     let process = Process::spawn(Spec { program, ..gateway.process.spec().clone() }).unwrap();
     let newest = Component { process, metrics: gateway.metrics, served: gateway.served };

@@ -87,7 +87,8 @@ impl World {
         let rules = roles.get_opt(role).await.unwrap().and_then(|role| role.rules);
         let first = rules.unwrap_or_default().into_iter().find_map(|rule| {
             let resource = rule.resources?.into_iter().next()?;
-            let (resource, subresource) = resource.split_once('/').unwrap_or((&*resource, ""));
+            let (resource, subresource) =
+                resource.split_once('/').unwrap_or((resource.as_str(), ""));
             Some(json!({
                 "verb": rule.verbs.first()?, "group": rule.api_groups?.first()?,
                 "resource": resource, "subresource": subresource, "namespace": namespace,

@@ -66,7 +66,7 @@ fn what_comes_back_is_undone_again_and_told_once() {
         while !host.left().is_empty() {
             guardian.check().unwrap();
             std::thread::sleep(Duration::from_millis(5));
-            assert!(began.elapsed() < Duration::from_secs(3));
+            assert!(began.elapsed() < Duration::from_secs(30));
         }
     }
     let report = guardian.report();

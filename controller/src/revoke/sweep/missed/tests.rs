@@ -172,7 +172,7 @@ async fn where_nothing_was_missed_nothing_is_looked_at() {
     let mut ban = policy("no-shop", "q", "Enforce");
     ban["spec"]["effect"] = json!("Deny");
     all.push(ban);
-}, Lane::Held)]
+}, Lane::End)]
 #[case::it_was_deleted("grants", |all: &mut Vec<Value>| {
     all[0]["metadata"]["deletionTimestamp"] = json!("2026-11-28T10:00:00Z");
     all[0]["metadata"]["resourceVersion"] = json!("2");

@@ -6,7 +6,6 @@ use lapse_e2e::plane::{SOON, eventually};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::AT_ONCE;
 use crate::elevations::be;
 use crate::site::Site;
 
@@ -72,7 +71,7 @@ async fn who_is_root_by_a_group_keeps_nothing_either(#[case] name: &str, #[case]
     })
     .await
     .unwrap();
-    site.nothing("ls /etc/sudoers.d | grep evil; true", AT_ONCE).await;
+    site.nothing("ls /etc/sudoers.d | grep evil; true", SOON).await;
     site.drifted(&grant, "Reverted").await;
     assert!(place.is_member().await, "the access itself goes on: {}", site.journal().await);
     // What is looked for at the end.
@@ -114,7 +113,7 @@ async fn an_account_that_is_made_with_such_a_group_is_no_change() {
     let grant = place.given("fix", &what).await;
     // Once the guard has looked.
     site.host.sh("touch /etc/cron.d/evil").await.unwrap();
-    site.nothing("ls /etc/cron.d | grep evil; true", AT_ONCE).await;
+    site.nothing("ls /etc/cron.d | grep evil; true", SOON).await;
     let there = "id -nG pat; cat /home/pat/.ssh/authorized_keys";
     let there = site.host.sh(there).await.unwrap();
     assert_eq!(there, format!("pat disk\n{}\n", key.trim()), "{}", site.journal().await);

@@ -84,8 +84,8 @@ impl World {
     /// do the first thing that the role allows.
     async fn knows(&self, role: &str, subject: &Value, namespace: Option<&str>) {
         let roles: Api<ClusterRole> = Api::all(self.admin.client.clone());
-        let rules = roles.get_opt(role).await.unwrap().and_then(|role| role.rules);
-        let first = rules.unwrap_or_default().into_iter().find_map(|rule| {
+        let allowed = roles.get_opt(role).await.unwrap().and_then(|role| role.rules);
+        let first = allowed.unwrap_or_default().into_iter().find_map(|rule| {
             let resource = rule.resources?.into_iter().next()?;
             let (resource, subresource) =
                 resource.split_once('/').unwrap_or((resource.as_str(), ""));

@@ -126,7 +126,7 @@ impl Looks {
             return;
         }
         // One over which that panics keeps no other.
-        match caught_in("orphan", self.judge(&object)).await {
+        match caught_in("orphan", Box::pin(self.judge(&object))).await {
             Some(Ok(())) => drop(self.failing().remove(&object.uid)),
             Some(Err(error)) => {
                 warn!(%error, kind = %object.kind, name = %object.name, "it will be tried again");

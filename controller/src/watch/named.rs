@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PartialObjectMeta;
-use kube::core::PartialObjectMetaExt as _;
+use kube::core::PartialObjectMetaExt;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt as _};
 use lapse_cluster::process::caught;
@@ -173,11 +173,13 @@ impl Watches {
                         lists(List::Ends);
                         self.reader.forget_accounts();
                         let gone = seen.as_mut().map(Seen::ends).unwrap_or_default().into_iter();
-                        let gone = gone.map(|metadata| metadata.into_response_partial::<K>());
+                        let gone = gone.map(PartialObjectMetaExt::into_response_partial::<K>);
                         news.extend(gone.map(|object| (object, Change::Gone)));
                         let changed = std::mem::take(&mut news);
                         if changed.len() <= MOST_BY_NAME {
-                            changed.iter().for_each(|(object, change)| touches(object, *change));
+                            for (object, change) in &changed {
+                                touches(object, *change);
+                            }
                         } else {
                             self.touched.grants_that(|_| true);
                         }

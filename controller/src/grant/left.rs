@@ -35,13 +35,14 @@ pub(super) async fn take(context: &Context, name: &str) -> Result<(), ReconcileE
     remove(context, bindings, &grant).await
 }
 
-/// Removes what stands of a Grant that cannot be decoded and whose own end has come. Returns when the end of more comes.
+/// Removes what stands of a Grant that cannot be decoded, for this reason, and whose own end has come. Returns when the end of more comes.
 pub(super) async fn take_due(
     context: &Context,
     name: &str,
+    why: &str,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let (due, next) = context.touched.bindings.due_of(name, context.clock.now());
-    let unread = Read::Failed("it cannot be decoded".to_owned());
+    let unread = Read::Failed(why.to_owned());
     remove(context, due, &unread).await?;
     Ok(next)
 }

@@ -56,7 +56,7 @@ pub(crate) async fn reconcile(context: &Context, name: &str, lane: Lane) -> Reco
         },
         // Its bindings carry their own end.
         Err(why) => {
-            let next = left::take_due(context, name).await?;
+            let next = left::take_due(context, name, why).await?;
             poison::report::<Grant>(context, None, name, why, "Active").await?;
             Ok(next.map_or(Done::Until(None), Done::HeldUntil))
         }

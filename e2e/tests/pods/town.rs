@@ -107,9 +107,9 @@ impl Town {
         .await
         .unwrap();
         // The authorizer learns of a binding a moment after it was made.
-        eventually("alice to be let in", SOON, async || Ok(self.may_exec().await.then_some(())))
-            .await
-            .unwrap();
+        let look = async || Ok(self.may_exec().await.then_some(()));
+        let let_in = eventually("alice to be let in", SOON, look).await;
+        assert!(let_in.is_ok(), "{let_in:?}: {:?}", self.exec().await);
         self.grant(&grant.name).await
     }
 

@@ -181,6 +181,10 @@ fn placed(places: &Places, mounts: &Mounts, home: &Path) -> Option<String> {
 /// The accounts that Lapse has made for rights in force, each with its home: all that lies there is theirs, and goes with them.
 /// A link in its place leads nobody elsewhere.
 pub(super) fn made_accounts(places: &Places, own: &Own) -> Vec<Holder> {
+    // Mostly there is none, and each look of the guard asks.
+    if own.members.made().next().is_none() {
+        return Vec::new();
+    }
     let homes = resolved(places, &Mounts::read(places), Path::new(HOMES));
     let home = |name: &str| homes.as_ref().map(|homes| shown(&homes.join(name)));
     let made = own.members.made();
